@@ -1,0 +1,138 @@
+"""The exception tree: every failure a person can meet, with its cause and its mend.
+
+BrightRunError
+├── DatasetError        the training file (exit 1)
+├── ConfigurationError  settings, presets, base model, environment
+├── BudgetError         gate, limits, approvals
+├── CapacityError       no pod to rent
+├── InterruptionError
+│   └── SpotInterrupted a pod was lost; the task's retry brings a new one
+├── OutOfMemory         carries an adjustment (micro_batch 4 -> 2)
+├── StorageError        run folder or object storage
+├── TrainerError        the trainer itself failed: never retried blindly
+├── EvaluationError     measurements are missing or contradict the plan
+└── ReportError         rendering or packaging
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class BrightRunError(Exception):
+    """Base of the tree.
+
+    message: what happened, with the value. cause: the likely cause. fix: what to do.
+    adjustment: field -> new value that `retry` can apply by itself.
+    """
+
+    code: ClassVar[str] = "brightrun"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cause: str = "",
+        fix: str = "",
+        adjustment: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cause = cause
+        self.fix = fix
+        self.adjustment = dict(adjustment or {})
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form, as written to `_FAILED.json` and printed by `--json`."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "cause": self.cause,
+            "fix": self.fix,
+            "adjustment": self.adjustment,
+        }
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.cause:
+            parts.append(f"Likely cause: {self.cause}")
+        if self.fix:
+            parts.append(f"Fix: {self.fix}")
+        return "\n".join(parts)
+
+
+class DatasetError(BrightRunError):
+    code = "dataset"
+
+
+class ConfigurationError(BrightRunError):
+    code = "configuration"
+
+
+class BudgetError(BrightRunError):
+    code = "budget"
+
+
+class CapacityError(BrightRunError):
+    code = "capacity"
+
+
+class InterruptionError(BrightRunError):
+    code = "interruption"
+
+
+class SpotInterrupted(InterruptionError):
+    """A pod was lost without an ending marker; a new pod resumes from the newest checkpoint."""
+
+    code = "spot_interrupted"
+
+
+class OutOfMemory(BrightRunError):
+    code = "out_of_memory"
+
+
+class StorageError(BrightRunError):
+    code = "storage"
+
+
+class TrainerError(BrightRunError):
+    code = "trainer"
+
+
+class EvaluationError(BrightRunError):
+    code = "evaluation"
+
+
+class ReportError(BrightRunError):
+    code = "report"
+
+
+FAMILIES: dict[str, type[BrightRunError]] = {
+    kind.code: kind
+    for kind in (
+        BrightRunError,
+        DatasetError,
+        ConfigurationError,
+        BudgetError,
+        CapacityError,
+        InterruptionError,
+        SpotInterrupted,
+        OutOfMemory,
+        StorageError,
+        TrainerError,
+        EvaluationError,
+        ReportError,
+    )
+}
+
+
+def from_dict(record: Mapping[str, Any]) -> BrightRunError:
+    """Rebuild an error that a pod wrote to `_FAILED.json`; an unknown code becomes TrainerError."""
+    kind = FAMILIES.get(str(record.get("code", "")), TrainerError)
+    return kind(
+        str(record.get("message", "the pod failed without a message")),
+        cause=str(record.get("cause", "")),
+        fix=str(record.get("fix", "")),
+        adjustment=record.get("adjustment") or {},
+    )

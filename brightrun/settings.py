@@ -1,0 +1,88 @@
+"""Everything that comes from the environment, in one file.
+
+Prefix BRIGHTRUN_, plus DATABASE_URL, STORAGE_URL and REPORTS_URL. Secrets are SecretStr:
+they print as ********** and are never written to a run folder, log, artifact or report.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+class Settings(BaseSettings):
+    """State lives under `home`; every other place is derived from it unless it is set."""
+
+    model_config = SettingsConfigDict(env_prefix="BRIGHTRUN_", extra="ignore", frozen=True)
+
+    home: Path = Field(CHECKOUT / ".brightrun", description="Ledger, run folders, models, reports")
+    database_url: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("DATABASE_URL", "BRIGHTRUN_DATABASE_URL")
+    )
+    storage_url: str | None = Field(
+        None, validation_alias=AliasChoices("STORAGE_URL", "BRIGHTRUN_STORAGE_URL")
+    )
+    reports_url: str | None = Field(
+        None, validation_alias=AliasChoices("REPORTS_URL", "BRIGHTRUN_REPORTS_URL")
+    )
+
+    local_usd_per_hour: Decimal = Field(
+        Decimal("0.50"), ge=0, description="Notional price of the local provider"
+    )
+    threads: int = Field(2, ge=1, le=256, description="CPU threads of a local pod")
+    lease_seconds: int = Field(60, ge=10, description="A local pod stops itself without renewal")
+    heartbeat_stale_seconds: int = Field(60, ge=5)
+    max_attempts: int = Field(6, ge=1, le=50, description="Pods per job before it is given up")
+
+    warn_above_usd: Decimal = Field(Decimal(100), ge=0)
+    approve_above_usd: Decimal = Field(Decimal(150), ge=0)
+    month_budget_usd: Decimal = Field(Decimal(500), ge=0)
+    approval_timeout_hours: int = Field(72, ge=1)
+    max_json_gb: float = Field(20.0, gt=0, description="Largest single JSON document")
+
+    slack_token: SecretStr | None = None
+    slack_channel: str = ""
+    slack_base_url: str = "https://slack.com/api/"
+    smtp_host: str = ""
+    smtp_port: int = Field(587, ge=1, le=65535)
+    smtp_user: str = ""
+    smtp_password: SecretStr | None = None
+    smtp_starttls: bool = True
+    email_from: str = ""
+    email_to: str = Field("", description="Comma-separated addresses")
+
+    runpod_api_key: SecretStr | None = None
+    hub_token: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("HF_TOKEN", "BRIGHTRUN_HUB_TOKEN")
+    )
+
+    @property
+    def storage(self) -> str:
+        """Root of all run folders, an fsspec URL without a trailing slash."""
+        return (self.storage_url or (self.home.resolve() / "storage").as_uri()).rstrip("/")
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the ledger."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.home.resolve() / 'ledger.db'}"
+
+    @property
+    def models(self) -> Path:
+        """Cache of prepared base models."""
+        return self.home.resolve() / "models"
+
+    @property
+    def prefect_home(self) -> Path:
+        return self.home.resolve() / "prefect"
+
+
+def load() -> Settings:
+    """Settings of this process, read afresh from the environment."""
+    return Settings()

@@ -1,0 +1,134 @@
+"""Verdict (frozen shape), the evaluation's result, and ReportData, the reports' data contract."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EvidenceKind(StrEnum):
+    human = "human"
+    llm_judge = "llm_judge"
+    llm_judge_uncalibrated = "llm_judge_uncalibrated"
+    measurement = "measurement"
+    marker = "marker"
+
+
+class MetricName(StrEnum):
+    perplexity = "perplexity"
+    emotional_intelligence = "emotional_intelligence"
+    knowledge_retention = "knowledge_retention"
+    brand_voice = "brand_voice"
+    safety = "safety"
+    marker_index = "marker_index"
+
+
+TargetMet = Literal["pass", "fail", "inconclusive", "not_measured"]
+
+
+class Verdict(Frozen):
+    """One claim and how far the evidence carries it. `estimate` and the CI share `unit`."""
+
+    metric: MetricName
+    evidence: EvidenceKind
+    n: int = Field(ge=0)
+    n_clusters: int = Field(ge=0, description="Conversations, scenarios or questions")
+    baseline: float | None = None
+    trained: float | None = None
+    gold: float | None = Field(None, description="The held-out human-written answers")
+    estimate: float | None = Field(None, description="Relative change, or retained share")
+    ci_low: float | None = None
+    ci_high: float | None = None
+    target: float | None = None
+    improved: bool | None = Field(None, description="None: the CI does not say")
+    target_met: TargetMet = "not_measured"
+    n_needed: int | None = Field(None, description="Clusters that would settle an inconclusive")
+    note: str = ""
+
+
+class Table(Frozen):
+    """A small table for the report. Cells are raw: the renderer formats and escapes them."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | int | float | bool | None, ...], ...]
+    caption: str = ""
+
+
+class Example(Frozen):
+    """One scenario answered by both models, shown side by side."""
+
+    scenario_id: str
+    arc: str
+    persona: str
+    client_message: str
+    baseline: str
+    trained: str
+    why: str = Field(description="Rule that chose it: best | worst | random | safety")
+    notes: tuple[str, ...] = Field((), description="What the markers say differs")
+
+
+class Evaluation(Frozen):
+    """evals/evaluation.json: everything that was concluded from the measurements."""
+
+    verdicts: tuple[Verdict, ...]
+    perplexity: Table
+    knowledge: Table
+    lost_questions: Table
+    markers: Table = Field(description="Marker x baseline / trained / gold")
+    safety: Table
+    examples: tuple[Example, ...]
+    facts: dict[str, Any] = Field(default_factory=dict, description="n, seeds, truncation, times")
+
+
+class CurvePoint(Frozen):
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    validation_loss: float | None = None
+
+
+class Interruption(Frozen):
+    attempt: int
+    killed_at: int = Field(description="Last step that was logged")
+    resumed_from: int = Field(description="Step of the checkpoint that was loaded, 0 = none")
+    reason: str
+    seconds_lost: float | None = None
+
+
+class ReportData(Frozen):
+    """report.json: all that any report format needs; rendered without a GPU at any time."""
+
+    job_id: str
+    name: str
+    client: str
+    requested_by: str
+    approved_by: str = ""
+    created_at: datetime
+    finished_at: datetime
+    preset: str
+    training_file: str
+    meaningful: bool = Field(description="False: base model `tiny`, the numbers mean nothing")
+    spec: dict[str, Any]
+    spec_hash: str
+    evaluation: Evaluation
+    curve: tuple[CurvePoint, ...]
+    interruptions: tuple[Interruption, ...]
+    dataset: Table
+    cost: Table = Field(description="Part, estimate, actual")
+    cost_usd: float
+    estimate_usd: tuple[float, float, float] = Field(description="low, likely, high")
+    hours: float
+    price: dict[str, Any] = Field(description="usd_per_hour, source, as_of")
+    stages: Table = Field(description="Stage, estimated and actual seconds")
+    cuts: tuple[str, ...] = Field(description="What this preset left out, one sentence each")
+    provenance: dict[str, str] = Field(description="Hashes, versions, seed, threads")
+    reproduce: str = Field(description="The command that runs it again")
+    next_command: str = Field("", description="What would measure the EI claim")
