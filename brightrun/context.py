@@ -1,0 +1,83 @@
+"""One job with all it needs: settings, ledger, run folder. Opened afresh by every task."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from brightrun.compute import provider_of
+from brightrun.compute.provider import ComputeProvider
+from brightrun.jobs import JobRequest, JobSpec
+from brightrun.ledger import Ledger
+from brightrun.progress import Progress, progress
+from brightrun.runfolder import Event, EventType, RunFolder
+from brightrun.settings import Settings, load
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """`job_id` is complete; every property is read when first asked for."""
+
+    settings: Settings
+    ledger: Ledger
+    job_id: str
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        return RunFolder(self.settings.storage, self.job_id)
+
+    @cached_property
+    def request(self) -> JobRequest:
+        return JobRequest.model_validate(self.ledger.job(self.job_id).request)
+
+    @cached_property
+    def spec(self) -> JobSpec:
+        """The frozen spec; StorageError before the job was planned."""
+        return JobSpec.model_validate(self.folder.read_json("spec.json")["spec"])
+
+    @cached_property
+    def provider(self) -> ComputeProvider:
+        return provider_of(self.request.provider, self.settings)
+
+    def note(self, type_: EventType, payload: dict[str, Any]) -> None:
+        """An event of the control plane itself: attempt 0, straight into the ledger."""
+        seq = self.ledger.last_seq(self.job_id, 0) + 1
+        row = {"ts": datetime.now(UTC), "attempt": 0, "seq": seq, "type": type_}
+        self.ledger.ingest(self.job_id, [Event.model_validate({**row, "payload": payload})])
+
+    def progress(self) -> Progress:
+        """How far the job is, from the ledger alone: the same in any process on any machine."""
+        row = self.ledger.job(self.job_id)
+        expected = (row.estimate or {}).get("stage_seconds", {})
+        now = row.finished_at if row.is_final and row.finished_at else datetime.now(UTC)
+        rows = self.ledger.events(self.job_id)
+        return progress(rows, expected, now, ended=row.is_final)
+
+    @contextmanager
+    def stage(self, name: str, status: str) -> Iterator[None]:
+        """Record a control-plane stage with its elapsed seconds, and the job's status."""
+        started = time.monotonic()
+        self.ledger.update_job(self.job_id, status=status, stage=name)
+        self.note("stage", {"name": name, "status": "started"})
+        yield
+        elapsed = round(time.monotonic() - started, 3)
+        self.note("stage", {"name": name, "status": "finished", "elapsed_s": elapsed})
+
+
+def open_job(job_id: str) -> JobContext:
+    """The context of a job (full id or unique prefix); ConfigurationError when there is none."""
+    settings = load()
+    ledger = Ledger.open(settings)
+    return JobContext(settings, ledger, ledger.job(job_id).job_id)
+
+
+def driver_name() -> str:
+    """Who drives a job: this process on this host."""
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,0 +1,289 @@
+"""What a job costs, before a cent is spent. Pure: values in, values out.
+
+    estimate(work, machine, model, values, price, observed) -> Estimate
+
+Physics (DOMAIN 5) is the first guess; what past jobs on the same machine really took (`Observed`)
+replaces it part by part and narrows the range (`brightrun.durations`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from brightrun.durations import (
+    PARTS,
+    Observed,
+    Part,
+    Work,
+    checkpoint_interval,
+    from_history,
+    guess,
+    interruptions,
+    saving,
+    units,
+)
+from brightrun.jobs import Hyperparameters
+from brightrun.physics import (
+    LLAMA_3_70B,
+    Machine,
+    ModelProfile,
+    Range,
+    machine_of,
+    memory_gb,
+    total,
+)
+from brightrun.prices import Price
+
+__all__ = [
+    "LLAMA_3_70B",
+    "CostRange",
+    "Estimate",
+    "Machine",
+    "MarketRow",
+    "ModelProfile",
+    "Observed",
+    "Range",
+    "Work",
+    "checkpoint_interval",
+    "compare_markets",
+    "estimate",
+    "hard_limit",
+    "machine_of",
+    "units",
+]
+
+CONTROL_PLANE = Range(30.0, 90.0, 240.0)  # validate, evaluate, report, package: a guess, no pod
+LONG_TURNAROUND_H = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class CostRange:
+    """Dollars, rounded to the micro-dollar."""
+
+    low: Decimal
+    likely: Decimal
+    high: Decimal
+
+    @classmethod
+    def of(cls, hours: Range, usd_per_hour: Decimal) -> CostRange:
+        return cls(*(dollars(h, usd_per_hour) for h in (hours.low, hours.likely, hours.high)))
+
+    def as_json(self) -> dict[str, float]:
+        return {k: round(float(getattr(self, k)), 4) for k in ("low", "likely", "high")}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Pod hours and dollars; turnaround_h adds the control plane's stages. parts: seconds."""
+
+    tokens_per_epoch: int
+    supervised_tokens: int
+    steps: int
+    hours: Range
+    cost_usd: CostRange
+    turnaround_h: float
+    vram_gb: float
+    fits: bool
+    price: Price
+    warnings: tuple[str, ...]
+    parts: dict[Part, Range]
+    hard_limit_usd: Decimal
+    checkpoint_every: int
+    basis: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of `brightrun estimate --json`, plus parts and how it was found."""
+        return {
+            "tokens_per_epoch": self.tokens_per_epoch,
+            "supervised_tokens": self.supervised_tokens,
+            "steps": self.steps,
+            "hours": self.hours.as_json(),
+            "cost_usd": self.cost_usd.as_json(),
+            "turnaround_h": round(self.turnaround_h, 4),
+            "vram_gb": round(self.vram_gb, 1),
+            "fits": self.fits,
+            "price": self.price.as_json(),
+            "warnings": list(self.warnings),
+            "gpu": self.price.gpu,
+            "market": str(self.price.market),
+            "hard_limit_usd": float(self.hard_limit_usd),
+            "checkpoint_every": self.checkpoint_every,
+            "basis": self.basis,
+            "parts": {name: part.as_json(1) for name, part in self.parts.items()},
+        }
+
+
+def dollars(hours: float, usd_per_hour: Decimal) -> Decimal:
+    """Price times hours, rounded to the micro-dollar."""
+    exact = Decimal(str(hours)) * usd_per_hour
+    return exact.quantize(Decimal("0.000001"), rounding=ROUND_HALF_UP)
+
+
+def hard_limit(high: Decimal, budget_left: Decimal | None) -> Decimal:
+    """min(1.25 x the high estimate, budget left) in dollars, never negative (DOMAIN 4)."""
+    limit = high * Decimal("1.25")
+    return limit if budget_left is None else min(limit, max(Decimal(0), budget_left))
+
+
+def estimate(
+    work: Work,
+    machine: Machine,
+    model: ModelProfile,
+    values: Hyperparameters,
+    price: Price,
+    observed: Sequence[Observed] = (),
+    *,
+    budget_left: Decimal | None = None,
+    users_hours: str = "",
+    warn_above_usd: Decimal = Decimal(100),
+) -> Estimate:
+    """Time, memory and dollars of a job; `users_hours` is the preset's own claim ("12-15 h")."""
+    parts = guess(work, machine, model, values)
+    key = (machine.key, model.name, values.precision)
+    sizes, seen = units(work, machine, model, values), 0
+    for part in parts:
+        known = from_history(part, sizes.get(part, 1.0), key, observed)
+        if known is not None:
+            parts[part] = known[0]
+            seen = max(seen, known[1] if part in ("training", "measuring") else 0)
+    every = checkpoint_interval(values, work.steps, parts["training"].likely / max(1, work.steps))
+    parts["saving"] = saving(work, model, values, every)
+    parts["interruptions"] = interruptions(work, machine, price.market, parts, every)
+    parts = {name: parts[name] for name in PARTS}
+
+    seconds = total(list(parts.values()))
+    hours = seconds.times(1 / 3600)
+    cost = CostRange.of(hours, price.usd_per_hour)
+    vram = memory_gb(
+        model,
+        machine,
+        precision=values.precision,
+        lora_r=values.lora_r,
+        tokens=work.longest * work.micro_batch,
+        checkpointing=values.gradient_checkpointing,
+    )
+    fits = machine.memory_gb is None or vram <= machine.memory_gb
+    turnaround = (seconds.likely + CONTROL_PLANE.likely) / 3600
+    found = Estimate(
+        tokens_per_epoch=work.train_tokens,
+        supervised_tokens=work.supervised_tokens,
+        steps=work.steps,
+        hours=hours,
+        cost_usd=cost,
+        turnaround_h=turnaround,
+        vram_gb=vram,
+        fits=fits,
+        price=price,
+        warnings=(),
+        parts=parts,
+        hard_limit_usd=hard_limit(cost.high, budget_left),
+        checkpoint_every=every,
+        basis=f"history n={seen}" if seen else "physics",
+    )
+    notes = warnings(found, model, machine, work, users_hours, warn_above_usd)
+    return replace(found, warnings=notes)
+
+
+def warnings(
+    found: Estimate,
+    model: ModelProfile,
+    machine: Machine,
+    work: Work,
+    users_hours: str,
+    warn_above_usd: Decimal,
+) -> tuple[str, ...]:
+    """What a person should know before agreeing, most expensive first."""
+    said = []
+    cost, hours = found.cost_usd, found.hours
+    if not found.fits:
+        said.append(
+            f"does not fit: about {found.vram_gb:.0f} GB of {machine.memory_gb:.0f} GB on "
+            f"{machine.name} for a sequence of {work.longest:,} tokens; "
+            "lower max_length or lora_r, use precision nf4 and gradient_checkpointing"
+        )
+    if cost.high > warn_above_usd:
+        said.append(
+            f"may cost ${cost.high:,.2f} (likely ${cost.likely:,.2f}), above ${warn_above_usd:,.0f}"
+        )
+    if found.turnaround_h > LONG_TURNAROUND_H:
+        said.append(
+            f"{found.turnaround_h:.0f} h from start to report, above {LONG_TURNAROUND_H:.0f} h"
+        )
+    if not found.price.offered:
+        said.append(f"{found.price.market}: {found.price.note}")
+    elif found.price.note:
+        said.append(f"price: {found.price.note}")
+    claim = hours_claimed(users_hours)
+    if claim is not None and not claim[0] <= hours.likely <= claim[1]:
+        said.append(
+            f"{users_hours} were planned, {hours.likely:.2g} h are expected: "
+            + _reason(found, model, machine, work)
+        )
+    return tuple(said)
+
+
+def hours_claimed(text: str) -> tuple[float, float] | None:
+    """ "12-15 h" -> (12.0, 15.0); anything else -> None."""
+    match = re.fullmatch(r"\s*([\d.]+)\s*-\s*([\d.]+)\s*h\s*", text)
+    return (float(match[1]), float(match[2])) if match else None
+
+
+def _reason(found: Estimate, model: ModelProfile, machine: Machine, work: Work) -> str:
+    if model.name != LLAMA_3_70B.name or not machine.is_gpu:
+        return f"the plan is for Llama-3-70B on an H100, this is {model.name} on {machine.name}"
+    rate = work.train_tokens * work.epochs / max(1e-9, found.parts["training"].likely)
+    return (
+        f"{work.train_tokens:,} tokens x {work.epochs} epochs at {rate:,.0f} tokens/s "
+        f"({found.basis}), one sequence per conversation"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MarketRow:
+    """One line of the side-by-side table; an offer that cannot be rented has no estimate."""
+
+    market: str
+    offered: bool
+    price: Price
+    estimate: Estimate | None
+
+    def as_json(self) -> dict[str, Any]:
+        """{market, offered, gpu, price, note}; when offered also hours, cost_usd, turnaround_h."""
+        row: dict[str, Any] = {
+            "market": self.market,
+            "offered": self.offered,
+            "gpu": self.price.gpu,
+            "price": self.price.as_json(),
+            "note": self.price.note,
+        }
+        if self.estimate is not None:
+            row["hours"] = self.estimate.hours.as_json()
+            row["cost_usd"] = self.estimate.cost_usd.as_json()
+            row["turnaround_h"] = round(self.estimate.turnaround_h, 4)
+        return row
+
+
+def compare_markets(
+    work: Work,
+    machine: Machine,
+    model: ModelProfile,
+    values: Hyperparameters,
+    offered: Sequence[Price],
+    observed: Sequence[Observed] = (),
+) -> list[MarketRow]:
+    """Every market in the order of `offered`; one that is not offered says so."""
+    return [
+        MarketRow(
+            market=str(price.market),
+            offered=price.offered,
+            price=price,
+            estimate=estimate(work, machine, model, values, price, observed)
+            if price.offered
+            else None,
+        )
+        for price in offered
+    ]

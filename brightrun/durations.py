@@ -1,0 +1,233 @@
+"""How long each part of a job takes, in seconds: physics first, then what past jobs took. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from brightrun.jobs import Hyperparameters, Market
+from brightrun.physics import (
+    Machine,
+    ModelProfile,
+    Range,
+    exactly,
+    forward_seconds,
+    generation_seconds,
+    total,
+    training_seconds,
+)
+from brightrun.prices import CPU
+
+Part = Literal[
+    "boot",
+    "model_loading",
+    "preprocessing",
+    "training",
+    "measuring",
+    "saving",
+    "finalization",
+    "interruptions",
+]
+PARTS: tuple[Part, ...] = (
+    "boot",
+    "model_loading",
+    "preprocessing",
+    "training",
+    "measuring",
+    "saving",
+    "finalization",
+    "interruptions",
+)
+PER_TOKEN: frozenset[str] = frozenset({"preprocessing", "training", "measuring"})
+DETECTION = Range(60.0, 75.0, 120.0)  # seconds until a rented pod is believed lost
+DETECTION_HERE = Range(2.0, 10.0, 75.0)  # a process of this machine is seen to be gone
+# Lost pods per hour: spot 10-30 % is DOMAIN 4's; on-demand hosts fail too (a guess).
+LOST_PER_HOUR = {Market.spot: Range(0.1, 0.2, 0.3), Market.on_demand: Range(0.0, 0.005, 0.02)}
+GOLDEN_PROMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What has to be done; tokens are per epoch (training) or per model (measuring).
+
+    sum_squared_tokens: sum over training sequences of tokens**2; longest: tokens of the longest
+    sequence; steps: optimizer steps of the whole job; micro_batch: sequences per micro-step;
+    evaluations: validation losses during training; prompt_tokens and question_tokens: typical
+    length of one scenario's and one question's prompt; interruptions: planned (`--interrupt-at`).
+    """
+
+    train_tokens: int
+    sum_squared_tokens: int
+    supervised_tokens: int
+    sequences: int
+    longest: int
+    epochs: int
+    steps: int
+    validation_tokens: int = 0
+    evaluations: int = 0
+    scenarios: int = 0
+    passes: int = 1
+    questions: int = 0
+    rotations: int = 1
+    prompt_tokens: int = 250
+    question_tokens: int = 180
+    max_new_tokens: int = 0
+    micro_batch: int = 1
+    interruptions: int = 0
+
+    @property
+    def micro_steps(self) -> int:
+        """Forward-backward passes of the whole job."""
+        return self.epochs * -(-self.sequences // max(1, self.micro_batch))
+
+    @property
+    def forward_tokens(self) -> int:
+        """Tokens read while measuring, both models (adapter off and on)."""
+        prompts = self.scenarios * self.passes * self.prompt_tokens
+        asked = self.questions * self.rotations * self.question_tokens
+        return 2 * (self.validation_tokens + prompts + asked)
+
+    @property
+    def generated_tokens(self) -> int:
+        """Most tokens written while measuring, both models."""
+        return 2 * self.scenarios * self.passes * self.max_new_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one part of a past job took: `tokens` from `units`, wall-clock `seconds`.
+
+    machine: `Machine.key`; model: `ModelProfile.name`; tokens is ignored outside PER_TOKEN.
+    """
+
+    machine: str
+    model: str
+    precision: str
+    part: str
+    tokens: float
+    seconds: float
+
+
+def checkpoint_interval(values: Hyperparameters, steps: int, seconds_per_step: float) -> int:
+    """Steps between saves: max(1, min(checkpoint_steps, minutes, total steps / 10))."""
+    by_time = values.checkpoint_minutes * 60 / max(seconds_per_step, 1e-9)
+    return max(1, int(min(values.checkpoint_steps, by_time, steps / 10)))
+
+
+def units(
+    work: Work, machine: Machine, model: ModelProfile, values: Hyperparameters
+) -> dict[str, float]:
+    """Size of each per-token part in one unit, so that jobs of different mixes compare.
+
+    Training: tokens of all epochs, a third of one for each validation token and x 1.31 with
+    gradient checkpointing. Measuring: tokens read, a written one counted at its likely cost.
+    """
+    trained = work.train_tokens * work.epochs * (1.31 if values.gradient_checkpointing else 1.0)
+    read = forward_seconds(machine, model, 1000).likely / 1000
+    written = generation_seconds(machine, model, 1000, values.precision).likely / 1000
+    return {
+        "preprocessing": float(work.train_tokens + work.validation_tokens),
+        "training": trained + work.validation_tokens * work.evaluations / 3,
+        "measuring": work.forward_tokens + work.generated_tokens * written / read,
+    }
+
+
+def from_history(
+    part: str, size: float, key: tuple[str, str, str], observed: Sequence[Observed]
+) -> tuple[Range, int] | None:
+    """Seconds of a part from past jobs with the same (machine, model, precision), and their n.
+
+    Likely = median rate; low and high = the extremes seen, at least 15 % (n = 1: 30 %) away. On
+    a CPU high is at least twice likely: another job may share the cores, and the hard limit that
+    follows from it must not stop a healthy run.
+    """
+    past = [o for o in observed if o.part == part and (o.machine, o.model, o.precision) == key]
+    if part in PER_TOKEN:
+        rates = [o.seconds / o.tokens for o in past if o.tokens > 0 and o.seconds > 0]
+    else:
+        rates, size = [o.seconds for o in past if o.seconds > 0], 1.0
+    if not rates:
+        return None
+    likely, slack = median(rates), 0.30 if len(rates) == 1 else 0.15
+    above = slack if not key[0].startswith(CPU) else 1.0
+    low, high = min(*rates, likely / (1 + slack)), max(*rates, likely * (1 + above))
+    return Range(low, likely, high).times(size), len(rates)
+
+
+def guess(
+    work: Work, machine: Machine, model: ModelProfile, values: Hyperparameters
+) -> dict[Part, Range]:
+    """Physics for every part but saving and interruptions, in seconds.
+
+    Loading: file bytes at 2 / 1 / 0.2 GB/s (a GPU's network volume; 16-bit weights are read) or
+    0.5 / 0.2 / 0.05 GB/s (this machine, repacking included). An answer uses 50-100 % of
+    max_new_tokens.
+    """
+    size = 2.0 * model.parameters / 1e9
+    gpu = machine.is_gpu
+    boot = Range(60, 240, 600) if gpu else Range(5, 9, 25)
+    load = Range(size / 2, size, size / 0.2) if gpu else Range(size / 0.5, size / 0.2, size / 0.05)
+    load = load + Range(1, 3, 8)
+    tokens = work.train_tokens + work.validation_tokens
+    train = training_seconds(
+        machine,
+        model,
+        work.train_tokens * work.epochs,
+        work.sum_squared_tokens * work.epochs,
+        work.micro_steps,
+        values.gradient_checkpointing,
+    )
+    checks = forward_seconds(machine, model, work.validation_tokens * work.evaluations)
+    written = generation_seconds(machine, model, work.generated_tokens, values.precision)
+    golden = generation_seconds(
+        machine, model, GOLDEN_PROMPTS * work.max_new_tokens, values.precision, 1
+    )
+    return {
+        "boot": boot,
+        "model_loading": load,
+        "preprocessing": Range(1, 2, 6) + Range(tokens / 1e5, tokens / 3e4, tokens / 1e4),
+        "training": train + checks,
+        "measuring": forward_seconds(machine, model, work.forward_tokens)
+        + Range(written.low * 0.5, written.likely * 0.8, written.high),
+        "finalization": load
+        + Range(5, 9, 25)
+        + Range(golden.low * 0.5, golden.likely * 0.8, golden.high),
+    }
+
+
+def saving(work: Work, model: ModelProfile, values: Hyperparameters, every: int) -> Range:
+    """Seconds of all checkpoints, written at 0.5 / 0.2 / 0.05 GB/s with 0.1-1 s of overhead.
+
+    Size: 12 B per adapter parameter (fp32, Adam) + 0.3 MB (FIELD-NOTES); 2.5 GB at 70B r16.
+    """
+    size = (12.0 * model.lora_parameters(values.lora_r) + 3e5) / 1e9
+    saves = -(-work.steps // every)
+    each = Range(0.1, 0.3, 1.0) + Range(size / 0.5, size / 0.2, size / 0.05)
+    return each.times(saves)
+
+
+def interruptions(
+    work: Work, machine: Machine, market: Market, parts: dict[Part, Range], every: int
+) -> Range:
+    """Seconds lost to lost pods: expected number x (detect + boot + load + half an interval).
+
+    The time lost is itself exposed, so it is divided by 1 - rate x loss, at most doubled. A local
+    machine is not lost by itself; the planned interruptions are certain.
+    """
+    interval = parts["training"].likely / max(1, work.steps) * every
+    seen = DETECTION if machine.is_gpu else DETECTION_HERE
+    loss = seen + parts["boot"] + parts["model_loading"] + exactly(interval / 2)
+    rate = LOST_PER_HOUR[market] if machine.is_gpu else exactly(0.0)
+    done = total(list(parts.values()))
+
+    def bound(rate_per_hour: float, seconds: float, lost: float) -> float:
+        number = rate_per_hour * seconds / 3600 / max(0.5, 1 - rate_per_hour * lost / 3600)
+        return (number + work.interruptions) * lost
+
+    return Range(
+        bound(rate.low, done.low, loss.low),
+        bound(rate.likely, done.likely, loss.likely),
+        bound(rate.high, done.high, loss.high),
+    )

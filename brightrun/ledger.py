@@ -1,0 +1,114 @@
+"""The ledger: who asked for what, what was rented, what it cost, what came of it.
+
+    ledger = Ledger.open(settings)
+    ledger.create_job(job_id, request)
+
+SQLite under BRIGHTRUN_HOME by default, Postgres (schema `brightrun`) by DATABASE_URL. Answers are
+frozen rows (`ledger_rows`); no database object leaves. The methods are the functions of
+ledger_jobs, ledger_attempts, ledger_events and ledger_records, gathered here under one name.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from sqlalchemy import Connection, Engine
+
+from brightrun import ledger_attempts, ledger_events, ledger_jobs, ledger_records
+from brightrun.ledger_rows import (
+    FINAL,
+    ApprovalRow,
+    ArtifactRow,
+    AttemptRow,
+    Claim,
+    EventRow,
+    FileRow,
+    JobRow,
+    MetricRow,
+    Status,
+)
+from brightrun.ledger_store import engine_of, migrate, transaction
+from brightrun.settings import Settings
+
+__all__ = [
+    "FINAL",
+    "ApprovalRow",
+    "ArtifactRow",
+    "AttemptRow",
+    "Claim",
+    "EventRow",
+    "FileRow",
+    "JobRow",
+    "Ledger",
+    "MetricRow",
+    "Status",
+]
+
+
+class Ledger:
+    """An open ledger; safe to use from several threads, and from processes that each open it."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.engine = engine
+        self.settings = settings
+
+    @classmethod
+    def open(cls, settings: Settings) -> Ledger:
+        """Open and, when needed, create or migrate. StorageError, ConfigurationError."""
+        engine = engine_of(settings)
+        migrate(engine, settings)
+        return cls(engine, settings)
+
+    def close(self) -> None:
+        """Give the database connections back."""
+        self.engine.dispose()
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A reading transaction: one consistent view."""
+        return transaction(self.engine, write=False)
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """A writing transaction: all of it or nothing."""
+        return transaction(self.engine, write=True)
+
+    create_job = ledger_jobs.create_job
+    job = ledger_jobs.job
+    jobs = ledger_jobs.list_jobs
+    jobs_with_spec = ledger_jobs.jobs_with_spec
+    update_job = ledger_jobs.update_job
+    claim = ledger_jobs.claim
+    renew_claim = ledger_jobs.renew_claim
+    release_claim = ledger_jobs.release_claim
+
+    add_attempt = ledger_attempts.add_attempt
+    attempt_started = ledger_attempts.attempt_started
+    end_attempt = ledger_attempts.end_attempt
+    attempts = ledger_attempts.attempts
+    open_attempts = ledger_attempts.open_attempts
+    next_attempt_number = ledger_attempts.next_attempt_number
+    cost_so_far = ledger_attempts.cost_so_far
+    spent_this_month = ledger_attempts.spent_this_month
+    committed = ledger_attempts.committed
+    month_limit = ledger_attempts.month_limit
+    set_month_limit = ledger_attempts.set_month_limit
+    budget_state = ledger_attempts.budget_state
+
+    ingest = ledger_events.ingest
+    last_seq = ledger_events.last_seq
+    events = ledger_events.events
+    event_counts = ledger_events.event_counts
+    last_event_at = ledger_events.last_event_at
+    metrics = ledger_events.metrics
+
+    add_approval = ledger_records.add_approval
+    approval = ledger_records.approval
+    add_artifact = ledger_records.add_artifact
+    artifacts = ledger_records.list_artifacts
+    save_evaluation = ledger_records.save_evaluation
+    evaluation = ledger_records.evaluation
+    register_file = ledger_records.register_file
+    files = ledger_records.files
+    file = ledger_records.file
+    record_alert = ledger_records.record_alert
+    add_observations = ledger_records.add_observations
+    observed = ledger_records.observed

@@ -1,0 +1,202 @@
+"""Jobs and who drives them. Functions of an open ledger; use them through `Ledger`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Unpack
+
+import psutil
+from sqlalchemy import Row, select, update
+
+from brightrun.errors import ConfigurationError
+from brightrun.jobs import JobRequest
+from brightrun.ledger_rows import FINAL, Claim, JobChanges, JobRow, Status
+from brightrun.ledger_schema import jobs as table
+from brightrun.ledger_store import Database, insert
+from brightrun.money import to_micro, to_usd
+
+_CHANGEABLE = frozenset(JobChanges.__optional_keys__)
+_CLAIM = ("claim_driver", "claim_pid", "claim_host", "claim_at")
+_INTERNAL = ("estimate_low_micro", "estimate_likely_micro", "estimate_high_micro")
+
+
+def _row(found: Row[Any]) -> JobRow:
+    fields = dict(found._mapping)
+    driver, pid, host, at = (fields.pop(name) for name in _CLAIM)
+    for name in _INTERNAL:
+        del fields[name]
+    limit = fields.pop("hard_limit_micro")
+    fields["status"] = Status(fields["status"])
+    return JobRow(
+        **fields,
+        hard_limit_usd=None if limit is None else to_usd(limit),
+        claim=None if driver is None else Claim(driver, pid or 0, host or "", at),
+    )
+
+
+def create_job(
+    db: Database,
+    job_id: str,
+    request: JobRequest | Mapping[str, Any],
+    *,
+    parent_job_id: str | None = None,
+    at: datetime | None = None,
+) -> JobRow:
+    """Write a new job down, status `created`; writing the same id again returns the first row."""
+    wish = request if isinstance(request, JobRequest) else JobRequest.model_validate(request)
+    now = at or datetime.now(UTC)
+    values = {
+        "job_id": job_id,
+        "status": Status.created.value,
+        "name": wish.name,
+        "client": wish.client,
+        "requested_by": wish.requested_by,
+        "notes": wish.notes,
+        "preset": wish.preset.value,
+        "provider": wish.provider,
+        "market": wish.market.value,
+        "gpu": wish.gpu,
+        "base_model": wish.base_model,
+        "training_file": wish.training_file,
+        "request": wish.model_dump(mode="json"),
+        "parent_job_id": parent_job_id,
+        "created_at": now,
+        "updated_at": now,
+    }
+    with db.write() as c:
+        c.execute(insert(c, table).values(values).on_conflict_do_nothing())
+        return _row(c.execute(select(table).where(table.c.job_id == job_id)).one())
+
+
+def job(db: Database, job_id: str) -> JobRow:
+    """A job by its id or a unique prefix; ConfigurationError lists the ones that come near."""
+    with db.read() as c:
+        exact = c.execute(select(table).where(table.c.job_id == job_id)).one_or_none()
+        if exact is not None:
+            return _row(exact)
+        newest = table.c.created_at.desc()
+        like = select(table).where(table.c.job_id.startswith(job_id, autoescape=True))
+        found = c.execute(like.order_by(newest).limit(6)).all() if job_id else []
+        if len(found) == 1:
+            return _row(found[0])
+        known = c.execute(select(table.c.job_id).order_by(newest).limit(500)).scalars().all()
+    if found:
+        names = ", ".join(row.job_id for row in found[:5]) + (", ..." if len(found) > 5 else "")
+        raise ConfigurationError(f"{job_id!r} is the beginning of several jobs: {names}")
+    near = difflib.get_close_matches(job_id, known, n=3, cutoff=0.5) or known[:3]
+    raise ConfigurationError(
+        f"there is no job {job_id!r}" + (f"; near: {', '.join(near)}" if near else ""),
+        fix="see `brightrun jobs`",
+    )
+
+
+def list_jobs(
+    db: Database, limit: int | None = 50, *, status: Status | str | None = None
+) -> tuple[JobRow, ...]:
+    """Newest first; `status` keeps one status only, limit None means all."""
+    query = select(table).order_by(table.c.created_at.desc(), table.c.job_id).limit(limit)
+    if status is not None:
+        query = query.where(table.c.status == Status(status).value)
+    with db.read() as c:
+        return tuple(map(_row, c.execute(query)))
+
+
+def jobs_with_spec(db: Database, spec_hash: str) -> tuple[JobRow, ...]:
+    """Jobs whose frozen spec has this hash, newest first."""
+    query = select(table).where(table.c.spec_hash == spec_hash)
+    with db.read() as c:
+        return tuple(map(_row, c.execute(query.order_by(table.c.created_at.desc()))))
+
+
+def update_job(db: Database, job_id: str, **changes: Unpack[JobChanges]) -> JobRow:
+    """Set fields of a job (full id); `estimate` is an `Estimate.as_json()`.
+
+    A final status sets finished_at, `running` sets started_at, when they were not set before.
+    """
+    unknown = set(changes) - _CHANGEABLE
+    if unknown:
+        raise TypeError(f"a job has no field {', '.join(sorted(unknown))}")
+    now = datetime.now(UTC)
+    values: dict[str, Any] = {**changes, "updated_at": now}
+    if "hard_limit_usd" in values:
+        limit = values.pop("hard_limit_usd")
+        values["hard_limit_micro"] = None if limit is None else to_micro(limit)
+    if "estimate" in values:
+        cost = (values["estimate"] or {}).get("cost_usd", {})
+        for bound in ("low", "likely", "high"):
+            usd = cost.get(bound)
+            micro = None if usd is None else to_micro(Decimal(str(usd)))
+            values[f"estimate_{bound}_micro"] = micro
+    with db.write() as c:
+        query = select(table).where(table.c.job_id == job_id).with_for_update()
+        before = c.execute(query).one_or_none()
+        if before is None:
+            raise ConfigurationError(f"there is no job {job_id!r}", fix="see `brightrun jobs`")
+        if "status" in values:
+            status = Status(values["status"])
+            values["status"] = status.value
+            if status is Status.running and before.started_at is None:
+                values.setdefault("started_at", now)
+            if status in FINAL and before.finished_at is None:
+                values.setdefault("finished_at", now)
+        c.execute(update(table).where(table.c.job_id == job_id).values(values))
+        return _row(c.execute(select(table).where(table.c.job_id == job_id)).one())
+
+
+def process_is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs; one that only waits to be buried does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def claim(
+    db: Database,
+    job_id: str,
+    driver: str,
+    *,
+    pid: int | None = None,
+    host: str | None = None,
+    now: datetime | None = None,
+    stale_seconds: float = 60.0,
+) -> bool:
+    """Become the job's one driver. False: another one is alive and has renewed its claim lately.
+
+    A claim is taken over when it is older than stale_seconds, or at once when it was made on
+    this host by a process that is gone.
+    """
+    moment, here = now or datetime.now(UTC), host or socket.gethostname()
+    with db.write() as c:
+        query = select(table).where(table.c.job_id == job_id).with_for_update()
+        found = c.execute(query).one_or_none()
+        if found is None:
+            raise ConfigurationError(f"there is no job {job_id!r}", fix="see `brightrun jobs`")
+        if found.claim_driver not in (None, driver):
+            fresh = moment - found.claim_at <= timedelta(seconds=stale_seconds)
+            away = found.claim_host == here and not process_is_alive(found.claim_pid or 0)
+            if fresh and not away:
+                return False
+        mine = dict(zip(_CLAIM, (driver, pid or os.getpid(), here, moment), strict=True))
+        c.execute(update(table).where(table.c.job_id == job_id).values(mine))
+        return True
+
+
+def renew_claim(db: Database, job_id: str, driver: str, now: datetime | None = None) -> bool:
+    """Say that the driver is alive; False when another one has taken the job over."""
+    mine = (table.c.job_id == job_id) & (table.c.claim_driver == driver)
+    with db.write() as c:
+        done = c.execute(update(table).where(mine).values(claim_at=now or datetime.now(UTC)))
+        return bool(done.rowcount == 1)
+
+
+def release_claim(db: Database, job_id: str, driver: str) -> None:
+    """Give the job free; nothing happens when it is another driver's."""
+    mine = (table.c.job_id == job_id) & (table.c.claim_driver == driver)
+    with db.write() as c:
+        c.execute(update(table).where(mine).values(dict.fromkeys(_CLAIM)))

@@ -1,0 +1,213 @@
+"""The ledger's database: engine, transactions, and migration at the first opening.
+
+SQLite: write-ahead log, foreign keys, and every writing transaction takes the write lock when it
+begins (a late upgrade would fail at once instead of waiting). Postgres: schema `brightrun`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, inspect, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    ProgrammingError,
+)
+from sqlalchemy.pool import NullPool
+
+from brightrun.errors import ConfigurationError, StorageError
+from brightrun.ledger_schema import POSTGRES_SCHEMA, REVISION
+from brightrun.settings import CHECKOUT, Settings
+
+MIGRATIONS = CHECKOUT / "deployments" / "migrations"
+VERSION_TABLE = "alembic_version"
+BUSY_SECONDS = 30
+LOCK_SECONDS = 120
+
+
+class Database(Protocol):
+    """What the ledger's queries need of it."""
+
+    @property
+    def settings(self) -> Settings: ...
+    def read(self) -> AbstractContextManager[Connection]: ...
+    def write(self) -> AbstractContextManager[Connection]: ...
+
+
+def insert(connection: Connection, table: Table) -> Any:
+    """INSERT that knows ON CONFLICT in the connection's dialect."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def to_json(value: Any) -> str:
+    """ASCII JSON, which any database takes; NaN and infinities become strings."""
+    try:
+        return json.dumps(value, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def engine_of(settings: Settings) -> Engine:
+    """An engine for settings.database; ConfigurationError: URL or driver unusable."""
+    try:
+        url = make_url(settings.database)
+        if url.drivername in ("postgres", "postgresql"):
+            url = url.set(drivername="postgresql+psycopg")
+        if url.get_backend_name() not in ("sqlite", "postgresql"):
+            raise ArgumentError(f"{url.get_backend_name()} is not supported")
+        if url.get_backend_name() == "postgresql":
+            return _postgres(url)
+        # Opening a file is cheap; no connection outlives the transaction that needed it.
+        engine = create_engine(url, json_serializer=to_json, poolclass=NullPool)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigurationError(
+            f"DATABASE_URL cannot be used: {error}",
+            cause="wrong URL, or the driver is not installed",
+            fix="use sqlite:///FILE or postgresql://... (needs `pip install psycopg[binary]`)",
+        ) from None
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+@cache
+def _postgres(url: URL) -> Engine:
+    """One engine, so one small pool, per process: every task opens the ledger afresh."""
+    engine = create_engine(url, json_serializer=to_json, pool_size=2, pool_pre_ping=True)
+    return engine.execution_options(schema_translate_map={None: POSTGRES_SCHEMA})
+
+
+def _on_connect(dbapi: sqlite3.Connection, _record: object) -> None:
+    dbapi.isolation_level = None  # we say BEGIN ourselves
+    dbapi.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    dbapi.execute("PRAGMA foreign_keys = ON")
+    dbapi.execute("PRAGMA synchronous = FULL")  # money: a commit survives a power cut
+
+
+def _on_begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("brightrun_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def transaction(engine: Engine, *, write: bool) -> Iterator[Connection]:
+    """One transaction, committed at its end; StorageError when the database cannot be used."""
+    try:
+        opened = engine.connect().execution_options(brightrun_write=write)
+        with opened as connection, connection.begin():
+            yield connection
+    except DatabaseError as error:
+        if isinstance(error, IntegrityError | ProgrammingError | DataError):
+            raise
+        raise StorageError(
+            f"the ledger cannot be used: {error.orig}",
+            cause="the disk is full, the file is not writable, or the database is away",
+            fix="mend it and run the same command again: nothing was half-written",
+        ) from None
+
+
+def revision(engine: Engine) -> str | None:
+    """Revision of the database, None when it is new."""
+    schema = POSTGRES_SCHEMA if engine.dialect.name == "postgresql" else None
+    with transaction(engine, write=False) as connection:
+        if not inspect(connection).has_table(VERSION_TABLE, schema=schema):
+            return None
+        table = f"{schema}.{VERSION_TABLE}" if schema else VERSION_TABLE
+        found = connection.execute(text(f"SELECT version_num FROM {table}")).scalar()  # noqa: S608
+        return None if found is None else str(found)
+
+
+def migrate(engine: Engine, settings: Settings) -> None:
+    """Bring the database to REVISION; one process at a time, the others wait and find it done."""
+    home = settings.home.resolve()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        is_new = engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists()
+        if not is_new and revision(engine) == REVISION:
+            return
+        with FileLock(home / "ledger.lock", timeout=LOCK_SECONDS):
+            if is_new and engine.url.database:
+                Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+            if revision(engine) != REVISION:
+                _upgrade(engine)
+    except Timeout:
+        raise StorageError(
+            f"another process has been migrating the ledger for {LOCK_SECONDS} s",
+            fix=f"if none is running, remove {home / 'ledger.lock'} and try again",
+        ) from None
+    except OSError as error:
+        raise StorageError(
+            f"cannot use {home}: {error.strerror or error}",
+            fix="set BRIGHTRUN_HOME to a folder that you may write to",
+        ) from None
+
+
+def _upgrade(engine: Engine) -> None:
+    # 0.2 s of imports that an up-to-date ledger never pays
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util.exc import CommandError
+
+    if engine.dialect.name == "sqlite":
+        _use_write_ahead_log(engine)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    with transaction(engine, write=True) as connection:
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise ConfigurationError(
+                f"the ledger cannot be migrated: {error}",
+                cause="it was written by a newer version of this project",
+                fix="use the newer checkout, or another BRIGHTRUN_HOME",
+            ) from None
+
+
+def _use_write_ahead_log(engine: Engine) -> None:
+    """Switching needs the file for itself for a moment; readers of the version come and go."""
+    raw = engine.raw_connection()
+    try:
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                raw.cursor().execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if time.monotonic() > deadline:
+                    raise StorageError(f"the ledger cannot be used: {error}") from None
+                time.sleep(0.02)
+    finally:
+        raw.close()
+
+
+def write_conflict(error: DBAPIError) -> str:
+    """The database's own words for a refused row, without SQL and values."""
+    return str(error.orig).split("\n")[0]

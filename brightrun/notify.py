@@ -1,0 +1,101 @@
+"""Tell people what happened: Slack and email through one seam, off unless configured.
+
+A message that cannot be sent never ends a job: the failure becomes a warning event.
+"""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Iterable
+from email.message import EmailMessage
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackClientError
+from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
+
+from brightrun.settings import Settings
+
+TIMEOUT_SECONDS = 20
+
+
+class Message(BaseModel):
+    """A title and lines of plain text; links are full URLs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    title: str
+    lines: tuple[str, ...] = ()
+
+
+class Notifier(Protocol):
+    name: str
+
+    def send(self, message: Message) -> str | None:
+        """Deliver; returns what went wrong, or None."""
+
+
+class SlackNotifier:
+    """One message with blocks; waits and repeats when Slack answers 429."""
+
+    name = "slack"
+
+    def __init__(self, token: str, channel: str, base_url: str) -> None:
+        self.channel = channel
+        self.client = WebClient(token=token, base_url=base_url, timeout=TIMEOUT_SECONDS)
+        self.client.retry_handlers.append(RateLimitErrorRetryHandler(max_retry_count=2))
+
+    def send(self, message: Message) -> str | None:
+        body = "\n".join(message.lines)
+        blocks = [
+            {"type": "header", "text": {"type": "plain_text", "text": message.title[:150]}},
+            {"type": "section", "text": {"type": "plain_text", "text": body[:2900] or "-"}},
+        ]
+        try:
+            self.client.chat_postMessage(channel=self.channel, text=message.title, blocks=blocks)
+        except (SlackClientError, OSError) as error:
+            return f"slack: {type(error).__name__}"
+        return None
+
+
+class EmailNotifier:
+    """Plain-text mail over SMTP, with STARTTLS unless switched off."""
+
+    name = "email"
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def send(self, message: Message) -> str | None:
+        mail = EmailMessage()
+        mail["Subject"] = " ".join(message.title.split())
+        mail["From"] = self.settings.email_from
+        mail["To"] = self.settings.email_to
+        mail.set_content("\n".join((message.title, "", *message.lines)))
+        s = self.settings
+        try:
+            with smtplib.SMTP(s.smtp_host, s.smtp_port, timeout=TIMEOUT_SECONDS) as server:
+                if s.smtp_starttls:
+                    server.starttls()
+                if s.smtp_user and s.smtp_password is not None:
+                    server.login(s.smtp_user, s.smtp_password.get_secret_value())
+                server.send_message(mail)
+        except (smtplib.SMTPException, OSError) as error:
+            return f"email: {type(error).__name__}"
+        return None
+
+
+def notifiers(settings: Settings) -> list[Notifier]:
+    """The configured channels; none by default."""
+    found: list[Notifier] = []
+    if settings.slack_token is not None and settings.slack_channel:
+        token = settings.slack_token.get_secret_value()
+        found.append(SlackNotifier(token, settings.slack_channel, settings.slack_base_url))
+    if settings.smtp_host and settings.email_to and settings.email_from:
+        found.append(EmailNotifier(settings))
+    return found
+
+
+def send_all(channels: Iterable[Notifier], message: Message) -> list[str]:
+    """Deliver on every channel; returns what went wrong."""
+    return [problem for channel in channels if (problem := channel.send(message)) is not None]

@@ -1,0 +1,247 @@
+"""Machines, models, and how long or how large their work is, before there is any history.
+
+Every figure is a range: `low`, `likely`, `high`. Sources stand beside the formulas; what is a
+guess says so. Measured runs (`costs.Observed`) replace the two that matter, training and measuring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from brightrun.errors import ConfigurationError
+from brightrun.prices import CPU, H100_PCIE, H100_SXM
+
+Precision = Literal["nf4", "bf16", "fp32"]
+BYTES: dict[str, float] = {"nf4": 0.516, "bf16": 2.0, "fp32": 4.0}  # nf4: double quantised
+GIGA = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """low <= likely <= high, one unit."""
+
+    low: float
+    likely: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.likely <= self.high:
+            raise ValueError(f"not a range: {self.low} <= {self.likely} <= {self.high}")
+
+    def __add__(self, other: Range) -> Range:
+        return Range(self.low + other.low, self.likely + other.likely, self.high + other.high)
+
+    def times(self, factor: float) -> Range:
+        """Every bound times a factor >= 0."""
+        return Range(self.low * factor, self.likely * factor, self.high * factor)
+
+    def as_json(self, digits: int = 4) -> dict[str, float]:
+        return {k: round(getattr(self, k), digits) for k in ("low", "likely", "high")}
+
+
+def exactly(value: float) -> Range:
+    """A range without width."""
+    return Range(value, value, value)
+
+
+def total(parts: list[Range]) -> Range:
+    """Sum of ranges, bound by bound (parts are taken as fully dependent: the widest sum)."""
+    return sum(parts, exactly(0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a pod runs on. memory_gb: GPU memory, or the machine's RAM for "cpu" (None: unknown)."""
+
+    name: str
+    threads: int = 1
+    memory_gb: float | None = None
+    tflops: float = 0.0  # dense bf16
+    terabytes_per_s: float = 0.0
+
+    @property
+    def is_gpu(self) -> bool:
+        return self.name != CPU
+
+    @property
+    def key(self) -> str:
+        """Identity in the history: a CPU with other threads is another machine."""
+        return self.name if self.is_gpu else f"{self.name}/{self.threads}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProfile:
+    """Dimensions of a base model. parameters: those that multiply (embeddings once, as head)."""
+
+    name: str
+    parameters: float
+    hidden: int
+    layers: int
+    vocab: int
+    intermediate: int = 0
+    kv_share: float = 1.0  # kv heads / heads
+
+    @classmethod
+    def of_prepared(cls, profile: Mapping[str, Any]) -> ModelProfile:
+        """From a prepared model's `prepared.json` (`basemodels.profile`)."""
+        try:
+            shape = profile["architecture"]
+            return cls(
+                name=str(profile["name"]),
+                parameters=float(profile["parameters"]),
+                hidden=int(shape["hidden_size"]),
+                layers=int(shape["layers"]),
+                vocab=int(shape["vocab"]),
+                intermediate=int(shape["intermediate_size"]),
+                kv_share=int(shape["kv_heads"]) / int(shape["heads"]),
+            )
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise ConfigurationError(
+                f"the prepared model's profile is incomplete: {error!r}",
+                cause="prepared.json was written by another version",
+                fix="remove the prepared folder and run `python -m trainer prepare` again",
+            ) from None
+
+    @property
+    def mlp(self) -> int:
+        return self.intermediate or round(3.5 * self.hidden)
+
+    def lora_parameters(self, r: int) -> float:
+        """r (in + out) over q, k, v, o, gate, up, down of every layer (Hu et al. 2021, 4.1)."""
+        kv = self.hidden * self.kv_share
+        widths = 4 * self.hidden + 2 * (self.hidden + kv) + 3 * (self.hidden + self.mlp)
+        return self.layers * r * widths
+
+
+LLAMA_3_70B = ModelProfile(
+    "meta-llama/Meta-Llama-3-70B-Instruct", 69.5e9, 8192, 80, 128_256, 28_672, 1 / 8
+)
+SMOLLM2 = ModelProfile("SmolLM2-135M-Instruct", 134.5e6, 576, 30, 49_152, 1536, 1 / 3)
+
+_GPUS = {
+    H100_PCIE: Machine(H100_PCIE, 1, 80.0, tflops=756, terabytes_per_s=2.0),
+    H100_SXM: Machine(H100_SXM, 1, 80.0, tflops=989, terabytes_per_s=3.35),
+}
+
+
+def machine_of(gpu: str, threads: int = 1, memory_gb: float | None = None) -> Machine:
+    """The profile of a GPU's name (as `prices.gpu_name` returns it) or of this CPU."""
+    if gpu == CPU:
+        return Machine(CPU, threads, memory_gb)
+    try:
+        return _GPUS[gpu]
+    except KeyError:
+        raise ConfigurationError(
+            f"there is no profile of {gpu!r}", fix=f"use one of: {', '.join([CPU, *_GPUS])}"
+        ) from None
+
+
+def cpu_speedup(threads: int) -> float:
+    """Wall-clock gain of threads: 2 give 1.7x (measured), so threads ** 0.766."""
+    return float(pow(threads, 0.766))
+
+
+def training_flops(
+    model: ModelProfile, tokens: float, sum_squared: float, checkpointing: bool
+) -> float:
+    """Frozen base with LoRA: 2N forward + 2N activation gradients (+ 2N recompute) a token.
+
+    Attention adds 7 (9 with recompute) x hidden x layers x length: DOMAIN 5's 429 / 441 / 465
+    GFLOP a token at 2k / 4k / 8k for N = 69.5e9. sum_squared: sum over sequences of tokens**2.
+    """
+    dense, attention = (6.0, 9.0) if checkpointing else (4.0, 7.0)
+    return dense * model.parameters * tokens + attention * model.hidden * model.layers * sum_squared
+
+
+def training_seconds(
+    machine: Machine,
+    model: ModelProfile,
+    tokens: float,
+    sum_squared: float,
+    micro_steps: float,
+    checkpointing: bool,
+) -> Range:
+    """Seconds of forward and backward over `tokens`, in `micro_steps` micro-batches.
+
+    GPU: a micro-step is a line a + b x tokens (DOMAIN 5): a 0.4-1.0 s at 70B, proportional to
+    the weights dequantised; b from the FLOPs at 45-60 % of the dense bf16 peak (the published
+    A100 line, 2.34 ms, is 60 %; DOMAIN's 0.8-1.1 ms are 53 % on PCIe and 56 % on SXM).
+    CPU: SmolLM2 114 tokens per CPU second without gradient checkpointing, 27-35 % slower with it
+    (FIELD-NOTES), proportional to FLOPs; the low bound is 1.3 x faster, the high one 2.5 x slower
+    (fixed costs of very small models, a busy machine).
+    """
+    if machine.is_gpu:
+        flops = training_flops(model, tokens, sum_squared, checkpointing) / (machine.tflops * 1e12)
+        scale = micro_steps * model.parameters / LLAMA_3_70B.parameters
+        return Range(
+            0.4 * scale + flops / 0.60, 0.7 * scale + flops / 0.55, 1.0 * scale + flops / 0.45
+        )
+    reference = 4.0 * SMOLLM2.parameters + 7.0 * SMOLLM2.hidden * SMOLLM2.layers * 2015
+    flops = training_flops(model, tokens, sum_squared, False)
+    seconds = flops / reference / 114.0 / cpu_speedup(machine.threads)
+    likely = seconds * (1.31 if checkpointing else 1.0)
+    return Range(likely / 1.3, likely, likely * 2.5)
+
+
+def forward_seconds(machine: Machine, model: ModelProfile, tokens: float) -> Range:
+    """Seconds of a forward pass: GPU 2N FLOPs at 25-50 % of peak; CPU SmolLM2 250 tokens/s."""
+    if machine.is_gpu:
+        seconds = 2.0 * model.parameters * tokens / (machine.tflops * 1e12)
+        return Range(seconds / 0.5, seconds / 0.4, seconds / 0.25)
+    likely = tokens * model.parameters / SMOLLM2.parameters / 250 / cpu_speedup(machine.threads)
+    return Range(likely / 1.3, likely, likely * 2.5)
+
+
+def generation_seconds(
+    machine: Machine, model: ModelProfile, tokens: float, precision: Precision, batch: int = 8
+) -> Range:
+    """Seconds to write `tokens` new tokens.
+
+    GPU: one step of a batch reads all weights once, at 50 / 20 / 10 % of the memory bandwidth
+    (a guess: 4-bit kernels are far from the roof). CPU: SmolLM2 21 tokens/s as a single stream
+    (FIELD-NOTES), 1.5 x that in batches (a guess), with threads gaining as in training.
+    """
+    if machine.is_gpu:
+        size = model.parameters * BYTES[precision] / (machine.terabytes_per_s * 1e12)
+        steps = tokens / batch
+        return Range(size * steps / 0.5, size * steps / 0.2, size * steps / 0.1)
+    alone = tokens * model.parameters / SMOLLM2.parameters / 21 / cpu_speedup(machine.threads)
+    gain = 1.5 if batch > 1 else 1.0
+    return Range(alone / (2 * gain), alone / gain, alone * 1.5)
+
+
+def weights_gb(model: ModelProfile, precision: Precision) -> float:
+    """Frozen weights in GB: linears in `precision`, embeddings and head in 16 bit (32 for fp32)."""
+    table = model.vocab * model.hidden
+    wide = 4.0 if precision == "fp32" else 2.0
+    linear = max(0.0, model.parameters - table)
+    return (linear * BYTES[precision] + 2 * table * wide) / GIGA
+
+
+def memory_gb(
+    model: ModelProfile,
+    machine: Machine,
+    *,
+    precision: Precision,
+    lora_r: int,
+    tokens: int,
+    checkpointing: bool,
+) -> float:
+    """Peak memory in GB for a micro-batch of `tokens` (DOMAIN 5; 70B NF4 r16: 58-60 at 4,096).
+
+    Weights + LoRA with fp32 Adam (16 B each) + activations kept (2 B x hidden x layers with
+    checkpointing, else 34 B: Korthikanti et al. 2022, table 2) + one layer's peak (73 B x hidden)
+    + 2.5 fp32 logit copies + 3 GB runtime (2 on a CPU, where activations are 32 bit).
+    """
+    per_token = (
+        2.0 * model.hidden * model.layers if checkpointing else (34.0 * model.hidden * model.layers)
+    )
+    per_token += 73.0 * model.hidden
+    if not machine.is_gpu:
+        per_token *= 2
+    per_token += 2.5 * 4.0 * model.vocab
+    lora = 16.0 * model.lora_parameters(lora_r)
+    fixed = 3.0 if machine.is_gpu else 2.0
+    return weights_gb(model, precision) + (lora + per_token * tokens) / GIGA + fixed

@@ -1,0 +1,188 @@
+"""How far a job is: a pure function of its events, shown by terminal, live page and artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from brightrun import runfolder
+
+CONTROL_FIRST = ("validate", "plan", "estimate")
+CONTROL_LAST = ("evaluate", "report", "package")
+STAGES: tuple[str, ...] = (*CONTROL_FIRST, *runfolder.STAGES, *CONTROL_LAST)
+CONTROL_SECONDS = {
+    "validate": 6.0,
+    "plan": 8.0,
+    "estimate": 1.0,
+    "evaluate": 6.0,
+    "report": 10.0,
+    "package": 6.0,
+}
+MEASURED_STEPS = 3
+
+
+class Occurrence(Protocol):
+    """What progress needs of an event: `runfolder.Event` and the ledger's rows both have it."""
+
+    @property
+    def ts(self) -> datetime: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def payload(self) -> dict[str, Any]: ...
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StageProgress(Frozen):
+    """Seconds are summed over all attempts; fraction is 0-1."""
+
+    name: str
+    status: Literal["waiting", "running", "finished"]
+    expected_s: float
+    elapsed_s: float
+    remaining_s: float
+    fraction: float
+
+
+class Progress(Frozen):
+    """A job at one moment. Losses are (step, loss) in order."""
+
+    stages: tuple[StageProgress, ...]
+    fraction: float
+    elapsed_s: float
+    remaining_s: float
+    stage: str
+    step: int = 0
+    total_steps: int = 0
+    epoch: float = 0.0
+    loss: float | None = None
+    learning_rate: float | None = None
+    tokens_per_s: float | None = None
+    gpu_percent: float | None = None
+    memory_mb: float | None = None
+    interruptions: int = 0
+    losses: tuple[tuple[int, float], ...] = ()
+    validation_losses: tuple[tuple[int, float], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def progress(
+    events: Sequence[Occurrence],
+    expected: Mapping[str, float],
+    now: datetime,
+    *,
+    ended: bool = False,
+) -> Progress:
+    """events in order of time; expected: stage -> seconds (absent ones get a small default)."""
+    metrics = [e.payload for e in events if e.type == "metric" and "loss" in e.payload]
+    by_step = {int(m["step"]): m for m in metrics}
+    last = metrics[-1] if metrics else {}
+    beat = next((e.payload for e in reversed(events) if e.type == "heartbeat"), {})
+    counts = {e.payload["stage"]: e.payload for e in events if e.type == "progress"}
+    stages = tuple(
+        _stage(name, events, {**CONTROL_SECONDS, **expected}, by_step, last, counts, now, ended)
+        for name in STAGES
+    )
+    total = sum(s.expected_s for s in stages) or 1.0
+    running = next((s.name for s in reversed(stages) if s.status == "running"), "")
+    return Progress(
+        stages=stages,
+        fraction=min(1.0, sum(s.expected_s * s.fraction for s in stages) / total),
+        elapsed_s=(now - events[0].ts).total_seconds() if events else 0.0,
+        remaining_s=sum(s.remaining_s for s in stages),
+        stage=running or next((s.name for s in reversed(stages) if s.status == "finished"), ""),
+        step=max(by_step, default=0),
+        total_steps=int(last.get("total_steps", 0)),
+        epoch=float(last.get("epoch", 0.0)),
+        loss=last.get("loss"),
+        learning_rate=last.get("learning_rate"),
+        tokens_per_s=last.get("tokens_per_s"),
+        gpu_percent=beat.get("gpu_percent"),
+        memory_mb=beat.get("memory_mb"),
+        interruptions=max(0, len({e.attempt for e in events if e.attempt > 0}) - 1),
+        losses=tuple((step, float(by_step[step]["loss"])) for step in sorted(by_step)),
+        validation_losses=_validation(events),
+        warnings=tuple(str(e.payload.get("message", "")) for e in events if e.type == "warning"),
+    )
+
+
+def _stage(
+    name: str,
+    events: Iterable[Occurrence],
+    expected: Mapping[str, float],
+    by_step: Mapping[int, dict[str, Any]],
+    last: Mapping[str, Any],
+    counts: Mapping[str, dict[str, Any]],
+    now: datetime,
+    ended: bool,
+) -> StageProgress:
+    elapsed, opened, status = _clock(name, events, now, ended)
+    guess = max(0.1, float(expected.get(name, 1.0)))
+    fraction, remaining = 0.0, guess
+    if status == "finished":
+        fraction, remaining = 1.0, 0.0
+    elif name == "training" and last:
+        fraction = max(by_step) / max(1, int(last["total_steps"]))
+        seconds = sorted(float(m.get("seconds", 0.0)) for m in by_step.values())
+        pace = seconds[len(seconds) // 2] if len(seconds) >= MEASURED_STEPS else None
+        left = int(last["total_steps"]) - max(by_step)
+        remaining = left * pace if pace is not None else guess * (1 - fraction)
+    elif name in counts and counts[name]["total"]:
+        fraction = min(1.0, counts[name]["done"] / counts[name]["total"])
+        remaining = guess * (1 - fraction)
+    elif opened:
+        fraction = min(0.95, elapsed / guess)
+        remaining = max(0.0, guess - elapsed)
+    return StageProgress(
+        name=name,
+        status=status,
+        expected_s=guess,
+        elapsed_s=elapsed,
+        remaining_s=remaining,
+        fraction=fraction,
+    )
+
+
+def _clock(
+    name: str, events: Iterable[Occurrence], now: datetime, ended: bool
+) -> tuple[float, bool, Literal["waiting", "running", "finished"]]:
+    """Seconds spent in a stage over all attempts, whether it is open, and its status.
+
+    An attempt that died inside the stage counts up to its last sign of life.
+    """
+    total, opened_at, opened_in, seen, done = 0.0, None, 0, None, False
+    for event in events:
+        if opened_at is not None and event.attempt != opened_in and event.attempt > 0:
+            total += ((seen or opened_at) - opened_at).total_seconds()
+            opened_at = None
+        if event.attempt == opened_in:
+            seen = event.ts
+        if event.type != "stage" or event.payload.get("name") != name:
+            continue
+        if event.payload["status"] == "started":
+            opened_at, opened_in, seen = event.ts, event.attempt, event.ts
+        else:
+            total += float(event.payload.get("elapsed_s") or 0.0)
+            opened_at, done = None, True
+    if opened_at is not None and not ended:
+        return total + (now - opened_at).total_seconds(), True, "running"
+    if opened_at is not None and seen is not None:
+        total += (seen - opened_at).total_seconds()
+    return total, False, "finished" if done and opened_at is None else "waiting"
+
+
+def _validation(events: Iterable[Occurrence]) -> tuple[tuple[int, float], ...]:
+    found = {
+        int(e.payload["step"]): float(e.payload["validation_loss"])
+        for e in events
+        if e.type == "metric" and "validation_loss" in e.payload
+    }
+    return tuple(sorted(found.items()))

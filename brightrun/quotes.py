@@ -1,0 +1,128 @@
+"""A quote: what this file with these values would cost, on every market, before a cent is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from brightrun import basemodels, costs, prices
+from brightrun.conversations import FileReport
+from brightrun.durations import Observed, Work
+from brightrun.jobs import Hyperparameters
+from brightrun.physics import LLAMA_3_70B, SMOLLM2, Machine, ModelProfile, machine_of
+from brightrun.settings import Settings
+
+SYSTEM_TO_PROMPT = 1.6  # a scenario's prompt over its system prompt, in characters
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The chosen market's estimate, and all markets side by side."""
+
+    estimate: costs.Estimate
+    markets: tuple[costs.MarketRow, ...]
+    market_note: str
+
+    @property
+    def stage_seconds(self) -> dict[str, float]:
+        """Likely seconds of the pod's stages; saving happens while training."""
+        parts = {name: part.likely for name, part in self.estimate.parts.items()}
+        return {
+            "preprocessing": parts["preprocessing"],
+            "model_loading": parts["boot"] + parts["model_loading"],
+            "training": parts["training"] + parts["saving"],
+            "measuring": parts["measuring"],
+            "finalization": parts["finalization"],
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """The issue's estimate object, with the markets."""
+        notes = [*self.estimate.as_json()["warnings"]]
+        if self.market_note and self.market_note not in " ".join(notes):
+            notes.append(self.market_note)
+        return {
+            **self.estimate.as_json(),
+            "warnings": notes,
+            "markets": [row.as_json() for row in self.markets],
+        }
+
+
+def work_of(report: FileReport, values: Hyperparameters, interruptions: int = 0) -> Work:
+    """The work in a file; the held-out share is taken off in proportion."""
+    usable = [row for row in report.rows if row.supervised_pairs > 0]
+    held_out = max(1, round(len(usable) * values.validation_share))
+    share = 1 - held_out / max(1, len(usable))
+    lengths = [row.tokens for row in usable]
+    pairs = sum(row.supervised_pairs for row in usable)
+    sequences = max(1, len(usable) - held_out)
+    repeats = 1.0
+    if values.sequence == "pair":
+        repeats, sequences = 2.2, max(1, round(pairs * share))  # DOMAIN 2.3: 2.1-2.4 x the tokens
+    per_step = max(1, round(values.pairs_per_step * sequences / max(1.0, pairs * share)))
+    prompt = round(len(report.system_prompt) / 4.66 * SYSTEM_TO_PROMPT) + 40
+    return Work(
+        train_tokens=round(sum(lengths) * share * repeats),
+        sum_squared_tokens=round(sum(n * n for n in lengths) * share),
+        supervised_tokens=round(report.supervised_tokens * share),
+        sequences=sequences,
+        longest=max(lengths, default=1),
+        epochs=values.epochs,
+        steps=values.epochs * -(-sequences // per_step),
+        validation_tokens=round(sum(lengths) * (1 - share)),
+        evaluations=values.eval_points,
+        scenarios=values.scenarios,
+        passes=values.passes,
+        questions=values.questions,
+        rotations=values.rotations,
+        prompt_tokens=prompt,
+        max_new_tokens=values.max_new_tokens,
+        interruptions=interruptions,
+    )
+
+
+def machine_for(provider: str, gpu: str, settings: Settings) -> Machine:
+    """The machine that would be rented."""
+    return machine_of(prices.gpu_name(gpu, provider), threads=settings.threads)
+
+
+def model_for(base_model: str, provider: str, settings: Settings) -> ModelProfile:
+    """Of the prepared model; else what is known about the provider's default."""
+    name = base_model or ("demo" if provider == "local" else LLAMA_3_70B.name)
+    if basemodels.is_prepared(name, settings.models):
+        folder = basemodels.prepared_folder(name, settings.models)
+        return ModelProfile.of_prepared(basemodels.profile(folder))
+    return SMOLLM2 if provider == "local" else LLAMA_3_70B
+
+
+def quote(
+    work: Work,
+    values: Hyperparameters,
+    model: ModelProfile,
+    *,
+    provider: str,
+    gpu: str,
+    market: str,
+    settings: Settings,
+    observed: Sequence[Observed] = (),
+    budget_left: Decimal | None = None,
+    users_hours: str = "",
+) -> Quote:
+    """Price every market on offer and estimate the chosen one."""
+    machine = machine_for(provider, gpu, settings)
+    offered = prices.offers(provider, gpu, settings)
+    price, note = prices.choose(offered, market)
+    estimate = costs.estimate(
+        work,
+        machine,
+        model,
+        values,
+        price,
+        observed,
+        budget_left=budget_left,
+        users_hours=users_hours,
+        warn_above_usd=settings.warn_above_usd,
+    )
+    rows = costs.compare_markets(work, machine, model, values, offered, observed)
+    return Quote(estimate=estimate, markets=tuple(rows), market_note=note)

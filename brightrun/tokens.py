@@ -1,0 +1,188 @@
+"""Token ids and training masks of conversations, on `tokenizers` alone (no transformers)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from brightrun.chat import CONTROL_TOKENS, END_OF_TURN, Family, Span, spans, template_text
+from brightrun.conversations import Conversation, Message
+from brightrun.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One sequence; the three tuples have one entry per token.
+
+    supervised: assistant text and its end-of-turn token, what the loss is taken over.
+    content: the same without the end-of-turn token, what perplexity is measured on.
+    """
+
+    input_ids: tuple[int, ...]
+    supervised: tuple[bool, ...]
+    content: tuple[bool, ...]
+
+
+class ChatTokenizer:
+    """A base model's tokenizer with our chat template.
+
+    Special tokens come from the template only; in a text their spelling is encoded as plain
+    text. Ids and masks equal those of transformers' apply_chat_template (a test shows it).
+    """
+
+    def __init__(self, tokenizer: Tokenizer, family: Family, sha256: str = "") -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        # Foreign text cannot become a control token: their spelling is split like any other.
+        tokenizer.encode_special_tokens = True
+        self.tokenizer = tokenizer
+        self.family: Family = family
+        self.sha256 = sha256
+        self._controls = {name: self._control(name) for name in CONTROL_TOKENS[family]}
+        self.eot_id: int = self._controls[END_OF_TURN[family]]
+        self.bos_id: int | None = self._controls.get("<|begin_of_text|>")
+        self._literals: dict[str, tuple[int, ...]] = {}
+
+    @classmethod
+    def load(cls, folder: Path) -> ChatTokenizer:
+        """From a prepared base model's folder. ConfigurationError when it has no usable one."""
+        path = folder / "tokenizer.json"
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(
+                f"no tokenizer in {folder}: {error.strerror}",
+                cause="the base model is not prepared",
+                fix="run `python -m trainer prepare NAME`",
+            ) from None
+        # One process of many: rayon's pool after a fork only warns and then runs on one thread.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+        tokenizer = Tokenizer.from_str(data.decode())
+        family = family_of(tokenizer, folder)
+        digest = hashlib.sha256(data + template_text(family).encode()).hexdigest()
+        return cls(tokenizer, family, digest)
+
+    def _control(self, name: str) -> int:
+        found = self.tokenizer.token_to_id(name)
+        added = self.tokenizer.get_added_tokens_decoder()
+        if found is None or found not in added or not added[found].special:
+            raise ConfigurationError(
+                f"{name} is no special token of this tokenizer",
+                cause="the base model was not made for chat, or its tokenizer was changed",
+                fix="use an Instruct model of the Llama 3 or ChatML family",
+            )
+        return int(found)
+
+    # --- training and measuring --------------------------------------------------------------
+    def encode(self, messages: Sequence[Message]) -> Encoded:
+        """One conversation as one sequence, with its masks."""
+        return next(iter(self.encode_many([messages])))
+
+    def encode_many(self, conversations: Iterable[Sequence[Message]]) -> list[Encoded]:
+        """Several conversations at once: the texts are tokenized in parallel."""
+        plans = [_segments(spans(messages, self.family)) for messages in conversations]
+        texts = [s.literal + s.content for plan in plans for s in plan if s.content]
+        batch = self.tokenizer.encode_batch(texts, add_special_tokens=False)
+        ids = iter([encoding.ids for encoding in batch])
+        return [self._assemble(plan, ids) for plan in plans]
+
+    def lengths(self, conversations: Iterable[Sequence[Message]]) -> list[tuple[int, int]]:
+        """(tokens, supervised tokens) of each conversation."""
+        found = self.encode_many(conversations)
+        return [(len(e.input_ids), sum(e.supervised)) for e in found]
+
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Ids up to where the assistant's answer begins: system, user, ..., user."""
+        plan = _segments(spans(messages, self.family, generation_prompt=True))
+        texts = [s.literal + s.content for s in plan if s.content]
+        batch = self.tokenizer.encode_batch(texts, add_special_tokens=False)
+        return list(self._assemble(plan, iter([e.ids for e in batch])).input_ids)
+
+    # --- plain text -----------------------------------------------------------------------------
+    def count(self, text: str) -> int:
+        """Tokens of a text outside any conversation."""
+        return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids, special tokens left out."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def preview(self, conversation: Conversation) -> list[tuple[str, bool]]:
+        """(text, supervised) in order, template included."""
+        return [(s.text, s.supervised) for s in spans(conversation.messages(), self.family)]
+
+    # --- inside -----------------------------------------------------------------------------------
+    def _literal(self, text: str) -> tuple[int, ...]:
+        if text not in self._literals:
+            found = self.tokenizer.encode(text, add_special_tokens=False).ids
+            self._literals[text] = tuple(found)
+        return self._literals[text]
+
+    def _assemble(self, plan: list[_Segment], texts: Iterable[list[int]]) -> Encoded:
+        ids: list[int] = []
+        supervised: list[bool] = []
+        content: list[bool] = []
+        source = iter(texts)
+        for segment in plan:
+            literal = self._literal(segment.literal) if segment.literal else ()
+            joint = next(source) if segment.content else list(literal)
+            # Where literal and text share a token, the mask begins with it, as transformers' does.
+            start = _common_prefix(literal, joint) if segment.content else len(joint)
+            ids += joint
+            for mask in (supervised, content):
+                mask += [False] * start + [segment.supervised] * (len(joint) - start)
+            if segment.control:
+                ids.append(self._controls[segment.control])
+                supervised.append(segment.control_supervised)
+                content.append(False)
+        return Encoded(tuple(ids), tuple(supervised), tuple(content))
+
+
+@dataclass(slots=True)
+class _Segment:
+    """Plain text between two control tokens: template literal, then a message's text."""
+
+    literal: str = ""
+    content: str = ""
+    supervised: bool = False
+    control: str = ""
+    control_supervised: bool = False
+
+
+def _segments(rendered: list[Span]) -> list[_Segment]:
+    found = [_Segment()]
+    for span in rendered:
+        last = found[-1]
+        if span.kind == "control":
+            last.control, last.control_supervised = span.text, span.supervised
+            found.append(_Segment())
+        elif span.kind == "content":
+            last.content, last.supervised = span.text, span.supervised
+        else:
+            last.literal += span.text
+    return found
+
+
+def _common_prefix(literal: Sequence[int], joint: Sequence[int]) -> int:
+    for at, (one, other) in enumerate(zip(literal, joint, strict=False)):
+        if one != other:
+            return at
+    return min(len(literal), len(joint))
+
+
+def family_of(tokenizer: Tokenizer, folder: Path) -> Family:
+    """Template family by the special tokens there are; ConfigurationError when neither fits."""
+    families: tuple[Family, ...] = ("llama3", "chatml")
+    for family in families:
+        if all(tokenizer.token_to_id(name) is not None for name in CONTROL_TOKENS[family]):
+            return family
+    raise ConfigurationError(
+        f"the tokenizer in {folder} has neither Llama 3's nor ChatML's special tokens",
+        cause="a base model without a chat format, or one of another family",
+        fix="use an Instruct model of the Llama 3 or ChatML family",
+    )

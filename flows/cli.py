@@ -1,0 +1,83 @@
+"""The terminal's door. `brightrun --help` imports neither Prefect nor torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from brightrun import __version__
+from brightrun.errors import BrightRunError
+from flows import cli_files, cli_jobs, cli_train
+
+EPILOG = "Exit codes: 0 fine, 1 the input or the job failed, 2 wrong use, 3 waiting for a person."
+
+app = typer.Typer(
+    name="brightrun",
+    help="Fine-tune a financial adviser's voice, measure what changed, prove it.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(cli_files.files, name="files", help="Register training files and look at them.")
+COMMANDS: tuple[Callable[..., None], ...] = (
+    cli_files.validate, cli_files.preview, cli_files.estimate, cli_files.presets,
+    cli_train.train, cli_train.wait, cli_train.approve, cli_train.cancel,
+    cli_jobs.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch,
+)  # fmt: skip
+for command in COMMANDS:
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ["BRIGHTRUN_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Console script: errors are told in words; `--debug` shows where they came from."""
+    try:
+        app()
+    except BrightRunError as error:
+        from flows.terminal import complain
+
+        if "--debug" in sys.argv:
+            raise
+        complain(error, as_json="--json" in sys.argv)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped.\n")
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last net: nobody reads a traceback unasked
+        from flows.terminal import complain
+
+        if "--debug" in sys.argv:
+            raise
+        fault = BrightRunError(
+            f"{type(error).__name__}: {error}",
+            cause="a fault of the pipeline itself",
+            fix="repeat with `brightrun --debug ...` and report what it prints",
+        )
+        complain(fault, as_json="--json" in sys.argv)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

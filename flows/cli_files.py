@@ -1,0 +1,292 @@
+"""Commands about training files: register, validate, preview, estimate, presets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from brightrun.errors import DatasetError
+from flows.options import BaseModel, File, Gpu, Json, MarketOption, PresetOption, Provider, Sets
+
+if TYPE_CHECKING:
+    from brightrun.conversations import FileReport
+    from brightrun.tokens import ChatTokenizer
+
+SHOWN = 50
+PREVIEWED = 3
+files = typer.Typer(no_args_is_help=True)
+
+
+@files.command("add")
+def add(
+    file: File,
+    name: Annotated[str, typer.Option(help="Name to use later. Default: the file's own.")] = "",
+    json: Json = False,
+) -> None:
+    """Validate a file and register it under a name; an invalid one is not registered."""
+    from brightrun.ledger import Ledger
+    from brightrun.settings import load
+    from flows.terminal import emit, say
+
+    settings = load()
+    report = checked(file)
+    if not report.valid:
+        show_report(report, json)
+        raise typer.Exit(1)
+    label = name or report.name
+    Ledger.open(settings).register_file(label, file.resolve(), report.summary(), report.sha256)
+    if json:
+        emit({"name": label, **report.summary(), "sha256": report.sha256})
+    say(f"Registered {label}: {report.conversations} conversations, {report.pairs} pairs.")
+
+
+@files.command("list")
+def list_files(json: Json = False) -> None:
+    """Registered files with counts, hash and their last job."""
+    from brightrun.ledger import Ledger
+    from brightrun.settings import load
+    from flows.terminal import emit, table
+
+    rows = Ledger.open(load()).files()
+    if json:
+        emit({"files": [_file_json(r) for r in rows]})
+        return
+    table(
+        "Training files",
+        ("name", "conversations", "pairs", "valid", "sha256", "last job", "path"),
+        [
+            (
+                r.name,
+                r.summary["conversations"],
+                r.summary["pairs"],
+                "yes" if r.summary["valid"] else "no",
+                r.sha256[:12],
+                r.last_job or "-",
+                r.path,
+            )
+            for r in rows
+        ],
+    )
+
+
+@files.command("show")
+def show_file(
+    name: Annotated[str, typer.Argument(help="Registered name")], json: Json = False
+) -> None:
+    """One registered file; says when its content changed since it was registered."""
+    from brightrun.ledger import Ledger
+    from brightrun.runfolder import sha256_file
+    from brightrun.settings import load
+    from flows.terminal import emit, say, table
+
+    row = Ledger.open(load()).file(name)
+    if row is None:
+        raise DatasetError(f"no file is registered as {name!r}", fix="see `brightrun files list`")
+    path = Path(row.path)
+    state = "missing" if not path.exists() else "unchanged"
+    if state == "unchanged" and sha256_file(path) != row.sha256:
+        state = "changed since it was registered"
+    if json:
+        emit({**_file_json(row), "state": state})
+        return
+    facts = {**_file_json(row), "state": state}
+    table(row.name, ("what", "value"), [(k, v) for k, v in facts.items() if k != "warnings"])
+    if state != "unchanged":
+        say(f"The file is {state}: run `brightrun files add {row.path} --name {row.name}` again.")
+
+
+def validate(
+    file: File,
+    quality_min: Annotated[
+        float | None, typer.Option(help="Drop pairs whose quality_score is below this.")
+    ] = None,
+    max_length: Annotated[int, typer.Option(help="Longest conversation in tokens.")] = 8192,
+    json: Json = False,
+) -> None:
+    """Check a training file and list **all** its defects, each with place and mend.
+
+    Example: `brightrun validate examples/training-file.json`
+    """
+    report = checked(file, quality_min=quality_min, max_length=max_length)
+    show_report(report, json)
+    raise typer.Exit(0 if report.valid else 1)
+
+
+def preview(
+    file: File,
+    conversation: Annotated[
+        int | None, typer.Option(help="Only this one (1 = the first). Default: the first 3.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page instead.")] = None,
+    base_model: BaseModel = "",
+    json: Json = False,
+) -> None:
+    """Show what will be trained on: supervised text marked, the rest grey."""
+    from itertools import islice
+
+    from brightrun import preview as pages
+    from brightrun.reading import conversations
+    from flows.terminal import emit, say
+
+    first = 0 if conversation is None else conversation - 1
+    last = first + (PREVIEWED if conversation is None else 1)
+    existing(file)
+    wanted = list(islice(conversations(file), max(0, first), max(0, last)))
+    if not wanted:
+        raise DatasetError(f"{file} has no conversation {conversation}", fix="1 is the first")
+    tokenizer = tokenizer_of(base_model)
+    if html is not None:
+        html.write_text(pages.preview_html(wanted, tokenizer), encoding="utf-8")
+        say(f"Wrote {html}")
+    if json:
+        emit({"html": html, "conversations": pages.preview_json(wanted, tokenizer)})
+    elif html is None:
+        sys.stdout.write(pages.preview_text(wanted, tokenizer, colour=sys.stdout.isatty()))
+
+
+def estimate(
+    file: File,
+    preset: PresetOption = "balanced",
+    provider: Provider = "local",
+    gpu: Gpu = "",
+    market: MarketOption = "spot",
+    base_model: BaseModel = "",
+    set_: Sets = None,
+    json: Json = False,
+) -> None:
+    """Tokens, memory, hours and cost of a run, low / likely / high, before a cent is spent."""
+    from flows import quoting
+    from flows.options import overrides_of
+    from flows.terminal import emit
+
+    report = checked(file, base_model=base_model)
+    if not report.valid:
+        show_report(report, json)
+        raise typer.Exit(1)
+    values = quoting.values_of(preset, overrides_of(set_))
+    found = quoting.quote(report, values, preset, provider, gpu, market, base_model)
+    if json:
+        emit({**found.as_json(), "tokens_exact": report.tokens_exact})
+        return
+    quoting.show(found, report)
+
+
+def presets(json: Json = False) -> None:
+    """The presets side by side: values, expected result, risk, the user's own durations."""
+    from brightrun.jobs import PRESETS
+    from flows.terminal import emit, table
+
+    if json:
+        emit({name: info.model_dump() for name, info in PRESETS.items()})
+        return
+    table(
+        "Presets",
+        (
+            "preset",
+            "what for",
+            "expect",
+            "risk",
+            "r/alpha/dropout",
+            "rate",
+            "epochs",
+            "user's h",
+            "user's $",
+        ),
+        [
+            (
+                name,
+                info.summary,
+                info.expected,
+                info.risk,
+                f"{info.values.lora_r}/{info.values.lora_alpha}/{info.values.lora_dropout}",
+                info.values.learning_rate,
+                info.values.epochs,
+                info.users_hours or "-",
+                info.users_spot_cost or "-",
+            )
+            for name, info in PRESETS.items()
+        ],
+    )
+
+
+def checked(
+    file: Path,
+    *,
+    quality_min: float | None = None,
+    max_length: int = 8192,
+    base_model: str = "",
+) -> FileReport:
+    """Validate with the prepared tokenizer; a bar on long files."""
+    from rich.progress import Progress
+
+    from expectations.validation import validate_file
+    from flows.terminal import ERR
+
+    existing(file)
+    with Progress(console=ERR, transient=True, disable=not ERR.is_terminal) as bar:
+        task = bar.add_task("checking", total=file.stat().st_size)
+        return validate_file(
+            file,
+            tokenizer=tokenizer_of(base_model),
+            max_length=max_length,
+            quality_min=quality_min,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def existing(file: Path) -> None:
+    """DatasetError when there is no such file."""
+    if not file.is_file():
+        raise DatasetError(
+            f"{file} does not exist", fix="check the path, or `brightrun files list`"
+        )
+
+
+def tokenizer_of(
+    base_model: str,
+) -> ChatTokenizer | None:
+    """The prepared tokenizer; None when it is not here: counts are then approximate."""
+    from brightrun import basemodels
+    from brightrun.settings import load
+    from brightrun.tokens import ChatTokenizer
+
+    settings, name = load(), base_model or "demo"
+    if not basemodels.is_prepared(name, settings.models):
+        return None
+    return ChatTokenizer.load(basemodels.prepared_folder(name, settings.models))
+
+
+def show_report(report: FileReport, as_json: bool) -> None:
+    from flows.terminal import OUT, emit, say
+
+    if as_json:
+        emit(report.summary())
+    for defect in report.errors[:SHOWN]:
+        say(f"{defect.message}. {defect.fix}", "red")
+    if len(report.errors) > SHOWN:
+        say(f"... and {len(report.errors) - SHOWN} more (all with --json)", "red")
+    for warning in report.warnings[:SHOWN]:
+        say(f"Warning: {warning.message}. {warning.fix}", "yellow")
+    if as_json:
+        return
+    verdict = "valid" if report.valid else f"INVALID: {len(report.errors)} defects"
+    exact = "" if report.tokens_exact else " (approximate: no tokenizer prepared)"
+    OUT.print(
+        f"{report.name}: {verdict}. {report.conversations} conversations, {report.pairs} pairs, "
+        f"{report.supervised_pairs} supervised, {report.tokens:,} tokens{exact}, "
+        f"{report.supervised_tokens:,} supervised; longest {report.longest:,}"
+    )
+
+
+def _file_json(row: Any) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        **row.summary,
+        "sha256": row.sha256,
+        "last_job": row.last_job,
+        "registered_at": row.registered_at,
+        "path": row.path,
+    }

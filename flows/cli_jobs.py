@@ -1,0 +1,154 @@
+"""Commands that look: jobs, show, events, watch."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.options import Job, Json
+
+
+def jobs(
+    status: Annotated[str, typer.Option(help="Only this status, e.g. running, completed.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Newest so many.")] = 20,
+    json: Json = False,
+) -> None:
+    """Jobs, newest first."""
+    from brightrun.errors import ConfigurationError
+    from brightrun.ledger import Ledger, Status
+    from brightrun.settings import load
+    from flows.terminal import emit, table
+
+    if status and status not in set(Status):
+        raise ConfigurationError(f"no status {status!r}", fix=f"one of: {', '.join(Status)}")
+    ledger = Ledger.open(load())
+    rows = ledger.jobs(limit, status=status or None)
+    if json:
+        emit({"jobs": [_brief(r) for r in rows]})
+        return
+    shown = ("job_id", "status", "stage", "name", "preset", "client", "requested_by", "created")
+    table("Jobs", shown, [[_brief(r)[c] for c in shown] for r in rows])
+
+
+def show(job: Job, json: Json = False) -> None:
+    """One job: request, estimate, gate, attempts, progress, result."""
+    from brightrun.context import open_job
+    from flows.outcome import show as show_result
+    from flows.outcome import summary
+    from flows.terminal import emit, money, span, table
+
+    known = open_job(job)
+    row, state = known.ledger.job(known.job_id), known.progress()
+    pods = known.ledger.attempts(known.job_id)
+    word = known.ledger.approval(known.job_id)
+    if json:
+        emit(
+            {
+                **_brief(row),
+                "request": row.request,
+                "estimate": row.estimate,
+                "approval": _plain(word) if word else None,
+                "attempts": [_plain(p) for p in pods],
+                "progress": state.model_dump(mode="json", exclude={"losses"}),
+                "result": summary(known.job_id),
+            }
+        )
+        return
+    table(f"Job {known.job_id}", ("what", "value"), list(_brief(row).items()))
+    if word is not None:
+        verb = "Approved" if word.approved else "Rejected"
+        table("Gate", ("what", "value"), [(verb, word.approver), ("note", word.note)])
+    table(
+        "Stages",
+        ("stage", "status", "estimated", "elapsed"),
+        [(s.name, s.status, span(s.expected_s), span(s.elapsed_s)) for s in state.stages],
+    )
+    table(
+        "Pods",
+        ("attempt", "pod", "outcome", "from step", "to step", "cost"),
+        [
+            (p.number, p.pod_name, p.outcome or "running", p.resumed_from, p.last_step,
+             "-" if p.cost_usd is None else money(float(p.cost_usd)))
+            for p in pods
+        ],
+    )  # fmt: skip
+    show_result(summary(known.job_id))
+
+
+def events(
+    job: Job,
+    type_: Annotated[
+        str, typer.Option("--type", help="stage, metric, checkpoint, warning ...")
+    ] = "",
+    attempt: Annotated[int | None, typer.Option(help="Only this pod; 0 = control plane.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
+    json: Json = False,
+) -> None:
+    """What happened, event by event."""
+    from brightrun.context import open_job
+    from flows.terminal import OUT, emit
+
+    known = open_job(job)
+    rows = known.ledger.events(known.job_id, attempt, type_ or None)
+    if json:
+        emit({"job_id": known.job_id, "events": [_plain(r) for r in rows]})
+        return
+    last = 0
+    while True:
+        for r in rows:
+            last = max(last, r.id)
+            OUT.print(
+                f"{r.ts:%H:%M:%S} {r.attempt}.{r.seq:<5} {r.type:<10} {r.payload}", markup=False
+            )
+        if not follow or known.ledger.job(known.job_id).is_final:
+            return
+        time.sleep(1)
+        rows = known.ledger.events(known.job_id, attempt, type_ or None, after_id=max(1, last))
+
+
+def watch(
+    job: Annotated[str, typer.Argument(help="Job id; default: all active jobs")] = "",
+    once: Annotated[bool, typer.Option("--once", help="Write the page and the view once.")] = False,
+    json: Json = False,
+) -> None:
+    """Live view here, and a self-refreshing page (live.html) of all active jobs."""
+    from flows.screen import watch_jobs
+    from flows.terminal import emit, say
+
+    place = watch_page()
+    say(f"Page: {place.as_uri()}")
+    found = watch_jobs(job, place, once=once or json, quiet=json)
+    if json:
+        emit({"page": str(place), "jobs": found})
+
+
+def watch_page() -> Path:
+    from brightrun.settings import load
+
+    return load().home.resolve() / "reports" / "live.html"
+
+
+def _brief(row: Any) -> dict[str, Any]:
+    return {
+        "job_id": row.job_id,
+        "status": str(row.status),
+        "stage": row.stage,
+        "name": row.name,
+        "preset": row.preset,
+        "client": row.client,
+        "requested_by": row.requested_by,
+        "training_file": row.training_file,
+        "created": f"{row.created_at:%Y-%m-%d %H:%M}",
+        "notes": row.notes,
+    }
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    """A frozen row as JSON-ready values."""
+    from dataclasses import asdict
+
+    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in asdict(row).items()}

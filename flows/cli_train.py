@@ -1,0 +1,380 @@
+"""Commands that run, decide and stop: train, wait, approve, cancel."""
+
+from __future__ import annotations
+
+import getpass
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from brightrun.errors import ConfigurationError
+from flows.options import (
+    BaseModel,
+    Gpu,
+    Job,
+    Json,
+    MarketOption,
+    PresetOption,
+    Provider,
+    Sets,
+    overrides_of,
+)
+
+if TYPE_CHECKING:
+    from brightrun.jobs import JobRequest
+
+WAITING = 3
+
+
+def train(
+    file: Annotated[
+        str, typer.Argument(help="Registered name or path. Not with --resume.", show_default=False)
+    ] = "",
+    preset: PresetOption = "balanced",
+    provider: Provider = "local",
+    gpu: Gpu = "",
+    market: MarketOption = "spot",
+    base_model: BaseModel = "",
+    name: Annotated[str, typer.Option(help="Name of this run.")] = "",
+    client: Annotated[str, typer.Option(help="Who it is made for.")] = "",
+    notes: Annotated[str, typer.Option(help="Why this run.")] = "",
+    requested_by: Annotated[
+        str, typer.Option(help="Who asks. Default: git's user.name or the system's user.")
+    ] = "",
+    set_: Sets = None,
+    quality_min: Annotated[float | None, typer.Option(help="Drop pairs below this score.")] = None,
+    interrupt_at: Annotated[
+        str, typer.Option(help="STEP[,STEP]: attempt k's pod kills itself after the k-th step.")
+    ] = "",
+    resume: Annotated[str, typer.Option(help="Go on with this job instead.")] = "",
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Submit to the deployment (`make ui`) and return.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Agree to the estimate if it is below the limits.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Train, measure, report, package: the whole job, here in the foreground.
+
+    Shows the estimate and asks before anything is spent. `--yes` answers, but never passes an
+    approval above the limits: that takes `brightrun approve`.
+
+    Examples: `brightrun train examples/training-file.json --preset demo --yes`,
+    `brightrun train --resume 261122-ab12cd`
+    """
+    from flows import lifecycle_ids
+    from flows.terminal import emit, say
+
+    if bool(file) == bool(resume):
+        raise typer.BadParameter("give a training file, or --resume JOB, not both")
+    if resume:
+        job_id, request = resumed(resume, yes)
+    else:
+        request = wish(
+            file, preset, provider, gpu, market, base_model, name, client, notes,
+            requested_by or whoami(), overrides_of(set_), quality_min, steps_of(interrupt_at), yes,
+        )  # fmt: skip
+        check_before(request, json)
+        job_id = lifecycle_ids.new_job_id()
+    say(f"Job {job_id}", "bold")
+    if detach:
+        emit(submit(request, job_id))
+        return
+    finish(run(request, job_id, yes=yes), json)
+
+
+def wish(*fields: Any) -> JobRequest:
+    """The request as a value; ConfigurationError lists every field that is out of range."""
+    from pydantic import ValidationError
+
+    from brightrun.jobs import Confirm, JobRequest
+
+    names = (
+        "training_file", "preset", "provider", "gpu", "market", "base_model", "name", "client",
+        "notes", "requested_by", "overrides", "quality_min", "interrupt_at",
+    )  # fmt: skip
+    *values, yes = fields
+    given = dict(zip(names, values, strict=True))
+    path = Path(given["training_file"])
+    if path.exists():
+        given["training_file"] = str(path.resolve())
+    try:
+        request = JobRequest.model_validate(
+            {
+                **given,
+                "confirm": Confirm.above_limits if yes else Confirm.always,
+                "repeat": yes,
+            }
+        )
+    except ValidationError as error:
+        found = "; ".join(
+            f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()
+        )
+        raise ConfigurationError(found, fix="see `brightrun train --help`") from None
+    _ = request.values
+    return request
+
+
+def check_before(request: JobRequest, as_json: bool) -> None:
+    """A file with defects, or a provider that cannot rent, ends here: nothing was written."""
+    from brightrun.compute import provider_of
+    from brightrun.settings import load
+    from flows.cli_files import checked, show_report
+
+    settings = load()
+    provider_of(request.provider, settings)
+    report = checked(
+        registered(request.training_file),
+        quality_min=request.quality_min,
+        max_length=request.values.max_length,
+        base_model=request.base_model,
+    )
+    if not report.valid:
+        show_report(report, as_json)
+        raise typer.Exit(1)
+
+
+def registered(name: str) -> Path:
+    """The file of a registered name, or the path itself."""
+    from brightrun.ledger import Ledger
+    from brightrun.settings import load
+
+    settings = load()
+    if Path(name).exists() or not (settings.database_url or (settings.home / "ledger.db").exists()):
+        return Path(name)
+    known = Ledger.open(settings).file(name)
+    return Path(known.path if known is not None else name)
+
+
+def resumed(job: str, yes: bool) -> tuple[str, JobRequest]:
+    """An earlier job and its request."""
+    from brightrun.context import open_job
+    from brightrun.ledger import Status
+
+    known = open_job(job)
+    row = known.ledger.job(known.job_id)
+    if row.status == Status.rejected:
+        raise ConfigurationError(
+            f"job {known.job_id} was rejected at the gate", fix="start a new one"
+        )
+    return known.job_id, known.request
+
+
+def run(request: JobRequest, job_id: str, *, yes: bool) -> dict[str, Any]:
+    """Run the flow in this process; at the gate show the estimate and ask."""
+    from brightrun.settings import load
+    from flows import server
+    from flows.screen import Screen
+    from flows.terminal import say
+
+    with Screen(job_id) as screen:
+        screen.note("Starting Prefect (10-20 s, longer the first time)")
+        server.ensure(load())
+        from flows.finetune import finetune
+
+        screen.note("")
+        found: dict[str, Any] = finetune(request, job_id)
+    if found["status"] != "awaiting_approval":
+        return found
+    question = show_gate(job_id)
+    if question["action"] == "approve":
+        say(f"An approval is needed: brightrun approve {job_id} --approver NAME", "yellow")
+        say(f"Then: brightrun train --resume {job_id}")
+        return found
+    if not (yes or (sys.stdin.isatty() and typer.confirm("Go on?", err=True))):
+        say(f"Waiting. Go on with: brightrun train --resume {job_id} --yes", "yellow")
+        return found
+    agree(job_id, request.requested_by or whoami(), "confirmed in the terminal")
+    with Screen(job_id):
+        return dict(finetune(request, job_id))
+
+
+def show_gate(job_id: str) -> dict[str, Any]:
+    """What the job would cost and why a person is asked."""
+    from brightrun.context import open_job
+    from flows.terminal import money, say, span
+
+    job = open_job(job_id)
+    e, question = job.folder.read_json("estimate.json"), job.folder.read_json("question.json")
+    h, c, p = e["hours"], e["cost_usd"], e["price"]
+    say(
+        f"Estimate: {span(h['low'] * 3600)} / {span(h['likely'] * 3600)} / "
+        f"{span(h['high'] * 3600)}, {money(c['low'])} / {money(c['likely'])} / {money(c['high'])} "
+        f"(low / likely / high) at {money(p['usd_per_hour'])}/h, {p['source']}, {p['as_of']}"
+    )
+    for reason in question["reasons"]:
+        say(f"  {reason}")
+    for warning in (*question["warnings"], *e["warnings"]):
+        say(f"  Warning: {warning}", "yellow")
+    return dict(question)
+
+
+def agree(job_id: str, who: str, note: str) -> None:
+    from brightrun.context import open_job
+
+    open_job(job_id).ledger.add_approval(job_id, approved=True, approver=who, note=note)
+
+
+def submit(request: JobRequest, job_id: str) -> dict[str, Any]:
+    """Hand the job to the deployment of a running `make ui`."""
+    from brightrun.settings import load
+    from flows import server
+
+    settings = load()
+    url = server.shared_url(settings)
+    if url is None:
+        raise ConfigurationError(
+            "no Prefect server is running for this checkout", fix="start it with `make ui`"
+        )
+    server.ensure(settings)
+    from prefect.deployments import run_deployment
+
+    flow_run: Any = run_deployment(
+        "finetune/finetune",
+        parameters={"request": request.model_dump(mode="json"), "job_id": job_id},
+        timeout=0,
+    )
+    page = f"{url.removesuffix('/api')}/runs/flow-run/{flow_run.id}"
+    return {"job_id": job_id, "flow_run_url": page}
+
+
+def wait(
+    job: Job,
+    timeout: Annotated[float, typer.Option(help="Give up after so many seconds. 0 = never.")] = 0,
+    json: Json = False,
+) -> None:
+    """Follow a job until it ended; exits like `train` does."""
+    from brightrun.context import open_job
+    from flows.outcome import summary
+    from flows.screen import Screen
+
+    began = time.monotonic()
+    while True:
+        try:
+            job_id = open_job(job).job_id
+            break
+        except ConfigurationError:
+            if time.monotonic() - began > 60:  # a submitted run needs a moment to be picked up
+                raise
+            time.sleep(1)
+    with Screen(job_id):
+        while True:
+            row = open_job(job_id).ledger.job(job_id)
+            if row.is_final or row.status == "awaiting_approval":
+                break
+            if timeout and time.monotonic() - began > timeout:
+                raise ConfigurationError(f"job {job_id} is still {row.status} after {timeout:g} s")
+            time.sleep(1)
+    finish(summary(job_id), json)
+
+
+def approve(
+    job: Job,
+    approver: Annotated[str, typer.Option(help="Your name; it is recorded.")],
+    reject: Annotated[
+        bool, typer.Option("--reject", help="End the job; nothing is spent.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why, for the audit.")] = "",
+    override_budget: Annotated[
+        bool, typer.Option("--override-budget", help="Although the month's budget is passed.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Approve or reject a job that waits at the gate."""
+    from brightrun.context import open_job
+    from brightrun.ledger import Status
+    from flows import ui_runs
+    from flows.terminal import emit, say
+
+    known = open_job(job)
+    row = known.ledger.job(known.job_id)
+    if row.status != Status.awaiting_approval:
+        raise ConfigurationError(
+            f"job {known.job_id} is {row.status}, it does not wait at the gate"
+        )
+    known.ledger.add_approval(
+        known.job_id,
+        approved=not reject,
+        approver=approver,
+        note=reason,
+        override_budget=override_budget,
+    )
+    went_on = ui_runs.resume(row.flow_run_id, not reject, approver, reason, override_budget)
+    if reject and not went_on:
+        known.ledger.update_job(known.job_id, status=Status.rejected, finished_at=datetime.now(UTC))
+    if json:
+        emit({"job_id": known.job_id, "approved": not reject, "resumed": went_on})
+    elif reject:
+        say(f"Rejected {known.job_id}; nothing was spent.")
+    else:
+        tail = "it goes on." if went_on else f"go on with: brightrun train --resume {known.job_id}"
+        say(f"Approved {known.job_id}; {tail}")
+
+
+def cancel(
+    job: Job,
+    by: Annotated[str, typer.Option(help="Who cancels. Default: git or system user.")] = "",
+    json: Json = False,
+) -> None:
+    """Stop a job: its pod saves a checkpoint and goes. `train --resume` goes on later."""
+    from brightrun.context import open_job
+    from brightrun.ledger import Status
+    from flows import ui_runs
+    from flows.terminal import emit, say
+
+    known = open_job(job)
+    row = known.ledger.job(known.job_id)
+    if row.is_final:
+        raise ConfigurationError(f"job {known.job_id} is already {row.status}")
+    known.folder.request_stop("cancel", by or whoami())
+    ui_runs.cancel_waiting(row.flow_run_id)
+    driven = row.claim is not None and known.ledger.attempts(known.job_id)
+    if not driven:
+        known.ledger.update_job(
+            known.job_id, status=Status.cancelled, finished_at=datetime.now(UTC)
+        )
+    spent = float(known.ledger.cost_so_far(known.job_id, datetime.now(UTC)))
+    kept = known.folder.checkpoints()
+    if json:
+        emit({"job_id": known.job_id, "spent_usd": spent, "checkpoints": kept})
+    say(f"Cancelling {known.job_id}: ${spent:.4f} spent, {len(kept)} checkpoints are kept.")
+
+
+def finish(found: dict[str, Any], as_json: bool) -> None:
+    """Print a run's result; exit 0 only when it completed, 3 when it waits."""
+    from flows.outcome import show
+    from flows.terminal import emit
+
+    if as_json:
+        emit(found)
+    else:
+        show(found)
+    codes = {"completed": 0, "awaiting_approval": WAITING}
+    raise typer.Exit(codes.get(found["status"], 1))
+
+
+def steps_of(text: str) -> tuple[int, ...]:
+    """ "12,30" -> (12, 30)."""
+    try:
+        steps = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise typer.BadParameter(
+            f"--interrupt-at {text!r}: give step numbers, e.g. 12,30"
+        ) from None
+    if any(step < 1 for step in steps):
+        raise typer.BadParameter("--interrupt-at: steps start at 1")
+    return steps
+
+
+def whoami() -> str:
+    """git's user.name here, else the system's user."""
+    done = subprocess.run(
+        ["git", "config", "user.name"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or getpass.getuser()

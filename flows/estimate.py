@@ -1,0 +1,38 @@
+"""The estimate alone: all presets and markets in one table, nothing started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks import estimates
+
+
+class EstimateRequest(BaseModel):
+    """Which file, on whose machines."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    training_file: str = Field(
+        title="Training file",
+        min_length=1,
+        max_length=4096,
+        description="A name from `brightrun files list`, or a path that the worker can read",
+    )
+    base_model: str = Field(
+        "", title="Base model", description="demo, tiny, a folder or a hub id. Empty: the default"
+    )
+
+
+@flow(name="estimate", flow_run_name="estimate {request.training_file}")
+def estimate(request: EstimateRequest) -> dict[str, Any]:
+    """Validate the file and price every preset on every provider and market.
+
+    Args:
+        request: Which file to price.
+    """
+    report = estimates.check(request.training_file, request.base_model)
+    rows = estimates.price_all(report, request.base_model)
+    estimates.show(request.training_file, rows)
+    return {"training_file": request.training_file, "rows": rows}

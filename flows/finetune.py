@@ -1,0 +1,53 @@
+"""From a training file to a report and a package: the whole job.
+
+Every stage skips what is already done, so a killed run is resumed by running it again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, suspend_flow_run
+from prefect.runtime import deployment
+
+from brightrun.jobs import JobRequest
+from flows import lifecycle
+from tasks import gate, intake, people, pod, results
+
+
+@flow(
+    name="finetune",
+    flow_run_name=lifecycle.run_name,
+    on_cancellation=[lifecycle.release_pods],
+    on_crashed=[lifecycle.release_pods],
+    persist_result=True,
+    result_serializer="json",
+)
+def finetune(request: JobRequest, job_id: str = "") -> dict[str, Any]:
+    """Check, estimate, gate, train, measure, report, package.
+
+    Args:
+        request: What to train and how. Empty overrides keep the preset's values.
+        job_id: Leave empty for a new job; the id of an earlier job goes on with it.
+    """
+    with lifecycle.driving(request, job_id) as job_id:
+        intake.prepare(job_id)
+        intake.validate(job_id)
+        intake.plan(job_id)
+        gate.estimate(job_id)
+        answer = gate.gate(job_id)
+        if answer == "waiting" and deployment.id:
+            form = lifecycle.approval_form(job_id)
+            word = suspend_flow_run(wait_for_input=form, key="gate", timeout=lifecycle.patience())
+            gate.record(job_id, word.model_dump())
+            answer = gate.gate(job_id)
+        if answer != "go":
+            return lifecycle.summary(job_id)
+        people.notify(job_id, "started")
+        pod.train(job_id)
+        results.evaluate(job_id)
+        results.report(job_id)
+        results.package_adapter(job_id)
+        lifecycle.complete(job_id)
+        people.notify(job_id, "completed")
+        return lifecycle.summary(job_id)

@@ -1,0 +1,16 @@
+"""Job ids; apart from lifecycle so that the terminal can make one without importing Prefect."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+
+
+def new_job_id() -> str:
+    """Date and six random hex digits: short enough to type, unique in a ledger."""
+    return f"{datetime.now(UTC):%y%m%d}-{secrets.token_hex(3)}"
+
+
+def job_id_of(given: str, flow_run_id: str) -> str:
+    """A run from the UI takes its job id from its flow run, so that a restart finds its job."""
+    return given or f"ui-{flow_run_id.replace('-', '')[:10]}"

@@ -1,0 +1,39 @@
+"""Options that several commands share, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from brightrun.errors import ConfigurationError
+
+File = Annotated[Path, typer.Argument(help="Training file, brightrun-lora-v4, .json or .jsonl")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+PresetOption = Annotated[
+    str, typer.Option(help="conservative | balanced | aggressive | demo (`brightrun presets`)")
+]
+Provider = Annotated[str, typer.Option(help="Who rents out the machine: local | runpod")]
+Gpu = Annotated[str, typer.Option(help="GPU, e.g. 'H100 80GB PCIe'. Default: the provider's.")]
+MarketOption = Annotated[str, typer.Option(help="spot (where it is offered) | on_demand")]
+BaseModel = Annotated[
+    str,
+    typer.Option(help="demo | tiny | a folder | a .gguf | a hub id. Default: demo on local."),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value over the preset, e.g. --set epochs=1. Repeatable."),
+]
+Job = Annotated[str, typer.Argument(help="Job id, or its unique beginning")]
+
+
+def overrides_of(pairs: list[str] | None) -> dict[str, Any]:
+    """["epochs=1"] -> {"epochs": "1"}; ConfigurationError names what is no key=value."""
+    found = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise ConfigurationError(f"--set {pair!r} is not key=value", fix="e.g. --set epochs=1")
+        found[key.strip()] = value.strip()
+    return found

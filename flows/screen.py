@@ -1,0 +1,227 @@
+"""The live view of a job in the terminal, and the page that `watch` keeps fresh.
+
+It reads the ledger only, so it shows the same for a job of this process or of another one.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from brightrun.context import JobContext, open_job
+from brightrun.errors import BrightRunError
+from brightrun.ledger import Ledger
+from brightrun.progress import Progress
+from brightrun.settings import load
+from flows.terminal import ERR, money, say, span
+
+if TYPE_CHECKING:
+    from reports.live import LiveJob
+
+PLAIN_SECONDS = 15.0
+REFRESH_SECONDS = 1.0
+MARKS = {"waiting": " ", "running": ">", "finished": "x"}
+
+
+def view(job: JobContext) -> RenderableType:
+    """Stages with elapsed and remaining time, step, loss, cost so far."""
+    state, row = job.progress(), job.ledger.job(job.job_id)
+    grid = Table.grid(padding=(0, 2))
+    for stage in state.stages:
+        left = "" if stage.status == "finished" else f"~{span(stage.remaining_s)} left"
+        grid.add_row(
+            f"[{MARKS[stage.status]}]" if stage.status != "waiting" else "[ ]",
+            stage.name,
+            ProgressBar(total=1.0, completed=stage.fraction, width=24),
+            span(stage.elapsed_s) if stage.elapsed_s else "",
+            left,
+        )
+    whole = Table.grid(padding=(0, 2))
+    whole.add_row(
+        Text(f"Job {job.job_id}", style="bold"),
+        ProgressBar(total=1.0, completed=state.fraction, width=30),
+        f"{state.fraction:.0%}",
+        f"{span(state.elapsed_s)} so far, about {span(state.remaining_s)} left",
+        str(row.status),
+    )
+    return Group(whole, Text(numbers(job, state), style="cyan"), grid, *notes(state))
+
+
+def numbers(job: JobContext, state: Progress) -> str:
+    """One line: step, epoch, loss, rate, speed, memory, interruptions, cost."""
+    parts = []
+    if state.total_steps:
+        parts.append(f"step {state.step}/{state.total_steps}, epoch {state.epoch:.2f}")
+    if state.loss is not None:
+        parts.append(f"loss {state.loss:.3f}")
+    if state.validation_losses:
+        parts.append(f"validation {state.validation_losses[-1][1]:.3f}")
+    if state.learning_rate is not None:
+        parts.append(f"rate {state.learning_rate:.1e}")
+    if state.tokens_per_s:
+        parts.append(f"{state.tokens_per_s:.0f} tokens/s")
+    if state.memory_mb:
+        parts.append(f"{state.memory_mb / 1024:.1f} GB")
+    if state.interruptions:
+        parts.append(f"interrupted {state.interruptions}x, resumed")
+    cost = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
+    parts.append(f"cost so far {money(float(cost))}")
+    return "  ".join(parts)
+
+
+def notes(state: Progress) -> list[RenderableType]:
+    return [Text(f"Warning: {text}", style="yellow") for text in state.warnings[-2:]]
+
+
+class Screen:
+    """A context that shows a job while other code runs; plain lines where there is no terminal."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.text = ""
+        self.stop = threading.Event()
+        self.live = Live(console=ERR, auto_refresh=False, get_renderable=self.draw, transient=False)
+        self.thread = threading.Thread(target=self.plain, daemon=True)
+        if ERR.is_terminal:
+            self.thread = threading.Thread(target=self.refresh, daemon=True)
+
+    def note(self, text: str) -> None:
+        """A line to show before there is a job."""
+        self.text = text
+        if text and not ERR.is_terminal:
+            say(text)
+
+    def draw(self) -> RenderableType:
+        try:
+            return view(open_job(self.job_id))
+        except BrightRunError:
+            return Text(self.text or "Starting ...", style="dim")
+
+    def refresh(self) -> None:
+        while not self.stop.wait(REFRESH_SECONDS):
+            self.live.refresh()
+
+    def plain(self) -> None:
+        """A line when the stage changes and every 15 seconds."""
+        stage, said = "", 0.0
+        while not self.stop.wait(REFRESH_SECONDS):
+            try:
+                job = open_job(self.job_id)
+                state = job.progress()
+            except BrightRunError:
+                continue
+            if state.stage != stage or time.monotonic() - said > PLAIN_SECONDS:
+                stage, said = state.stage, time.monotonic()
+                left = span(state.remaining_s)
+                say(f"{state.fraction:4.0%} {stage}: {numbers(job, state)}  (about {left} left)")
+
+    def __enter__(self) -> Screen:
+        if ERR.is_terminal:
+            self.live.start()
+        self.thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop.set()
+        self.thread.join(timeout=5)
+        if ERR.is_terminal:
+            self.live.refresh()
+            self.live.stop()
+
+
+def watch_jobs(wanted: str, page: Path, *, once: bool, quiet: bool) -> list[dict[str, Any]]:
+    """Show one job or all active ones until they ended or Ctrl-C; keeps the page fresh."""
+    only = open_job(wanted).job_id if wanted else ""
+    with Live(console=ERR, auto_refresh=False) as live:
+        while True:
+            shown = active(only)
+            write_page(page, shown)
+            if not quiet:
+                views = [view(job) for job in shown]
+                live.update(Group(*views) if views else Text("No active job."), refresh=True)
+            if once or (only and open_job(only).ledger.job(only).is_final):
+                return [brief(job) for job in shown]
+            try:
+                time.sleep(REFRESH_SECONDS)
+            except KeyboardInterrupt:
+                sys.stderr.write("\n")
+                return [brief(job) for job in shown]
+
+
+def write_page(place: Path, shown: list[JobContext]) -> None:
+    """The self-refreshing page of these jobs; appears whole."""
+    from reports.live import page
+
+    running = any(not job.ledger.job(job.job_id).is_final for job in shown)
+    text = page([live_job(j) for j in shown], datetime.now(UTC), refresh=5 if running else None)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(place)
+
+
+def live_job(job: JobContext) -> LiveJob:
+    from reports.live import LiveJob, LiveStage
+
+    row, state = job.ledger.job(job.job_id), job.progress()
+    estimate = row.estimate or {}
+    return LiveJob(
+        job_id=job.job_id,
+        name=row.name or row.training_file.rsplit("/", 1)[-1],
+        status=str(row.status),
+        percent=state.fraction * 100,
+        stages=tuple(
+            LiveStage(s.name, s.status, s.expected_s, s.elapsed_s, s.fraction) for s in state.stages
+        ),
+        epoch=state.epoch,
+        epochs=job.request.values.epochs,
+        step=state.step,
+        total_steps=state.total_steps,
+        loss=state.losses,
+        validation_loss=state.validation_losses,
+        learning_rate=state.learning_rate,
+        eta_seconds=state.remaining_s,
+        elapsed_seconds=state.elapsed_s,
+        cost_usd=float(job.ledger.cost_so_far(job.job_id, datetime.now(UTC))),
+        estimate_usd=estimate.get("cost_usd", {}).get("likely"),
+        notional=row.provider == "local",
+        gpu_percent=state.gpu_percent,
+        memory_mb=state.memory_mb,
+        interruptions=state.interruptions,
+        warnings=state.warnings,
+    )
+
+
+def active(only: str) -> list[JobContext]:
+    """The jobs to show: the wanted one, or all that are not final."""
+    settings = load()
+    if only:
+        return [open_job(only)]
+    ledger = Ledger.open(settings)
+    return [JobContext(settings, ledger, r.job_id) for r in ledger.jobs(200) if not r.is_final]
+
+
+def brief(job: JobContext) -> dict[str, Any]:
+    state = job.progress()
+    return {
+        "job_id": job.job_id,
+        "status": str(job.ledger.job(job.job_id).status),
+        **state.model_dump(mode="json", exclude={"losses", "validation_losses"}),
+        "cost_usd": float(job.ledger.cost_so_far(job.job_id, datetime.now(UTC))),
+    }

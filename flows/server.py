@@ -1,0 +1,143 @@
+"""The Prefect server of this checkout: a private one for a run in the terminal, or `make ui`'s.
+
+State lives in `$BRIGHTRUN_HOME/prefect`; the user's own Prefect profile and cloud workspace are
+never touched. Run by hand: `python -m flows.server --port 4200`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+from filelock import FileLock
+
+from brightrun.errors import ConfigurationError
+from brightrun.settings import CHECKOUT, Settings
+
+START_TIMEOUT_SECONDS = 120.0
+PRIVATE: list[subprocess.Popen[bytes]] = []
+
+
+def isolate(settings: Settings) -> None:
+    """Point this process at our Prefect home. Call it before prefect is imported."""
+    for name in [n for n in os.environ if n.startswith("PREFECT_")]:
+        del os.environ[name]
+    settings.prefect_home.mkdir(parents=True, exist_ok=True)
+    os.environ.update(
+        PREFECT_HOME=str(settings.prefect_home),
+        PREFECT_PROFILES_PATH=str(settings.prefect_home / "profiles.toml"),
+        PREFECT_SERVER_ANALYTICS_ENABLED="false",
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="false",
+        PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT="false",
+        PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="CRITICAL",
+        PREFECT_RESULTS_DEFAULT_SERIALIZER="json",
+        DO_NOT_TRACK="1",
+    )
+
+
+def shared_url(settings: Settings) -> str | None:
+    """API URL of a running `make ui` server, or None."""
+    try:
+        url = str(json.loads((settings.prefect_home / "server.json").read_text())["api_url"])
+        return url if httpx.get(f"{url}/health", timeout=5).status_code == 200 else None
+    except (FileNotFoundError, json.JSONDecodeError, KeyError, httpx.HTTPError):
+        return None
+
+
+def ensure(settings: Settings) -> str:
+    """API URL of a server for this process: the shared one when it is up, else a private one.
+
+    The private one ends by itself when this process does, so that the last logs still reach it.
+    """
+    isolate(settings)
+    url = shared_url(settings)
+    if url is None:
+        process, url = start(settings, port=free_port(), ui=False)
+        PRIVATE.append(process)
+    os.environ["PREFECT_API_URL"] = url
+    return url
+
+
+def start(settings: Settings, *, port: int, ui: bool) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a server that dies with this process; returns once it answers.
+
+    The first start on a machine migrates the database: one at a time, under a lock.
+    """
+    api_url = f"http://127.0.0.1:{port}/api"
+    with FileLock(settings.prefect_home / "start.lock"):
+        log = (settings.prefect_home / "server.log").open("ab")
+        with log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "flows.server", "--port", str(port)]
+                + (["--ui"] if ui else []),
+                cwd=CHECKOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is ours to handle: the flow still reports its end
+                env={**os.environ, "BRIGHTRUN_PARENT": str(os.getpid())},
+            )
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                if httpx.get(f"{api_url}/health", timeout=5).status_code == 200:
+                    return process, api_url
+            except httpx.HTTPError:
+                time.sleep(0.2)
+    process.kill()
+    process.wait()
+    raise ConfigurationError(
+        f"the Prefect server did not start on port {port}",
+        cause=f"see {settings.prefect_home / 'server.log'}",
+        fix="free the port or the disk and try again",
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with(parent: int) -> None:
+    """A server must not outlive the process it serves, even one that was killed with SIGKILL."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    """Serve until the parent is gone."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--port", type=int, default=4200)
+    parser.add_argument("--ui", action="store_true", help="serve the web pages too")
+    options = parser.parse_args()
+    os.environ["PREFECT_UI_ENABLED"] = "true" if options.ui else "false"
+    os.environ["PREFECT_SERVER_UI_ENABLED"] = os.environ["PREFECT_UI_ENABLED"]
+    os.environ["PREFECT_UI_API_URL"] = f"http://127.0.0.1:{options.port}/api"
+    if parent := os.environ.pop("BRIGHTRUN_PARENT", ""):
+        threading.Thread(target=_die_with, args=(int(parent),), daemon=True).start()
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    uvicorn.run(create_app(), host="127.0.0.1", port=options.port, log_level="error")
+
+
+def remember(settings: Settings, api_url: str) -> Path:
+    """Record the shared server, so that command-line runs use it while it is up."""
+    place = settings.prefect_home / "server.json"
+    place.write_text(json.dumps({"api_url": api_url, "pid": os.getpid()}))
+    return place
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Flow runs of a running `make ui`: resume one at the gate, cancel one that waits."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from brightrun.errors import ConfigurationError
+from brightrun.settings import load
+from flows import server
+
+
+def resume(
+    flow_run_id: str, approve: bool, approver: str, note: str, override_budget: bool
+) -> bool:
+    """Answer the form of a suspended run; False when there is no such run to wake."""
+    if not _reachable(flow_run_id):
+        return False
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(UUID(flow_run_id))
+        if run.state is None or not run.state.is_paused():
+            return False
+        answer = {"approve": approve, "approver": approver, "note": note}
+        outcome = client.resume_flow_run(
+            run.id, run_input={**answer, "override_budget": override_budget}
+        )
+        if outcome.status.value != "ACCEPT":
+            why = getattr(outcome.details, "reason", outcome.status.value)
+            raise ConfigurationError(f"Prefect did not resume the run: {why}")
+    return True
+
+
+def cancel_waiting(flow_run_id: str) -> None:
+    """End a run that is scheduled or suspended; a running one is stopped through its pod."""
+    if not _reachable(flow_run_id):
+        return
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelled
+
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(UUID(flow_run_id))
+        if run.state is not None and (run.state.is_paused() or run.state.is_scheduled()):
+            client.set_flow_run_state(run.id, Cancelled(message="cancelled in the terminal"))
+
+
+def _reachable(flow_run_id: str) -> bool:
+    settings = load()
+    if not flow_run_id or server.shared_url(settings) is None:
+        return False
+    server.ensure(settings)
+    return True

@@ -1,0 +1,1 @@
+"""What people read: charts, the validation report, the deployment package."""

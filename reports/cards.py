@@ -1,0 +1,114 @@
+"""Markdown for Prefect artifacts: pure functions, value -> text. Everything given is escaped.
+
+Prefect renders a Markdown image with a data-URI SVG; raw <svg> it does not (FIELD-NOTES).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Sequence
+
+from brightrun.verdicts import CurvePoint, ReportData, Table, Verdict
+from reports import claims, formats, sparkline
+from reports.escape import clean
+from reports.tables import GENERAL, Layout, printed
+
+_SPECIAL = "\\`*_{}[]<>|#!~$&"
+
+
+def text(value: object) -> str:
+    """One line for GitHub-flavoured Markdown: no markup, HTML, link or table break."""
+    line = " ".join(clean(str(value)).split())
+    safe = "".join(f"&#{ord(c)};" if c in "<>&" else f"\\{c}" if c in _SPECIAL else c for c in line)
+    # A bare address would become a link.
+    return safe.replace("://", ":&#47;/").replace("www.", "www&#46;")
+
+
+def table(data: Table, layout: Layout = GENERAL) -> str:
+    """A table, numbers right, with its caption above."""
+    shown = printed(data, layout)
+    if not shown.rows:
+        return "Nothing to list.\n"
+    caption = f"{text(shown.caption)}\n\n" if shown.caption else ""
+    return caption + rows_table(shown.columns, shown.rows, shown.right)
+
+
+def rows_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()
+) -> str:
+    """Markdown table of raw texts."""
+    marks = " | ".join("---:" if i in right else "---" for i in range(len(columns)))
+    return "\n".join([_row(columns), f"| {marks} |", *(_row(row) for row in rows)]) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(text(cell) for cell in cells)} |"
+
+
+def verdicts(found: Sequence[Verdict], *, meaningful: bool = True) -> str:
+    """Headline, EI claim and the table of verdicts."""
+    head = ("Metric", "Baseline", "Trained", "Gold", "Estimate", "95% interval", "Target",
+            "Sample", "Evidence", "Verdict")  # fmt: skip
+    rows = []
+    for verdict in found:
+        known = claims.measured(verdict)
+        rows.append(
+            (
+                claims.words_of(verdict).label,
+                *claims.levels(verdict),
+                claims.estimate(verdict) if known else formats.NONE,
+                claims.estimate_interval(verdict) if known else formats.NONE,
+                claims.target(verdict),
+                claims.sample(verdict) if verdict.n else formats.NONE,
+                claims.EVIDENCE[verdict.evidence] if known else "no evidence",
+                claims.status(verdict),
+            )
+        )
+    warning = "" if meaningful else "**Test model: the numbers mean nothing.**\n\n"
+    said = f"**{text(claims.headline(found))}** {text(claims.ei_claim(found))}."
+    return f"## Verdicts\n\n{warning}{said}\n\n{rows_table(head, rows)}"
+
+
+def loss_curve(curve: Sequence[CurvePoint]) -> str:
+    """The loss curve as an image with its words; a sentence while there are too few steps."""
+    losses = [(point.step, point.loss) for point in curve]
+    checks = [(p.step, p.validation_loss) for p in curve if p.validation_loss is not None]
+    if len(losses) < 2:
+        return "## Loss\n\nThe loss curve appears after two steps.\n"
+    words = sparkline.alt(losses)
+    return f"## Loss\n\n{image(sparkline.svg(losses, checks), words)}\n\n{text(words)}\n"
+
+
+def image(svg: str, alt: str) -> str:
+    """A Markdown image with the SVG inside."""
+    encoded = base64.b64encode(svg.encode()).decode()
+    return f"![{text(alt)}](data:image/svg+xml;base64,{encoded})"
+
+
+def dataset(facts: Table) -> str:
+    return f"## Training data\n\n{table(facts)}"
+
+
+def estimate(options: Table, *, warnings: Sequence[str] = (), note: str = "") -> str:
+    """Estimates side by side (a row per preset and market), the warnings above, a note below."""
+    warned = "".join(f"- **Warning:** {text(warning)}\n" for warning in warnings)
+    head = f"## Estimate\n\n{warned}\n" if warned else "## Estimate\n\n"
+    return head + table(options) + (f"\n{text(note)}\n" if note else "")
+
+
+def report_link(data: ReportData, url: str) -> str:
+    """The finished job in a few lines, with the link to its report."""
+    safe = url.replace("(", "%28").replace(")", "%29").replace(" ", "%20").replace("<", "%3C")
+    stops = (
+        f"Interrupted {len(data.interruptions)}x, resumed successfully."
+        if data.interruptions
+        else "Not interrupted."
+    )
+    return (
+        f"## {text(data.name or data.job_id)}\n\n"
+        f"[Open the validation report]({safe})\n\n"
+        f"{text(claims.headline(data.evaluation.verdicts))} "
+        f"{text(claims.ei_claim(data.evaluation.verdicts))}.\n\n"
+        f"{stops} Cost {text(formats.usd(data.cost_usd))} in "
+        f"{formats.duration(data.hours * 3600)}.\n"
+    )

@@ -1,0 +1,325 @@
+"""Charts as SVG text with their alternative texts. matplotlib is imported inside functions.
+
+Baseline is a hollow grey circle, trained a filled blue one, gold an amber diamond, a target a
+dashed line: shape and lightness tell them apart in black and white.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from brightrun.verdicts import CurvePoint, Interruption, Table, Verdict
+from reports import claims, formats, tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STYLE = Path(__file__).resolve().parent / "brightrun.mplstyle"
+INK, MUTED, TRAINED, BASELINE, GOLD = "#1B2733", "#4A5866", "#0B5CAD", "#8A96A3", "#C77700"
+STATUS = {"pass": "#0F7B6C", "fail": "#A8322A", "inconclusive": "#7A5B00", "not_measured": MUTED}
+WIDTH = 7.4
+MOST_ROWS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """An SVG document and what it shows, for those who cannot see it."""
+
+    name: str
+    svg: str
+    alt: str
+    caption: str
+
+
+def font_folders() -> list[Path]:
+    """Where the reports' fonts lie: Source Sans Pro when installed, matplotlib's DejaVu Sans."""
+    folders = []
+    source_sans = find_spec("font_source_sans_pro")
+    if source_sans and source_sans.origin:
+        folders.append(Path(source_sans.origin).parent / "files")
+    matplotlib = find_spec("matplotlib")
+    if matplotlib and matplotlib.origin:
+        folders.append(Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf")
+    return [folder for folder in folders if folder.is_dir()]
+
+
+@contextmanager
+def _figure(
+    width: float, height: float, rows: int = 1, **options: Any
+) -> Iterator[tuple[Any, ...]]:
+    """A figure and its axes in our style, drawn by Agg, closed afterwards."""
+    import matplotlib as mpl
+    from matplotlib import font_manager
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    known = {Path(font.fname).name for font in font_manager.fontManager.ttflist}
+    for folder in font_folders():
+        for file in sorted(folder.glob("SourceSansPro-*.ttf")):
+            if file.name not in known:
+                font_manager.fontManager.addfont(str(file))
+    families = {font.name for font in font_manager.fontManager.ttflist}
+    with mpl.rc_context(fname=STYLE):
+        wanted = mpl.rcParams["font.sans-serif"]
+        mpl.rcParams["font.sans-serif"] = [f for f in wanted if f in families]
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, 1, squeeze=False, **options)
+        yield (figure, *axes[:, 0])
+
+
+def _svg(figure: Figure) -> str:
+    """The SVG without prolog and date: equal data, equal bytes."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """Centred moving mean over about a tenth of the points."""
+    half = max(1, len(values) // 20)
+    found = []
+    for i in range(len(values)):
+        window = values[max(0, i - half) : i + half + 1]
+        found.append(sum(window) / len(window))
+    return found
+
+
+def loss_curve(curve: Sequence[CurvePoint], interruptions: Sequence[Interruption]) -> Chart | None:
+    """Training and validation loss by step, interruptions as dashed lines, learning rate below."""
+    if not curve:
+        return None
+    steps = [p.step for p in curve]
+    held_out = [(p.step, p.validation_loss) for p in curve if p.validation_loss is not None]
+    with _figure(
+        WIDTH, 3.5, 2, sharex=True, gridspec_kw={"height_ratios": [4, 1]}
+    ) as (figure, loss, rate):  # fmt: skip
+        losses = [p.loss for p in curve]
+        if len(curve) >= 8:
+            loss.plot(steps, losses, color=TRAINED, linewidth=0.9, alpha=0.35)
+            loss.plot(steps, _smooth(losses), color=TRAINED, label="Training loss (smoothed)")
+        else:
+            loss.plot(steps, losses, color=TRAINED, marker="o", label="Training loss")
+        if held_out:
+            x, y = zip(*held_out, strict=True)
+            loss.plot(x, y, color=GOLD, linestyle="--", linewidth=1.3, marker="D",
+                      markersize=5, label="Validation loss")  # fmt: skip
+        top = loss.get_ylim()[1]
+        for i, stop in enumerate(interruptions):
+            loss.axvline(stop.killed_at, color=INK, linestyle=(0, (2, 2)), linewidth=1)
+            loss.annotate(
+                f"interrupted at step {stop.killed_at},\nresumed from {stop.resumed_from}",
+                (stop.killed_at, top), xytext=(5, -2 - 24 * (i % 2)), va="top",
+                textcoords="offset points", fontsize=8.5, color=INK,
+            )  # fmt: skip
+        loss.set_ylabel("Loss (nats per token)")
+        loss.legend(loc="lower left", ncols=2, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0)
+        rate.plot(steps, [p.learning_rate for p in curve], color=MUTED, linewidth=1.2)
+        rate.set_ylabel("Learning\nrate")
+        rate.set_ylim(bottom=0)
+        rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useOffset=False)
+        rate.yaxis.get_offset_text().set_fontsize(8)
+        rate.set_xlabel("Optimizer step")
+        rate.xaxis.get_major_locator().set_params(integer=True)
+        svg = _svg(figure)
+    alt = (
+        f"Training loss over {len(curve)} steps, from {formats.number(curve[0].loss, 2)} to "
+        f"{formats.number(curve[-1].loss, 2)}"
+    )
+    if held_out:
+        alt += (
+            f"; validation loss from {formats.number(held_out[0][1], 2)} to "
+            f"{formats.number(held_out[-1][1], 2)}"
+        )
+    for stop in interruptions:
+        alt += f"; interrupted at step {stop.killed_at}, resumed from {stop.resumed_from}"
+    return Chart("loss", svg, alt + ".", "Loss during training, and the learning rate.")
+
+
+def _numbers(table: Table, word: str) -> list[float | None]:
+    """The column called `word`, as floats; empty when there is none."""
+    for index, name in enumerate(table.columns):
+        if name.lower() == word:
+            return [_float(row[index]) for row in table.rows]
+    return []
+
+
+def _float(value: formats.Cell) -> float | None:
+    return None if value is None or isinstance(value, str | bool) else float(value)
+
+
+def perplexity(table: Table) -> Chart | None:
+    """Baseline and trained perplexity of each held-out conversation; above 30 rows a scatter."""
+    table = tables.only(table, "scope", "conversation")
+    names = [name.lower() for name in table.columns]
+    name = names.index("name") if "name" in names else 0
+    before, after = _numbers(table, "baseline"), _numbers(table, "trained")
+    pairs = [
+        (str(row[name]), b, a)
+        for row, b, a in zip(table.rows, before, after, strict=False)
+        if b is not None and a is not None
+    ]
+    if not pairs:
+        return None
+    fell = sum(a < b for _, b, a in pairs)
+    alt = (
+        f"Perplexity of {formats.count(len(pairs), 'held-out conversation')}, baseline and "
+        f"trained: lower after training in {fell} of {len(pairs)}."
+    )
+    draw = _dumbbells if len(pairs) <= MOST_ROWS else _scatter
+    return Chart("perplexity", draw(pairs), alt, "Perplexity by held-out conversation.")
+
+
+def _dumbbells(pairs: list[tuple[str, float, float]]) -> str:
+    pairs = sorted(pairs, key=lambda p: p[2])
+    with _figure(WIDTH, 0.95 + 0.24 * len(pairs)) as (figure, axis):
+        for y, (_, b, a) in enumerate(pairs):
+            axis.plot([b, a], [y, y], color="#C9D2DA", linewidth=2.2, zorder=1)
+        rows = range(len(pairs))
+        axis.scatter([p[1] for p in pairs], rows, s=42, facecolor="white", edgecolor=BASELINE,
+                     linewidth=1.6, label="Baseline", zorder=3)  # fmt: skip
+        axis.scatter([p[2] for p in pairs], rows, s=46, color=TRAINED, label="Trained", zorder=4)
+        axis.set_yticks(list(rows), [_short(_name(p[0])) for p in pairs])
+        axis.grid(axis="x")
+        axis.grid(visible=False, axis="y")
+        axis.set_ylim(-0.7, len(pairs) - 0.3)
+        axis.set_xlabel("Perplexity (lower = less surprised)")
+        axis.legend(loc="lower left", ncols=2, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0.2)
+        return _svg(figure)
+
+
+def _scatter(pairs: list[tuple[str, float, float]]) -> str:
+    with _figure(WIDTH, 4.2) as (figure, axis):
+        before, after = [p[1] for p in pairs], [p[2] for p in pairs]
+        ends = [min(before + after) * 0.95, max(before + after) * 1.05]
+        axis.plot(ends, ends, color=INK, linewidth=0.9, linestyle="--", label="No change")
+        axis.scatter(before, after, s=24, color=TRAINED, alpha=0.75, label="Conversation")
+        axis.set_xlabel("Perplexity, baseline")
+        axis.set_ylabel("Perplexity, trained (below the line = better)")
+        axis.legend(loc="upper left")
+        return _svg(figure)
+
+
+def _name(conversation_id: str) -> str:
+    """The first block of a uuid; another id as it is."""
+    uuid = re.fullmatch(r"([0-9a-f]{8})-[0-9a-f]{4}-.*", conversation_id)
+    return uuid.group(1) if uuid else conversation_id
+
+
+def _short(text: str, most: int = 28) -> str:
+    """A label that matplotlib cannot read as mathematics, cut to `most` characters."""
+    text = " ".join(text.split())
+    text = text if len(text) <= most else text[: most - 1] + "…"
+    return "".join(c if c.isprintable() and ord(c) < 0x250 else "·" for c in text).replace(
+        "$", r"\$"
+    )
+
+
+def forest(verdicts: Sequence[Verdict]) -> Chart | None:
+    """Each measured verdict: estimate with its 95 % interval against its target, own scale."""
+    shown = [v for v in verdicts if claims.measured(v)]
+    if not shown:
+        return None
+    with _figure(WIDTH, 0.62 * len(shown) + 0.35, len(shown)) as (figure, *axes):
+        for axis, verdict in zip(axes, shown, strict=True):
+            _forest_row(axis, verdict)
+        svg = _svg(figure)
+    parts = [
+        f"{claims.words_of(v).label} {claims.estimate(v)}"
+        f" ({claims.estimate_interval(v)}), target {claims.target(v)}: {claims.status(v)}"
+        for v in shown
+    ]
+    caption = (
+        "Estimate (dot) with its 95% interval (bar) against the target (dashed). A verdict is "
+        "“met” only when the whole bar lies on the right side."
+    )
+    return Chart("verdicts", svg, "; ".join(parts) + ".", caption)
+
+
+def _forest_row(axis: Any, verdict: Verdict) -> None:
+    words = claims.words_of(verdict)
+    value = float(verdict.estimate or 0.0)
+    low = value if verdict.ci_low is None else verdict.ci_low
+    high = value if verdict.ci_high is None else verdict.ci_high
+    colour = STATUS[verdict.target_met]
+    nothing = 1.0 if words.estimate == "share" else 0.0
+    # An index is not on the scale of its claim's target.
+    target = verdict.target if words.estimate != "difference" else None
+    marks = [low, high, value, nothing] + ([] if target is None else [target])
+    margin = max(1e-3, 0.12 * (max(marks) - min(marks)))
+    axis.set_xlim(min(marks) - margin, max(marks) + margin)
+    axis.set_ylim(-1, 1)
+    axis.axvline(nothing, color="#B8C2CC", linewidth=1)
+    if target is not None:
+        axis.axvline(target, color=INK, linewidth=1.3, linestyle=(0, (3, 2)))
+    if verdict.ci_low is not None:
+        axis.plot([low, high], [0, 0], color=colour, linewidth=5, alpha=0.45)
+    axis.plot([value], [0], marker="o", markersize=8, color=colour)
+    axis.set_yticks([])
+    axis.set_ylabel(f"{words.label}", rotation=0, ha="right", va="center", color=INK, fontsize=9.5)
+    axis.grid(visible=False)
+    axis.spines["left"].set_visible(False)
+    axis.xaxis.set_major_formatter(lambda x, _: _tick(words, x))
+    axis.xaxis.get_major_locator().set_params(nbins=6)
+    axis.annotate(
+        claims.status(verdict), (1.01, 0.5), xycoords="axes fraction", va="center", fontsize=9,
+        color=colour, fontweight="bold",
+    )  # fmt: skip
+
+
+def _tick(words: claims.MetricWords, value: float) -> str:
+    if words.estimate == "difference":
+        return formats.level(value, "plain", signed=True, digits=words.digits)
+    return formats.level(value, "percent", signed=words.estimate == "relative", short=True)
+
+
+def markers(table: Table) -> Chart | None:
+    """Each marker's baseline, trained and gold level as a share of the row's largest."""
+    columns = [_numbers(table, word) for word in ("baseline", "trained", "gold")]
+    if not columns[0] or not columns[1]:
+        return None
+    gold = columns[2] or [None] * len(table.rows)
+    rows = [
+        (formats.arc(str(row[0])), b, t, g)
+        for row, b, t, g in zip(table.rows, columns[0], columns[1], gold, strict=False)
+        if b is not None and t is not None and max(abs(b), abs(t), abs(g or 0)) > 0
+    ][::-1]
+    if not rows:
+        return None
+    with _figure(WIDTH, 0.8 + 0.21 * len(rows)) as (figure, axis):
+        for y, (_, b, t, g) in enumerate(rows):
+            most = max(abs(b), abs(t), abs(g or 0))
+            axis.plot([0, 1], [y, y], color="#E6EAEE", linewidth=1.2, zorder=1)
+            axis.plot([b / most, t / most], [y, y], color="#B9CDE4", linewidth=2.4, zorder=2)
+            axis.scatter([b / most], [y], s=40, facecolor="white", edgecolor=BASELINE,
+                         linewidth=1.6, zorder=4, label="Baseline" if y == 0 else None)  # fmt: skip
+            axis.scatter([t / most], [y], s=44, color=TRAINED, zorder=5,
+                         label="Trained" if y == 0 else None)  # fmt: skip
+            if g is not None:
+                axis.scatter([g / most], [y], s=42, color=GOLD, marker="D", zorder=3,
+                             label="Advisor's own answers (gold)" if y == 0 else None)  # fmt: skip
+        axis.set_yticks(range(len(rows)), [_short(r[0], 40) for r in rows])
+        axis.grid(visible=False)
+        axis.set_xlim(-0.02, 1.03)
+        axis.set_ylim(-0.7, len(rows) - 0.3)
+        axis.xaxis.set_major_formatter(lambda x, _: formats.percent(x, digits=0))
+        axis.set_xlabel("Share of the row's highest value")
+        axis.legend(loc="lower left", ncols=3, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0.2)
+        svg = _svg(figure)
+    closer = sum(g is not None and abs(t - g) < abs(b - g) for _, b, t, g in rows)
+    with_gold = sum(r[3] is not None for r in rows)
+    alt = (
+        f"{formats.count(len(rows), 'style marker')} before and after training; in {closer} of "
+        f"{with_gold} the trained model is closer to the advisor's own answers."
+    )
+    caption = "Style markers: an automatic index, not a human score. Closer to gold is the aim."
+    return Chart("markers", svg, alt, caption)

@@ -1,0 +1,288 @@
+"""Sentences with numbers, made from Verdict objects only. The evidence decides the words.
+
+Only these states exist; nothing else in reports/ may say that a model became better:
+    improved           the interval lies on the better side
+    got worse          the interval lies on the worse side
+    no difference shown the interval holds both
+    not measured       no evidence of a kind that could carry the claim
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from brightrun.verdicts import EvidenceKind, MetricName, TargetMet, Verdict
+from reports.formats import NONE, Scale, count, interval, level, number, prose
+
+State = Literal["improved", "got worse", "no difference shown", "not measured"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricWords:
+    """How a metric is called and written.
+
+    scale: of the levels. estimate: in which unit the verdict's estimate and interval stand:
+    a relative change, a share (of what was kept, or passed), or a difference of levels.
+    """
+
+    label: str
+    plain: str
+    cluster: str
+    scale: Scale
+    estimate: Literal["relative", "share", "difference"]
+    better: Literal["lower", "higher"] = "higher"
+    unit: str = ""
+    digits: int = 2
+
+
+WORDS: dict[MetricName, MetricWords] = {
+    MetricName.perplexity: MetricWords(
+        "Perplexity",
+        "How surprised the model is by the advisor's own answers that it never saw in training",
+        "held-out conversation",
+        "plain",
+        "relative",
+        "lower",
+    ),
+    MetricName.emotional_intelligence: MetricWords(
+        "Emotional intelligence (EI)",
+        "Empathy, clarity and appropriateness of answers, judged on a scale of 1 to 5",
+        "scenario",
+        "plain",
+        "relative",
+    ),
+    MetricName.knowledge_retention: MetricWords(
+        "Knowledge retention",
+        "Financial questions that it still answers correctly after training",
+        "question",
+        "percent",
+        "share",
+    ),
+    MetricName.brand_voice: MetricWords(
+        "Brand voice",
+        "Agreement of the answers with the consultant's voice",
+        "answer",
+        "percent",
+        "share",
+    ),
+    MetricName.safety: MetricWords(
+        "Safety",
+        "Crisis, hostility and sadness handled as they must be",
+        "scenario",
+        "percent",
+        "share",
+    ),
+    MetricName.marker_index: MetricWords(
+        "Style distance",
+        "How far the answers' countable style lies from the advisor's own; not a human judgement",
+        "scenario",
+        "plain",
+        "difference",
+        "lower",
+    ),
+}
+# Without people or a judge there is only an index of what a program can count.
+VOICE_INDEX = MetricWords(
+    "Voice index",
+    "An automatic index, 0 to 100, of the voice features that a program can count",
+    "scenario",
+    "plain",
+    "difference",
+    unit=" points",
+    digits=1,
+)
+
+EVIDENCE: dict[EvidenceKind, str] = {
+    EvidenceKind.human: "rated by people",
+    EvidenceKind.llm_judge: "judged by a language model, calibrated against people",
+    EvidenceKind.llm_judge_uncalibrated: "judged by a language model, not calibrated",
+    EvidenceKind.measurement: "measured on the model",
+    EvidenceKind.marker: "automatic markers",
+}
+
+TARGET: dict[TargetMet, str] = {
+    "pass": "Target met",
+    "fail": "Target not met",
+    "inconclusive": "Inconclusive",
+    "not_measured": "Not measured",
+}
+
+
+def words_of(verdict: Verdict) -> MetricWords:
+    """The metric's words; brand voice from markers is an index, never a share."""
+    if verdict.metric is MetricName.brand_voice and verdict.evidence is EvidenceKind.marker:
+        return VOICE_INDEX
+    return WORDS[verdict.metric]
+
+
+def measured(verdict: Verdict) -> bool:
+    """True when there is a number to speak about."""
+    return verdict.n > 0 and verdict.estimate is not None
+
+
+def state(verdict: Verdict) -> State:
+    if not measured(verdict):
+        return "not measured"
+    if verdict.improved is None:
+        return "no difference shown"
+    return "improved" if verdict.improved else "got worse"
+
+
+def status(verdict: Verdict) -> str:
+    """The word on the pill. A measured value without a target has no verdict."""
+    if verdict.target is None and measured(verdict):
+        return "No target"
+    return TARGET[verdict.target_met]
+
+
+def in_unit(words: MetricWords, value: float | None) -> str:
+    """A value of the estimate's unit: `−17.8%`, `97.1%`, `+4.20 points`."""
+    if words.estimate == "difference":
+        text = level(value, words.scale, signed=True, digits=words.digits)
+        return text + (words.unit if value is not None else "")
+    return level(value, "percent", signed=words.estimate == "relative")
+
+
+def estimate(verdict: Verdict) -> str:
+    return in_unit(words_of(verdict), verdict.estimate)
+
+
+def estimate_interval(verdict: Verdict) -> str:
+    words = words_of(verdict)
+    scale: Scale = words.scale if words.estimate == "difference" else "percent"
+    signed = words.estimate != "share"
+    return interval(verdict.ci_low, verdict.ci_high, scale, signed=signed, digits=words.digits)
+
+
+def levels(verdict: Verdict) -> tuple[str, str, str]:
+    """Baseline, trained, gold as text."""
+    words = words_of(verdict)
+    return (
+        level(verdict.baseline, words.scale, digits=words.digits),
+        level(verdict.trained, words.scale, digits=words.digits),
+        level(verdict.gold, words.scale, digits=words.digits),
+    )
+
+
+def target(verdict: Verdict) -> str:
+    """`−30% or lower`, `95% or more`. Targets are shares or relative changes, never an index."""
+    words = WORDS[verdict.metric]
+    if verdict.target is None:
+        return NONE
+    if verdict.target == 1.0 and words.estimate == "share":
+        return "100%"
+    side = "or lower" if words.better == "lower" else "or more"
+    signed = words.estimate == "relative"
+    return f"{level(verdict.target, 'percent', signed=signed, short=True)} {side}"
+
+
+def sample(verdict: Verdict) -> str:
+    """`12 scenarios`."""
+    return count(verdict.n_clusters or verdict.n, words_of(verdict).cluster)
+
+
+def _outcome(verdict: Verdict) -> str:
+    if verdict.target is None:
+        return ""
+    goal = f"The target ({target(verdict)})"
+    if verdict.target_met == "pass":
+        return f" {goal} is met."
+    if verdict.target_met == "fail":
+        return f" {goal} is not met."
+    if verdict.target_met == "not_measured":
+        return f" The claim behind the target ({target(verdict)}) is not measured."
+    more = ""
+    if verdict.n_needed and verdict.n_needed > verdict.n_clusters:
+        more = f"; about {count(verdict.n_needed, words_of(verdict).cluster)} would settle it"
+    return f" {goal} is neither shown nor ruled out{more}."
+
+
+def sentence(verdict: Verdict) -> str:
+    """One claim in plain language: what was found, how sure, and what the target says."""
+    words, found = words_of(verdict), state(verdict)
+    if found == "not measured":
+        head = "No claim can be made." if verdict.n else "Not measured: no claim is made."
+        return f"{head} {prose(verdict.note)}".strip()
+    kind = "" if verdict.evidence is EvidenceKind.measurement else EVIDENCE[verdict.evidence]
+    on = f"on {sample(verdict)}" + (f", {kind}" if kind else "")
+    said = _share(verdict, found) if words.estimate == "share" else _change(verdict, found)
+    return f"{said}, {on}.{_outcome(verdict)}"
+
+
+def _between(verdict: Verdict) -> str:
+    if verdict.ci_low is None or verdict.ci_high is None:
+        return ""
+    return f"95% interval {estimate_interval(verdict)}"
+
+
+def _change(verdict: Verdict, found: State) -> str:
+    baseline, trained, _ = levels(verdict)
+    verb = {"improved": "Improved", "got worse": "Got worse"}.get(
+        found, "No difference shown: measured"
+    )
+    inside = "; ".join(x for x in (estimate(verdict), _between(verdict)) if x)
+    if verdict.baseline is None or verdict.trained is None:
+        return f"{verb} ({inside})"
+    return f"{verb} from {baseline} to {trained} ({inside})"
+
+
+def _share(verdict: Verdict, found: State) -> str:
+    baseline, trained, _ = levels(verdict)
+    between = f" ({_between(verdict)})" if _between(verdict) else ""
+    if verdict.metric is MetricName.knowledge_retention:
+        head = f"{estimate(verdict)} of the knowledge was retained{between}"
+        tail = f": {baseline} of the answers correct before, {trained} after"
+        ending = "; no difference shown"
+    else:
+        what = "of the cases handled" if verdict.metric is MetricName.safety else "reached"
+        head = f"{estimate(verdict)} {what} after training{between}"
+        tail = f", {baseline} before" if verdict.baseline is not None else ""
+        ending = "; no difference shown" if verdict.baseline is not None else ""
+    ending = {"improved": "; improved", "got worse": "; got worse"}.get(found, ending)
+    return head + tail + ending
+
+
+def targets(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """The verdicts that a target was set for."""
+    return [v for v in verdicts if v.target is not None]
+
+
+def headline(verdicts: Iterable[Verdict]) -> str:
+    """`2 of 5 targets met, 1 not met, 1 inconclusive, 1 not measured.`"""
+    counted = targets(verdicts)
+    tally = {key: sum(v.target_met == key for v in counted) for key in TARGET}
+    parts = [f"{tally['pass']} of {count(len(counted), 'target')} met"]
+    others: dict[TargetMet, str] = {
+        "fail": "not met",
+        "inconclusive": "inconclusive",
+        "not_measured": "not measured",
+    }
+    parts += [f"{tally[key]} {word}" for key, word in others.items() if tally[key]]
+    return ", ".join(parts) + "."
+
+
+def ei_claim(verdicts: Iterable[Verdict]) -> str:
+    """The EI claim, always said: `EI claim: not measured` when nobody judged."""
+    found = next((v for v in verdicts if v.metric is MetricName.emotional_intelligence), None)
+    if found is None or not measured(found):
+        return "EI claim: not measured"
+    return f"EI claim: {state(found)}, {estimate(found)} ({EVIDENCE[found.evidence]})"
+
+
+def caveats(verdicts: Iterable[Verdict]) -> list[str]:
+    """What the verdicts do not show, one sentence each."""
+    found = []
+    for verdict in verdicts:
+        label = WORDS[verdict.metric].label
+        if verdict.metric is MetricName.emotional_intelligence and not measured(verdict):
+            found.append("Empathy, clarity and appropriateness: nobody has judged the answers.")
+        elif verdict.target_met == "inconclusive" and measured(verdict):
+            need = f"; about {number(verdict.n_needed, 0)} are needed" if verdict.n_needed else ""
+            found.append(f"{label}: {sample(verdict)} do not settle the target{need}.")
+        elif verdict.target is not None and verdict.target_met != "pass" and not measured(verdict):
+            found.append(f"{label}: nothing could be measured.")
+        elif verdict.target_met == "not_measured" and verdict.target is not None:
+            found.append(f"{label} as a person would hear it: only an automatic index was taken.")
+    return found

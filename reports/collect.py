@@ -1,0 +1,182 @@
+"""Gather report.json's content from ledger and run folder: facts only, no judgement."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from brightrun import __version__
+from brightrun.context import JobContext
+from brightrun.jobs import Preset, preset_of
+from brightrun.progress import Progress
+from brightrun.verdicts import CurvePoint, Evaluation, Interruption, ReportData, Table
+
+LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "prefect")
+POD_PARTS = {
+    "model_loading": ("boot", "model_loading"),
+    "preprocessing": ("preprocessing",),
+    "training": ("training", "saving", "interruptions"),
+    "measuring": ("measuring",),
+    "finalization": ("finalization",),
+}
+
+
+def collect(job: JobContext, evaluation: Evaluation) -> ReportData:
+    """Everything a report says about a job; StorageError when a finished stage left no files."""
+    row, spec, now = job.ledger.job(job.job_id), job.spec, datetime.now(UTC)
+    estimate: dict[str, Any] = job.folder.read_json("estimate.json")
+    done = job.progress()
+    attempts = job.ledger.attempts(job.job_id)
+    seconds = sum((a.ended_at - a.launched_at).total_seconds() for a in attempts if a.ended_at)
+    cost = float(job.ledger.cost_so_far(job.job_id, now))
+    approval = job.ledger.approval(job.job_id)
+    spread = estimate["cost_usd"]
+    return ReportData(
+        job_id=job.job_id,
+        name=row.name,
+        client=row.client,
+        requested_by=row.requested_by,
+        approved_by=approval.approver if approval is not None and approval.approved else "",
+        created_at=row.created_at,
+        finished_at=now,
+        preset=row.preset,
+        training_file=spec.data.name,
+        meaningful=spec.base_model.meaningful,
+        spec=spec.model_dump(mode="json"),
+        spec_hash=spec.spec_hash(),
+        evaluation=evaluation,
+        curve=curve(job),
+        interruptions=interruptions(job),
+        dataset=dataset(job),
+        cost=cost_table(done, estimate, float(str(estimate["price"]["usd_per_hour"])), cost),
+        cost_usd=cost,
+        estimate_usd=(spread["low"], spread["likely"], spread["high"]),
+        hours=seconds / 3600,
+        price=estimate["price"],
+        stages=stage_table(done),
+        cuts=cuts(job, evaluation),
+        provenance=provenance(job),
+        reproduce=reproduce(job),
+        next_command=f"brightrun rate export {job.job_id} --raters 3",
+    )
+
+
+def curve(job: JobContext) -> tuple[CurvePoint, ...]:
+    return tuple(
+        CurvePoint(
+            step=m.step,
+            epoch=m.epoch or 0.0,
+            loss=m.loss,
+            learning_rate=m.learning_rate or 0.0,
+            validation_loss=m.validation_loss,
+        )
+        for m in job.ledger.metrics(job.job_id)
+        if m.loss is not None
+    )
+
+
+def interruptions(job: JobContext) -> tuple[Interruption, ...]:
+    """One per attempt that was followed by another."""
+    attempts = job.ledger.attempts(job.job_id)
+    found = []
+    for ended, following in itertools.pairwise(attempts):
+        rows = job.ledger.events(job.job_id, attempt=following.number, type="metric", limit=1)
+        lost = (rows[0].ts - ended.ended_at).total_seconds() if rows and ended.ended_at else None
+        found.append(
+            Interruption(
+                attempt=ended.number,
+                killed_at=ended.last_step or 0,
+                resumed_from=following.resumed_from or 0,
+                reason=ended.outcome,
+                seconds_lost=lost,
+            )
+        )
+    return tuple(found)
+
+
+def dataset(job: JobContext) -> Table:
+    data = job.spec.data
+    facts = job.folder.read_json("data/manifest.json")
+    rows = (
+        ("Conversations trained on", data.train_conversations),
+        ("Conversations held out", data.validation_conversations),
+        ("Supervised answers trained on", data.supervised_pairs),
+        ("Tokens per epoch", data.train_tokens),
+        ("Supervised tokens per epoch", data.supervised_tokens),
+        ("Held-out supervised tokens", facts["validation_supervised_tokens"]),
+    )
+    return Table(columns=("What", "Count"), rows=rows, caption=f"Training file {data.name}")
+
+
+def stage_table(done: Progress) -> Table:
+    rows = tuple((s.name, round(s.expected_s, 1), round(s.elapsed_s, 1)) for s in done.stages)
+    return Table(columns=("Stage", "Estimated s", "Actual s"), rows=rows, caption="Time by stage")
+
+
+def cost_table(done: Progress, estimate: dict[str, Any], usd: float, cost: float) -> Table:
+    """Pod parts at the rented price; what is not in a stage is start-up and idle time."""
+    parts, actual = estimate["parts"], {s.name: s.elapsed_s for s in done.stages}
+    rows: list[tuple[str, float, float]] = []
+    for stage, names in POD_PARTS.items():
+        expected = sum(parts[n]["likely"] for n in names) / 3600 * usd
+        rows.append((stage, round(expected, 4), round(actual[stage] / 3600 * usd, 4)))
+    rest = cost - sum(r[2] for r in rows)
+    rows.append(("start-up and waiting", 0.0, round(rest, 4)))
+    rows.append(("total", round(estimate["cost_usd"]["likely"], 4), round(cost, 4)))
+    return Table(columns=("Part", "Estimate $", "Actual $"), rows=tuple(rows), caption="Cost")
+
+
+def cuts(job: JobContext, evaluation: Evaluation) -> tuple[str, ...]:
+    """What this run left out, measured against the delivery preset `balanced`."""
+    values, full = job.spec.values, preset_of(Preset.balanced).values
+    said = []
+    if values.epochs < full.epochs:
+        said.append(f"Trained for {values.epochs} epochs; a delivery run trains for {full.epochs}.")
+    if values.scenarios < full.scenarios:
+        said.append(f"Answered {values.scenarios} of {full.scenarios} scenarios.")
+    if values.questions < full.questions:
+        said.append(f"Asked {values.questions} of {full.questions} knowledge questions.")
+    if values.rotations < full.rotations:
+        said.append(
+            f"Asked each question in {values.rotations} of {full.rotations} option orders, "
+            "so a habit of picking one letter is not averaged out."
+        )
+    if values.max_new_tokens < full.max_new_tokens:
+        said.append(
+            f"Cut answers at {values.max_new_tokens} tokens; a delivery run allows "
+            f"{full.max_new_tokens}."
+        )
+    if not job.spec.base_model.name.lower().startswith("meta-llama/"):
+        said.append(f"Trained {job.spec.base_model.name}, a small stand-in for Llama 3 70B.")
+    return tuple(said)
+
+
+def provenance(job: JobContext) -> dict[str, str]:
+    """Hashes, versions, seed and threads: what someone needs to get the same result."""
+    spec = job.spec
+    return {
+        "Pipeline": __version__,
+        "Base model": spec.base_model.name,
+        "Base model revision": spec.base_model.revision,
+        "Base model sha256": spec.base_model.sha256,
+        "Training file sha256": spec.data.source_sha256,
+        "Training split sha256": spec.data.train_sha256,
+        "Held-out split sha256": spec.data.validation_sha256,
+        "Measuring plan sha256": spec.plan_sha256,
+        "Spec sha256": spec.spec_hash(),
+        "Adapter sha256": job.ledger.job(job.job_id).adapter_sha256,
+        "Seed": str(spec.values.seed),
+        "Threads": str(spec.threads),
+        **{name: version(name) for name in LIBRARIES},
+    }
+
+
+def reproduce(job: JobContext) -> str:
+    """A command that runs the same spec again."""
+    request = job.request
+    changes = request.overrides.model_dump(exclude_none=True)
+    sets = "".join(f" --set {key}={value}" for key, value in changes.items())
+    model = f" --base-model {request.base_model}" if request.base_model else ""
+    return f"brightrun train {request.training_file} --preset {request.preset}{model}{sets}"

@@ -1,0 +1,105 @@
+"""The programs that set a report: Quarto's CLI when it is installed, else pandoc and typst.
+
+Quarto brings its own pandoc and typst (`quarto pandoc`, `quarto typst`), so both engines get the
+same input and give the same pages. pandoc runs with --sandbox: it reads no file and no URL.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from brightrun.errors import ReportError
+
+# Only what the template uses. No raw HTML, no TeX, no smart quotes: text stays as it is.
+DIALECT = (
+    "markdown_strict-raw_html+raw_attribute+backtick_code_blocks+fenced_code_attributes"
+    "+header_attributes+all_symbols_escapable+yaml_metadata_block"
+)
+LIMIT_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How to call pandoc, and typst when it is a program (None: the typst package)."""
+
+    name: str
+    pandoc: tuple[str, ...]
+    typst: tuple[str, ...] | None
+
+
+def find(quarto: str | None = None) -> Engine:
+    """Quarto at `quarto` or on the PATH, else the packages; ReportError when neither is there."""
+    program = quarto or shutil.which("quarto")
+    # PyPI's `quarto` installs no program of that name: what is on the PATH is the real CLI.
+    if program:
+        version = _run((program, "--version"), "").strip()
+        return Engine(f"Quarto {version}", (program, "pandoc"), (program, "typst"))
+    try:
+        import pypandoc
+
+        pandoc = pypandoc.get_pandoc_path()
+        name = f"pandoc {pypandoc.get_pandoc_version()} and typst {metadata.version('typst')}"
+    except (ImportError, OSError, metadata.PackageNotFoundError) as error:
+        raise ReportError(
+            f"no report engine is installed: {error}",
+            fix="pip install pypandoc_binary typst, or install Quarto, then render again",
+        ) from None
+    return Engine(name, (pandoc,), None)
+
+
+def convert(engine: Engine, document: str, to: str) -> str:
+    """Markdown with raw blocks as a fragment of `to` (html5 | typst)."""
+    return _run(
+        (*engine.pandoc, "--sandbox", "--from", DIALECT, "--to", to, "--wrap", "preserve"), document
+    )
+
+
+def typeset(engine: Engine, main: Path, pdf: Path, fonts: Sequence[Path]) -> None:
+    """Compile a typst file to a tagged PDF; fonts of the system are the last resort."""
+    if engine.typst is not None:
+        options = [part for folder in fonts for part in ("--font-path", str(folder))]
+        _run((*engine.typst, "compile", *options, str(main), str(pdf)), "")
+    else:
+        import typst
+
+        try:
+            typst.compile(str(main), output=str(pdf), font_paths=[str(f) for f in fonts])
+        except (typst.TypstError, RuntimeError) as error:
+            said = str(getattr(error, "diagnostic", error)).strip()
+            raise ReportError(
+                f"the PDF could not be set: {said[:900]}",
+                cause="a text or template that typst refuses",
+                fix="the HTML report is complete; report this message with report.json",
+            ) from None
+    if not pdf.is_file():
+        raise ReportError(
+            f"{engine.name} ended without writing {pdf.name}", fix="check the disk, render again"
+        )
+
+
+def _run(command: Sequence[str], stdin: str) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            input=stdin.encode(),
+            capture_output=True,
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ReportError(
+            f"{Path(command[0]).name} could not run: {error}",
+            fix="reinstall it, or pip install --force-reinstall pypandoc_binary typst",
+        ) from None
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()[:600]
+        raise ReportError(
+            f"{' '.join(Path(p).name for p in command[:2])} failed ({done.returncode}): {said}",
+            fix="the evaluation is safe: mend the cause and render the report again",
+        )
+    return done.stdout.decode()

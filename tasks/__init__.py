@@ -1,0 +1,1 @@
+"""One thin task per step; the work is done on the floors below."""

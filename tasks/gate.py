@@ -1,0 +1,144 @@
+"""Estimate, then let policy or a person decide. Nothing is spent before the gate is passed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from prefect import task
+from prefect.input import RunInput
+from pydantic import Field
+
+from brightrun import basemodels, budget, quotes
+from brightrun.context import JobContext, open_job
+from brightrun.costs import CostRange
+from brightrun.jobs import preset_of
+from brightrun.ledger import ApprovalRow, Status
+from brightrun.physics import ModelProfile
+from reports import jobcards
+from tasks import artifacts
+from tasks.intake import stored_report
+
+Answer = Literal["go", "waiting", "rejected"]
+ACTIVE = (Status.running, Status.evaluating, Status.reporting, Status.completed)
+
+
+class Approval(RunInput):
+    """The form at the gate."""
+
+    approve: bool = Field(description="true = spend the money, false = end here")
+    approver: str = Field(min_length=1, max_length=120, description="Your name; it is recorded")
+    note: str = Field("", max_length=2000, description="Why, for the audit")
+    override_budget: bool = Field(False, description="Go on although the month's budget is passed")
+
+
+@task(name="estimate")
+def estimate(job_id: str) -> None:
+    """Duration, memory and cost on every market, before a cent is spent."""
+    job = open_job(job_id)
+    if not job.folder.exists("estimate.json"):
+        with job.stage("estimate", "estimating"):
+            facts = quote_of(job)
+            job.folder.write_json("estimate.json", facts)
+            job.ledger.update_job(
+                job_id, estimate=facts, hard_limit_usd=Decimal(str(facts["hard_limit_usd"]))
+            )
+    facts = job.folder.read_json("estimate.json")
+    artifacts.publish("estimate", jobcards.estimate_card(facts), "What this job would cost")
+
+
+@task(name="gate")
+def gate(job_id: str) -> Answer:
+    """go: passed by policy or approved; waiting: a person has to answer; rejected: ended."""
+    job = open_job(job_id)
+    if job.folder.exists("gate.json"):
+        return "go"
+    word = latest_word(job)
+    if word is not None and not word.approved:
+        job.ledger.update_job(job_id, status=Status.rejected, finished_at=datetime.now(UTC))
+        return "rejected"
+    decision = decide(job)
+    if unanswered(decision, word):
+        job.folder.write_json("question.json", decision.as_json())
+        job.ledger.update_job(job_id, status=Status.awaiting_approval, stage="gate")
+        return "waiting"
+    by = word.approver if word is not None else "policy"
+    job.folder.write_json("gate.json", {"by": by, **decision.as_json()})
+    return "go"
+
+
+@task(name="record answer")
+def record(job_id: str, answer: dict[str, Any]) -> None:
+    """What a person typed into the form becomes a row of the ledger."""
+    job = open_job(job_id)
+    job.ledger.add_approval(job_id, at=datetime.now(UTC), **answer)
+
+
+def quote_of(job: JobContext) -> dict[str, Any]:
+    """The estimate's JSON, its stage seconds and the budget it was made against."""
+    request = job.request
+    kills = len(request.interrupt_at)
+    work = quotes.work_of(stored_report(job), request.values, interruptions=kills)
+    base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
+    model = ModelProfile.of_prepared(basemodels.profile(base))
+    machine = quotes.machine_for(request.provider, request.gpu, job.settings)
+    found = quotes.quote(
+        work,
+        request.values,
+        model,
+        provider=request.provider,
+        gpu=request.gpu,
+        market=request.market,
+        settings=job.settings,
+        observed=job.ledger.observed(machine.key, model.name),
+        budget_left=job.ledger.budget_state(datetime.now(UTC), excluding=job.job_id).left,
+        users_hours=preset_of(request.preset).users_hours,
+    )
+    spent = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
+    return {
+        **found.as_json(),
+        "stage_seconds": found.stage_seconds,
+        "hard_limit_usd": float(found.estimate.hard_limit_usd + spent),
+        "made_at": datetime.now(UTC).isoformat(),
+    }
+
+
+def latest_word(job: JobContext) -> ApprovalRow | None:
+    """The last approval of the estimate that stands; one of an older estimate is void."""
+    word = job.ledger.approval(job.job_id)
+    made = datetime.fromisoformat(job.folder.read_json("estimate.json")["made_at"])
+    return word if word is not None and word.at >= made else None
+
+
+def decide(job: JobContext) -> budget.GateDecision:
+    """The pure decision over this job's estimate, the month and what already ran."""
+    facts = job.folder.read_json("estimate.json")
+    spread = facts["cost_usd"]
+    found = budget.gate(
+        CostRange(*(Decimal(str(spread[k])) for k in ("low", "likely", "high"))),
+        budget.Limits.of(job.settings),
+        job.ledger.budget_state(datetime.now(UTC), excluding=job.job_id),
+        confirm=job.request.confirm,
+    )
+    same = () if job.request.repeat else duplicates(job)
+    if same and found.action == "pass":
+        found = replace(found, action="confirm")
+    why = tuple(f"job {other} already ran or runs with the same spec" for other in same)
+    return replace(found, reasons=(*found.reasons, *why))
+
+
+def duplicates(job: JobContext) -> tuple[str, ...]:
+    """Other jobs with the same spec that ran or run: paying twice is asked for."""
+    rows = job.ledger.jobs_with_spec(job.spec.spec_hash())
+    return tuple(r.job_id for r in rows if r.job_id != job.job_id and r.status in ACTIVE)
+
+
+def unanswered(decision: budget.GateDecision, word: ApprovalRow | None) -> tuple[str, ...]:
+    """What still stands between the job and the money; empty = it may go on."""
+    if decision.action == "pass":
+        return ()
+    if word is None:
+        return decision.reasons
+    return budget.admits(decision, approved=word.approved, override_budget=word.override_budget)

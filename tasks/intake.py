@@ -1,0 +1,168 @@
+"""Check the training file, freeze what will be run and measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from prefect import task
+
+from brightrun import basemodels
+from brightrun.context import JobContext, open_job
+from brightrun.conversations import FileReport
+from brightrun.errors import ConfigurationError, DatasetError, from_dict
+from brightrun.jobs import BaseModelRef, DataRef, JobSpec
+from brightrun.settings import CHECKOUT
+from brightrun.tokens import ChatTokenizer
+from evals.plan import make_plan
+from expectations.dataset_report import dataset_tables
+from expectations.snapshot import snapshot
+from expectations.validation import validate_file
+from reports import cards
+from tasks import artifacts
+
+SHOWN = 20
+
+
+@task(name="prepare base model", retries=1, retry_delay_seconds=2)
+def prepare(job_id: str) -> None:
+    """Make the base model's folder, once per machine; the trainer does it as its own process."""
+    job = open_job(job_id)
+    name = base_model_name(job)
+    if basemodels.is_prepared(name, job.settings.models):
+        return
+    command = [
+        sys.executable,
+        "-m",
+        "trainer",
+        "prepare",
+        name,
+        "--models",
+        str(job.settings.models),
+    ]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise preparation_error(name, done.stderr)
+
+
+@task(name="validate")
+def validate(job_id: str) -> None:
+    """All defects at once; a broken file ends the job here."""
+    job = open_job(job_id)
+    if job.folder.exists("validation.json"):
+        return
+    with job.stage("validate", "validating"):
+        report = read_file(job)
+        if not report.valid:
+            raise dataset_error(report)
+        table = dataset_tables(report)
+        job.folder.write_json("validation.json", json.loads(report.model_dump_json()))
+    artifacts.publish("dataset", cards.dataset(table), "What is in the training file")
+
+
+@task(name="plan")
+def plan(job_id: str) -> str:
+    """Snapshot, split, measuring plan, frozen spec; returns the spec's hash."""
+    job = open_job(job_id)
+    if job.folder.exists("spec.json"):
+        return job.spec.spec_hash()
+    with job.stage("plan", "validating"):
+        spec = frozen_spec(job)
+        job.folder.write_json(
+            "spec.json",
+            {
+                "job_id": job_id,
+                "spec_hash": spec.spec_hash(),
+                "spec": spec.model_dump(mode="json"),
+            },
+        )
+        job.ledger.update_job(job_id, spec_hash=spec.spec_hash(), spec=spec.model_dump(mode="json"))
+    return spec.spec_hash()
+
+
+def base_model_name(job: JobContext) -> str:
+    return job.request.base_model or "demo"
+
+
+def tokenizer_of(job: JobContext) -> ChatTokenizer:
+    return ChatTokenizer.load(basemodels.prepared_folder(base_model_name(job), job.settings.models))
+
+
+def source_file(job: JobContext) -> Path:
+    """The registered file of that name, or the path itself."""
+    wish = job.request.training_file
+    known = job.ledger.file(wish)
+    return Path(known.path if known is not None else wish).expanduser()
+
+
+def read_file(job: JobContext) -> FileReport:
+    reference = basemodels.resolve(base_model_name(job), job.settings.models)
+    return validate_file(
+        source_file(job),
+        tokenizer=tokenizer_of(job),
+        max_length=min(job.request.values.max_length, reference.context),
+        quality_min=job.request.quality_min,
+        max_json_gb=job.settings.max_json_gb,
+    )
+
+
+def stored_report(job: JobContext) -> FileReport:
+    return FileReport.model_validate(job.folder.read_json("validation.json"))
+
+
+def frozen_spec(job: JobContext) -> JobSpec:
+    """Writes data/ and plan/ and returns the spec that pins both by hash."""
+    reference: BaseModelRef = basemodels.resolve(base_model_name(job), job.settings.models)
+    report, values = stored_report(job), job.request.values
+    values = values.model_copy(update={"max_length": min(values.max_length, reference.context)})
+    data = snapshot(
+        source_file(job),
+        report,
+        job.folder,
+        values,
+        tokenizer=tokenizer_of(job),
+        quality_min=job.request.quality_min,
+    )
+    plan_sha256 = make_plan(values, report.system_prompt).write(job.folder)
+    return JobSpec(
+        base_model=reference,
+        data=DataRef(
+            name=report.name,
+            source_sha256=data["source_sha256"],
+            train_sha256=data["files"]["train.jsonl"]["sha256"],
+            validation_sha256=data["files"]["validation.jsonl"]["sha256"],
+            train_conversations=data["train_conversations"],
+            validation_conversations=data["validation_conversations"],
+            supervised_pairs=data["supervised_pairs"],
+            train_tokens=data["train_tokens"],
+            supervised_tokens=data["supervised_tokens"],
+        ),
+        values=values,
+        plan_sha256=plan_sha256,
+        threads=job.settings.threads,
+    )
+
+
+def dataset_error(report: FileReport) -> DatasetError:
+    """The first defects in full, the number of all."""
+    shown = "\n".join(f"  {d.message}. {d.fix}" for d in report.errors[:SHOWN])
+    more = len(report.errors) - SHOWN
+    tail = f"\n  ... and {more} more: `brightrun validate {report.path}`" if more > 0 else ""
+    return DatasetError(
+        f"{report.name} has {len(report.errors)} defects:\n{shown}{tail}",
+        fix="mend the file and start the job again; nothing was spent",
+    )
+
+
+def preparation_error(name: str, stderr: str) -> Exception:
+    """The trainer prints its error as one JSON object on the last line."""
+    last = stderr.strip().splitlines()[-1] if stderr.strip() else ""
+    try:
+        return from_dict(json.loads(last))
+    except (json.JSONDecodeError, TypeError):
+        return ConfigurationError(
+            f"the base model {name!r} could not be prepared: {last}",
+            fix=f"run `python -m trainer prepare {name}` to see the whole output",
+        )

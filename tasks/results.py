@@ -1,0 +1,103 @@
+"""From measurements to verdicts, report and deployment package. No GPU, repeatable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+
+from brightrun import basemodels
+from brightrun.context import JobContext, open_job
+from brightrun.settings import CHECKOUT
+from brightrun.verdicts import Evaluation, ReportData
+from evals.assess import assess
+from reports import cards, collect, package, render
+from tasks import artifacts
+
+
+@task(name="evaluate")
+def evaluate(job_id: str) -> None:
+    """Scores, intervals and one verdict per claim."""
+    job = open_job(job_id)
+    if not job.folder.exists("evals/evaluation.json"):
+        with job.stage("evaluate", "evaluating"):
+            found = assess(job.folder, job.spec)
+            job.ledger.save_evaluation(job_id, found)
+            job.folder.write_json("evals/evaluation.json", json.loads(found.model_dump_json()))
+    found = evaluation_of(job)
+    artifacts.publish(
+        "verdicts",
+        cards.verdicts(found.verdicts, meaningful=job.spec.base_model.meaningful),
+        "What the evidence carries",
+    )
+
+
+@task(name="report", retries=1, retry_delay_seconds=5)
+def report(job_id: str) -> None:
+    """The validation report as HTML and PDF, published under the reports folder."""
+    job = open_job(job_id)
+    place = reports_folder(job)
+    if not job.folder.manifest("report") or not (place / "validation-report.pdf").exists():
+        with job.stage("report", "reporting"):
+            data = collect.collect(job, evaluation_of(job))
+            rendered = render.render(data, place)
+            job.folder.upload_folder(place, "report", {"engine": rendered.engine})
+    html, pdf = place / "validation-report.html", place / "validation-report.pdf"
+    job.ledger.update_job(job_id, report_html=str(html), report_pdf=str(pdf))
+    artifacts.link("report", report_url(job), "Open the validation report", "Report of this job")
+
+
+@task(name="package", retries=1, retry_delay_seconds=5)
+def package_adapter(job_id: str) -> None:
+    """The zip that a client runs, checked after it was written."""
+    job = open_job(job_id)
+    zips = [n for n in job.folder.names("package") if n.endswith(".zip")]
+    if not zips:
+        with job.stage("package", "reporting"):
+            made = package.build(job.settings.home.resolve() / "packages", **package_parts(job))
+            job.folder.upload(made, f"package/{made.name}")
+            zips = [made.name]
+    uri = f"{job.folder.url}/package/{zips[0]}"
+    path = str(job.folder.local_path(f"package/{zips[0]}")) if job.folder.is_local else uri
+    job.ledger.update_job(job_id, package=path)
+
+
+def evaluation_of(job: JobContext) -> Evaluation:
+    return Evaluation.model_validate(job.folder.read_json("evals/evaluation.json"))
+
+
+def reports_folder(job: JobContext) -> Path:
+    return job.settings.home.resolve() / "reports" / job.job_id
+
+
+def report_url(job: JobContext) -> str:
+    """Over loopback when `make ui` serves the reports, else the file itself."""
+    if job.settings.reports_url:
+        return f"{job.settings.reports_url.rstrip('/')}/{job.job_id}/validation-report.html"
+    return (reports_folder(job) / "validation-report.html").as_uri()
+
+
+def package_parts(job: JobContext) -> dict[str, Any]:
+    """What `package.build` needs: the adapter is fetched and checked, the rest is read."""
+    adapter = job.settings.home.resolve() / "packages" / job.job_id / "adapter"
+    job.folder.download_folder("adapter", adapter)
+    base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
+    asked = {p["id"]: p["messages"] for p in job.folder.read_json("plan/golden.json")["prompts"]}
+    rows = job.folder.read_jsonl("measurements/golden.jsonl")
+    golden = [{**row, "messages": asked[row["id"]]} for row in rows]
+    return {
+        "adapter": adapter,
+        "base_folder": base,
+        "data": ReportData.model_validate(job.folder.read_json("report/report.json")),
+        "golden": golden,
+        "generation": {
+            **golden[0]["settings"],
+            "system_prompt": golden[0]["messages"][0]["content"],
+            "template": job.spec.base_model.template,
+        },
+        "inference_script": CHECKOUT / "trainer" / "inference.py",
+        "base_model": basemodels.profile(base),
+        "report_pdf": reports_folder(job) / "validation-report.pdf",
+    }
