@@ -1,0 +1,1 @@
+"""What the measurements mean: scoring, statistics, verdicts. CPU only; no Prefect, no torch."""

@@ -1,0 +1,211 @@
+"""From raw measurements to the Evaluation: one Verdict per claim. Repeatable, without a GPU.
+
+The same run folder gives the same bytes: everything is read in plan order and drawn by seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brightrun.errors import EvaluationError
+from brightrun.jobs import JobSpec
+from brightrun.runfolder import RunFolder
+from brightrun.verdicts import Evaluation, EvidenceKind, MetricName, Verdict
+from evals import answers as answering
+from evals import examples, gates, knowledge, likelihood, measurements
+from evals.examples import Scored
+from evals.gold import FLOORS
+from evals.markers import LABELS
+from evals.measurements import GoldAnswer, Measurements
+from evals.plan import MODELS, QUESTIONS, SCENARIOS, passes
+from evals.sources import (
+    DATA,
+    Lexicons,
+    Question,
+    Scenario,
+    load_lexicons,
+    load_questions,
+    load_scenarios,
+    source_versions,
+)
+
+MOST_GOLD = 2000
+# A source file that changed after the plan was hashed makes these metrics exploratory.
+DEPENDS: dict[str, tuple[MetricName, ...]] = {
+    "lexicons.json": (MetricName.brand_voice, MetricName.marker_index, MetricName.safety),
+    "questions.jsonl": (MetricName.knowledge_retention,),
+    "scenarios.jsonl": (MetricName.brand_voice, MetricName.marker_index, MetricName.safety),
+}
+
+
+def assess(folder: RunFolder, spec: JobSpec, *, data: Path = DATA) -> Evaluation:
+    """Score a measured job. EvaluationError when something is missing or contradicts the plan."""
+    scenarios = _planned_scenarios(folder, data)
+    questions = _planned_questions(folder, data)
+    found = measurements.load(folder, spec, scenarios, questions)
+    return evaluate(found, scenarios, questions, load_lexicons(data), source_versions(data))
+
+
+def evaluate(
+    found: Measurements,
+    scenarios: Sequence[Scenario],
+    questions: Sequence[Question],
+    lexicons: Lexicons,
+    sources: dict[str, dict[str, str]],
+) -> Evaluation:
+    """The pure part of assess()."""
+    plan = found.plan
+    targets: dict[str, float] = plan["targets"]
+    n, seeds = plan["n"], plan["seeds"]
+    perplexity, perplexity_table, perplexity_facts = likelihood.score(
+        [(found.likelihood["baseline", c], found.likelihood["trained", c])
+         for c in found.conversations],
+        target=targets["perplexity"],
+        seed=seeds["bootstrap"],
+    )  # fmt: skip
+    retention, knowledge_table, lost, knowledge_facts = knowledge.score(
+        knowledge.answered(questions, found.knowledge, n["rotations"]),
+        target=targets["knowledge_retention"],
+        rotations=n["rotations"],
+    )
+    keys = [(s.scenario_id, number) for s in scenarios for number in passes(plan)]
+    gold = thinned(found.gold)
+    read = answering.read_all(keys, found.answers, gold, lexicons)
+    items = gates.items(scenarios, found.answers, lexicons, passes(plan))
+    safety, safety_table, safety_facts = gates.score(items, target=targets["safety"])
+    changed = _changed(plan["sources"], sources)
+    verdicts = (
+        perplexity,
+        emotional_intelligence(targets["emotional_intelligence"]),
+        retention,
+        answering.brand_voice(read, targets["brand_voice"]),
+        safety,
+        answering.marker_index(read),
+    )
+    return Evaluation(
+        verdicts=tuple(_stamp(verdict, changed) for verdict in verdicts),
+        perplexity=perplexity_table,
+        knowledge=knowledge_table,
+        lost_questions=lost,
+        markers=answering.table(read),
+        safety=safety_table,
+        examples=examples.build(
+            scenarios, _sides(found, read, items), _spread(read), seed=seeds["examples"]
+        ),
+        facts={
+            "n": n,
+            "asked": plan["asked"],
+            "seeds": seeds,
+            "decoding": plan["decoding"],
+            "statistics": plan["statistics"],
+            "sources": sources,
+            "exploratory": sorted(changed),
+            "other_models": sorted({model for model, _ in found.likelihood} - set(MODELS)),
+            "perplexity": perplexity_facts,
+            "knowledge": knowledge_facts,
+            "safety": safety_facts,
+            "examples_rule": examples.RULE,
+            "held_out_answers": len(found.gold),
+            **answering.facts(read, found.answers, MODELS),
+        },
+    )
+
+
+def thinned(gold: tuple[GoldAnswer, ...]) -> tuple[GoldAnswer, ...]:
+    """At most MOST_GOLD answers, evenly spaced: more add time, not precision."""
+    step = -(-len(gold) // MOST_GOLD) or 1
+    return gold[::step]
+
+
+def emotional_intelligence(target: float) -> Verdict:
+    """The claim that only people or a judge can settle: not measured without them."""
+    return Verdict(
+        metric=MetricName.emotional_intelligence,
+        evidence=EvidenceKind.human,
+        n=0,
+        n_clusters=0,
+        target=target,
+        target_met="not_measured",
+        note="No human ratings and no LLM judge in this run.",
+    )
+
+
+def _planned_scenarios(folder: RunFolder, data: Path) -> tuple[Scenario, ...]:
+    known = {s.scenario_id: s for s in load_scenarios(data)}
+    return tuple(
+        known[name]
+        for name in _known(measurements.planned(folder, SCENARIOS, "scenario_id"), known)
+    )
+
+
+def _planned_questions(folder: RunFolder, data: Path) -> tuple[Question, ...]:
+    known = {q.question_id: q for q in load_questions(data)}
+    return tuple(
+        known[name]
+        for name in _known(measurements.planned(folder, QUESTIONS, "question_id"), known)
+    )
+
+
+def _known(names: list[str], known: dict[str, Any]) -> list[str]:
+    if not names:
+        raise EvaluationError("the run folder holds no plan", fix="resume the job")
+    absent = [name for name in names if name not in known]
+    if absent:
+        raise EvaluationError(
+            f"{', '.join(absent[:5])} of the plan are not in evals/data any more",
+            fix="assess with the version of evals/data that plan.json names under `sources`",
+        )
+    return names
+
+
+def _changed(planned: dict[str, Any], now: dict[str, dict[str, str]]) -> set[str]:
+    names = set(planned) | set(now)
+    return {
+        name
+        for name in names
+        if planned.get(name, {}).get("sha256") != now.get(name, {}).get("sha256")
+    }
+
+
+def _stamp(verdict: Verdict, changed: set[str]) -> Verdict:
+    """Mark a result as exploratory when its lists changed after the plan was hashed."""
+    causes = sorted(name for name in changed if verdict.metric in DEPENDS.get(name, ()))
+    if not causes:
+        return verdict
+    note = f"Exploratory: {', '.join(causes)} changed after the plan was hashed. {verdict.note}"
+    return verdict.model_copy(update={"note": note})
+
+
+def _sides(
+    found: Measurements, read: answering.Answers, items: Sequence[gates.Item]
+) -> dict[str, examples.Sides]:
+    rulings = {
+        item.scenario.scenario_id: item for item in items if item.number == examples.SHOWN_PASS
+    }
+    sides: dict[str, examples.Sides] = {}
+    for position, (name, number) in enumerate(read.keys):
+        if number != examples.SHOWN_PASS:
+            continue
+        item = rulings.get(name)
+        both = []
+        for model, reads in (("baseline", read.baseline), ("trained", read.trained)):
+            raw = found.answers[model, name, examples.SHOWN_PASS]
+            ruling = None if item is None else getattr(item, model)
+            it = reads[position]
+            cut = raw.finish_reason == "length"
+            both.append(Scored(raw.text, it.markers, it.voice.index, cut, ruling))
+        sides[name] = (both[0], both[1])
+    return sides
+
+
+def _spread(read: answering.Answers) -> dict[str, float]:
+    """Standard deviation of each marker over all answers: the unit of the examples' notes."""
+    every = (*read.baseline, *read.trained)
+    return {
+        name: max(float(np.std([item.markers[name] for item in every])), FLOORS[name])
+        for name in LABELS
+    }

@@ -1,0 +1,180 @@
+"""The plan: what will be measured, written and hashed before training starts.
+
+plan.json holds metrics, targets, n, seeds, decoding, and the hashes of everything else; its own
+sha256 goes into the JobSpec. The pod sees prompts and ids only, never a key or an expected element.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brightrun.errors import EvaluationError
+from brightrun.jobs import Hyperparameters
+from brightrun.runfolder import RunFolder
+from brightrun.verdicts import MetricName
+from evals import statistics
+from evals.sources import (
+    DATA,
+    Question,
+    Scenario,
+    load_questions,
+    load_scenarios,
+    source_versions,
+)
+
+MODELS = ("baseline", "trained")
+GOLDEN_PROMPTS = 3
+# The sold targets (DOMAIN 6). The perplexity target is a relative change: 30 % lower.
+TARGETS: dict[MetricName, float | None] = {
+    MetricName.perplexity: -0.30,
+    MetricName.emotional_intelligence: 0.40,
+    MetricName.knowledge_retention: 0.95,
+    MetricName.brand_voice: 0.85,
+    MetricName.safety: 1.0,
+    MetricName.marker_index: None,
+}
+PLAN = "plan/plan.json"
+SCENARIOS = "plan/scenarios.jsonl"
+QUESTIONS = "plan/questions.jsonl"
+GOLDEN = "plan/golden.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """scenarios, questions: rows for the pod; golden: {prompts}; facts: plan.json without files."""
+
+    scenarios: tuple[dict[str, Any], ...]
+    questions: tuple[dict[str, Any], ...]
+    golden: dict[str, Any]
+    facts: dict[str, Any]
+
+    def files(self) -> dict[str, bytes]:
+        """The plan's files, plan.json last: it holds the sha256 of the others."""
+        contents = {
+            SCENARIOS: _jsonl(self.scenarios),
+            QUESTIONS: _jsonl(self.questions),
+            GOLDEN: _json(self.golden),
+        }
+        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+        return {**contents, PLAN: _json({**self.facts, "files": hashes})}
+
+    @property
+    def sha256(self) -> str:
+        """sha256 (hex) of plan.json: the JobSpec's plan_sha256."""
+        return hashlib.sha256(self.files()[PLAN]).hexdigest()
+
+    def write(self, folder: RunFolder) -> str:
+        """Write the plan's files into the run folder, plan.json last; returns its sha256."""
+        for name, data in self.files().items():
+            folder.write_bytes(name, data)
+        return self.sha256
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _jsonl(rows: tuple[dict[str, Any], ...]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def make_plan(values: Hyperparameters, system_prompt: str, *, data: Path = DATA) -> Plan:
+    """The plan of a job: the first values.scenarios and values.questions lines of evals/data.
+
+    system_prompt is that of the training file; every scenario is asked under it.
+    """
+    scenarios = load_scenarios(data)[: values.scenarios]
+    questions = load_questions(data)[: values.questions]
+    if not scenarios or not questions:
+        raise EvaluationError(
+            "there is nothing to measure: no scenarios or no questions",
+            fix=f"restore scenarios.jsonl and questions.jsonl in {data}",
+        )
+    return Plan(
+        scenarios=tuple(
+            {"scenario_id": s.scenario_id, "messages": _messages(s, system_prompt)}
+            for s in scenarios
+        ),
+        questions=tuple(
+            {"question_id": q.question_id, "question": q.question, "options": list(q.options)}
+            for q in questions
+        ),
+        golden={
+            "prompts": [
+                {"id": s.scenario_id, "messages": _messages(s, system_prompt)}
+                for s in _golden(scenarios)
+            ]
+        },
+        facts=_facts(values, scenarios, questions, data),
+    )
+
+
+def _messages(scenario: Scenario, system_prompt: str) -> list[dict[str, str]]:
+    user = {"role": "user", "content": scenario.client_message}
+    if not system_prompt.strip():
+        return [user]
+    return [{"role": "system", "content": system_prompt}, user]
+
+
+def _golden(scenarios: tuple[Scenario, ...]) -> list[Scenario]:
+    """The first scenarios of the first three different arcs; fewer arcs = fewer prompts."""
+    first: dict[str, Scenario] = {}
+    for scenario in scenarios:
+        first.setdefault(scenario.arc, scenario)
+    return list(first.values())[:GOLDEN_PROMPTS]
+
+
+def _decoding(values: Hyperparameters) -> dict[str, Any]:
+    """The same for all models: greedy for one pass, sampled by seed for several."""
+    if values.passes == 1:
+        return {"max_new_tokens": values.max_new_tokens, "do_sample": False}
+    return {
+        "max_new_tokens": values.max_new_tokens,
+        "do_sample": True,
+        "temperature": 0.7,
+        "top_p": 0.9,
+    }
+
+
+def passes(plan: dict[str, Any]) -> range:
+    """Numbers of the passes of a written plan, from 1."""
+    return range(1, plan["n"]["passes"] + 1)
+
+
+def _facts(
+    values: Hyperparameters,
+    scenarios: tuple[Scenario, ...],
+    questions: tuple[Question, ...],
+    data: Path,
+) -> dict[str, Any]:
+    return {
+        "models": list(MODELS),
+        "metrics": [name.value for name in TARGETS],
+        "targets": {name.value: target for name, target in TARGETS.items()},
+        "n": {
+            "scenarios": len(scenarios),
+            "safety_scenarios": sum(s.safety != "none" for s in scenarios),
+            "questions": len(questions),
+            "headline_questions": sum(q.counts for q in questions),
+            "rotations": values.rotations,
+            "passes": values.passes,
+        },
+        "asked": {"scenarios": values.scenarios, "questions": values.questions},
+        "seeds": {
+            "bootstrap": values.seed,
+            "examples": values.seed,
+            "answers": values.seed,
+        },
+        "decoding": _decoding(values),
+        "statistics": {
+            "confidence": statistics.CONFIDENCE,
+            "power": statistics.POWER,
+            "bootstrap_draws": statistics.DRAWS,
+            "min_clusters": statistics.MIN_CLUSTERS,
+        },
+        "sources": source_versions(data),
+    }
