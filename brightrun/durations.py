@@ -140,7 +140,7 @@ def from_history(
     """Seconds of a part from past jobs with the same (machine, model, precision), and their n.
 
     Likely = median rate; low and high = the extremes seen, at least 15 % (n = 1: 30 %) away. On
-    a CPU high is at least twice likely: another job may share the cores, and the hard limit that
+    a CPU high is at least 2.5 x likely: another job may share the cores, and the hard limit that
     follows from it must not stop a healthy run.
     """
     past = [o for o in observed if o.part == part and (o.machine, o.model, o.precision) == key]
@@ -151,7 +151,7 @@ def from_history(
     if not rates:
         return None
     likely, slack = median(rates), 0.30 if len(rates) == 1 else 0.15
-    above = slack if not key[0].startswith(CPU) else 1.0
+    above = slack if not key[0].startswith(CPU) else 1.5
     low, high = min(*rates, likely / (1 + slack)), max(*rates, likely * (1 + above))
     return Range(low, likely, high).times(size), len(rates)
 
@@ -167,9 +167,9 @@ def guess(
     """
     size = 2.0 * model.parameters / 1e9
     gpu = machine.is_gpu
-    boot = Range(60, 240, 600) if gpu else Range(5, 9, 25)
+    boot = Range(60, 240, 600) if gpu else Range(6, 12, 60)
     load = Range(size / 2, size, size / 0.2) if gpu else Range(size / 0.5, size / 0.2, size / 0.05)
-    load = load + Range(1, 3, 8)
+    load = load + Range(0.3, 1.5, 8)
     tokens = work.train_tokens + work.validation_tokens
     train = training_seconds(
         machine,
@@ -187,24 +187,24 @@ def guess(
     return {
         "boot": boot,
         "model_loading": load,
-        "preprocessing": Range(1, 2, 6) + Range(tokens / 1e5, tokens / 3e4, tokens / 1e4),
+        "preprocessing": Range(0.05, 0.3, 5) + Range(tokens / 1e6, tokens / 3e5, tokens / 3e4),
         "training": train + checks,
         "measuring": forward_seconds(machine, model, work.forward_tokens)
         + Range(written.low * 0.5, written.likely * 0.8, written.high),
         "finalization": load
-        + Range(5, 9, 25)
+        + Range(5, 9, 40)
         + Range(golden.low * 0.5, golden.likely * 0.8, golden.high),
     }
 
 
 def saving(work: Work, model: ModelProfile, values: Hyperparameters, every: int) -> Range:
-    """Seconds of all checkpoints, written at 0.5 / 0.2 / 0.05 GB/s with 0.1-1 s of overhead.
+    """Seconds of all checkpoints, written at 0.5 / 0.2 / 0.05 GB/s with 0.02-1 s of overhead.
 
     Size: 12 B per adapter parameter (fp32, Adam) + 0.3 MB (FIELD-NOTES); 2.5 GB at 70B r16.
     """
     size = (12.0 * model.lora_parameters(values.lora_r) + 3e5) / 1e9
     saves = -(-work.steps // every)
-    each = Range(0.1, 0.3, 1.0) + Range(size / 0.5, size / 0.2, size / 0.05)
+    each = Range(0.02, 0.06, 1.0) + Range(size / 0.5, size / 0.2, size / 0.05)
     return each.times(saves)
 
 

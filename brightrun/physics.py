@@ -16,6 +16,7 @@ from brightrun.prices import CPU, H100_PCIE, H100_SXM
 Precision = Literal["nf4", "bf16", "fp32"]
 BYTES: dict[str, float] = {"nf4": 0.516, "bf16": 2.0, "fp32": 4.0}  # nf4: double quantised
 GIGA = 1e9
+BUSY = 4.0  # high / likely on a CPU that others use too; measured up to 10 with 8 processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +170,8 @@ def training_seconds(
     the weights dequantised; b from the FLOPs at 45-60 % of the dense bf16 peak (the published
     A100 line, 2.34 ms, is 60 %; DOMAIN's 0.8-1.1 ms are 53 % on PCIe and 56 % on SXM).
     CPU: SmolLM2 114 tokens per CPU second without gradient checkpointing, 27-35 % slower with it
-    (FIELD-NOTES), proportional to FLOPs; the low bound is 1.3 x faster, the high one 2.5 x slower
-    (fixed costs of very small models, a busy machine).
+    (FIELD-NOTES), proportional to FLOPs, never under 0.8 ms a token (measured with `tiny` on 2
+    threads). High is 4 x likely: a second job on the same cores costs that much and more.
     """
     if machine.is_gpu:
         flops = training_flops(model, tokens, sum_squared, checkpointing) / (machine.tflops * 1e12)
@@ -181,17 +182,21 @@ def training_seconds(
     reference = 4.0 * SMOLLM2.parameters + 7.0 * SMOLLM2.hidden * SMOLLM2.layers * 2015
     flops = training_flops(model, tokens, sum_squared, False)
     seconds = flops / reference / 114.0 / cpu_speedup(machine.threads)
-    likely = seconds * (1.31 if checkpointing else 1.0)
-    return Range(likely / 1.3, likely, likely * 2.5)
+    likely = max(seconds * (1.31 if checkpointing else 1.0), 0.8e-3 * tokens)
+    return Range(likely / 1.3, likely, likely * BUSY)
 
 
 def forward_seconds(machine: Machine, model: ModelProfile, tokens: float) -> Range:
-    """Seconds of a forward pass: GPU 2N FLOPs at 25-50 % of peak; CPU SmolLM2 250 tokens/s."""
+    """Seconds of a forward pass over `tokens`.
+
+    GPU: 2N FLOPs at 25-50 % of peak. CPU: SmolLM2 250 tokens/s, never under 0.27 ms (`tiny`).
+    """
     if machine.is_gpu:
         seconds = 2.0 * model.parameters * tokens / (machine.tflops * 1e12)
         return Range(seconds / 0.5, seconds / 0.4, seconds / 0.25)
-    likely = tokens * model.parameters / SMOLLM2.parameters / 250 / cpu_speedup(machine.threads)
-    return Range(likely / 1.3, likely, likely * 2.5)
+    scaled = tokens * model.parameters / SMOLLM2.parameters / 250 / cpu_speedup(machine.threads)
+    likely = max(scaled, 0.27e-3 * tokens)
+    return Range(likely / 1.3, likely, likely * BUSY)
 
 
 def generation_seconds(
@@ -201,7 +206,8 @@ def generation_seconds(
 
     GPU: one step of a batch reads all weights once, at 50 / 20 / 10 % of the memory bandwidth
     (a guess: 4-bit kernels are far from the roof). CPU: SmolLM2 21 tokens/s as a single stream
-    (FIELD-NOTES), 1.5 x that in batches (a guess), with threads gaining as in training.
+    (FIELD-NOTES), 1.5 x that in batches (a guess), with threads gaining as in training; one step
+    never takes less than 25 ms (measured with `tiny`: 4.5 ms a token in batches of 6).
     """
     if machine.is_gpu:
         size = model.parameters * BYTES[precision] / (machine.terabytes_per_s * 1e12)
@@ -209,7 +215,8 @@ def generation_seconds(
         return Range(size * steps / 0.5, size * steps / 0.2, size * steps / 0.1)
     alone = tokens * model.parameters / SMOLLM2.parameters / 21 / cpu_speedup(machine.threads)
     gain = 1.5 if batch > 1 else 1.0
-    return Range(alone / (2 * gain), alone / gain, alone * 1.5)
+    likely = max(alone / gain, 25e-3 * tokens / batch)
+    return Range(likely / 2, likely, likely * BUSY)
 
 
 def weights_gb(model: ModelProfile, precision: Precision) -> float:
