@@ -25,6 +25,7 @@ SURROGATES = re.compile(
     rb"|(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
+HIGH_HALF = re.compile(rb"\\u[dD][89abAB]")
 
 
 class ByteStream:
@@ -34,17 +35,20 @@ class ByteStream:
     After the last chunk `sha256` is that of the file as it lies on disk.
     """
 
-    def __init__(self, path: Path, log: DefectLog, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        log: DefectLog,
+        progress: Progress | None = None,
+        *,
+        chunk: int = CHUNK,
+    ) -> None:
         self.path = path
+        self.chunk = chunk
         self.log = log
         self.progress = progress
-        try:
-            self.size = path.stat().st_size
-        except OSError as error:
-            raise DatasetError(
-                f"cannot read {path}: {error.strerror}",
-                fix="give the path of a training file, or a name from `brightrun files list`",
-            ) from None
+        first_bytes(path)  # refuses what cannot be opened
+        self.size = path.stat().st_size
         self.read = 0
         self.sha256 = ""
         self.line = 1
@@ -58,7 +62,7 @@ class ByteStream:
         try:
             with self.path.open("rb") as source:
                 while True:
-                    raw = source.read(CHUNK)
+                    raw = source.read(max(self.chunk, len(UTF8_BOM)) if first else self.chunk)
                     digest.update(raw)
                     self.read += len(raw)
                     data, carry = carry + raw, b""
@@ -135,7 +139,7 @@ def _cut(data: bytes) -> tuple[bytes, bytes]:
     if _opens_escape(data, back):
         end = back
         # A first half \ud83d just before must be seen together with its second half.
-        if data[max(0, back - 6) : back - 4] == b"\\u" and _opens_escape(data, back - 6):
+        if HIGH_HALF.match(data, max(0, back - 6)) and _opens_escape(data, back - 6):
             end = back - 6
     tail = data[max(0, end - 3) : end]
     for size in range(1, len(tail) + 1):
@@ -159,6 +163,16 @@ def _opens_escape(data: bytes, at: int) -> bool:
 
 def foreign_encoding(path: Path) -> str | None:
     """Name of a wide encoding that the file's first bytes show, else None."""
-    with path.open("rb") as source:
-        head = source.read(4)
-    return FOREIGN_BOMS.get(head[:2])
+    return FOREIGN_BOMS.get(first_bytes(path)[:2])
+
+
+def first_bytes(path: Path) -> bytes:
+    """The first 4 kB. DatasetError when the file is not there or cannot be opened."""
+    try:
+        with path.open("rb") as source:
+            return source.read(4096)
+    except OSError as error:
+        raise DatasetError(
+            f"cannot read {path}: {error.strerror}",
+            fix="give the path of a training file, or a name from `brightrun files list`",
+        ) from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from brightrun.bytestream import ByteStream, Progress, foreign_encoding
+from brightrun.bytestream import ByteStream, Progress, first_bytes, foreign_encoding
 from brightrun.conversations import Conversation, Defect, DefectLog
 from brightrun.errors import DatasetError
 from brightrun.jsonstream import JsonStream, top_level_types
@@ -216,8 +216,7 @@ def _starts_anew(record: ConversationRecord, name: str | None, turn: object) -> 
 
 def format_of(path: Path) -> Literal["json", "jsonl"]:
     """By content where the first line tells, else by the name's ending."""
-    with path.open("rb") as source:
-        head = source.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    head = first_bytes(path).removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b'{"_meta"'):
         return "jsonl"
     if head.startswith(b'{"training_file_metadata"'):

@@ -62,7 +62,13 @@ class ChatTokenizer:
             ) from None
         # One process of many: rayon's pool after a fork only warns and then runs on one thread.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-        tokenizer = Tokenizer.from_str(data.decode())
+        try:
+            tokenizer = Tokenizer.from_buffer(data)
+        except Exception as error:  # noqa: BLE001 (the library raises bare Exception)
+            raise ConfigurationError(
+                f"{path} is damaged: {str(error)[:200]}",
+                fix="delete the folder and run `python -m trainer prepare NAME` again",
+            ) from None
         family = family_of(tokenizer, folder)
         digest = hashlib.sha256(data + template_text(family).encode()).hexdigest()
         return cls(tokenizer, family, digest)

@@ -1,0 +1,119 @@
+"""Apply a JSON suite to a frame and turn every failed row into a located defect.
+
+Each expectation's `meta` says what a failure means: code, severity (error | warning), field,
+message and fix; `{column}` in message and fix is the failing row's value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from brightrun.conversations import DefectLog
+from brightrun.errors import ConfigurationError
+from brightrun.shapes import Place
+from expectations.columns import Columns
+
+SUITES = Path(__file__).with_name("suites")
+NAMES = ("turns", "conversations", "file")
+
+
+def load_suite(name: str, folder: Path = SUITES) -> dict[str, Any]:
+    """{name, expectations: [{type, kwargs, meta}]}; ConfigurationError when it is not readable."""
+    path = folder / f"{name}.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"cannot read the suite {path.name}: {error}", fix="restore it from the repository"
+        ) from None
+
+
+class Runner:
+    """One Great Expectations context for all suites; its import takes seconds, so it is lazy."""
+
+    def __init__(self, folder: Path = SUITES) -> None:
+        self.folder = folder
+        # Before the import: no telemetry of any library.
+        os.environ["GX_ANALYTICS_ENABLED"] = "false"
+        with warnings.catch_warnings():
+            # It still imports a module that Python 3.11 deprecates; nobody here can mend that.
+            warnings.filterwarnings("ignore", "module 'sre_", DeprecationWarning)
+            import great_expectations as gx
+
+        self.context = gx.get_context(mode="ephemeral")
+        self.context.variables.progress_bars = {"globally": False}
+        self.assets = self.context.data_sources.add_pandas("training_file")
+
+    def apply(
+        self, name: str, columns: Columns, log: DefectLog, ids: Sequence[str | None] = ()
+    ) -> None:
+        """Log a defect for each row that an expectation refuses.
+
+        ids: conversation ids by 0-based conversation. ConfigurationError when an expectation
+        cannot be evaluated (a column that the frame lacks): a silent pass would be worse.
+        """
+        from great_expectations import ExpectationSuite
+
+        if not columns.rows:
+            return
+        suite = ExpectationSuite(**load_suite(name, self.folder))
+        asset = self.assets.add_dataframe_asset(name)
+        try:
+            definition = asset.add_batch_definition_whole_dataframe("whole")
+            batch = definition.get_batch({"dataframe": columns.frame()})
+            outcome = batch.validate(suite, result_format="COMPLETE")
+        finally:
+            self.assets.delete_asset(name)
+        for result in outcome.results:
+            if result.success:
+                continue
+            config = result.expectation_config
+            if "unexpected_index_list" not in result.result:
+                raise ConfigurationError(
+                    f"suite {name}: {config.type} {config.kwargs.get('column')!r} "
+                    "could not be evaluated",
+                    cause="the frame has no such column, or the expectation's arguments are wrong",
+                    fix=f"correct expectations/suites/{name}.json",
+                )
+            self._report(config.meta, result.result["unexpected_index_list"], columns, log, ids)
+
+    @staticmethod
+    def _report(
+        meta: dict[str, Any],
+        rows: Sequence[int],
+        columns: Columns,
+        log: DefectLog,
+        ids: Sequence[str | None],
+    ) -> None:
+        warning = meta["severity"] == "warning"
+        room = log.room(meta["code"], warning=warning)
+        for index in rows[:room]:
+            row = {name: shown(value) for name, value in columns.row(index).items()}
+            conversation = _whole(row.get("conversation"))
+            place = Place(
+                conversation=conversation,
+                conversation_id=ids[conversation - 1] if conversation and ids else None,
+                turn_number=_whole(row.get("turn_number")),
+                pair=_whole(row.get("pair")),
+                line=_whole(row.get("line")),
+            )
+            what, fix = meta["message"].format(**row), meta["fix"].format(**row)
+            log.add(place.defect(meta["code"], what, field=meta["field"], fix=fix), warning=warning)
+        log.count_more(meta["code"], len(rows[room:]), warning=warning)
+
+
+def shown(value: float) -> int | float | None:
+    """A cell as a person reads it: 3, 3.2, or None for NaN."""
+    if math.isnan(value):
+        return None
+    return int(value) if value.is_integer() else round(value, 3)
+
+
+def _whole(value: int | float | None) -> int | None:
+    return None if value is None else int(value)

@@ -1,0 +1,178 @@
+"""Freeze what a job trains on: data/train.jsonl, data/validation.jsonl, then their manifest."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from brightrun.bytestream import Progress
+from brightrun.conversations import Conversation, DefectLog, FileReport, Message
+from brightrun.errors import DatasetError
+from brightrun.jobs import Hyperparameters
+from brightrun.reading import TrainingFile
+from brightrun.runfolder import MANIFEST, RunFolder, sha256_file
+from brightrun.tokens import ChatTokenizer
+from expectations.split import held_out
+
+AT_ONCE = 64
+
+
+@dataclass(slots=True)
+class Part:
+    """One of the two files: where it is written, and its totals per epoch."""
+
+    path: Path
+    conversations: int = 0
+    supervised_pairs: int = 0
+    tokens: int = 0
+    supervised_tokens: int = 0
+    sum_squared_tokens: int = 0
+    too_long: list[str] = field(default_factory=list)
+
+
+def snapshot(
+    path: Path,
+    report: FileReport,
+    folder: RunFolder,
+    values: Hyperparameters,
+    *,
+    tokenizer: ChatTokenizer,
+    quality_min: float | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Split and write the conversations of a validated file; returns the manifest.
+
+    Conversations without an answer are left out and counted (`left_out`). Token totals are those
+    of values.sequence. DatasetError when the file is invalid or has changed since, when a
+    sequence is longer than values.max_length, or when there is too little to split.
+    """
+    if not report.valid:
+        raise DatasetError(
+            f"{path.name} is not valid: {len(report.errors)} defects",
+            fix="run `brightrun validate` and mend them",
+        )
+    used = [row for row in report.rows if row.supervised_pairs]
+    chosen = held_out(used, values.validation_share, values.seed)
+    file = TrainingFile(path, DefectLog(), progress, max_gb=float("inf"))
+    records = (record.conversation(quality_min) for record in file)
+    trained = (one for one in records if one.supervised_pairs)
+    with tempfile.TemporaryDirectory(prefix="brightrun-snapshot-") as place:
+        train = Part(Path(place) / "train.jsonl")
+        validation = Part(Path(place) / "validation.jsonl")
+        _write(trained, train, validation, chosen, values, tokenizer)
+        _refuse_changed(report, file, (train, validation), used_count=len(used))
+        _refuse_too_long((train, validation), values)
+        files = {}
+        for part in (train, validation):
+            name, size = part.path.name, part.path.stat().st_size
+            folder.upload(part.path, f"data/{name}")
+            files[name] = {"size": size, "sha256": sha256_file(part.path)}
+    manifest = {
+        "files": files,
+        "train_conversations": train.conversations,
+        "validation_conversations": validation.conversations,
+        "supervised_pairs": train.supervised_pairs,
+        "train_tokens": train.tokens,
+        "supervised_tokens": train.supervised_tokens,
+        "sum_squared_tokens": train.sum_squared_tokens,
+        "validation_tokens": validation.tokens,
+        "validation_supervised_tokens": validation.supervised_tokens,
+        "source_sha256": report.sha256,
+        "left_out": len(report.rows) - len(used),
+    }
+    folder.write_json(f"data/{MANIFEST}", manifest)
+    return manifest
+
+
+def _write(
+    conversations: Iterator[Conversation],
+    train: Part,
+    validation: Part,
+    chosen: frozenset[int],
+    values: Hyperparameters,
+    tokenizer: ChatTokenizer,
+) -> None:
+    with (
+        train.path.open("w", encoding="utf-8") as train_out,
+        validation.path.open("w", encoding="utf-8") as validation_out,
+    ):
+        while batch := list(islice(conversations, AT_ONCE)):
+            sequences = [one.messages() for one in batch]
+            lengths = tokenizer.lengths(sequences)
+            for one, messages, length in zip(batch, sequences, lengths, strict=True):
+                held = one.index in chosen
+                row = _row(one, messages, length)
+                out = validation_out if held else train_out
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                _add(validation if held else train, row, values, tokenizer)
+
+
+def _row(one: Conversation, messages: list[Message], length: tuple[int, int]) -> dict[str, Any]:
+    return {
+        "conversation_id": one.conversation_id,
+        "index": one.index,
+        "arc": one.arc,
+        "persona": one.persona,
+        "topic": one.topic,
+        "messages": messages,
+        "tokens": length[0],
+        "supervised_tokens": length[1],
+        "supervised_pairs": one.supervised_pairs,
+    }
+
+
+def _add(part: Part, row: dict[str, Any], values: Hyperparameters, tok: ChatTokenizer) -> None:
+    part.conversations += 1
+    part.supervised_pairs += row["supervised_pairs"]
+    part.supervised_tokens += row["supervised_tokens"]
+    if row["tokens"] > values.max_length:
+        part.too_long.append(f"conversation {row['index']} ({row['tokens']:,} tokens)")
+    sequences = [row["tokens"]]
+    if values.sequence == "pair":
+        # The reference mode: one sequence per answer, each with all that was said before it.
+        messages = row["messages"]
+        answers = [
+            at
+            for at, message in enumerate(messages)
+            if message["role"] == "assistant" and message.get("supervised", True)
+        ]
+        sequences = [tokens for tokens, _ in tok.lengths([messages[: at + 1] for at in answers])]
+    part.tokens += sum(sequences)
+    part.sum_squared_tokens += sum(tokens * tokens for tokens in sequences)
+
+
+def _refuse_changed(
+    report: FileReport, file: TrainingFile, parts: tuple[Part, Part], used_count: int
+) -> None:
+    written = sum(part.conversations for part in parts)
+    pairs = sum(part.supervised_pairs for part in parts)
+    same = written == used_count and pairs == report.supervised_pairs
+    if file.sha256 != report.sha256:
+        raise DatasetError(
+            f"{report.path.name} has changed since it was validated "
+            f"({report.sha256[:12]} -> {file.sha256[:12]})",
+            fix="validate it again, then start the job again",
+        )
+    if not same:
+        raise DatasetError(
+            f"{pairs} supervised pairs in {written} conversations, "
+            f"validated were {report.supervised_pairs} in {used_count}",
+            cause="another quality filter than at validation",
+            fix="validate and train with the same quality filter",
+        )
+
+
+def _refuse_too_long(parts: tuple[Part, Part], values: Hyperparameters) -> None:
+    found = [place for part in parts for place in part.too_long]
+    if found:
+        shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+        raise DatasetError(
+            f"{len(found)} conversations are longer than max_length = {values.max_length}: {shown}",
+            cause="nothing is cut silently: a cut sequence loses its last answers",
+            fix="raise max_length (up to the base model's context), or split them",
+        )
