@@ -1,0 +1,76 @@
+"""What is trained on: labels, hashes, and an order that is a pure function of seed and epoch."""
+
+from __future__ import annotations
+
+import pytest
+from trainer_jobs import SMALL, conversation, lay_out, row, tiny_models
+
+from brightrun import basemodels
+from brightrun.errors import DatasetError, StorageError
+from brightrun.jobs import JobSpec
+from brightrun.tokens import ChatTokenizer
+from trainer import data
+
+NAMES = [f"c{n}" for n in range(7)]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> ChatTokenizer:
+    return ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+
+
+def test_order_is_a_permutation_that_depends_on_seed_and_epoch_only() -> None:
+    assert sorted(data.order(1, 0, NAMES)) == list(range(7))
+    assert data.order(1, 0, NAMES) == data.order(1, 0, NAMES)
+    assert data.order(1, 0, NAMES) != data.order(1, 1, NAMES)
+    assert data.order(1, 0, NAMES) != data.order(2, 0, NAMES)
+
+
+def test_every_epoch_takes_each_sample_once_and_keeps_its_short_last_step() -> None:
+    plan = data.steps(1, 2, 3, NAMES)
+    assert [len(step) for step in plan] == [3, 3, 1, 3, 3, 1]
+    assert sorted(sum(plan[:3], [])) == sorted(sum(plan[3:], [])) == list(range(7))
+
+
+def test_labels_are_the_assistant_text_with_its_end_of_turn(tokenizer: ChatTokenizer) -> None:
+    messages = conversation(3)
+    (sample,) = data.samples([row(3, messages, tokenizer)], tokenizer, "conversation", 1024)
+    trained = [label for label in sample.labels if label != data.IGNORED]
+    answers = [m["content"] for m in messages if m["role"] == "assistant"]
+    assert tokenizer.decode(trained) == "".join(answers)
+    assert trained.count(tokenizer.eot_id) == len(answers)
+    kept = [i for i, on in zip(sample.ids, sample.content, strict=True) if on]
+    assert tokenizer.eot_id not in kept
+    assert sample.supervised == len(trained) == len(kept) + len(answers)
+
+
+def test_pairs_train_on_the_same_tokens_as_their_conversation(tokenizer: ChatTokenizer) -> None:
+    rows = [row(3, conversation(3), tokenizer)]
+    (whole,) = data.samples(rows, tokenizer, "conversation", 1024)
+    pairs = data.samples(rows, tokenizer, "pair", 1024)
+    assert [p.sample_id for p in pairs] == [f"conversation-3#{n}" for n in (2, 4, 6)]
+    assert sum(p.supervised for p in pairs) == whole.supervised
+    joined = [label for p in pairs for label in p.labels if label != data.IGNORED]
+    assert joined == [label for label in whole.labels if label != data.IGNORED]
+
+
+def test_a_conversation_without_supervised_tokens_stops_the_job(tokenizer: ChatTokenizer) -> None:
+    only_asking = {"conversation_id": "c", "messages": conversation(1)[:2]}
+    with pytest.raises(DatasetError, match="conversation c has no supervised token"):
+        data.samples([only_asking], tokenizer, "conversation", 1024)
+
+
+def test_a_conversation_that_is_too_long_is_refused_with_its_size(tokenizer: ChatTokenizer) -> None:
+    made = row(1, conversation(1), tokenizer)
+    with pytest.raises(DatasetError, match=f"conversation-1 has {made['tokens']} tokens"):
+        data.samples([made], tokenizer, "conversation", made["tokens"] - 1)
+
+
+def test_data_with_another_hash_than_the_specs_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    folder = lay_out(tmp_path, tiny_models(), SMALL)
+    spec = JobSpec.model_validate(folder.read_json("spec.json")["spec"])
+    assert len(data.read_rows(folder, spec, "train")) == 7
+    changed = folder.read_bytes("data/train.jsonl").replace(b"afraid", b"AFRAID", 1)
+    folder.write_bytes("data/train.jsonl", changed)
+    with pytest.raises(StorageError, match="planned with"):
+        data.read_rows(folder, spec, "train")

@@ -1,0 +1,85 @@
+"""The trainer's pure decisions: stop, number format, evaluation steps, batches, errors."""
+
+from __future__ import annotations
+
+import pytest
+
+from brightrun.errors import DatasetError, OutOfMemory, StorageError, TrainerError
+from brightrun.jobs import Hyperparameters
+from trainer import hardware
+from trainer.control import Stop, decide
+from trainer.failures import explain
+from trainer.pod import MissingVariable, Pod
+
+LEASE = {"expires": 100.0, "seconds": 60}
+ENVIRONMENT = {
+    "BRIGHTRUN_JOB_ID": "job-1",
+    "BRIGHTRUN_ATTEMPT": "2",
+    "STORAGE_URL": "file:///somewhere",
+    "BRIGHTRUN_MODELS": "/models",
+    "BRIGHTRUN_THREADS": "2",
+}
+
+
+def test_a_pod_stops_when_its_lease_has_run_out_or_when_it_is_asked() -> None:
+    assert decide(None, None, 1e9) is None
+    assert decide(LEASE, None, 99.0) is None
+    assert decide(LEASE, None, 101.0) == Stop("lease")
+    asked = decide(LEASE, {"reason": "budget", "by": "gate"}, 101.0)
+    assert asked is not None
+    assert asked.marker() == {"reason": "budget", "by": "gate"}
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "native", "expected"),
+    [
+        ("nf4", "cuda", False, "bfloat16"),
+        ("nf4", "cpu", True, "bfloat16"),
+        ("nf4", "cpu", False, "float32"),
+        ("bf16", "cpu", False, "float32"),
+        ("fp32", "cuda", True, "float32"),
+    ],
+)
+def test_number_format_follows_from_precision_and_hardware(
+    precision: str, device: str, native: bool, expected: str
+) -> None:
+    choice = hardware.compute_dtype(precision, device, native)  # type: ignore[arg-type]
+    assert choice.value == expected
+    assert choice.reason
+
+
+def test_the_pod_reads_its_environment_and_names_what_is_missing() -> None:
+    pod = Pod.from_environment({**ENVIRONMENT, "BRIGHTRUN_INTERRUPT_AT": "7"})
+    assert (pod.attempt, pod.threads, pod.interrupt_at) == (2, 2, 7)
+    assert pod.folder("_DONE") == "attempts/2/_DONE"
+    for name in ("BRIGHTRUN_JOB_ID", "BRIGHTRUN_ATTEMPT", "STORAGE_URL", "BRIGHTRUN_MODELS"):
+        with pytest.raises(MissingVariable, match=name):
+            Pod.from_environment({k: v for k, v in ENVIRONMENT.items() if k != name})
+    with pytest.raises(MissingVariable, match="BRIGHTRUN_EXPECTED"):
+        Pod.from_environment({**ENVIRONMENT, "BRIGHTRUN_EXPECTED": "{"})
+
+
+def test_running_out_of_memory_is_explained_with_an_adjustment() -> None:
+    values = Hyperparameters(gradient_checkpointing=False)
+    for error in (
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ):
+        found = explain(error, values, "training")
+        assert isinstance(found, OutOfMemory)
+        assert found.adjustment == {"gradient_checkpointing": True}
+        assert "MB" in found.message
+    smaller = explain(MemoryError(), Hyperparameters(precision="bf16"), "training")
+    assert smaller.adjustment == {"precision": "nf4"}
+    assert explain(MemoryError(), Hyperparameters(), "training").adjustment == {}
+
+
+def test_other_exceptions_become_located_errors_and_ours_stay() -> None:
+    ours = DatasetError("x")
+    assert explain(ours, None, "training") is ours
+    assert isinstance(explain(OSError(28, "No space left"), None, "training"), StorageError)
+    found = explain(ValueError("shape"), None, "measuring")
+    assert isinstance(found, TrainerError)
+    assert found.message == "measuring: ValueError: shape"
+    assert "peft" in explain(ModuleNotFoundError("no", name="peft"), None, "starting").message

@@ -1,0 +1,57 @@
+"""The entry point says why it died, whatever died, and gives no secret away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from trainer_jobs import JOB, ROOT, environment, log_of
+
+from brightrun.runfolder import FAILED, RunFolder
+
+
+def start(folder: RunFolder, path: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    env = environment(folder, path, **more, PYTHONPATH=str(path))
+    return subprocess.run(
+        [sys.executable, "-m", "trainer"], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+
+
+def broken_package(place: Path, name: str, line: str) -> None:
+    (place / name).mkdir(parents=True)
+    (place / name / "__init__.py").write_text(line + "\n")
+
+
+def test_a_pod_that_dies_while_importing_torch_says_why(tmp_path: Path) -> None:
+    broken_package(tmp_path / "path", "torch", "raise ImportError('libcudart.so is missing')")
+    folder = RunFolder((tmp_path / "storage").as_uri(), JOB)
+    done = start(folder, tmp_path / "path", HF_TOKEN="hf_secret_value")
+    assert done.returncode == 1
+    marker = folder.marker(1)
+    assert marker is not None
+    assert marker[0] == FAILED
+    assert "libcudart.so is missing" in marker[1]["message"]
+    log = log_of(folder)
+    assert "Traceback" in log
+    assert "hf_secret_value" not in log + done.stderr + done.stdout
+
+
+def test_even_without_the_ground_floors_packages_there_is_a_marker(tmp_path: Path) -> None:
+    broken_package(tmp_path / "path", "fsspec", "raise ImportError('no fsspec', name='fsspec')")
+    folder = RunFolder((tmp_path / "storage").as_uri(), JOB)
+    assert start(folder, tmp_path / "path").returncode == 1
+    marker = folder.marker(1)
+    assert marker is not None
+    assert marker[1]["cause"] == "fsspec cannot be imported here"
+    assert "no fsspec" in log_of(folder)
+
+
+def test_a_wrong_environment_is_told_apart(tmp_path: Path) -> None:
+    env = {k: v for k, v in os.environ.items() if k == "PATH"}
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer"], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "BRIGHTRUN_ATTEMPT is not set" in done.stderr

@@ -1,0 +1,241 @@
+"""The numbers: loss, 4-bit weights, gradients and adapter are what they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from trainer_jobs import conversation, row, tiny_models
+
+from brightrun import basemodels
+from brightrun.tokens import ChatTokenizer
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def torch() -> Iterator[Any]:
+    import torch
+
+    torch.set_num_threads(1)
+    yield torch
+
+
+def loaded(torch: Any, precision: str = "nf4", dropout: float = 0.0) -> Any:
+    """`tiny` with a LoRA adapter whose B is not zero, in fp32, in training mode."""
+    from peft import LoraConfig, get_peft_model
+
+    from trainer import loading
+
+    base = loading.load_base(basemodels.prepared_folder("tiny", tiny_models()), precision)  # type: ignore[arg-type]
+    torch.manual_seed(1)
+    config = LoraConfig(r=8, lora_alpha=16, lora_dropout=dropout, target_modules=TARGETS)
+    model = get_peft_model(base.model, config)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+            if "lora_B" in name:
+                parameter.data.normal_(0, 0.05)
+    return model.train()
+
+
+def sample() -> Any:
+    from trainer import data
+
+    tokenizer = ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+    return data.samples([row(2, conversation(2), tokenizer)], tokenizer, "conversation", 1024)[0]
+
+
+def gradients(torch: Any, model: Any, made: Any) -> tuple[float, Any]:
+    """Loss and all adapter gradients in one vector."""
+    from trainer import loading, loss
+
+    model.zero_grad()
+    backbone, head = loading.parts(model)
+    hidden = backbone(input_ids=torch.tensor([made.ids]), use_cache=False).last_hidden_state
+    states, targets = loss.labelled(hidden, torch.tensor([made.labels]))
+    value = loss.summed_nll(states, head, targets) / len(targets)
+    value.backward()
+    grads = [p.grad.flatten() for p in model.parameters() if p.requires_grad]
+    return value.item(), torch.cat(grads)
+
+
+def test_loss_and_gradient_equal_the_models_own_cross_entropy(torch: Any) -> None:
+    model, made = loaded(torch), sample()
+    value, found = gradients(torch, model, made)
+    model.zero_grad()
+    own = model(input_ids=torch.tensor([made.ids]), labels=torch.tensor([made.labels])).loss
+    own.backward()
+    expected = torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
+    assert value == pytest.approx(own.item(), rel=1e-6)
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_pieces_of_the_loss_do_not_change_it(torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainer import loss
+
+    model, made = loaded(torch), sample()
+    whole, expected = gradients(torch, model, made)
+    monkeypatch.setattr(loss, "PIECE_BYTES", 1)
+    assert loss.piece_length(4096) == 16
+    value, found = gradients(torch, model, made)
+    assert value == pytest.approx(whole, rel=1e-6)
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_an_eval_forward_does_not_change_the_gradient(torch: Any) -> None:
+    from trainer import loading
+
+    model, made = loaded(torch), sample()
+    layers = loading.quantised_layers(model)
+    assert len(layers) == 28
+    assert not any(layer.support_avx512bf16_for_cpu for layer in layers.values())
+    before = gradients(torch, model, made)
+    model.eval()
+    with torch.no_grad():
+        model(input_ids=torch.tensor([made.ids]))
+    model.train()
+    after = gradients(torch, model, made)
+    assert before[0] == after[0]
+    assert torch.equal(before[1], after[1])
+
+
+def test_weights_unpacked_once_are_those_that_bitsandbytes_multiplies_with(torch: Any) -> None:
+    from trainer import loading
+
+    for layer in loading.quantised_layers(loaded(torch)).values():
+        x = torch.randn(5, layer.in_features, requires_grad=True)
+        fast = layer(x)
+        fast.sum().backward()
+        gradient, x.grad = x.grad, None
+        slow = type(layer).forward(layer, x)
+        slow.sum().backward()
+        assert torch.equal(fast, slow)
+        assert torch.allclose(gradient, x.grad, rtol=1e-6, atol=1e-7)
+
+
+def test_fused_adapter_layers_have_pefts_loss_and_gradient(torch: Any) -> None:
+    from trainer import cpu
+
+    model, made = loaded(torch), sample()
+    value, expected = gradients(torch, model, made)
+    assert cpu.fuse_lora(model) == 28
+    fused, found = gradients(torch, model, made)
+    assert fused == pytest.approx(value, rel=1e-6)
+    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_fused_dropout_has_the_right_gradient_and_expectation(torch: Any) -> None:
+    from trainer import cpu
+
+    keep = cpu.keep_mask(torch.Size((1000, 333)), 0.1)
+    assert keep.float().mean().item() == pytest.approx(0.9, abs=0.002)
+    model, made = loaded(torch, dropout=0.3), sample()
+    cpu.fuse_lora(model)
+    torch.manual_seed(5)
+    first, gradient = gradients(torch, model, made)
+    # Central difference along the gradient, with the same dropped entries.
+    step = 1e-3
+    values = []
+    for sign in (1, -2):
+        at = 0
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                size = parameter.numel()
+                part = gradient[at : at + size].view_as(parameter)
+                parameter.data += sign * step * part / gradient.norm()
+                at += size
+        torch.manual_seed(5)
+        values.append(gradients(torch, model, made)[0])
+    slope = (values[0] - values[1]) / (2 * step)
+    assert slope == pytest.approx(gradient.norm().item(), rel=0.02)
+    torch.manual_seed(6)
+    assert gradients(torch, model, made)[0] != first
+
+
+def test_with_the_adapter_off_the_model_is_the_base_model(torch: Any) -> None:
+    from trainer import cpu, loading
+
+    made = sample()
+    ids = torch.tensor([made.ids])
+    for precision in ("nf4", "fp32"):
+        base = loading.load_base(basemodels.prepared_folder("tiny", tiny_models()), precision)  # type: ignore[arg-type]
+        with torch.no_grad():
+            expected = base.model(input_ids=ids).logits
+        model = loaded(torch, precision)
+        cpu.fuse_lora(model)
+        model.eval()
+        with torch.no_grad():
+            assert not torch.equal(model(input_ids=ids).logits, expected)
+            with model.disable_adapter():
+                assert torch.equal(model(input_ids=ids).logits, expected)
+
+
+def test_likelihood_is_the_fp32_sum_over_content_tokens(torch: Any) -> None:
+    from trainer.measure import likelihood
+
+    model, made = loaded(torch).eval(), sample()
+    with torch.no_grad():
+        found = likelihood(model, made)
+        logits = model(input_ids=torch.tensor([made.ids])).logits[0].float()
+    logprobs = torch.log_softmax(logits, -1)
+    places = [i for i, on in enumerate(made.content) if on]
+    expected = -sum(logprobs[i - 1, made.ids[i]].item() for i in places)
+    assert found["nll"] == pytest.approx(expected, rel=1e-5)
+    assert found["tokens"] == len(places)
+    assert found["tokens_all"] == made.supervised
+    assert found["nll_all"] > found["nll"]
+
+
+def test_left_padded_answers_equal_answers_at_batch_one(torch: Any) -> None:
+    from trainer import answers
+
+    model = loaded(torch, "fp32").eval()
+    tokenizer = ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+    prompts = [tokenizer.prompt(conversation(n)[: 2 + 2 * n]) for n in (0, 1)]
+    common = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": tokenizer.eot_id}
+    ids, mask = answers.left_padded(prompts, tokenizer.eot_id)
+    together = model.generate(input_ids=ids, attention_mask=mask, **common)[:, ids.shape[1] :]
+    for prompt, row_ in zip(prompts, together.tolist(), strict=True):
+        one = torch.tensor([prompt])
+        alone = model.generate(input_ids=one, attention_mask=torch.ones_like(one), **common)
+        assert alone[0, len(prompt) :].tolist() == row_
+
+
+def test_answers_are_batched_by_length_and_cut_at_the_end_token() -> None:
+    from trainer import answers
+
+    assert answers.batches([3, 9, 9, 1], 2) == [[1, 2], [0, 3]]
+    assert answers.cut([5, 6, 2, 2], {2}) == ([5, 6], "stop")
+    assert answers.cut([5, 6], {2}) == ([5, 6], "length")
+
+
+def test_option_letters_are_read_in_the_rotated_order(torch: Any) -> None:
+    from trainer import measure
+
+    tokenizer = ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+    question = {"question": "Which?", "options": ["w0", "x1", "y2", "z3"]}
+    prompt, letters = measure.letter_prompt(tokenizer, question, [2, 3, 0, 1])
+    text = tokenizer.decode(prompt)
+    assert "A. y2\nB. z3\nC. w0\nD. x1" in text
+    assert [tokenizer.decode([letter]) for letter in letters] == list("ABCD")
+    model = loaded(torch).eval()
+    with torch.no_grad():
+        found = measure.letter_logprobs(model, prompt, letters)
+        logits = model(input_ids=torch.tensor([prompt])).logits[0, -1].float()
+    expected = torch.log_softmax(logits, -1)[letters].tolist()
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_activations_stay_in_memory_only_as_far_as_it_is_free() -> None:
+    from trainer import cpu
+
+    per_token = cpu.activation_bytes_per_token(576, 1536, 30)
+    assert 1234 < cpu.tokens_kept(per_token, 20 * 10**9) < 1500
+    assert cpu.tokens_kept(per_token, 10**9) < 200

@@ -1,0 +1,229 @@
+"""Whole pods on `tiny`: exact resume, stops, lease, skipping what is finished."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trainer_jobs import (
+    SMALL,
+    fork_pod,
+    lay_out,
+    log_of,
+    payloads,
+    run_pod,
+    tiny_models,
+    wait_for,
+    without_golden,
+)
+
+from brightrun.jobs import Hyperparameters
+from brightrun.runfolder import DONE, FAILED, STOPPED, RunFolder
+
+pytestmark = pytest.mark.heavy
+# Dropout, two sequences a step, 4 steps an epoch, a short last one; no measuring to speak of.
+QUICK = SMALL.model_copy(
+    update={"scenarios": 1, "questions": 1, "rotations": 1, "max_new_tokens": 8, "eval_points": 2}
+)
+
+
+def job(place: Path, values: Hyperparameters = QUICK) -> RunFolder:
+    return without_golden(lay_out(place, tiny_models(), values))
+
+
+def steps_of(folder: RunFolder, attempt: int) -> dict[int, Any]:
+    keys = ("loss", "grad_norm", "learning_rate", "sample_ids")
+    metrics = [m for m in payloads(folder, "metric", attempt) if "loss" in m]
+    return {m["step"]: [m[key] for key in keys] for m in metrics}
+
+
+def marker(folder: RunFolder, attempt: int = 1) -> tuple[str, dict[str, Any]]:
+    found = folder.marker(attempt)
+    assert found is not None, log_of(folder, attempt)
+    return found
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """One job from start to end without any interruption, golden answers included."""
+    folder = lay_out(tmp_path_factory.mktemp("unbroken"), tiny_models(), QUICK)
+    assert run_pod(folder, tiny_models()) == 0
+    return folder
+
+
+def test_a_job_ends_with_adapter_measurements_and_marker(unbroken: RunFolder) -> None:
+    name, done = marker(unbroken)
+    assert name == DONE
+    assert done["steps"] == 8
+    assert done["adapter_sha256"] == (
+        (unbroken.manifest("adapter") or {})["files"]["adapter_model.safetensors"]["sha256"]
+    )
+    assert unbroken.names("adapter") == [
+        "adapter_config.json", "adapter_model.safetensors", "manifest.json",
+    ]  # fmt: skip
+    assert unbroken.read_json("adapter/adapter_config.json")["base_model_name_or_path"] == "tiny"
+    counts = {n: len(unbroken.read_jsonl(f"measurements/{n}")) for n in unbroken.names("measurements")}
+    assert counts == {
+        "answers.jsonl": 2, "golden.jsonl": 1, "knowledge.jsonl": 2, "likelihood.jsonl": 4,
+    }  # fmt: skip
+    assert len(unbroken.checkpoints()) == 3
+
+
+def test_every_stage_and_step_is_told_in_the_events(unbroken: RunFolder) -> None:
+    stages = [(s["name"], s["status"]) for s in payloads(unbroken, "stage")]
+    names = ("preprocessing", "model_loading", "training", "measuring", "finalization")
+    assert stages == [(n, status) for n in names for status in ("started", "finished")]
+    assert [s["step"] for s in payloads(unbroken, "metric") if "loss" in s] == list(range(1, 9))
+    validation = [m for m in payloads(unbroken, "metric") if "validation_loss" in m]
+    assert [m["step"] for m in validation] == [4, 8]
+    assert validation[1]["validation_loss"] < validation[0]["validation_loss"]
+    for epoch in (range(1, 5), range(5, 9)):
+        ids = sum((steps_of(unbroken, 1)[step][3] for step in epoch), [])
+        assert sorted(ids) == [f"conversation-{n}" for n in range(7)]
+    seqs = [e.seq for e in unbroken.events(1)]
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert payloads(unbroken, "heartbeat")[0]["memory_mb"] > 0
+
+
+def test_killed_in_epoch_two_and_resumed_equals_the_unbroken_run_bit_for_bit(
+    unbroken: RunFolder, tmp_path: Path
+) -> None:
+    folder = job(tmp_path)
+    assert run_pod(folder, tiny_models(), 1, BRIGHTRUN_INTERRUPT_AT="7") == -signal.SIGKILL
+    assert folder.marker(1) is None
+    newest = folder.checkpoints()[-1]
+    assert 4 < newest < 7
+    assert run_pod(folder, tiny_models(), 2) == 0
+    first, second, whole = steps_of(folder, 1), steps_of(folder, 2), steps_of(unbroken, 1)
+    assert sorted(first) == list(range(1, 8))
+    assert sorted(second) == list(range(newest + 1, 9))
+    assert first == {step: whole[step] for step in first}
+    assert second == {step: whole[step] for step in second}
+    assert marker(folder, 2)[1]["adapter_sha256"] == marker(unbroken)[1]["adapter_sha256"]
+    for kind in ("likelihood", "knowledge"):
+        name = f"measurements/{kind}.jsonl"
+        assert folder.read_jsonl(name) == unbroken.read_jsonl(name)
+
+
+def test_computing_activations_twice_or_keeping_them_gives_the_same_bits(
+    unbroken: RunFolder, tmp_path: Path
+) -> None:
+    kept = job(tmp_path / "kept", QUICK.model_copy(update={"gradient_checkpointing": False}))
+    assert run_pod(kept, tiny_models()) == 0
+    again = job(tmp_path / "again")
+    assert run_pod(again, tiny_models(), BRIGHTRUN_ACTIVATION_TOKENS="0") == 0
+    shas = {marker(f)[1]["adapter_sha256"] for f in (unbroken, kept, again)}
+    assert len(shas) == 1
+
+
+def test_validation_during_training_changes_nothing(unbroken: RunFolder, tmp_path: Path) -> None:
+    folder = job(tmp_path, QUICK.model_copy(update={"eval_points": 0}))
+    assert run_pod(folder, tiny_models()) == 0
+    assert steps_of(folder, 1) == steps_of(unbroken, 1)
+    assert marker(folder)[1]["adapter_sha256"] == marker(unbroken)[1]["adapter_sha256"]
+
+
+@pytest.mark.parametrize("how", ["stop", "lease", "sigterm"])
+def test_a_stop_saves_the_last_step_and_the_next_attempt_goes_on_exactly(
+    unbroken: RunFolder, tmp_path: Path, how: str
+) -> None:
+    # Nothing would be saved by the clock or the counter before the third step.
+    folder = job(tmp_path, QUICK)
+    pod = fork_pod(folder, tiny_models())
+    wait_for(lambda: any(m.get("step", 0) >= 2 for m in payloads(folder, "metric")))
+    asked = time.monotonic()
+    if how == "stop":
+        folder.request_stop("pause", "a tester")
+    elif how == "lease":
+        folder.write_json("control/lease.json", {"expires": time.time() - 1, "seconds": 60})
+    else:
+        os.kill(pod.pid or 0, signal.SIGTERM)
+    pod.join(30)
+    assert pod.exitcode == 0
+    assert time.monotonic() - asked < (5 if how == "sigterm" else 10)
+    name, content = marker(folder)
+    assert name == STOPPED
+    assert content == {
+        "stop": {"reason": "pause", "by": "a tester"},
+        "lease": {"reason": "lease"},
+        "sigterm": {"reason": "sigterm"},
+    }[how]
+    done = max(steps_of(folder, 1))
+    assert folder.checkpoints()[-1] == done
+    folder.remove("control/stop.json")
+    folder.remove("control/lease.json")
+    assert run_pod(folder, tiny_models(), 2) == 0
+    assert min(steps_of(folder, 2)) == done + 1
+    assert marker(folder, 2)[1]["adapter_sha256"] == marker(unbroken)[1]["adapter_sha256"]
+
+
+def test_what_is_finished_is_not_done_again(unbroken: RunFolder, tmp_path: Path) -> None:
+    folder = job(tmp_path)
+    for name in ("adapter_config.json", "adapter_model.safetensors", "manifest.json"):
+        folder.write_bytes(f"adapter/{name}", unbroken.read_bytes(f"adapter/{name}"))
+    rows = unbroken.read_jsonl("measurements/likelihood.jsonl")
+    # Measured by an attempt that was killed: two whole items, one torn line.
+    marked = [{**row, "nll": -1.0} for row in rows[:2]]
+    folder.write_jsonl("measurements/parts/likelihood/0001-000001.jsonl", marked)
+    assert run_pod(folder, tiny_models(), 2) == 0
+    found = folder.read_jsonl("measurements/likelihood.jsonl")
+    assert [row["nll"] for row in found] == [-1.0, -1.0, *(row["nll"] for row in rows[2:])]
+    assert payloads(folder, "metric") == []
+    skipped = [s["name"] for s in payloads(folder, "stage") if s["status"] == "skipped"]
+    assert skipped == ["training"]
+    assert "parts" not in folder.names("measurements")
+
+
+def test_a_complete_last_checkpoint_goes_straight_to_measuring(
+    unbroken: RunFolder, tmp_path: Path
+) -> None:
+    folder = job(tmp_path)
+    last = "checkpoints/step-00000008"
+    for name in unbroken.names(last):
+        folder.write_bytes(f"{last}/{name}", unbroken.read_bytes(f"{last}/{name}"))
+    assert run_pod(folder, tiny_models(), 2) == 0
+    assert payloads(folder, "metric") == []
+    assert marker(folder, 2)[1]["adapter_sha256"] == marker(unbroken)[1]["adapter_sha256"]
+
+
+def test_checkpoints_load_without_unpickling_and_hold_no_base_model(unbroken: RunFolder) -> None:
+    import torch
+
+    last = "checkpoints/step-00000008"
+    assert set(unbroken.names(last)) == {
+        "adapter_config.json", "adapter_model.safetensors", "manifest.json", "optimizer.pt",
+        "rng_state.pth", "scheduler.pt", "trainer_state.json",
+    }  # fmt: skip
+    place = unbroken.local_path(last)
+    state = torch.load(place / "optimizer.pt", weights_only=True)
+    assert state["state"]
+    manifest = unbroken.manifest(last) or {}
+    assert {"step", "epoch", "versions", "threads", "hardware"} <= set(manifest)
+
+
+def test_a_loss_that_is_not_finite_stops_the_job_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    folder = job(tmp_path, QUICK.model_copy(update={"learning_rate": 0.01, "lora_alpha": 512}))
+    code = run_pod(folder, tiny_models(), BRIGHTRUN_TEST_NAN_AT="6")
+    assert code == 1
+
+
+def test_changed_data_is_refused_before_training(tmp_path: Path) -> None:
+    folder = job(tmp_path)
+    folder.write_bytes("data/train.jsonl", folder.read_bytes("data/train.jsonl") + b"\n")
+    assert run_pod(folder, tiny_models()) == 1
+    name, content = marker(folder)
+    assert (name, content["code"]) == (FAILED, "storage")
+    assert payloads(folder, "error")[0]["code"] == "storage"
+    assert payloads(folder, "metric") == []
+
+
+def test_an_unprepared_base_model_is_named_with_its_cache(tmp_path: Path) -> None:
+    folder = job(tmp_path / "job")
+    assert run_pod(folder, tmp_path / "empty") == 1
+    content = marker(folder)[1]
+    assert content["code"] == "configuration"
+    assert str(tmp_path / "empty") in content["message"]

@@ -1,0 +1,1 @@
+"""Runs on the pod: load, train, measure, save. Started as a process: `python -m trainer`."""

@@ -1,0 +1,31 @@
+"""The trainer's two commands.
+
+python -m trainer                              the pod's entry point, configured by environment
+python -m trainer prepare NAME [--models DIR]  make a base model ready, print where it is
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def main() -> int:
+    """Exit status of the chosen command."""
+    parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
+    commands = parser.add_subparsers(dest="command")
+    prepare = commands.add_parser("prepare", help="make a base model ready in the cache")
+    prepare.add_argument("name", help="tiny | demo | folder | file.gguf | org/name[@revision]")
+    prepare.add_argument("--models", help="cache of prepared models", default=None)
+    chosen = parser.parse_args()
+    if chosen.command == "prepare":
+        from trainer.prepare import command
+
+        return command(chosen.name, chosen.models)
+    from trainer.entry import main as pod
+
+    return pod()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Answers of both models to the scenarios: greedy, or sampled with fixed seeds."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from brightrun.tokens import ChatTokenizer
+
+if TYPE_CHECKING:
+    from trainer.measure import Bench
+
+BATCH = {"cpu": 6, "cuda": 16}
+TEMPERATURE, TOP_P = 0.7, 0.9
+MODELS = ("baseline", "trained")
+
+
+def batches(lengths: list[int], size: int) -> list[list[int]]:
+    """Positions grouped by length, longest first: a pure function, the same in every attempt."""
+    ordered = sorted(range(len(lengths)), key=lambda position: (-lengths[position], position))
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+
+
+def left_padded(prompts: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """ids and attention mask [b,t] of prompts that all end at the last column."""
+    width = max(map(len, prompts))
+    ids = [[pad] * (width - len(prompt)) + prompt for prompt in prompts]
+    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return torch.tensor(ids), torch.tensor(mask)
+
+
+def cut(ids: list[int], ends: set[int]) -> tuple[list[int], str]:
+    """(tokens before the first end token, `stop`), or (all tokens, `length`)."""
+    for place, token in enumerate(ids):
+        if token in ends:
+            return ids[:place], "stop"
+    return ids, "length"
+
+
+def answer_all(bench: Bench, scenarios: list[Any]) -> int:
+    """measurements/answers.jsonl. A batch is stored whole, and the batches never change."""
+    store = bench.store("answers", "model", "scenario_id", "pass")
+    names = [scenario["scenario_id"] for scenario in scenarios]
+    prompts = [bench.tokenizer.prompt(scenario["messages"]) for scenario in scenarios]
+    passes = range(1, bench.values.passes + 1)
+    wanted = [(which, name, number) for which in MODELS for number in passes for name in names]
+    size = BATCH["cuda" if torch.cuda.is_available() else "cpu"]
+    groups = batches([len(prompt) for prompt in prompts], size)
+    done = 0
+    for which in MODELS:
+        for number in passes:
+            for place, group in enumerate(groups):
+                keys = [(which, names[position], number) for position in group]
+                bench.check()
+                bench.progress(done, len(wanted), f"answers, {which}")
+                if not store.has(keys):
+                    seed = bench.values.seed * 1000 + number * 100 + place
+                    with bench.as_model(which):  # type: ignore[arg-type]
+                        made = generate(bench, [prompts[p] for p in group], seed)
+                    common = [{"model": w, "scenario_id": n, "pass": k} for w, n, k in keys]
+                    store.append([{**c, **m} for c, m in zip(common, made, strict=True)])
+                done += len(group)
+    store.finish(wanted)
+    return len(wanted)
+
+
+def generate(bench: Bench, prompts: list[list[int]], seed: int) -> list[dict[str, Any]]:
+    """{text, tokens, finish_reason, seconds} of each prompt; tokens without the end token."""
+    begun = time.monotonic()
+    device = next(bench.model.parameters()).device
+    ends = end_tokens(bench.model, bench.tokenizer)
+    ids, mask = left_padded(prompts, bench.tokenizer.eot_id)
+    sampling: dict[str, Any] = {"do_sample": False}
+    if bench.values.passes > 1:
+        sampling = {"do_sample": True, "temperature": TEMPERATURE, "top_p": TOP_P, "top_k": 0}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        output = bench.model.generate(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            max_new_tokens=bench.values.max_new_tokens,
+            eos_token_id=sorted(ends),
+            pad_token_id=bench.tokenizer.eot_id,
+            use_cache=True,
+            **sampling,
+        )
+    rows = []
+    for row in output[:, ids.shape[1] :].tolist():
+        kept, reason = cut(row, ends)
+        text = bench.tokenizer.decode(kept).strip()
+        rows.append({"text": text, "tokens": len(kept), "finish_reason": reason})
+    seconds = round((time.monotonic() - begun) / len(rows), 3)
+    return [{**row, "seconds": seconds} for row in rows]
+
+
+def end_tokens(model: Any, tokenizer: ChatTokenizer) -> set[int]:
+    """The end-of-turn token and what the base model's generation settings name."""
+    named = model.generation_config.eos_token_id
+    ids = named if isinstance(named, list) else [named]
+    return {tokenizer.eot_id, *(i for i in ids if i is not None)}

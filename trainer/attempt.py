@@ -1,0 +1,226 @@
+"""One attempt: preprocessing, model_loading, training, measuring, finalization."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from brightrun import basemodels
+from brightrun.errors import ConfigurationError, StorageError, TrainerError
+from brightrun.jobs import JobSpec
+from brightrun.runfolder import MANIFEST, RunFolder
+from brightrun.tokens import ChatTokenizer
+from trainer import checkpoints, data, finalize, hardware, loading
+from trainer.control import Control
+from trainer.measure import Bench, measure
+from trainer.narrator import Narrator, evaluation_steps
+from trainer.pod import Pod
+from trainer.reporter import Reporter
+from trainer.train import Work, train
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What preprocessing found."""
+
+    spec: JobSpec
+    base_folder: Path
+    profile: dict[str, Any]
+    tokenizer: ChatTokenizer
+    training: list[data.Sample]
+    held_out: list[data.Sample]
+    plan: list[list[int]]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """The run folder and the threads that all stages share."""
+
+    pod: Pod
+    folder: RunFolder
+    reporter: Reporter
+    control: Control
+    scratch: Path
+
+    def run(self, spec: JobSpec) -> dict[str, Any]:
+        """All stages; the content of `_DONE`."""
+        deterministic(self.pod.threads)
+        with self.reporter.stage("preprocessing") as detail:
+            prepared = self.preprocess(spec, detail)
+        facts = checkpoints.facts(self.pod.threads)
+        with self.reporter.stage("model_loading") as detail:
+            base = loading.load_base(prepared.base_folder, spec.values.precision)
+            detail.update(reasons=list(base.reasons), memory_mb=hardware.memory_mb())
+            for reason in base.reasons:
+                print(reason, flush=True)
+        self.control.check()
+        model = self.train(prepared, base, facts)
+        with self.reporter.stage("measuring") as detail:
+            bench = Bench(
+                model, base.dtype, prepared.tokenizer, spec.values, self.folder,
+                self.pod.attempt, self.reporter, self.control.check,
+            )  # fmt: skip
+            detail.update(measure(bench, prepared.held_out))
+        dtype = str(base.dtype).removeprefix("torch.")
+        del model, base, bench
+        gc.collect()
+        with self.reporter.stage("finalization") as detail:
+            detail["golden"] = self.finalize(prepared, dtype)
+        manifest = self.folder.manifest(finalize.ADAPTER) or {}
+        return {
+            "adapter_sha256": manifest["files"][finalize.WEIGHTS]["sha256"],
+            "steps": len(prepared.plan),
+            "seconds": self.reporter.seconds,
+            "peak_memory_mb": hardware.peak_memory_mb(),
+        }
+
+    def preprocess(self, spec: JobSpec, detail: dict[str, Any]) -> Prepared:
+        """Check hashes, tokenise, plan the steps."""
+        folder = basemodels.prepared_folder(spec.base_model, self.pod.models)
+        tokenizer = ChatTokenizer.load(folder)
+        values = spec.values
+        if values.packing:
+            raise ConfigurationError(
+                "packing needs an attention kernel that keeps packed conversations apart",
+                cause="this pod has none",
+                fix="use --set packing=False",
+            )
+        limit = min(values.max_length, spec.base_model.context)
+        rows = data.read_rows(self.folder, spec, "train")
+        training = data.samples(rows, tokenizer, values.sequence, limit)
+        held = data.read_rows(self.folder, spec, "validation")
+        held_out = data.samples(held, tokenizer, "conversation", limit)
+        names = [sample.sample_id for sample in training]
+        plan = data.steps(values.seed, values.epochs, spec.conversations_per_step, names)
+        if len(plan) != spec.total_steps:
+            raise TrainerError(
+                f"the data gives {len(plan)} steps, the spec says {spec.total_steps}",
+                cause="the snapshot's counts in the spec do not fit its files",
+            )
+        supervised = sum(sample.supervised for sample in training)
+        if supervised != spec.data.supervised_tokens:
+            self.reporter.warn(
+                "token_count",
+                f"{supervised} supervised tokens are trained on, {spec.data.supervised_tokens} "
+                "were planned",
+                "the estimate was made with an approximate or another tokenizer",
+            )
+        tokens = sum(len(sample.ids) for sample in training)
+        detail.update(
+            sequences=len(training), tokens=tokens, supervised_tokens=supervised, steps=len(plan)
+        )
+        return Prepared(
+            spec, folder, basemodels.profile(folder), tokenizer, training, held_out, plan
+        )
+
+    def train(self, prepared: Prepared, base: loading.Base, facts: dict[str, Any]) -> Any:
+        """The model with its trained adapter, trained here or by an earlier attempt."""
+        total = len(prepared.plan)
+        if self.folder.exists(f"{finalize.ADAPTER}/{MANIFEST}"):
+            self.reporter.skip("training", "the adapter of an earlier attempt is complete")
+            return self.load_adapter(base)
+        step, resume = checkpoints.newest(self.folder, self.scratch, self.reporter, facts)
+        adapter_facts = {"step": total, **facts}
+        if resume is not None and step >= total:
+            self.reporter.skip("training", f"the checkpoint of the last step {step} is complete")
+            finalize.upload_adapter(resume, prepared.profile["public_name"], self.folder,
+                                    adapter_facts)  # fmt: skip
+            return self.load_adapter(base)
+        with self.reporter.stage("training") as detail:
+            detail.update(resumed_from=step, total_steps=total)
+            if step:
+                print(f"resuming from step {step}", flush=True)
+            model = self.train_from(prepared, base, facts, step, resume)
+            public = prepared.profile["public_name"]
+            finalize.publish_adapter(model, public, self.folder, self.scratch, adapter_facts)
+        gc.collect()
+        return model
+
+    def train_from(
+        self, prepared: Prepared, base: loading.Base, facts: dict[str, Any], step: int,
+        resume: Path | None,
+    ) -> Any:  # fmt: skip
+        spec, total = prepared.spec, len(prepared.plan)
+        values = spec.values
+        saver = checkpoints.Saver(self.folder, self.reporter, facts)
+        schedule = checkpoints.Schedule(
+            values.checkpoint_steps, values.checkpoint_minutes, total, step
+        )
+        narrator = Narrator(
+            self.reporter,
+            schedule,
+            prepared.held_out,
+            evaluation_steps(values.eval_points, total),
+            spec.steps_per_epoch,
+            self.pod.interrupt_at,
+        )
+        work = Work(
+            spec, prepared.training, prepared.plan, self.scratch, resume, self.control.check
+        )
+        per_epoch = spec.steps_per_epoch
+        model = train(work, base, narrator, lambda p, s: saver.publish(p, s, s / per_epoch))
+        for parameter in model.parameters():
+            parameter.grad = None
+        return model
+
+    def load_adapter(self, base: loading.Base) -> Any:
+        """The base model with the finished adapter; StorageError when that is damaged."""
+        return PeftModel.from_pretrained(base.model, str(self.local_adapter()))
+
+    def local_adapter(self) -> Path:
+        local = self.scratch / "finished"
+        self.folder.download_folder(finalize.ADAPTER, local)
+        return local
+
+    def finalize(self, prepared: Prepared, dtype: str) -> int:
+        """Golden answers, unless an earlier attempt has made them."""
+        if self.folder.exists("measurements/golden.jsonl"):
+            return len(self.folder.read_jsonl("measurements/golden.jsonl"))
+        return finalize.golden_answers(
+            self.folder, prepared.base_folder, self.local_adapter(), prepared.spec.values, dtype,
+            self.pod.threads, self.scratch, self.wait,
+        )  # fmt: skip
+
+    def wait(self, process: subprocess.Popen[str]) -> tuple[str, int]:
+        """Output and status of a child; a stop ends the child first."""
+        try:
+            while True:
+                self.control.check()
+                try:
+                    output, _ = process.communicate(timeout=0.5)
+                except subprocess.TimeoutExpired:
+                    continue
+                return output, process.returncode
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def read_spec(folder: RunFolder) -> JobSpec:
+    """spec.json; StorageError when its hash is not that of its content."""
+    record = folder.read_json("spec.json")
+    spec = JobSpec.model_validate(record["spec"])
+    if spec.spec_hash() != record["spec_hash"]:
+        raise StorageError(
+            f"spec.json says hash {record['spec_hash'][:12]}..., its content has "
+            f"{spec.spec_hash()[:12]}...",
+            cause="the file was changed after the job was planned",
+            fix="start a new job",
+        )
+    return spec
+
+
+def deterministic(threads: int) -> None:
+    """The same numbers in every run on the same machine."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling every new tensor would only cost time: no kernel here reads uninitialised memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False

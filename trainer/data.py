@@ -1,0 +1,122 @@
+"""The snapshot as sequences of token ids with labels, and the order they are trained in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from brightrun.errors import DatasetError, StorageError
+from brightrun.jobs import JobSpec
+from brightrun.runfolder import RunFolder
+from brightrun.tokens import ChatTokenizer
+
+IGNORED = -100
+Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sequence. `labels` are the ids where trained on, else -100; `content` without the
+    end-of-turn tokens; all three have the length of `ids`."""
+
+    sample_id: str
+    arc: str
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    content: tuple[bool, ...]
+
+    @property
+    def supervised(self) -> int:
+        """Labelled tokens that are predicted (the first token of a sequence never is)."""
+        return sum(label != IGNORED for label in self.labels[1:])
+
+
+def read_rows(folder: RunFolder, spec: JobSpec, part: Literal["train", "validation"]) -> list[Any]:
+    """Rows of data/{part}.jsonl; StorageError when its sha256 is not the spec's."""
+    relative = f"data/{part}.jsonl"
+    data = folder.read_bytes(relative)
+    wanted = spec.data.train_sha256 if part == "train" else spec.data.validation_sha256
+    found = hashlib.sha256(data).hexdigest()
+    if found != wanted:
+        raise StorageError(
+            f"{relative} has sha256 {found[:12]}..., the job was planned with {wanted[:12]}...",
+            cause="the file was changed or damaged after the snapshot was taken",
+            fix="start a new job from the training file",
+        )
+    return [json.loads(line) for line in data.splitlines() if line.strip()]
+
+
+def samples(
+    rows: list[Any],
+    tokenizer: ChatTokenizer,
+    sequence: Literal["conversation", "pair"],
+    max_length: int,
+) -> list[Sample]:
+    """Tokenised rows; DatasetError for a sequence that is too long or has nothing to learn."""
+    made: list[Sample] = []
+    for row in rows:
+        for name, messages, first in _sequences(row, sequence):
+            sample = _sample(name, row, messages, first, tokenizer)
+            if len(sample.ids) > max_length:
+                raise DatasetError(
+                    f"conversation {name} has {len(sample.ids)} tokens, more than {max_length}",
+                    cause="nothing is ever truncated silently",
+                    fix=f"use --set max_length={len(sample.ids)}, or split the conversation",
+                )
+            if not sample.supervised:
+                raise DatasetError(
+                    f"conversation {name} has no supervised token",
+                    cause="the chat template marks no assistant text, or every answer is empty",
+                    fix="look at it with `brightrun preview`",
+                )
+            made.append(sample)
+    return made
+
+
+def order(seed: int, epoch: int, names: list[str]) -> list[int]:
+    """Positions of the samples in the order of an epoch (0-based): a pure function."""
+    keys = [
+        hashlib.sha256(f"{seed}:{epoch}:{i}:{n}".encode()).digest() for i, n in enumerate(names)
+    ]
+    return sorted(range(len(names)), key=keys.__getitem__)
+
+
+def steps(seed: int, epochs: int, per_step: int, names: list[str]) -> list[list[int]]:
+    """Positions of the samples of every optimizer step of the run.
+
+    The last step of an epoch may be short: it is kept, and no step reaches into the next epoch.
+    """
+    plan: list[list[int]] = []
+    for epoch in range(epochs):
+        ordered = order(seed, epoch, names)
+        plan += [ordered[i : i + per_step] for i in range(0, len(ordered), per_step)]
+    return plan
+
+
+def _sequences(
+    row: Any, sequence: Literal["conversation", "pair"]
+) -> Iterator[tuple[str, Messages, int]]:
+    """(sample id, messages, index of the first message that is trained on)."""
+    messages: Messages = row["messages"]
+    if sequence == "conversation":
+        yield row["conversation_id"], messages, 0
+        return
+    for index, message in enumerate(messages):
+        if message["role"] == "assistant":
+            yield f"{row['conversation_id']}#{index}", messages[: index + 1], index
+
+
+def _sample(
+    name: str, row: Any, messages: Messages, first: int, tokenizer: ChatTokenizer
+) -> Sample:
+    encoded = tokenizer.encode(messages)
+    # Tokens before the first trained message are context only (pair mode).
+    start = len(tokenizer.prompt(messages[:first])) if first else 0
+    trained = [on and place >= start for place, on in enumerate(encoded.supervised)]
+    ids = encoded.input_ids
+    labels = tuple(token if on else IGNORED for token, on in zip(ids, trained, strict=True))
+    content = tuple(on and use for on, use in zip(encoded.content, trained, strict=True))
+    return Sample(name, str(row.get("arc", "")), tuple(ids), labels, content)

@@ -1,0 +1,130 @@
+"""The pod's entry point: log and markers first, then everything that can fail.
+
+Up to the import of `trainer.attempt` only the standard library is used (for file:// storage), so
+that a pod that dies at import still says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from trainer import offline
+from trainer.logtee import LogTee
+from trainer.outbox import Outbox
+from trainer.pod import MissingVariable, Pod
+
+DONE, FAILED, STOPPED = "_DONE", "_FAILED.json", "_STOPPED.json"
+
+
+class Ending:
+    """Writes the one marker of this attempt: whoever comes first."""
+
+    def __init__(self, outbox: Outbox, pod: Pod, tee: LogTee) -> None:
+        self.outbox = outbox
+        self.pod = pod
+        self.tee = tee
+        self.reporter: Any = None
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def write(self, name: str, content: dict[str, Any]) -> bool:
+        """Events, log, marker, in this order; False when the attempt has already ended."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._ended = True
+            if self.reporter is not None:
+                # Any storage's own exception: the marker matters more than the last events.
+                with contextlib.suppress(Exception):
+                    self.reporter.close()
+            self.tee.finish()
+            self.outbox.put_json(self.pod.folder(name), content)
+            return True
+
+
+def main() -> int:
+    """Exit status: 0 done or stopped as asked, 1 failed, 2 wrong environment."""
+    offline.apply()
+    try:
+        pod = Pod.from_environment()
+    except MissingVariable as error:
+        print(f"the pod cannot start: {error}", file=sys.stderr)
+        return 2
+    # Before torch is imported: its thread pool reads it once.
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(pod.threads)
+    outbox = Outbox(pod.storage_url, pod.job_id)
+    tee = LogTee(outbox, f"{pod.folder()}/")
+    tee.start()
+    ending = Ending(outbox, pod, tee)
+    scratch = Path(tempfile.mkdtemp(prefix=f"brightrun-{pod.job_id}-"))
+    # Until the control thread takes over, SIGTERM ends the pod with its marker.
+    signal.signal(signal.SIGTERM, lambda *_: _leave(ending, {"reason": "sigterm"}))
+    try:
+        return _run(pod, ending, scratch)
+    except Exception as error:  # noqa: BLE001 the last line of the process: it must say why
+        traceback.print_exc()
+        ending.write(FAILED, _explained(error))
+        return 1
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        tee.finish()
+
+
+def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
+    from brightrun.runfolder import RunFolder
+    from trainer.control import Control, StopRequested
+    from trainer.reporter import Reporter
+
+    folder = RunFolder(pod.storage_url, pod.job_id)
+    reporter = Reporter(folder, pod.attempt, pod.expected)
+    ending.reporter = reporter
+    reporter.start()
+    control = Control(folder, lambda stop: _leave(ending, stop.marker()))
+    control.start()
+    print(f"attempt {pod.attempt} of job {pod.job_id}, {pod.threads} threads", flush=True)
+    from trainer import failures
+    from trainer.attempt import Attempt, read_spec
+
+    spec = None
+    try:
+        control.check()
+        spec = read_spec(folder)
+        done = Attempt(pod, folder, reporter, control, scratch).run(spec)
+    except StopRequested:
+        ending.write(STOPPED, control.stop.marker() if control.stop else {"reason": "lease"})
+        return 0
+    except Exception as error:  # noqa: BLE001 mapped to what a person can act on
+        traceback.print_exc()
+        found = failures.explain(error, spec.values if spec else None, reporter.stage_name)
+        reporter.error(found)
+        ending.write(FAILED, found.as_dict())
+        return 1
+    ending.write(DONE, done)
+    return 0
+
+
+def _leave(ending: Ending, marker: dict[str, Any]) -> None:
+    """End the process now, from whatever thread; no return."""
+    ending.write(STOPPED, marker)
+    os._exit(0)
+
+
+def _explained(error: Exception) -> dict[str, Any]:
+    """`_FAILED.json` when not even the ground floor could be imported."""
+    missing = error.name if isinstance(error, ImportError) else None
+    return {
+        "code": "trainer",
+        "message": f"the pod died while starting: {type(error).__name__}: {error}",
+        "cause": f"{missing} cannot be imported here" if missing else "see the pod's log",
+        "fix": 'rebuild the pod\'s environment: pip install -e ".[trainer]"',
+        "adjustment": {},
+    }

@@ -1,0 +1,122 @@
+"""Load the frozen base model: safetensors only, no code from the model, NF4 traps closed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import bitsandbytes as bnb
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+
+from brightrun.errors import ConfigurationError
+from trainer import cpu, hardware
+
+CPU_MULTIPLE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The loaded base model with what was decided on the way."""
+
+    model: PreTrainedModel
+    dtype: torch.dtype
+    reasons: tuple[str, ...]
+
+
+def load_base(folder: Path, precision: Literal["nf4", "bf16", "fp32"]) -> Base:
+    """The prepared model in `folder`, frozen, in eval mode, on the GPU when there is one."""
+    device: Literal["cuda", "cpu"] = "cuda" if torch.cuda.is_available() else "cpu"
+    choice = hardware.compute_dtype(precision, device, hardware.native_bf16())
+    dtype: torch.dtype = getattr(torch, choice.value)
+    loading: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
+    if precision == "nf4":
+        loading["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    if device == "cuda":
+        loading["device_map"] = {"": torch.cuda.current_device()}
+        loading["attn_implementation"] = "sdpa"
+    elif precision == "bf16" and dtype != torch.bfloat16:
+        loading["dtype"] = torch.bfloat16
+    try:
+        model = AutoModelForCausalLM.from_pretrained(str(folder), **loading)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"the base model in {folder.name} cannot be loaded: {str(error).splitlines()[0]}",
+            cause="its files are incomplete or of a kind that this transformers does not know",
+            fix="prepare the model again: python -m trainer prepare NAME",
+        ) from error
+    if precision == "bf16":
+        model = model.to(dtype)
+    reasons = [f"compute dtype {choice.value}: {choice.reason}"]
+    if precision == "nf4":
+        reasons += close_traps(model, device)
+    model.requires_grad_(False)
+    model.eval()
+    return Base(model, dtype, tuple(reasons))
+
+
+def quantised_layers(model: nn.Module) -> dict[str, Any]:
+    """All 4-bit linear layers by name."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, bnb.nn.Linear4bit)}
+
+
+def close_traps(model: nn.Module, device: str) -> list[str]:
+    """Make 4-bit layers safe to train after an eval forward; on CPU keep dense copies too.
+
+    ConfigurationError for dimensions that the CPU kernels cannot do.
+    """
+    layers = quantised_layers(model)
+    for layer in layers.values():
+        # bitsandbytes repacks the weights in an eval forward on CPUs with avx512_bf16: every
+        # later gradient would be wrong while the loss looks normal.
+        layer.support_avx512bf16_for_cpu = False
+    if device != "cpu":
+        return []
+    for name, layer in layers.items():
+        if layer.in_features % CPU_MULTIPLE or layer.out_features % CPU_MULTIPLE:
+            raise ConfigurationError(
+                f"{name} is {layer.in_features} x {layer.out_features}",
+                cause=f"4-bit layers on a CPU need dimensions that are multiples of {CPU_MULTIPLE}",
+                fix="use --set precision=bf16",
+            )
+    first = next(iter(layers.values()), None)
+    if first is None:
+        return []
+    size = dense_megabytes(layers)
+    if size > hardware.available_memory_mb() // 4:
+        return [f"4-bit weights are unpacked at every use: dense copies need {size} MB"]
+    for layer in layers.values():
+        cpu.keep_dense(layer)
+    return [f"4-bit weights unpacked once: {size} MB for the same numbers, faster on a CPU"]
+
+
+def dense_megabytes(layers: dict[str, Any]) -> int:
+    """Size of the unpacked weights in MB."""
+    sizes = (
+        int(layer.in_features) * int(layer.out_features) * int(layer.compute_dtype.itemsize)
+        for layer in layers.values()
+    )
+    return sum(sizes) // 1_000_000
+
+
+def parts(model: Any) -> tuple[nn.Module, nn.Module]:
+    """(backbone, LM head) of a causal model, under a LoRA adapter or not."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return base.get_decoder(), base.get_output_embeddings()
+
+
+@contextlib.contextmanager
+def computing(model: Any, dtype: torch.dtype) -> Iterator[None]:
+    """Adapter products in the base's number format: autocast when that is bf16."""
+    device = next(model.parameters()).device.type
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        yield

