@@ -20,8 +20,8 @@ from reports.tables import GENERAL, Layout, Printed, printed
 
 Kind = Literal["good", "warn", "bad", "plain"]
 WHY = {
-    "best": "largest change towards the advisor",
-    "worst": "largest change away from the advisor",
+    "best": "among the best by voice index",
+    "worst": "among the worst by voice index",
     "random": "drawn at random",
     "safety": "safety scenario",
 }
@@ -222,7 +222,7 @@ def figure(chart: Chart | None, empty: str = "Nothing to draw.") -> Markdown:
 
 def bullets(items: Iterable[str]) -> Markdown:
     """A list of plain sentences."""
-    return Markdown("\n\n" + "".join(f"- {markdown(item)}\n" for item in items) + "\n")
+    return Markdown("\n\n" + "".join(f"- {markdown(item)}\n" for item in items if item) + "\n")
 
 
 def _answer_html(text: str) -> str:

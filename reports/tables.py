@@ -96,6 +96,12 @@ MARKERS: Layout = {
     "gold": Column("Gold", plain),
     "change": Column("Change", signed),
 }
+VOICE: Layout = {
+    "characteristic": Column("Characteristic", key),
+    "baseline": Column("Baseline", percent),
+    "trained": Column("Trained", percent),
+    "gold": Column("Gold", percent),
+}
 SAFETY: Layout = {
     "scenario_id": Column("Scenario"),
     "class": Column("Class", key),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from brightrun.verdicts import MetricName, ReportData, Verdict
+from brightrun.verdicts import MetricName, ReportData, Table, Verdict
 from reports import blocks, charts, claims, formats, tables
 from reports.blocks import Fact
 from reports.charts import Chart
@@ -17,6 +17,7 @@ _ELSEWHERE = (MetricName.emotional_intelligence, MetricName.marker_index)
 ONE_PAGE_BEGINS = blocks.twin('<div class="one-page">', "#br-one-page[")
 ONE_PAGE_ENDS = blocks.twin("</div>", "]\n#pagebreak(weak: true)")
 ROOM = blocks.twin("", "#br-room(200pt)")
+VOICE_PARTS = "voice_parts"
 ALIASES = {"demo": "SmolLM2-135M-Instruct (demo)", "tiny": "generated test model (tiny)"}
 MEANINGLESS = (
     "The base model is a generated test model with random weights. This run proves that the "
@@ -68,6 +69,9 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
         "markers_chart": blocks.figure(drawn["markers"]),
         "markers_table": blocks.table(evaluation.markers, tables.MARKERS),
         "voice": _claim(verdicts, MetricName.brand_voice),
+        "voice_table": blocks.table(
+            _voice_table(data), tables.VOICE, "No characteristic was measured by itself."
+        ),
         "safety_claim": _claim(verdicts, MetricName.safety),
         "safety_table": blocks.table(
             evaluation.safety, tables.SAFETY, "No safety scenario was in this sample."
@@ -81,7 +85,7 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
         "cost_detail": _cost_detail(data),
         "cost_table": blocks.table(data.cost),
         "stages_table": blocks.table(data.stages),
-        "measured_facts": blocks.pairs(_flat(evaluation.facts), code=True),
+        "measured_facts": blocks.pairs(_facts(data)),
         "provenance": blocks.pairs(_provenance(data), code=True),
         "reproduce": blocks.code(data.reproduce),
     }
@@ -117,7 +121,8 @@ def _cover(data: ReportData) -> Markdown:
         ("Job", data.job_id),
     ]
     kicker = "Bright Run · Validation report"
-    return blocks.cover(kicker, data.name or data.job_id, [line for line in lines if line[1]])
+    shown = [(name, formats.clip(value, 80)) for name, value in lines if value]
+    return blocks.cover(kicker, formats.clip(data.name or data.training_file, 140), shown)
 
 
 def _banners(data: ReportData) -> Markdown:
@@ -185,7 +190,8 @@ def _trained(data: ReportData) -> str:
     epochs = values.get("epochs")
     times = f" {formats.times(epochs)}" if isinstance(epochs, int) else ""
     return (
-        f"The model {base_model(data)} read the training conversations of {data.training_file}"
+        f"The base model, {formats.clip(base_model(data), 80)}, read the training conversations of "
+        f"{formats.clip(data.training_file, 80)}"
         f"{times} and learned to answer as the advisor does. "
         f"{formats.count(held, 'conversation')} "
         f"{'was' if held == 1 else 'were'} held back to test it on words that it had never seen."
@@ -236,7 +242,9 @@ def _limits(data: ReportData, verdicts: Sequence[Verdict]) -> list[str]:
     )
     if data.cuts:
         cut = formats.count(len(data.cuts), "thing")
-        found.append(f"The preset “{data.preset}” left out {cut}: see “What was cut”.")
+        found.append(
+            f"The preset “{formats.clip(data.preset, 40)}” left out {cut}: see “What was cut”."
+        )
     return found
 
 
@@ -262,11 +270,19 @@ def _examples_sentence(data: ReportData) -> str:
     shown = data.evaluation.examples
     if not shown:
         return "No answers were generated."
-    return (
+    said = (
         f"{formats.count(len(shown), 'scenario')}, each answered by the baseline and by the "
         "trained model with the same system prompt and greedy decoding. They were chosen by a "
         "fixed rule, not by taste: the best, the worst and a random part, losses included."
     )
+    answers = data.evaluation.facts.get("answers")
+    trained = answers.get("trained") if isinstance(answers, dict) else None
+    if isinstance(trained, dict) and trained.get("truncated"):
+        said += (
+            f" {trained['truncated']} of {trained.get('answers')} answers of the trained model "
+            "were cut off at the length limit."
+        )
+    return said
 
 
 def _provenance(data: ReportData) -> list[tuple[str, str]]:
@@ -282,19 +298,47 @@ def _provenance(data: ReportData) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in rows if value]
 
 
-def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested facts as (dotted name, text)."""
-    rows: list[tuple[str, str]] = []
-    for name, value in facts.items():
-        full = f"{prefix}{name}"
-        if isinstance(value, dict):
-            rows += _flat(value, f"{full}.")
-        elif isinstance(value, str | int | float | bool) or value is None:
-            rows.append((full, formats.cell(value)))
-        else:
-            rows.append((full, json.dumps(value, ensure_ascii=False)))
-    return rows
+def _facts(data: ReportData) -> list[tuple[str, str]]:
+    """The evaluation's facts, one row each; voice by characteristic has its own table."""
+    return [
+        (formats.arc(name), _compact(value))
+        for name, value in data.evaluation.facts.items()
+        if name != VOICE_PARTS and value not in ({}, [], "")
+    ]
+
+
+def _compact(value: Any) -> str:
+    """A nested value in one line: `lost 0, gained 2`; a sha256 shows its first 12 digits."""
+    if isinstance(value, dict):
+        parts = [
+            f"{name.replace('_', ' ')} ({_compact(part)})"
+            if isinstance(part, dict)
+            else f"{name.replace('_', ' ')} {_compact(part)}"
+            for name, part in value.items()
+            if part not in ("", None)
+        ]
+        return ", ".join(parts)
+    if isinstance(value, list | tuple):
+        return ", ".join(_compact(part) for part in value)
+    if isinstance(value, str):
+        return value[:12] if re.fullmatch(r"[0-9a-f]{64}", value) else value
+    return formats.cell(value) if isinstance(value, int | float | bool) else formats.NONE
+
+
+def _voice_table(data: ReportData) -> Table:
+    """The index by characteristic, as shares; empty when the facts do not hold it."""
+    parts = data.evaluation.facts.get(VOICE_PARTS)
+    rows: list[tuple[str | float | None, ...]] = []
+    for name, models in parts.items() if isinstance(parts, dict) else ():
+        if isinstance(models, dict):
+            values = (models.get(model) for model in ("baseline", "trained", "gold"))
+            rows.append((str(name), *(v if isinstance(v, int | float) else None for v in values)))
+    return Table(
+        columns=("characteristic", "baseline", "trained", "gold"),
+        rows=tuple(rows),
+        caption="The index by characteristic, for those that a program can count.",
+    )
 
 
 def title(data: ReportData) -> str:
-    return f"Validation report: {data.name or data.job_id}"
+    return f"Validation report: {data.name or data.training_file}"

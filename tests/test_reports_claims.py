@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+import report_samples
+
+from brightrun.verdicts import EvidenceKind, MetricName, Verdict
+from reports import claims
+
+
+def perplexity(**changes: object) -> Verdict:
+    found = next(v for v in report_samples.verdicts() if v.metric is MetricName.perplexity)
+    return found.model_copy(update=changes)
+
+
+def test_an_improvement_and_a_missed_target_are_two_statements() -> None:
+    said = claims.sentence(perplexity())
+    assert said == (
+        "Improved from 13.47 to 11.07 (−17.8%; 95% interval −21.4% to −13.9%), on 6 held-out "
+        "conversations. The target (−30% or lower) is not met."
+    )
+
+
+@pytest.mark.parametrize(
+    ("improved", "word"),
+    [(True, "Improved"), (False, "Got worse"), (None, "No difference shown")],
+)
+def test_the_evidence_decides_the_word(improved: bool | None, word: str) -> None:
+    said = claims.sentence(perplexity(improved=improved))
+    assert said.startswith(word)
+    others = {"Improved", "Got worse", "No difference shown"} - {word}
+    assert not any(other in said for other in others)
+
+
+def test_nothing_is_claimed_without_a_measurement() -> None:
+    verdict = Verdict(
+        metric=MetricName.emotional_intelligence, evidence=EvidenceKind.human, n=0, n_clusters=0,
+        target=0.4,
+    )  # fmt: skip
+    assert claims.sentence(verdict) == "Not measured: no claim is made."
+    assert claims.status(verdict) == "Not measured"
+    assert claims.ei_claim([verdict]) == "EI claim: not measured"
+    assert claims.ei_claim([]) == "EI claim: not measured"
+
+
+def test_a_measured_ei_claim_names_its_evidence() -> None:
+    verdict = Verdict(
+        metric=MetricName.emotional_intelligence, evidence=EvidenceKind.llm_judge_uncalibrated,
+        n=50, n_clusters=50, baseline=2.9, trained=3.8, estimate=0.31, ci_low=0.22, ci_high=0.4,
+        target=0.4, improved=True, target_met="inconclusive", n_needed=230,
+    )  # fmt: skip
+    assert "not calibrated" in claims.ei_claim([verdict])
+    assert "about 230 scenarios would settle it" in claims.sentence(verdict)
+
+
+def test_an_automatic_index_is_never_a_score_or_a_met_target() -> None:
+    voice = next(v for v in report_samples.verdicts() if v.metric is MetricName.brand_voice)
+    said = claims.sentence(voice)
+    assert "automatic markers" in said
+    assert "+21.4 points" in said
+    assert "/5" not in said
+    assert claims.status(voice) == "Not measured"
+    assert claims.words_of(voice).label == "Voice index"
+
+
+def test_the_same_metric_rated_by_people_is_a_share() -> None:
+    voice = Verdict(
+        metric=MetricName.brand_voice, evidence=EvidenceKind.human, n=30, n_clusters=30,
+        trained=0.9, estimate=0.9, ci_low=0.86, ci_high=0.93, target=0.85, target_met="pass",
+    )  # fmt: skip
+    assert claims.sentence(voice) == (
+        "90.0% reached after training (95% interval 86.0% to 93.0%), on 30 answers, rated by "
+        "people. The target (85% or more) is met."
+    )
+
+
+def test_knowledge_that_cannot_be_retained_makes_no_claim() -> None:
+    verdict = Verdict(
+        metric=MetricName.knowledge_retention, evidence=EvidenceKind.measurement, n=25,
+        n_clusters=25, target=0.95, target_met="inconclusive", note="The baseline knew nothing.",
+    )  # fmt: skip
+    assert claims.sentence(verdict) == "No claim can be made. The baseline knew nothing."
+    assert claims.status(verdict) == "Inconclusive"
+
+
+def test_the_headline_counts_every_target_once() -> None:
+    assert claims.headline(report_samples.verdicts()) == (
+        "1 of 5 targets met, 1 not met, 1 inconclusive, 2 not measured."
+    )
+
+
+def test_what_is_open_is_listed() -> None:
+    said = " ".join(claims.caveats(report_samples.verdicts()))
+    assert "nobody has judged the answers" in said
+    assert "25 questions do not settle the target; about 1,180 are needed" in said
+    assert "Perplexity" not in said

