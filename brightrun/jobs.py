@@ -139,6 +139,7 @@ PRESETS: dict[Preset, PresetInfo] = {
         epochs=2,
         pairs_per_step=2,
         max_length=4096,
+        validation_share=0.2,
         scenarios=12,
         max_new_tokens=96,
         questions=25,

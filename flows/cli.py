@@ -11,7 +11,7 @@ import typer
 
 from brightrun import __version__
 from brightrun.errors import BrightRunError
-from flows import cli_files, cli_jobs, cli_train
+from flows import cli_files, cli_jobs, cli_rate, cli_train
 
 EPILOG = "Exit codes: 0 fine, 1 the input or the job failed, 2 wrong use, 3 waiting for a person."
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cli_files.files, name="files", help="Register training files and look at them.")
+app.add_typer(cli_rate.rate, name="rate", help="Blind rating sheets for people.")
 COMMANDS: tuple[Callable[..., None], ...] = (
     cli_files.validate, cli_files.preview, cli_files.estimate, cli_files.presets,
     cli_train.train, cli_train.wait, cli_train.approve, cli_train.cancel,
