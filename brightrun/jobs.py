@@ -1,4 +1,4 @@
-"""What a person wishes (JobRequest), what is run (JobSpec), and the presets between them.
+"""What a person wishes (JobRequest) and what is run (JobSpec).
 
 JobRequest is the Prefect form and the command line. JobSpec is frozen, fully resolved and
 hashed; it holds only what decides the result, so an equal hash means an equal job.
@@ -11,16 +11,36 @@ import json
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import Field, create_model
 
-from brightrun.errors import ConfigurationError
+from brightrun.presets import (
+    PRESETS,
+    SETTABLE,
+    Frozen,
+    Hyperparameters,
+    Preset,
+    PresetInfo,
+    apply_overrides,
+    preset_help,
+    preset_of,
+)
 
-
-class Preset(StrEnum):
-    conservative = "conservative"
-    balanced = "balanced"
-    aggressive = "aggressive"
-    demo = "demo"
+__all__ = [
+    "PRESETS",
+    "SETTABLE",
+    "BaseModelRef",
+    "Confirm",
+    "DataRef",
+    "Hyperparameters",
+    "JobRequest",
+    "JobSpec",
+    "Market",
+    "Overrides",
+    "Preset",
+    "PresetInfo",
+    "apply_overrides",
+    "preset_of",
+]
 
 
 class Market(StrEnum):
@@ -33,154 +53,6 @@ class Confirm(StrEnum):
 
     always = "always"
     above_limits = "above_limits"
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Hyperparameters(Frozen):
-    """Every field that `--set` may change; the defaults are the preset `balanced`."""
-
-    epochs: int = Field(3, ge=1, le=20, description="Passes over the training data, 1-20")
-    learning_rate: float = Field(2e-4, gt=0, le=1e-2, description="Peak, above 0 up to 0.01")
-    lora_r: int = Field(16, ge=1, le=256, description="LoRA rank, 1-256")
-    lora_alpha: int = Field(32, ge=1, le=512, description="LoRA scaling numerator, 1-512")
-    lora_dropout: float = Field(0.05, ge=0, le=0.5, description="0-0.5")
-    pairs_per_step: int = Field(
-        16, ge=1, le=512, description="Supervised pairs per optimizer step (global batch), 1-512"
-    )
-    max_length: int = Field(
-        8192, ge=128, le=131072, description="Longest sequence in tokens, 128-131072"
-    )
-    sequence: Literal["conversation", "pair"] = Field(
-        "conversation", description="One sequence per conversation, or per pair (reference)"
-    )
-    packing: bool = Field(False, description="Needs a varlen attention kernel on the pod")
-    precision: Literal["nf4", "bf16", "fp32"] = Field("nf4", description="Of the frozen base")
-    seed: int = Field(42, ge=0, le=2**31 - 1, description="Split, order, dropout, sampling")
-    validation_share: float = Field(
-        0.15, gt=0, lt=0.5, description="Share of conversations held out, above 0, below 0.5"
-    )
-    checkpoint_steps: int = Field(100, ge=1, description="Save at least every N steps")
-    checkpoint_minutes: float = Field(10.0, gt=0, le=120, description="... or N minutes")
-    eval_points: int = Field(0, ge=0, le=100, description="Validation losses during training")
-    gradient_checkpointing: bool = Field(True, description="Less memory, about 30 % more time")
-    scenarios: int = Field(50, ge=1, le=1000, description="Scenarios answered by each model")
-    questions: int = Field(100, ge=1, le=10000, description="Knowledge questions")
-    rotations: int = Field(4, ge=1, le=4, description="Cyclic orders of a question's options, 1-4")
-    max_new_tokens: int = Field(512, ge=8, le=4096, description="Length limit of an answer")
-    passes: int = Field(1, ge=1, le=10, description="Answers per scenario and model")
-
-
-SETTABLE: tuple[str, ...] = tuple(Hyperparameters.model_fields)
-
-
-class PresetInfo(Frozen):
-    """A preset with the words a person chooses it by."""
-
-    values: Hyperparameters
-    summary: str
-    risk: str
-    expected: str
-    users_hours: str = ""
-    users_spot_cost: str = ""
-
-
-def _preset(summary: str, risk: str, expected: str, hours: str, cost: str, **v: Any) -> PresetInfo:
-    return PresetInfo(
-        values=Hyperparameters(**v),
-        summary=summary,
-        risk=risk,
-        expected=expected,
-        users_hours=hours,
-        users_spot_cost=cost,
-    )
-
-
-PRESETS: dict[Preset, PresetInfo] = {
-    Preset.conservative: _preset(
-        "Small adapter, gentle steps: first run on a new file",
-        "low: may change too little",
-        "a visible voice, least forgetting",
-        "8-10 h",
-        "$25-30",
-        lora_r=8,
-        lora_alpha=16,
-        lora_dropout=0.05,
-        learning_rate=1e-4,
-        epochs=2,
-    ),
-    Preset.balanced: _preset(
-        "The default for a client delivery",
-        "medium: watch knowledge retention",
-        "the sold targets are set for this preset",
-        "12-15 h",
-        "$50-60",
-    ),
-    Preset.aggressive: _preset(
-        "Large adapter, long training: when balanced changed too little",
-        "high: memorises small files, forgets more",
-        "the strongest voice",
-        "18-20 h",
-        "$80-100",
-        lora_r=32,
-        lora_alpha=64,
-        lora_dropout=0.10,
-        learning_rate=3e-4,
-        epochs=4,
-    ),
-    Preset.demo: _preset(
-        "Ten minutes on a laptop: shows every stage, proves little",
-        "none: its numbers come from a 135M model and a small sample",
-        "a finished job, small measured changes",
-        "",
-        "",
-        epochs=2,
-        pairs_per_step=2,
-        max_length=4096,
-        validation_share=0.2,
-        scenarios=12,
-        max_new_tokens=96,
-        questions=25,
-        rotations=1,
-        eval_points=4,
-    ),
-}
-
-
-def _preset_help() -> str:
-    """What the form says about the presets: expected result and risk."""
-    return ". ".join(
-        f"{name}: {info.summary}; expect {info.expected}; risk {info.risk}"
-        for name, info in PRESETS.items()
-    )
-
-
-def preset_of(name: str) -> PresetInfo:
-    """The preset called `name`; ConfigurationError names the ones there are."""
-    try:
-        return PRESETS[Preset(name)]
-    except ValueError:
-        raise ConfigurationError(
-            f"there is no preset {name!r}", fix=f"use one of: {', '.join(Preset)}"
-        ) from None
-
-
-def apply_overrides(base: Hyperparameters, overrides: dict[str, Any]) -> Hyperparameters:
-    """`base` with `overrides` (strings are parsed); ConfigurationError lists every bad field."""
-    unknown = sorted(set(overrides) - set(SETTABLE))
-    if unknown:
-        raise ConfigurationError(
-            f"cannot set {', '.join(unknown)}", fix=f"settable: {', '.join(SETTABLE)}"
-        )
-    try:
-        return Hyperparameters.model_validate({**base.model_dump(), **overrides})
-    except ValidationError as error:
-        found = "; ".join(
-            f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()
-        )
-        raise ConfigurationError(found, fix="see `brightrun train --help` for ranges") from None
 
 
 def _optional(name: str) -> tuple[Any, Any]:
@@ -206,7 +78,7 @@ class JobRequest(Frozen):
         max_length=4096,
         description="A name from `brightrun files list`, or a path that the worker can read",
     )
-    preset: Preset = Field(Preset.balanced, title="Preset", description=_preset_help())
+    preset: Preset = Field(Preset.balanced, title="Preset", description=preset_help())
     market: Market = Field(
         Market.spot,
         title="Market",

@@ -1,0 +1,35 @@
+"""What a finished job teaches the next estimate: seconds of each part and their size. Pure."""
+
+from __future__ import annotations
+
+from brightrun.durations import Observed, Work, units
+from brightrun.jobs import Hyperparameters
+from brightrun.physics import Machine, ModelProfile
+from brightrun.progress import Progress
+
+PARTS = ("model_loading", "preprocessing", "training", "measuring", "finalization")
+
+
+def observed_parts(
+    done: Progress, work: Work, machine: Machine, model: ModelProfile, values: Hyperparameters
+) -> list[Observed]:
+    """One row per finished pod stage.
+
+    A job that was interrupted loaded its model twice and trained some steps twice: its times would
+    teach the next estimate to expect an interruption, so only an undisturbed job counts.
+    """
+    if done.interruptions:
+        return []
+    sizes = units(work, machine, model, values)
+    return [
+        Observed(
+            machine=machine.key,
+            model=model.name,
+            precision=values.precision,
+            part=stage.name,
+            tokens=sizes.get(stage.name, 0.0),
+            seconds=stage.elapsed_s,
+        )
+        for stage in done.stages
+        if stage.name in PARTS and stage.status == "finished"
+    ]

@@ -1,0 +1,24 @@
+"""Keep what a finished job's parts took, for the estimates that follow."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from brightrun import basemodels, quotes
+from brightrun.context import open_job
+from brightrun.observations import observed_parts
+from brightrun.physics import ModelProfile
+from tasks.intake import stored_report
+
+
+@task(name="learn")
+def learn(job_id: str) -> None:
+    """An estimate is as good as the jobs it remembers."""
+    job = open_job(job_id)
+    request = job.request
+    work = quotes.work_of(stored_report(job), request.values)
+    machine = quotes.machine_for(request.provider, request.gpu, job.settings)
+    base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
+    model = ModelProfile.of_prepared(basemodels.profile(base))
+    found = observed_parts(job.progress(), work, machine, model, request.values)
+    job.ledger.add_observations(job_id, found)
