@@ -14,7 +14,7 @@ from typing import Literal
 
 from brightrun.verdicts import Example, Table, TargetMet, Verdict
 from reports import claims, formats
-from reports.charts import Chart
+from reports.canvas import Chart
 from reports.escape import Markdown, breakable, html, markdown, paragraphs, typst
 from reports.tables import GENERAL, Layout, Printed, printed
 

@@ -1,4 +1,4 @@
-"""Charts as SVG text with their alternative texts. matplotlib is imported inside functions.
+"""Charts as SVG text with their alternative texts.
 
 Baseline is a hollow grey circle, trained a filled blue one, gold an amber diamond, a target a
 dashed line: shape and lightness tell them apart in black and white.
@@ -6,82 +6,18 @@ dashed line: shape and lightness tell them apart in black and white.
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from brightrun.verdicts import CurvePoint, Interruption, Table, Verdict
 from reports import claims, formats, tables
+from reports.canvas import Chart, figure, svg
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-STYLE = Path(__file__).resolve().parent / "brightrun.mplstyle"
 INK, MUTED, TRAINED, BASELINE, GOLD = "#1B2733", "#4A5866", "#0B5CAD", "#8A96A3", "#C77700"
 STATUS = {"pass": "#0F7B6C", "fail": "#A8322A", "inconclusive": "#7A5B00", "not_measured": MUTED}
 WIDTH = 7.4
 MOST_ROWS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """An SVG document and what it shows, for those who cannot see it."""
-
-    name: str
-    svg: str
-    alt: str
-    caption: str
-
-
-def font_folders() -> list[Path]:
-    """Where the reports' fonts lie: Source Sans Pro when installed, matplotlib's DejaVu Sans."""
-    folders = []
-    source_sans = find_spec("font_source_sans_pro")
-    if source_sans and source_sans.origin:
-        folders.append(Path(source_sans.origin).parent / "files")
-    matplotlib = find_spec("matplotlib")
-    if matplotlib and matplotlib.origin:
-        folders.append(Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf")
-    return [folder for folder in folders if folder.is_dir()]
-
-
-@contextmanager
-def _figure(
-    width: float, height: float, rows: int = 1, **options: Any
-) -> Iterator[tuple[Any, ...]]:
-    """A figure and its axes in our style, drawn by Agg, closed afterwards."""
-    import matplotlib as mpl
-    from matplotlib import font_manager
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    known = {Path(font.fname).name for font in font_manager.fontManager.ttflist}
-    for folder in font_folders():
-        for file in sorted(folder.glob("SourceSansPro-*.ttf")):
-            if file.name not in known:
-                font_manager.fontManager.addfont(str(file))
-    families = {font.name for font in font_manager.fontManager.ttflist}
-    with mpl.rc_context(fname=STYLE):
-        wanted = mpl.rcParams["font.sans-serif"]
-        mpl.rcParams["font.sans-serif"] = [f for f in wanted if f in families]
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(rows, 1, squeeze=False, **options)
-        yield (figure, *axes[:, 0])
-
-
-def _svg(figure: Figure) -> str:
-    """The SVG without prolog and date: equal data, equal bytes."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
@@ -100,9 +36,9 @@ def loss_curve(curve: Sequence[CurvePoint], interruptions: Sequence[Interruption
         return None
     steps = [p.step for p in curve]
     held_out = [(p.step, p.validation_loss) for p in curve if p.validation_loss is not None]
-    with _figure(
+    with figure(
         WIDTH, 3.5, 2, sharex=True, gridspec_kw={"height_ratios": [4, 1]}
-    ) as (figure, loss, rate):  # fmt: skip
+    ) as (drawn, loss, rate):  # fmt: skip
         losses = [p.loss for p in curve]
         if len(curve) >= 8:
             loss.plot(steps, losses, color=TRAINED, linewidth=0.9, alpha=0.35)
@@ -132,7 +68,7 @@ def loss_curve(curve: Sequence[CurvePoint], interruptions: Sequence[Interruption
         rate.yaxis.get_offset_text().set_fontsize(8)
         rate.set_xlabel("Optimizer step")
         rate.xaxis.get_major_locator().set_params(integer=True)
-        svg = _svg(figure)
+        text = svg(drawn)
     alt = (
         f"Training loss over {len(curve)} steps, from {formats.number(curve[0].loss, 2)} to "
         f"{formats.number(curve[-1].loss, 2)}"
@@ -144,7 +80,7 @@ def loss_curve(curve: Sequence[CurvePoint], interruptions: Sequence[Interruption
         )
     for stop in interruptions:
         alt += f"; interrupted at step {stop.killed_at}, resumed from {stop.resumed_from}"
-    return Chart("loss", svg, alt + ".", "Loss during training, and the learning rate.")
+    return Chart("loss", text, alt + ".", "Loss during training, and the learning rate.")
 
 
 def _numbers(table: Table, word: str) -> list[float | None]:
@@ -183,7 +119,7 @@ def perplexity(table: Table) -> Chart | None:
 
 def _dumbbells(pairs: list[tuple[str, float, float]]) -> str:
     pairs = sorted(pairs, key=lambda p: p[2])
-    with _figure(WIDTH, 0.95 + 0.24 * len(pairs)) as (figure, axis):
+    with figure(WIDTH, 0.95 + 0.24 * len(pairs)) as (drawn, axis):
         for y, (_, b, a) in enumerate(pairs):
             axis.plot([b, a], [y, y], color="#C9D2DA", linewidth=2.2, zorder=1)
         rows = range(len(pairs))
@@ -196,11 +132,11 @@ def _dumbbells(pairs: list[tuple[str, float, float]]) -> str:
         axis.set_ylim(-0.7, len(pairs) - 0.3)
         axis.set_xlabel("Perplexity (lower = less surprised)")
         axis.legend(loc="lower left", ncols=2, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0.2)
-        return _svg(figure)
+        return svg(drawn)
 
 
 def _scatter(pairs: list[tuple[str, float, float]]) -> str:
-    with _figure(WIDTH, 4.2) as (figure, axis):
+    with figure(WIDTH, 4.2) as (drawn, axis):
         before, after = [p[1] for p in pairs], [p[2] for p in pairs]
         ends = [min(before + after) * 0.95, max(before + after) * 1.05]
         axis.plot(ends, ends, color=INK, linewidth=0.9, linestyle="--", label="No change")
@@ -208,7 +144,7 @@ def _scatter(pairs: list[tuple[str, float, float]]) -> str:
         axis.set_xlabel("Perplexity, baseline")
         axis.set_ylabel("Perplexity, trained (below the line = better)")
         axis.legend(loc="upper left")
-        return _svg(figure)
+        return svg(drawn)
 
 
 def _name(conversation_id: str) -> str:
@@ -231,10 +167,10 @@ def forest(verdicts: Sequence[Verdict]) -> Chart | None:
     shown = [v for v in verdicts if claims.measured(v)]
     if not shown:
         return None
-    with _figure(WIDTH, 0.62 * len(shown) + 0.35, len(shown)) as (figure, *axes):
+    with figure(WIDTH, 0.62 * len(shown) + 0.35, len(shown)) as (drawn, *axes):
         for axis, verdict in zip(axes, shown, strict=True):
             _forest_row(axis, verdict)
-        svg = _svg(figure)
+        text = svg(drawn)
     parts = [
         f"{claims.words_of(v).label} {claims.estimate(v)}"
         f" ({claims.estimate_interval(v)}), target {claims.target(v)}: {claims.status(v)}"
@@ -244,7 +180,7 @@ def forest(verdicts: Sequence[Verdict]) -> Chart | None:
         "Estimate (dot) with its 95% interval (bar) against the target (dashed). A verdict is "
         "“met” only when the whole bar lies on the right side."
     )
-    return Chart("verdicts", svg, "; ".join(parts) + ".", caption)
+    return Chart("verdicts", text, "; ".join(parts) + ".", caption)
 
 
 def _forest_row(axis: Any, verdict: Verdict) -> None:
@@ -293,11 +229,15 @@ def markers(table: Table) -> Chart | None:
     rows = [
         (formats.arc(str(row[0])), b, t, g)
         for row, b, t, g in zip(table.rows, columns[0], columns[1], gold, strict=False)
-        if b is not None and t is not None and max(abs(b), abs(t), abs(g or 0)) > 0
+        if b is not None
+        and t is not None
+        and max(abs(b), abs(t), abs(g or 0)) > 0
+        # Of a distance to gold, gold is not the aim: it stands in the table only.
+        and not str(row[0]).lower().startswith("distance")
     ][::-1]
     if not rows:
         return None
-    with _figure(WIDTH, 0.8 + 0.21 * len(rows)) as (figure, axis):
+    with figure(WIDTH, 0.8 + 0.21 * len(rows)) as (drawn, axis):
         for y, (_, b, t, g) in enumerate(rows):
             most = max(abs(b), abs(t), abs(g or 0))
             axis.plot([0, 1], [y, y], color="#E6EAEE", linewidth=1.2, zorder=1)
@@ -317,7 +257,7 @@ def markers(table: Table) -> Chart | None:
         axis.xaxis.set_major_formatter(lambda x, _: formats.percent(x, digits=0))
         axis.set_xlabel("Share of the row's highest value")
         axis.legend(loc="lower left", ncols=3, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0.2)
-        svg = _svg(figure)
+        text = svg(drawn)
     closer = sum(g is not None and abs(t - g) < abs(b - g) for _, b, t, g in rows)
     with_gold = sum(r[3] is not None for r in rows)
     alt = (
@@ -325,4 +265,4 @@ def markers(table: Table) -> Chart | None:
         f"{with_gold} the trained model is closer to the advisor's own answers."
     )
     caption = "Style markers: an automatic index, not a human score. Closer to gold is the aim."
-    return Chart("markers", svg, alt, caption)
+    return Chart("markers", text, alt, caption)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import PurePath
 from typing import Any
 
 from brightrun import __version__
@@ -179,4 +180,6 @@ def reproduce(job: JobContext) -> str:
     changes = request.overrides.model_dump(exclude_none=True)
     sets = "".join(f" --set {key}={value}" for key, value in changes.items())
     model = f" --base-model {request.base_model}" if request.base_model else ""
-    return f"brightrun train {request.training_file} --preset {request.preset}{model}{sets}"
+    # The name alone: a report must not carry a path of the machine that made it.
+    file = PurePath(request.training_file).name
+    return f"brightrun train {file} --preset {request.preset}{model}{sets}"

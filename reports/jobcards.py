@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,49 @@ def estimate_card(facts: dict[str, Any]) -> str:
     return cards.estimate(Table(columns=columns, rows=rows), warnings=facts["warnings"], note=said)
 
 
+def estimate_sentence(facts: dict[str, Any]) -> str:
+    """The estimate in one line, for the log and the head of the gate's form."""
+    cost, hours = facts["cost_usd"], facts["hours"]
+    return (
+        f"Estimate: {formats.usd(cost['likely'])} likely "
+        f"({formats.usd(cost['low'])} to {formats.usd(cost['high'])}), "
+        f"{formats.duration(hours['likely'] * 3600)} on the pod "
+        f"({formats.duration(hours['low'] * 3600)} to {formats.duration(hours['high'] * 3600)}), "
+        f"report in about {formats.duration(facts['turnaround_h'] * 3600)}, "
+        f"{facts['market']} at {formats.usd(facts['price']['usd_per_hour'])} per hour"
+    )
+
+
+def gate_card(facts: dict[str, Any], question: dict[str, Any]) -> str:
+    """What stands above the form at the gate: narrow, because the form's window is."""
+    lines = [
+        estimate_sentence(facts),
+        f"{facts['steps']} steps, memory {facts['vram_gb']:.1f} GB "
+        f"({'fits' if facts['fits'] else 'DOES NOT FIT'}), "
+        f"stopped by itself at {formats.usd(facts['hard_limit_usd'])}",
+        *(f"Why you are asked: {reason}" for reason in question["reasons"]),
+        *(f"Warning: {w}" for w in (*question["warnings"], *facts["warnings"])),
+    ]
+    if "budget" in question:
+        month = question["budget"]
+        lines.append(
+            f"Budget {month['month']}: {formats.usd(month['left'])} of "
+            f"{formats.usd(month['limit'])} left, {formats.usd(month['spent'])} spent, "
+            f"{formats.usd(month['committed'])} committed"
+        )
+    shown = tuple(
+        (
+            row["market"],
+            formats.usd(row["cost_usd"]["likely"]) if row["offered"] else "not offered",
+            formats.duration(row["hours"]["likely"] * 3600) if row["offered"] else "",
+        )
+        for row in facts["markets"]
+    )
+    told = "".join(f"- {cards.text(line)}\n" for line in lines)
+    markets = Table(columns=("Market", "Likely", "Time"), rows=shown)
+    return f"{told}\n{cards.table(markets)}"
+
+
 def markets_card(training_file: str, rows: Sequence[dict[str, Any]]) -> str:
     """Every preset on every provider and market."""
     columns = ("Provider", "Preset", "Market", "Price per hour", "Low", "Likely", "High",
@@ -40,20 +84,23 @@ def progress_card(state: Progress, cost_usd: float) -> str:
         (
             s.name,
             s.status,
-            f"{s.fraction:.0%}",
-            formats.duration(s.expected_s),
-            formats.duration(s.elapsed_s) if s.elapsed_s else "",
+            f"{_at_least_0(s.fraction):.0%}",
+            formats.duration(_at_least_0(s.expected_s)),
+            formats.duration(_at_least_0(s.elapsed_s)) if s.elapsed_s else "",
         )
         for s in state.stages
     )
     columns = ("Stage", "Status", "Done", "Estimated", "Elapsed")
     facts = [
-        f"{state.fraction:.0%} done, about {formats.duration(state.remaining_s)} left",
-        f"step {state.step} of {state.total_steps}, epoch {state.epoch:.2f}",
-        f"cost so far {formats.usd(cost_usd)}",
+        f"{_at_least_0(state.fraction):.0%} done, "
+        f"about {formats.duration(_at_least_0(state.remaining_s))} left",
+        f"cost so far {formats.usd(_at_least_0(cost_usd))}",
     ]
-    if state.loss is not None:
-        facts.append(f"loss {state.loss:.3f}, rate {state.learning_rate or 0:.1e}")
+    if state.total_steps:
+        epoch = formats.number(_at_least_0(state.epoch), 2)
+        facts.append(f"step {state.step} of {state.total_steps}, epoch {epoch}")
+    if state.loss is not None and math.isfinite(state.loss):
+        facts.append(f"loss {state.loss:.3f}, rate {_at_least_0(state.learning_rate or 0):.1e}")
     if state.interruptions:
         facts.append(f"interrupted {state.interruptions}x, resumed")
     lines = "".join(f"- {cards.text(fact)}\n" for fact in facts)
@@ -62,12 +109,18 @@ def progress_card(state: Progress, cost_usd: float) -> str:
 
 def loss_card(state: Progress) -> str:
     """The loss curve so far, with the validation losses at their steps."""
-    checks = dict(state.validation_losses)
+    checks = {step: loss for step, loss in state.validation_losses if math.isfinite(loss)}
     points = tuple(
         CurvePoint(step=s, epoch=0.0, loss=v, learning_rate=0.0, validation_loss=checks.get(s))
         for s, v in state.losses
+        if math.isfinite(v)
     )
     return cards.loss_curve(points)
+
+
+def _at_least_0(value: float) -> float:
+    """A clock that was set back, or a loss that broke, must not show as a negative or a NaN."""
+    return max(0.0, value) if math.isfinite(value) else 0.0
 
 
 def _market(row: dict[str, Any]) -> tuple[str, ...]:

@@ -71,9 +71,7 @@ def page(jobs: Sequence[LiveJob], now: datetime, *, refresh: int | None = REFRES
 
 def _job(job: LiveJob) -> str:
     done = min(100.0, max(0.0, job.percent))
-    cost = formats.usd(job.cost_usd)
-    if job.estimate_usd is not None:
-        cost += f" of about {formats.usd(job.estimate_usd)}"
+    about = "" if job.estimate_usd is None else f", of about {formats.usd(job.estimate_usd)}"
     facts = [
         ("Remaining", formats.duration(job.eta_seconds)),
         ("Elapsed", formats.duration(job.elapsed_seconds)),
@@ -81,7 +79,7 @@ def _job(job: LiveJob) -> str:
         ("Step", _of(job.step, job.total_steps, 0)),
         ("Loss", formats.number(job.loss[-1][1], 3) if job.loss else formats.NONE),
         ("Learning rate", f"{job.learning_rate:.2e}" if job.learning_rate else formats.NONE),
-        ("Cost so far" + (" (notional)" if job.notional else ""), cost),
+        (f"Cost so far{about}{' (notional)' if job.notional else ''}", formats.usd(job.cost_usd)),
         ("GPU", formats.percent(_share(job.gpu_percent), digits=0)),
         ("Memory", formats.size(job.memory_mb * 1e6) if job.memory_mb else formats.NONE),
     ]
@@ -117,7 +115,8 @@ def _stages(stages: Sequence[LiveStage]) -> str:
         filled = 100 * min(1.0, max(0.0, stage.share_done))
         times = f"about {formats.duration(stage.expected_s)}"
         if stage.elapsed_s:
-            times = f"{formats.duration(stage.elapsed_s)} of {times}"
+            spent = formats.duration(stage.elapsed_s)
+            times = spent if stage.status == "finished" else f"{spent} of {times}"
         found += (
             f'<div class="{html(stage.status)}"><span class="track"><span style="width:'
             f'{filled:.1f}%"></span></span><b>{html(formats.arc(stage.name))}</b>'

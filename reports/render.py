@@ -22,8 +22,8 @@ from markupsafe import Markup
 
 from brightrun.errors import ReportError
 from brightrun.verdicts import ReportData
-from reports import blocks, charts, engines, validation
-from reports.charts import Chart
+from reports import blocks, canvas, engines, validation
+from reports.canvas import Chart
 from reports.escape import Markdown, finalize, typst
 
 HERE = Path(__file__).resolve().parent
@@ -66,7 +66,7 @@ def render(data: ReportData, out: Path, *, engine: engines.Engine | None = None)
     with tempfile.TemporaryDirectory(prefix=".render-", dir=out) as folder:
         work = Path(folder)
         _typst_source(data, engines.convert(engine, document, "typst"), drawn, mark, work)
-        engines.typeset(engine, work / "main.typ", work / "out.pdf", charts.font_folders())
+        engines.typeset(engine, work / "main.typ", work / "out.pdf", canvas.font_folders())
         _write(out / "report.json", canonical(data))
         _write(html_file, page.encode("utf-8"))
         (work / "out.pdf").replace(pdf_file)
@@ -86,7 +86,7 @@ def fill(data: ReportData, drawn: dict[str, Chart | None], engine: str, mark: st
     )
     template = environment.from_string((HERE / f"{NAME}.qmd").read_text(encoding="utf-8"))
     values = validation.context(data, drawn)
-    engine_rows = blocks.pairs([("report sha256", mark), ("report engine", engine)], code=True)
+    engine_rows = blocks.pairs([("Report sha256", mark), ("Report engine", engine)], code=True)
     values["provenance"] = Markdown(f"{values['provenance']}{engine_rows}")
     return template.render(**values)
 

@@ -13,7 +13,7 @@ import report_samples
 import tiny_package
 
 from brightrun.errors import ReportError
-from reports import package
+from reports import archive, package
 
 SCRIPT = Path(__file__).resolve().parents[1] / "trainer" / "inference.py"
 MESSAGES = [
@@ -58,15 +58,15 @@ def parts(tmp_path: Path) -> dict[str, Any]:
 
 
 def read(zip_path: Path, name: str) -> str:
-    with zipfile.ZipFile(zip_path) as archive:
-        return archive.read(f"demo-20261120-7f3a-package/{name}").decode()
+    with zipfile.ZipFile(zip_path) as zipped:
+        return zipped.read(f"demo-20261120-7f3a-package/{name}").decode()
 
 
 def test_the_zip_holds_all_that_is_promised(parts: dict[str, Any], tmp_path: Path) -> None:
     made = package.build(tmp_path / "out", **parts)
     assert made.name == "demo-20261120-7f3a-package.zip"
-    with zipfile.ZipFile(made) as archive:
-        names = [name.partition("/")[2] for name in archive.namelist()]
+    with zipfile.ZipFile(made) as zipped:
+        names = [name.partition("/")[2] for name in zipped.namelist()]
     assert set(names) == {
         "adapter_model.safetensors", "adapter_config.json", "tokenizer.json",
         "tokenizer_config.json", "chat_template.jinja", "generation.json", "inference.py",
@@ -79,7 +79,7 @@ def test_the_zip_holds_all_that_is_promised(parts: dict[str, Any], tmp_path: Pat
 
 def test_every_file_has_its_checksum(parts: dict[str, Any], tmp_path: Path) -> None:
     made = package.build(tmp_path / "out", **parts)
-    sums = package.verify(made)
+    sums = archive.verify(made)
     assert sums["adapter_model.safetensors"] == hashlib.sha256(b"weights" * 1000).hexdigest()
     assert len(sums) == 14
 
@@ -91,9 +91,9 @@ def test_equal_content_gives_equal_bytes(parts: dict[str, Any], tmp_path: Path) 
 
 def test_no_place_of_this_machine_is_in_the_package(parts: dict[str, Any], tmp_path: Path) -> None:
     made = package.build(tmp_path / "out", **parts)
-    with zipfile.ZipFile(made) as archive:
-        for name in archive.namelist():
-            assert str(tmp_path).encode() not in archive.read(name), name
+    with zipfile.ZipFile(made) as zipped:
+        for name in zipped.namelist():
+            assert str(tmp_path).encode() not in zipped.read(name), name
     assert json.loads(read(made, "adapter_config.json"))["base_model_name_or_path"] == "org/small"
 
 
@@ -185,7 +185,7 @@ def test_a_damaged_zip_is_found(parts: dict[str, Any], tmp_path: Path) -> None:
             content = old.read(name)
             new.writestr(name, content + b" " if name.endswith("README.md") else content)
     with pytest.raises(ReportError, match=r"README\.md differ"):
-        package.verify(tmp_path / "bad.zip")
+        archive.verify(tmp_path / "bad.zip")
 
 
 def isolated(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -218,10 +218,10 @@ def test_the_unpacked_package_gives_its_golden_answers(
         "golden": [{**row, "messages": MESSAGES}],
         "generation": {**row["settings"], "system_prompt": "You are calm.", "template": "chatml"},
     }
-    zipped = package.build(tmp_path / "out", **parts)
+    built = package.build(tmp_path / "out", **parts)
     client = tmp_path / "client"
-    with zipfile.ZipFile(zipped) as archive:
-        archive.extractall(client)
+    with zipfile.ZipFile(built) as zipped:
+        zipped.extractall(client)
     folder = next(client.iterdir())
     checked = isolated("inference.py", "--check", "--base", str(tmp_path / "base2"), cwd=folder)
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -5,7 +5,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pymupdf
+import pypdfium2
 import pytest
 import report_samples
 
@@ -46,8 +46,11 @@ class Page(HTMLParser):
 
 
 def pages_of(pdf: Path) -> list[str]:
-    with pymupdf.open(pdf) as document:
-        return [" ".join(page.get_text().split()) for page in document]
+    document = pypdfium2.PdfDocument(pdf)
+    try:
+        return [" ".join(page.get_textpage().get_text_range().split()) for page in document]
+    finally:
+        document.close()
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +117,7 @@ def test_both_formats_have_every_section_and_example(page: Page, sheets: list[st
         for section in ("Verdicts", "Perplexity", "Training", "Knowledge retention",
                         "Questions that were lost", "Style markers", "Brand voice", "Safety",
                         "Before and after", "What was cut", "Training data", "Cost and time",
-                        "Method", "Provenance", "Run it again"):  # fmt: skip
+                        "Method", "Provenance", "runs the same job again"):  # fmt: skip
             assert section in text, section
         assert all(f"{i}. " in text for i in range(1, 13))
         assert "5 of 12 answers of the trained model were cut off" in text

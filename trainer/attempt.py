@@ -161,7 +161,13 @@ class Attempt:
             self.pod.interrupt_at,
         )
         work = Work(
-            spec, prepared.training, prepared.plan, self.scratch, resume, self.control.check
+            spec,
+            prepared.training,
+            prepared.plan,
+            self.scratch,
+            resume,
+            self.control.check,
+            self.pod.activation_tokens,
         )
         per_epoch = spec.steps_per_epoch
         model = train(work, base, narrator, lambda p, s: saver.publish(p, s, s / per_epoch))

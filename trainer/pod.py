@@ -15,7 +15,8 @@ class MissingVariable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """One attempt. interrupt_at: SIGKILL itself after that step; expected: seconds by stage."""
+    """One attempt. interrupt_at: SIGKILL itself after that step; expected: seconds by stage;
+    activation_tokens: overrides up to which length a sequence keeps its activations."""
 
     job_id: str
     attempt: int
@@ -24,11 +25,11 @@ class Pod:
     threads: int
     interrupt_at: int | None = None
     expected: dict[str, float] = field(default_factory=dict)
+    activation_tokens: int | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Pod:
         """Read BRIGHTRUN_* and STORAGE_URL; MissingVariable names the one that is wrong."""
-        interrupt = environ.get("BRIGHTRUN_INTERRUPT_AT", "")
         name = ""
         try:
             name = "BRIGHTRUN_ATTEMPT"
@@ -36,7 +37,9 @@ class Pod:
             name = "BRIGHTRUN_THREADS"
             threads = int(environ.get(name, "") or os.cpu_count() or 1)
             name = "BRIGHTRUN_INTERRUPT_AT"
-            interrupt_at = int(interrupt) if interrupt else None
+            interrupt_at = _optional(environ.get(name, ""))
+            name = "BRIGHTRUN_ACTIVATION_TOKENS"
+            activation_tokens = _optional(environ.get(name, ""))
             name = "BRIGHTRUN_EXPECTED"
             expected = dict(json.loads(environ.get(name, "") or "{}"))
             name = "BRIGHTRUN_JOB_ID"
@@ -49,8 +52,15 @@ class Pod:
             raise MissingVariable(f"environment variable {name} is not set") from None
         except ValueError:
             raise MissingVariable(f"environment variable {name} cannot be read") from None
-        return cls(job_id, attempt, storage_url, models, threads, interrupt_at, expected)
+        return cls(
+            job_id, attempt, storage_url, models, threads, interrupt_at, expected,
+            activation_tokens,
+        )  # fmt: skip
 
     def folder(self, relative: str = "") -> str:
         """Path of this attempt inside the run folder."""
         return f"attempts/{self.attempt}/{relative}" if relative else f"attempts/{self.attempt}"
+
+
+def _optional(text: str) -> int | None:
+    return int(text) if text else None

@@ -37,6 +37,7 @@ class Work:
     scratch: Path
     resume: Path | None
     check: Callable[[], None]
+    activation_tokens: int | None = None
 
 
 class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
@@ -60,7 +61,8 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
             cpu.fuse_lora(self.model)
         # Checkpoints need no copy of the tokenizer.
         self.processing_class = None
-        self.checkpointed_above = activation_limit(base)
+        given = work.activation_tokens
+        self.checkpointed_above = activation_limit(base) if given is None else given
 
     def get_train_dataloader(self) -> Any:
         """One batch per optimizer step, in the order of the plan."""
