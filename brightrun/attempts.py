@@ -6,25 +6,25 @@ known end counts as billing until the provider shows that its pod is gone.
 
 from __future__ import annotations
 
-import json
-import secrets
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from brightrun.compute.provider import LaunchRequest
 from brightrun.context import JobContext, driver_name
-from brightrun.errors import CapacityError, InterruptionError, SpotInterrupted, from_dict
+from brightrun.errors import InterruptionError, SpotInterrupted, from_dict
+from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
-from brightrun.recovery import Past, Policy, next_action
+from brightrun.recovery import FINAL_STOPS, Action, Past, Policy, advances, next_action
 from brightrun.runfolder import DONE, FAILED, STOPPED
 
 POLL_SECONDS = 1.0
 SECOND_LOOK_SECONDS = 2.0
 BOOT_DEADLINE_SECONDS = 600.0
-PROGRESS_TYPES = ("metric", "checkpoint", "progress")
+# A pod that was asked to stop saves within 20 seconds; one that does not is ended.
+STOP_DEADLINE_SECONDS = 60.0
 Tick = Callable[[int], None]
 
 
@@ -34,6 +34,12 @@ class JobCancelled(InterruptionError):
     code = "cancelled"
 
 
+class DriverReplaced(InterruptionError):
+    """This process slept too long and another one drives the job: its pod is no longer ours."""
+
+    code = "driver_replaced"
+
+
 def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -> dict[str, Any]:
     """Bring the job's pod to its end; returns the content of `_DONE`.
 
@@ -41,18 +47,21 @@ def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -
     on_tick(attempt) is called about once a second.
     """
     attempt = live_attempt(job)
+    settle_open_attempts(job, but=attempt)
     if attempt is None:
-        settle_open_attempts(job)
-        action = next_action(history(job), Policy(max_attempts=job.settings.max_attempts))
-        if action.do == "launch":
-            attempt = launch(job)
-        else:
+        action = decide(job)
+        if action.do != "launch":
             return conclude(job, action.do, action.why)
+        attempt = launch(job)
     try:
         follow(job, attempt, hard_limit_usd, on_tick)
-    finally:
+    except DriverReplaced:
+        raise
+    except BaseException:
         release(job, attempt)
-    action = next_action(history(job), Policy(max_attempts=job.settings.max_attempts))
+        raise
+    release(job, attempt)
+    action = decide(job)
     if action.do == "launch":
         raise SpotInterrupted(f"pod {attempt.pod_name} was lost: {action.why}")
     return conclude(job, action.do, action.why)
@@ -60,7 +69,7 @@ def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -
 
 def live_attempt(job: JobContext) -> AttemptRow | None:
     """The attempt whose pod still runs and has written no ending: adopt it, never rent twice."""
-    for attempt in job.ledger.attempts(job.job_id):
+    for attempt in reversed(job.ledger.attempts(job.job_id)):
         if attempt.ended_at is None and job.folder.marker(attempt.number) is None:
             pod = job.provider.find(attempt.pod_name)
             if pod is not None and pod.state == "running":
@@ -68,10 +77,10 @@ def live_attempt(job: JobContext) -> AttemptRow | None:
     return None
 
 
-def settle_open_attempts(job: JobContext) -> None:
+def settle_open_attempts(job: JobContext, but: AttemptRow | None = None) -> None:
     """Close the books of attempts whose driver died; their pods are made sure to be gone."""
     for attempt in job.ledger.attempts(job.job_id):
-        if attempt.ended_at is None:
+        if attempt.ended_at is None and (but is None or attempt.number != but.number):
             release(job, attempt)
 
 
@@ -81,6 +90,7 @@ def start_afresh(job: JobContext) -> None:
     After a stop at the hard limit the money is asked for again: new estimate, new gate.
     """
     rows = job.ledger.attempts(job.job_id)
+    job.folder.remove("control/stop.json")
     job.folder.write_json(
         "control/resumed.json", {"after": max((a.number for a in rows), default=0)}
     )
@@ -89,104 +99,72 @@ def start_afresh(job: JobContext) -> None:
             job.folder.remove(name)
 
 
+def decide(job: JobContext) -> Action:
+    """What the attempts so far and a standing request to stop call for."""
+    asked = job.folder.stop_request() or {}
+    policy = Policy(max_attempts=job.settings.max_attempts)
+    return next_action(history(job), policy, stop=str(asked.get("reason", "")))
+
+
 def history(job: JobContext) -> list[Past]:
     """The ended attempts that recovery looks at: those since a person last started the job."""
     resumed = "control/resumed.json"
     after = job.folder.read_json(resumed)["after"] if job.folder.exists(resumed) else 0
+    rows = job.ledger.attempts(job.job_id)
+    signs: dict[int, list[tuple[str, dict[str, Any]]]] = {row.number: [] for row in rows}
+    for event in job.ledger.events(job.job_id):
+        if event.attempt in signs:
+            signs[event.attempt].append((event.type, event.payload))
+    progress = advances(signs)
     found = []
-    for row in job.ledger.attempts(job.job_id):
+    for row in rows:
         if row.ended_at is None or row.number <= after:
             continue
         outcome, _, reason = row.outcome.partition(":")
-        counts = job.ledger.event_counts(job.job_id, row.number)
-        progress = sum(counts.get(kind, 0) for kind in PROGRESS_TYPES)
-        found.append(
-            Past.model_validate(
-                {
-                    "attempt": row.number,
-                    "outcome": outcome,
-                    "reason": reason,
-                    "progress": progress,
-                }
-            )
-        )
+        fields = {"outcome": outcome, "reason": reason, "progress": progress[row.number]}
+        found.append(Past.model_validate({"attempt": row.number, **fields}))
     return found
-
-
-def launch(job: JobContext) -> AttemptRow:
-    """Write the attempt down, then start its pod."""
-    number = job.ledger.next_attempt_number(job.job_id)
-    estimate = job.folder.read_json("estimate.json")
-    price = estimate["price"]
-    name = f"br-{job.job_id}-{number}-{secrets.token_hex(3)}"
-    request = job.request
-    kills = request.interrupt_at
-    environment = {
-        "BRIGHTRUN_JOB_ID": job.job_id,
-        "BRIGHTRUN_ATTEMPT": str(number),
-        "BRIGHTRUN_MODELS": str(job.settings.models),
-        "BRIGHTRUN_THREADS": str(job.spec.threads),
-        "BRIGHTRUN_EXPECTED": json.dumps(estimate["stage_seconds"]),
-        "STORAGE_URL": job.settings.storage,
-    }
-    if number <= len(kills):
-        environment["BRIGHTRUN_INTERRUPT_AT"] = str(kills[number - 1])
-    job.folder.remove("control/stop.json")
-    now = datetime.now(UTC)
-    job.folder.write_json(
-        f"attempts/{number}/launch.json",
-        {
-            "pod": name,
-            "provider": request.provider,
-            "price": price,
-            "threads": job.spec.threads,
-            "resumes_from": max(job.folder.checkpoints(), default=0),
-            "launched_at": now.isoformat(),
-        },
-    )
-    job.folder.renew_lease(driver_name(), job.settings.lease_seconds, now)
-    attempt = job.ledger.add_attempt(
-        job.job_id,
-        number,
-        provider=request.provider,
-        market=estimate["market"],
-        pod_name=name,
-        usd_per_hour=Decimal(str(price["usd_per_hour"])),
-        launched_at=now,
-    )
-    try:
-        job.provider.launch(LaunchRequest(name=name, environment=environment))
-    except CapacityError:
-        job.ledger.end_attempt(job.job_id, number, datetime.now(UTC), "lost:never started")
-        raise
-    return attempt
 
 
 def follow(
     job: JobContext, attempt: AttemptRow, hard_limit_usd: Decimal | None, on_tick: Tick
 ) -> None:
-    """Renew the lease and take in events until the pod ended or is lost."""
-    started = last_sign = time.monotonic()
-    renewed = 0.0
+    """Renew the lease and take in events until the pod ended, is lost, or ignores a stop."""
+    last_sign, renewed, asked = time.monotonic(), -math.inf, math.inf
     while job.folder.marker(attempt.number) is None:
         now = time.monotonic()
         if now - renewed > job.settings.lease_seconds / 4:
-            job.folder.renew_lease(driver_name(), job.settings.lease_seconds, datetime.now(UTC))
-            job.ledger.renew_claim(job.job_id, driver_name(), datetime.now(UTC))
+            renew(job, attempt)
             renewed = now
         if ingest(job, attempt.number):
             last_sign = now
         over_limit(job, hard_limit_usd)
         on_tick(attempt.number)
-        silent = now - last_sign
-        booting = last_sign == started
+        if job.folder.stop_request() is not None:
+            asked = min(asked, now)
+        if now - asked > STOP_DEADLINE_SECONDS:
+            return
+        booting = job.ledger.last_seq(job.job_id, attempt.number) == 0
         limit = BOOT_DEADLINE_SECONDS if booting else job.settings.heartbeat_stale_seconds
-        if job.provider.find(attempt.pod_name) is None or silent > limit:
+        if job.provider.find(attempt.pod_name) is None or now - last_sign > limit:
             time.sleep(SECOND_LOOK_SECONDS)
             gone = job.provider.find(attempt.pod_name) is None
             if gone or not ingest(job, attempt.number):
                 return
         time.sleep(POLL_SECONDS)
+
+
+def renew(job: JobContext, attempt: AttemptRow) -> None:
+    """Say that the job is driven: to other drivers first, then to the pod. DriverReplaced."""
+    now, me = datetime.now(UTC), driver_name()
+    claim = job.ledger.job(job.job_id).claim
+    if not job.ledger.renew_claim(job.job_id, me, now) and claim is not None:
+        raise DriverReplaced(
+            f"job {job.job_id} is driven by {claim.driver} now",
+            cause="this process did not run for a while (a suspended machine?)",
+            fix=f"follow it with `brightrun watch {job.job_id}`",
+        )
+    job.folder.renew_lease(me, job.settings.lease_seconds, now, attempt=attempt.number)
 
 
 def ingest(job: JobContext, attempt: int) -> int:
@@ -204,7 +182,11 @@ def over_limit(job: JobContext, hard_limit_usd: Decimal | None) -> None:
 
 
 def release(job: JobContext, attempt: AttemptRow) -> None:
-    """Make the pod go away, take in its last events and close the attempt's books. Repeatable."""
+    """Make the pod go away, take in its last events and close the attempt's books. Repeatable.
+
+    A pod that had to be ended bills up to now; one that was already gone, to its last event.
+    """
+    running = job.provider.find(attempt.pod_name) is not None
     job.provider.terminate(attempt.pod_name)
     ingest(job, attempt.number)
     row = next(a for a in job.ledger.attempts(job.job_id) if a.number == attempt.number)
@@ -212,11 +194,13 @@ def release(job: JobContext, attempt: AttemptRow) -> None:
         return
     steps = steps_of(job, attempt.number)
     before = job.folder.read_json(f"attempts/{attempt.number}/launch.json")["resumes_from"]
+    now = datetime.now(UTC)
+    last = job.ledger.last_event_at(job.job_id, attempt.number) or attempt.launched_at
     job.ledger.end_attempt(
         job.job_id,
         attempt.number,
-        job.ledger.last_event_at(job.job_id, attempt.number) or attempt.launched_at,
-        outcome_of(job.folder.marker(attempt.number)),
+        now if running else min(now, last),
+        outcome_of(job.folder.marker(attempt.number), job.folder.stop_request()),
         last_step=max(steps, default=before),
         resumed_from=min(steps) - 1 if steps else before,
     )
@@ -228,22 +212,25 @@ def steps_of(job: JobContext, attempt: int) -> list[int]:
     return [int(row.payload["step"]) for row in rows if "loss" in row.payload]
 
 
-def outcome_of(marker: tuple[str, dict[str, Any]] | None) -> str:
-    """`done`, `failed:code`, `stopped:reason` or `lost:no marker`."""
-    if marker is None:
-        return "lost:no ending was written"
-    name, content = marker
+def outcome_of(marker: tuple[str, dict[str, Any]] | None, asked: dict[str, Any] | None) -> str:
+    """`done`, `failed:code`, `stopped:reason` or `lost:why`; asked: the request to stop."""
+    name, content = marker or ("", {})
     if name == DONE:
         return "done"
     if name == FAILED:
         return f"failed:{content.get('code', 'trainer')}"
-    assert name == STOPPED
-    return f"stopped:{content.get('reason', 'unknown')}"
+    wish = str((asked or {}).get("reason", ""))
+    if wish in FINAL_STOPS:  # obeyed, or made to by SIGTERM or SIGKILL: it is over either way
+        return f"stopped:{wish}"
+    if name == STOPPED:
+        return f"stopped:{content.get('reason', 'unknown')}"
+    return "lost:no ending was written"
 
 
 def conclude(job: JobContext, do: str, why: str) -> dict[str, Any]:
     """The last attempt's end as a value or an exception."""
-    last = job.folder.marker(job.ledger.attempts(job.job_id)[-1].number)
+    rows = job.ledger.attempts(job.job_id)
+    last = job.folder.marker(rows[-1].number) if rows else None
     if do == "finished" and last is not None:
         return last[1]
     if do == "fail" and last is not None:

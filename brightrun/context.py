@@ -48,9 +48,11 @@ class JobContext:
 
     def note(self, type_: EventType, payload: dict[str, Any]) -> None:
         """An event of the control plane itself: attempt 0, straight into the ledger."""
-        seq = self.ledger.last_seq(self.job_id, 0) + 1
-        row = {"ts": datetime.now(UTC), "attempt": 0, "seq": seq, "type": type_}
-        self.ledger.ingest(self.job_id, [Event.model_validate({**row, "payload": payload})])
+        row = {"ts": datetime.now(UTC), "attempt": 0, "type": type_, "payload": payload}
+        while True:  # another process may take the same number first
+            seq = self.ledger.last_seq(self.job_id, 0) + 1
+            if self.ledger.ingest(self.job_id, [Event.model_validate({**row, "seq": seq})]):
+                return
 
     def progress(self) -> Progress:
         """How far the job is, from the ledger alone: the same in any process on any machine."""

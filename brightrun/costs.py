@@ -56,6 +56,9 @@ __all__ = [
     "units",
 ]
 
+# A limit below this would stop a cheap job on a machine that is merely busy: half an hour of rent
+# (25 notional cents on a laptop, about a dollar on an H100) is never worth losing a run for.
+LEAST_LIMIT_HOURS = 0.5
 CONTROL_PLANE = Range(30.0, 90.0, 240.0)  # validate, evaluate, report, package: a guess, no pod
 LONG_TURNAROUND_H = 24.0
 
@@ -123,9 +126,14 @@ def dollars(hours: float, usd_per_hour: Decimal) -> Decimal:
     return exact.quantize(Decimal("0.000001"), rounding=ROUND_HALF_UP)
 
 
-def hard_limit(high: Decimal, budget_left: Decimal | None) -> Decimal:
-    """min(1.25 x the high estimate, budget left) in dollars, never negative (DOMAIN 4)."""
-    limit = high * Decimal("1.25")
+def hard_limit(
+    high: Decimal, budget_left: Decimal | None, usd_per_hour: Decimal = Decimal(0)
+) -> Decimal:
+    """max(1.25 x the high estimate, half an hour's rent), at most the budget left (DOMAIN 4).
+
+    Dollars, never negative. usd_per_hour 0: the price is not known, the estimate alone counts.
+    """
+    limit = max(high * Decimal("1.25"), dollars(LEAST_LIMIT_HOURS, usd_per_hour))
     return limit if budget_left is None else min(limit, max(Decimal(0), budget_left))
 
 
@@ -180,7 +188,7 @@ def estimate(
         price=price,
         warnings=(),
         parts=parts,
-        hard_limit_usd=hard_limit(cost.high, budget_left),
+        hard_limit_usd=hard_limit(cost.high, budget_left, price.usd_per_hour),
         checkpoint_every=every,
         basis=f"history n={seen}" if seen else "physics",
     )

@@ -5,7 +5,9 @@ A message that cannot be sent never ends a job: the failure becomes a warning ev
 
 from __future__ import annotations
 
+import http.client
 import smtplib
+import ssl
 from collections.abc import Iterable
 from email.message import EmailMessage
 from typing import Protocol
@@ -53,7 +55,7 @@ class SlackNotifier:
         ]
         try:
             self.client.chat_postMessage(channel=self.channel, text=message.title, blocks=blocks)
-        except (SlackClientError, OSError) as error:
+        except (SlackClientError, OSError, http.client.HTTPException, ValueError) as error:
             return f"slack: {type(error).__name__}"
         return None
 
@@ -67,20 +69,21 @@ class EmailNotifier:
         self.settings = settings
 
     def send(self, message: Message) -> str | None:
-        mail = EmailMessage()
-        mail["Subject"] = " ".join(message.title.split())
-        mail["From"] = self.settings.email_from
-        mail["To"] = self.settings.email_to
-        mail.set_content("\n".join((message.title, "", *message.lines)))
         s = self.settings
         try:
+            mail = EmailMessage()
+            mail["Subject"] = " ".join(message.title.split())
+            mail["From"] = s.email_from
+            mail["To"] = s.email_to
+            mail.set_content("\n".join((message.title, "", *message.lines)))
             with smtplib.SMTP(s.smtp_host, s.smtp_port, timeout=TIMEOUT_SECONDS) as server:
                 if s.smtp_starttls:
-                    server.starttls()
+                    server.starttls(context=ssl.create_default_context())
                 if s.smtp_user and s.smtp_password is not None:
                     server.login(s.smtp_user, s.smtp_password.get_secret_value())
                 server.send_message(mail)
-        except (smtplib.SMTPException, OSError) as error:
+        # ValueError: an address or a password that cannot be encoded; its text may hold them.
+        except (smtplib.SMTPException, OSError, ValueError) as error:
             return f"email: {type(error).__name__}"
         return None
 

@@ -13,15 +13,23 @@ from brightrun import runfolder
 CONTROL_FIRST = ("validate", "plan", "estimate")
 CONTROL_LAST = ("evaluate", "report", "package")
 STAGES: tuple[str, ...] = (*CONTROL_FIRST, *runfolder.STAGES, *CONTROL_LAST)
-CONTROL_SECONDS = {
+# Until a job has its own estimate: pods take most of the time, so the bar starts low.
+USUAL_SECONDS = {
     "validate": 6.0,
     "plan": 8.0,
     "estimate": 1.0,
+    "preprocessing": 2.0,
+    "model_loading": 15.0,
+    "training": 180.0,
+    "measuring": 60.0,
+    "finalization": 20.0,
     "evaluate": 6.0,
     "report": 10.0,
     "package": 6.0,
 }
 MEASURED_STEPS = 3
+# Writing answers takes most of the measuring; shares of its time in the demo.
+MEASURING = {"likelihood": 0.2, "knowledge": 0.2, "answers": 0.6}
 
 
 class Occurrence(Protocol):
@@ -86,9 +94,9 @@ def progress(
     by_step = {int(m["step"]): m for m in metrics}
     last = metrics[-1] if metrics else {}
     beat = next((e.payload for e in reversed(events) if e.type == "heartbeat"), {})
-    counts = {e.payload["stage"]: e.payload for e in events if e.type == "progress"}
+    counts = _shares(events)
     stages = tuple(
-        _stage(name, events, {**CONTROL_SECONDS, **expected}, by_step, last, counts, now, ended)
+        _stage(name, events, {**USUAL_SECONDS, **expected}, by_step, last, counts, now, ended)
         for name in STAGES
     )
     total = sum(s.expected_s for s in stages) or 1.0
@@ -96,7 +104,7 @@ def progress(
     return Progress(
         stages=stages,
         fraction=min(1.0, sum(s.expected_s * s.fraction for s in stages) / total),
-        elapsed_s=(now - events[0].ts).total_seconds() if events else 0.0,
+        elapsed_s=max(0.0, (now - events[0].ts).total_seconds()) if events else 0.0,
         remaining_s=sum(s.remaining_s for s in stages),
         stage=running or next((s.name for s in reversed(stages) if s.status == "finished"), ""),
         step=max(by_step, default=0),
@@ -120,11 +128,11 @@ def _stage(
     expected: Mapping[str, float],
     by_step: Mapping[int, dict[str, Any]],
     last: Mapping[str, Any],
-    counts: Mapping[str, dict[str, Any]],
+    counts: Mapping[str, float],
     now: datetime,
     ended: bool,
 ) -> StageProgress:
-    elapsed, opened, status = _clock(name, events, now, ended)
+    elapsed, again, status = _clock(name, events, now, ended)
     guess = max(0.1, float(expected.get(name, 1.0)))
     fraction, remaining = 0.0, guess
     if status == "finished":
@@ -135,33 +143,35 @@ def _stage(
         pace = seconds[len(seconds) // 2] if len(seconds) >= MEASURED_STEPS else None
         left = int(last["total_steps"]) - max(by_step)
         remaining = left * pace if pace is not None else guess * (1 - fraction)
-    elif name in counts and counts[name]["total"]:
-        fraction = min(1.0, counts[name]["done"] / counts[name]["total"])
+    elif name in counts:
+        fraction = counts[name]
         remaining = guess * (1 - fraction)
-    elif opened:
-        fraction = min(0.95, elapsed / guess)
+    elif status == "running":
+        # A stage that a new pod goes through again is not less done than it was.
+        fraction = 1.0 if again else min(0.95, elapsed / guess)
         remaining = max(0.0, guess - elapsed)
     return StageProgress(
         name=name,
         status=status,
         expected_s=guess,
         elapsed_s=elapsed,
-        remaining_s=remaining,
-        fraction=fraction,
+        remaining_s=0.0 if ended else max(0.0, remaining),
+        fraction=min(1.0, fraction),
     )
 
 
 def _clock(
     name: str, events: Iterable[Occurrence], now: datetime, ended: bool
 ) -> tuple[float, bool, Literal["waiting", "running", "finished"]]:
-    """Seconds spent in a stage over all attempts, whether it is open, and its status.
+    """Seconds spent in a stage over all attempts, whether it was done before, and its status.
 
-    An attempt that died inside the stage counts up to its last sign of life.
+    An attempt that died inside the stage counts up to its last sign of life. Stages of the
+    control plane (attempt 0) are not touched by what the pods say.
     """
     total, opened_at, opened_in, seen, done = 0.0, None, 0, None, False
     for event in events:
-        if opened_at is not None and event.attempt != opened_in and event.attempt > 0:
-            total += ((seen or opened_at) - opened_at).total_seconds()
+        if opened_at is not None and event.attempt > opened_in > 0:
+            total += _seconds(opened_at, seen)
             opened_at = None
         if event.attempt == opened_in:
             seen = event.ts
@@ -173,10 +183,34 @@ def _clock(
             total += float(event.payload.get("elapsed_s") or 0.0)
             opened_at, done = None, True
     if opened_at is not None and not ended:
-        return total + (now - opened_at).total_seconds(), True, "running"
-    if opened_at is not None and seen is not None:
-        total += (seen - opened_at).total_seconds()
-    return total, False, "finished" if done and opened_at is None else "waiting"
+        return total + _seconds(opened_at, now), done, "running"
+    if opened_at is not None:
+        total += _seconds(opened_at, seen)
+    return total, done, "finished" if done and opened_at is None else "waiting"
+
+
+def _seconds(since: datetime, until: datetime | None) -> float:
+    """Never negative: two machines' clocks may differ."""
+    return max(0.0, ((until or since) - since).total_seconds())
+
+
+def _shares(events: Iterable[Occurrence]) -> dict[str, float]:
+    """Stage -> share done, 0-1. Measuring counts three kinds of items, each on its own."""
+    done: dict[str, dict[str, float]] = {}
+    for event in events:
+        total = float(event.payload.get("total") or 0) if event.type == "progress" else 0.0
+        if total:
+            kind = str(event.payload.get("what", "")).partition(",")[0]
+            share = min(1.0, float(event.payload["done"]) / total)
+            kinds = done.setdefault(str(event.payload["stage"]), {})
+            kinds[kind] = max(share, kinds.get(kind, 0.0))
+    return {stage: _weighted(stage, kinds) for stage, kinds in done.items()}
+
+
+def _weighted(stage: str, kinds: Mapping[str, float]) -> float:
+    if stage != "measuring" or not set(kinds) <= set(MEASURING):
+        return min(kinds.values())
+    return sum(weight * kinds.get(kind, 0.0) for kind, weight in MEASURING.items())
 
 
 def _validation(events: Iterable[Occurrence]) -> tuple[tuple[int, float], ...]:

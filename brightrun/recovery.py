@@ -5,10 +5,15 @@ Infrastructure faults are retried on a new pod; trainer faults never are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+# A person or a limit ended the job: no new pod is rented for it.
+FINAL_STOPS = ("cancel", "budget")
+# Wanted stops that say nothing against the pod.
+HARMLESS_STOPS = ("pause", "switch", "lease")
 
 
 class Frozen(BaseModel):
@@ -16,7 +21,7 @@ class Frozen(BaseModel):
 
 
 class Past(Frozen):
-    """One ended attempt. `progress` grows with every step, checkpoint and measured item."""
+    """One ended attempt. `progress`: steps, checkpoints and measured items no earlier one had."""
 
     attempt: int
     outcome: Literal["done", "failed", "lost", "stopped"]
@@ -34,16 +39,21 @@ class Action(Frozen):
     why: str
 
 
-def next_action(history: Sequence[Past], policy: Policy) -> Action:
-    """history is ordered by attempt; an empty one means: launch the first pod."""
-    if not history:
-        return Action(do="launch", why="first pod of this job")
-    last = history[-1]
-    if last.outcome == "done":
+def next_action(history: Sequence[Past], policy: Policy, stop: str = "") -> Action:
+    """history is ordered by attempt; an empty one means: launch the first pod.
+
+    stop: reason of a request to stop that still stands, also when no pod was there to obey it.
+    """
+    last = history[-1] if history else None
+    if last is not None and last.outcome == "done":
         return Action(do="finished", why=f"attempt {last.attempt} finished")
-    if last.outcome == "failed":
+    if last is not None and last.outcome == "failed":
         return Action(do="fail", why=last.reason or "the trainer failed")
-    if last.outcome == "stopped" and last.reason in ("cancel", "budget"):
+    if stop in FINAL_STOPS:
+        return Action(do="cancelled", why=f"stopped by {stop}")
+    if last is None:
+        return Action(do="launch", why="first pod of this job")
+    if last.outcome == "stopped" and last.reason in FINAL_STOPS:
         return Action(do="cancelled", why=f"stopped by {last.reason}")
     if fruitless(history) >= policy.fruitless_losses:
         return Action(
@@ -60,8 +70,41 @@ def fruitless(history: Sequence[Past]) -> int:
     """Losses at the end of the history that brought nothing new; a wanted stop is no loss."""
     count = 0
     for past in reversed(history):
-        wanted_stop = past.outcome == "stopped" and past.reason in ("pause", "switch", "lease")
-        if past.outcome not in ("lost", "stopped") or wanted_stop or past.progress > 0:
+        harmless = past.outcome == "stopped" and past.reason in HARMLESS_STOPS
+        if past.outcome not in ("lost", "stopped") or harmless or past.progress > 0:
             break
         count += 1
     return count
+
+
+def advances(
+    attempts: Mapping[int, Iterable[tuple[str, Mapping[str, Any]]]],
+) -> dict[int, int]:
+    """Attempt -> how many of its (type, payload) events went beyond every earlier attempt.
+
+    A pod that dies again and again at the same step repeats its steps: that is no progress.
+    """
+    best: dict[str, int] = {}
+    found = {}
+    for attempt in sorted(attempts):
+        reached = dict(best)
+        found[attempt] = 0
+        for kind, payload in attempts[attempt]:
+            mark = _landmark(kind, payload)
+            if mark is None:
+                continue
+            name, value = mark
+            found[attempt] += value > best.get(name, 0)
+            reached[name] = max(value, reached.get(name, 0))
+        best = reached
+    return found
+
+
+def _landmark(kind: str, payload: Mapping[str, Any]) -> tuple[str, int] | None:
+    if kind == "metric" and "loss" in payload:
+        return "step", int(payload["step"])
+    if kind == "checkpoint":
+        return "checkpoint", int(payload["step"])
+    if kind == "progress":
+        return f"{payload['stage']} {payload.get('what', '')}", int(payload["done"])
+    return None

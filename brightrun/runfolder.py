@@ -65,6 +65,9 @@ class RunFolder:
         return self.storage_url.startswith("file:")
 
     def path(self, relative: str) -> str:
+        """Full path of an object; StorageError when it would lie outside of the run folder."""
+        if relative.startswith("/") or ".." in relative.split("/"):
+            raise StorageError(f"{relative!r} is no path inside a run folder")
         return f"{self.root}/{relative}"
 
     def local_path(self, relative: str = "") -> Path:
@@ -91,10 +94,13 @@ class RunFolder:
             temporary.replace(place)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise StorageError(
-                f"cannot write {self.url}/{relative}: {error.strerror or error}",
-                fix="free disk space or correct the folder's permissions, then resume the job",
-            ) from error
+            raise self._unwritable(relative, error) from error
+
+    def _unwritable(self, relative: str, error: OSError) -> StorageError:
+        return StorageError(
+            f"cannot write {self.url}/{relative}: {error.strerror or error}",
+            fix="free disk space or correct the folder's permissions, then resume the job",
+        )
 
     def write_json(self, relative: str, value: Any) -> None:
         text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=False, default=str)
@@ -147,12 +153,16 @@ class RunFolder:
         place = Path(self.path(relative))
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
-        with local.open("rb") as source, temporary.open("wb") as out:
-            while chunk := source.read(1 << 20):
-                out.write(chunk)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(place)
+        try:
+            with local.open("rb") as source, temporary.open("wb") as out:
+                while chunk := source.read(1 << 20):
+                    out.write(chunk)
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.replace(place)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise self._unwritable(relative, error) from error
 
     def download(self, relative: str, local: Path) -> None:
         local.parent.mkdir(parents=True, exist_ok=True)
@@ -232,12 +242,13 @@ class RunFolder:
                     yield Event.model_validate(row)
 
     # --- control --------------------------------------------------------------------------------
-    def renew_lease(self, holder: str, seconds: int, now: datetime) -> None:
-        """Dead-man switch: the pod stops itself when `expires` has passed."""
-        self.write_json(
-            "control/lease.json",
-            {"holder": holder, "expires": now.timestamp() + seconds, "seconds": seconds},
-        )
+    def renew_lease(self, holder: str, seconds: int, now: datetime, *, attempt: int = 0) -> None:
+        """Dead-man switch: the pod stops itself when `expires` (epoch seconds) has passed.
+
+        attempt: whose pod is meant; 0 = any.
+        """
+        lease = {"holder": holder, "expires": now.timestamp() + seconds, "seconds": seconds}
+        self.write_json("control/lease.json", {**lease, "attempt": attempt})
 
     def request_stop(self, reason: Literal["cancel", "pause", "switch", "budget"], by: str) -> None:
         """Ask the pod to checkpoint and exit."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from brightrun.tokens import ChatTokenizer
 
 SHOWN = 50
+LISTS = ("errors", "warnings")
 PREVIEWED = 3
 files = typer.Typer(no_args_is_help=True)
 
@@ -56,7 +57,7 @@ def list_files(json: Json = False) -> None:
         return
     table(
         "Training files",
-        ("name", "conversations", "pairs", "valid", "sha256", "last job", "path"),
+        ("name", "conv.", "pairs", "valid", "sha256", "last job", "path"),
         [
             (
                 r.name,
@@ -80,7 +81,8 @@ def show_file(
     from brightrun.ledger import Ledger
     from brightrun.runfolder import sha256_file
     from brightrun.settings import load
-    from flows.terminal import emit, say, table
+    from flows.terminal import emit, say
+    from flows.terminal import facts as show_facts
 
     row = Ledger.open(load()).file(name)
     if row is None:
@@ -92,8 +94,8 @@ def show_file(
     if json:
         emit({**_file_json(row), "state": state})
         return
-    facts = {**_file_json(row), "state": state}
-    table(row.name, ("what", "value"), [(k, v) for k, v in facts.items() if k != "warnings"])
+    known = {**_file_json(row), "state": state}
+    show_facts(row.name, [(k.replace("_", " "), v) for k, v in known.items() if k not in LISTS])
     if state != "unchanged":
         say(f"The file is {state}: run `brightrun files add {row.path} --name {row.name}` again.")
 
@@ -177,39 +179,25 @@ def estimate(
 def presets(json: Json = False) -> None:
     """The presets side by side: values, expected result, risk, the user's own durations."""
     from brightrun.jobs import PRESETS
-    from flows.terminal import emit, table
+    from flows.terminal import emit, facts
 
     if json:
         emit({name: info.model_dump() for name, info in PRESETS.items()})
         return
-    table(
-        "Presets",
-        (
-            "preset",
-            "what for",
-            "expect",
-            "risk",
-            "r/alpha/dropout",
-            "rate",
-            "epochs",
-            "user's h",
-            "user's $",
-        ),
-        [
-            (
-                name,
-                info.summary,
-                info.expected,
-                info.risk,
-                f"{info.values.lora_r}/{info.values.lora_alpha}/{info.values.lora_dropout}",
-                info.values.learning_rate,
-                info.values.epochs,
-                info.users_hours or "-",
-                info.users_spot_cost or "-",
-            )
-            for name, info in PRESETS.items()
-        ],
-    )
+    for name, info in PRESETS.items():
+        v = info.values
+        facts(
+            name,
+            [
+                ("for", info.summary),
+                ("expect", info.expected),
+                ("risk", info.risk),
+                ("LoRA", f"r {v.lora_r}, alpha {v.lora_alpha}, dropout {v.lora_dropout}"),
+                ("rate", f"{v.learning_rate}, {v.epochs} epochs"),
+                ("planned", " on a spot H100, ".join(filter(None, (info.users_hours,
+                                                                 info.users_spot_cost)))),
+            ],
+        )  # fmt: skip
 
 
 def checked(
@@ -248,19 +236,23 @@ def existing(file: Path) -> None:
 def tokenizer_of(
     base_model: str,
 ) -> ChatTokenizer | None:
-    """The prepared tokenizer; None when it is not here: counts are then approximate."""
+    """The prepared tokenizer; None when it is not here: counts are then approximate.
+
+    ConfigurationError: there can be no such base model.
+    """
     from brightrun import basemodels
     from brightrun.settings import load
     from brightrun.tokens import ChatTokenizer
 
     settings, name = load(), base_model or "demo"
+    basemodels.key_of(name)
     if not basemodels.is_prepared(name, settings.models):
         return None
     return ChatTokenizer.load(basemodels.prepared_folder(name, settings.models))
 
 
 def show_report(report: FileReport, as_json: bool) -> None:
-    from flows.terminal import OUT, emit, say
+    from flows.terminal import emit, say, tell
 
     if as_json:
         emit(report.summary())
@@ -274,7 +266,7 @@ def show_report(report: FileReport, as_json: bool) -> None:
         return
     verdict = "valid" if report.valid else f"INVALID: {len(report.errors)} defects"
     exact = "" if report.tokens_exact else " (approximate: no tokenizer prepared)"
-    OUT.print(
+    tell(
         f"{report.name}: {verdict}. {report.conversations} conversations, {report.pairs} pairs, "
         f"{report.supervised_pairs} supervised, {report.tokens:,} tokens{exact}, "
         f"{report.supervised_tokens:,} supervised; longest {report.longest:,}"

@@ -11,6 +11,18 @@ import typer
 
 from flows.options import Job, Json
 
+JOB_COLUMNS = {
+    "job": "job_id",
+    "status": "status",
+    "stage": "stage",
+    "name": "name",
+    "client": "client",
+    "preset": "preset",
+    "asked by": "requested_by",
+    "created": "created",
+}
+NARROW_JOB_COLUMNS = ("job", "status", "stage", "name", "created")
+
 
 def jobs(
     status: Annotated[str, typer.Option(help="Only this status, e.g. running, completed.")] = "",
@@ -21,7 +33,7 @@ def jobs(
     from brightrun.errors import ConfigurationError
     from brightrun.ledger import Ledger, Status
     from brightrun.settings import load
-    from flows.terminal import emit, table
+    from flows.terminal import emit, table, wide
 
     if status and status not in set(Status):
         raise ConfigurationError(f"no status {status!r}", fix=f"one of: {', '.join(Status)}")
@@ -30,8 +42,9 @@ def jobs(
     if json:
         emit({"jobs": [_brief(r) for r in rows]})
         return
-    shown = ("job_id", "status", "stage", "name", "preset", "client", "requested_by", "created")
-    table("Jobs", shown, [[_brief(r)[c] for c in shown] for r in rows])
+    columns = JOB_COLUMNS if wide() else {k: JOB_COLUMNS[k] for k in NARROW_JOB_COLUMNS}
+    cells = [[_brief(r)[c] for c in columns.values()] for r in rows]
+    table("Jobs", tuple(columns), cells, keep=("job", "status", "stage", "created"))
 
 
 def show(job: Job, json: Json = False) -> None:
@@ -39,7 +52,7 @@ def show(job: Job, json: Json = False) -> None:
     from brightrun.context import open_job
     from flows.outcome import show as show_result
     from flows.outcome import summary
-    from flows.terminal import emit, money, span, table
+    from flows.terminal import emit, facts, money, span, table
 
     known = open_job(job)
     row, state = known.ledger.job(known.job_id), known.progress()
@@ -58,10 +71,10 @@ def show(job: Job, json: Json = False) -> None:
             }
         )
         return
-    table(f"Job {known.job_id}", ("what", "value"), list(_brief(row).items()))
+    facts(f"Job {known.job_id}", [(k.replace("_", " "), v) for k, v in _brief(row).items()])
     if word is not None:
-        verb = "Approved" if word.approved else "Rejected"
-        table("Gate", ("what", "value"), [(verb, word.approver), ("note", word.note)])
+        verb = "approved by" if word.approved else "rejected by"
+        facts("Gate", [(verb, word.approver), ("note", word.note)])
     table(
         "Stages",
         ("stage", "status", "estimated", "elapsed"),
@@ -69,12 +82,13 @@ def show(job: Job, json: Json = False) -> None:
     )
     table(
         "Pods",
-        ("attempt", "pod", "outcome", "from step", "to step", "cost"),
+        ("no.", "pod", "outcome", "from", "to step", "cost"),
         [
             (p.number, p.pod_name, p.outcome or "running", p.resumed_from, p.last_step,
              "-" if p.cost_usd is None else money(float(p.cost_usd)))
             for p in pods
         ],
+        keep=("no.", "pod", "from", "to step", "cost"),
     )  # fmt: skip
     show_result(summary(known.job_id))
 
@@ -90,7 +104,7 @@ def events(
 ) -> None:
     """What happened, event by event."""
     from brightrun.context import open_job
-    from flows.terminal import OUT, emit
+    from flows.terminal import emit, tell
 
     known = open_job(job)
     rows = known.ledger.events(known.job_id, attempt, type_ or None)
@@ -101,9 +115,7 @@ def events(
     while True:
         for r in rows:
             last = max(last, r.id)
-            OUT.print(
-                f"{r.ts:%H:%M:%S} {r.attempt}.{r.seq:<5} {r.type:<10} {r.payload}", markup=False
-            )
+            tell(f"{r.ts:%H:%M:%S} {r.attempt}.{r.seq:<5} {r.type:<10} {r.payload}")
         if not follow or known.ledger.job(known.job_id).is_final:
             return
         time.sleep(1)

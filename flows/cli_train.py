@@ -1,22 +1,21 @@
-"""Commands that run, decide and stop: train, wait, approve, cancel."""
+"""The command that runs a job: train."""
 
 from __future__ import annotations
 
-import getpass
-import subprocess
+import os
 import sys
-import time
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brightrun.errors import ConfigurationError
+from brightrun.errors import BrightRunError, ConfigurationError
+from flows.cli_decide import finish, whoami
+from flows.lifecycle_ids import STOPPED_BY_HAND
 from flows.options import (
     BaseModel,
     Gpu,
-    Job,
     Json,
     MarketOption,
     PresetOption,
@@ -27,8 +26,6 @@ from flows.options import (
 
 if TYPE_CHECKING:
     from brightrun.jobs import JobRequest
-
-WAITING = 3
 
 
 def train(
@@ -74,7 +71,7 @@ def train(
     if bool(file) == bool(resume):
         raise typer.BadParameter("give a training file, or --resume JOB, not both")
     if resume:
-        job_id, request = resumed(resume, yes)
+        job_id, request = resumed(resume)
     else:
         request = wish(
             file, preset, provider, gpu, market, base_model, name, client, notes,
@@ -86,14 +83,15 @@ def train(
     if detach:
         emit(submit(request, job_id))
         return
-    finish(run(request, job_id, yes=yes), json)
+    known = completed(job_id) if resume else None
+    finish(known or run(request, job_id, yes=yes), json)
 
 
 def wish(*fields: Any) -> JobRequest:
     """The request as a value; ConfigurationError lists every field that is out of range."""
     from pydantic import ValidationError
 
-    from brightrun.jobs import Confirm, JobRequest
+    from brightrun.jobs import Confirm, JobRequest, apply_overrides, preset_of
 
     names = (
         "training_file", "preset", "provider", "gpu", "market", "base_model", "name", "client",
@@ -101,6 +99,7 @@ def wish(*fields: Any) -> JobRequest:
     )  # fmt: skip
     *values, yes = fields
     given = dict(zip(names, values, strict=True))
+    apply_overrides(preset_of(given["preset"]).values, given["overrides"])
     path = Path(given["training_file"])
     if path.exists():
         given["training_file"] = str(path.resolve())
@@ -117,7 +116,6 @@ def wish(*fields: Any) -> JobRequest:
             f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()
         )
         raise ConfigurationError(found, fix="see `brightrun train --help`") from None
-    _ = request.values
     return request
 
 
@@ -152,7 +150,7 @@ def registered(name: str) -> Path:
     return Path(known.path if known is not None else name)
 
 
-def resumed(job: str, yes: bool) -> tuple[str, JobRequest]:
+def resumed(job: str) -> tuple[str, JobRequest]:
     """An earlier job and its request."""
     from brightrun.context import open_job
     from brightrun.ledger import Status
@@ -164,6 +162,14 @@ def resumed(job: str, yes: bool) -> tuple[str, JobRequest]:
             f"job {known.job_id} was rejected at the gate", fix="start a new one"
         )
     return known.job_id, known.request
+
+
+def completed(job_id: str) -> dict[str, Any] | None:
+    """The result of a job that has nothing left to do."""
+    from flows.outcome import summary
+
+    found = summary(job_id)
+    return found if found["status"] == "completed" else None
 
 
 def run(request: JobRequest, job_id: str, *, yes: bool) -> dict[str, Any]:
@@ -179,7 +185,7 @@ def run(request: JobRequest, job_id: str, *, yes: bool) -> dict[str, Any]:
         from flows.finetune import finetune
 
         screen.note("")
-        found: dict[str, Any] = finetune(request, job_id)
+        found = driven(finetune, request, job_id)
     if found["status"] != "awaiting_approval":
         return found
     question = show_gate(job_id)
@@ -192,7 +198,36 @@ def run(request: JobRequest, job_id: str, *, yes: bool) -> dict[str, Any]:
         return found
     agree(job_id, request.requested_by or whoami(), "confirmed in the terminal")
     with Screen(job_id):
-        return dict(finetune(request, job_id))
+        return driven(finetune, request, job_id)
+
+
+def driven(
+    flow: Callable[[JobRequest, str], Any], request: JobRequest, job_id: str
+) -> dict[str, Any]:
+    """The flow's result; a failed or cancelled job is a result too, with its error in it."""
+    from flows.outcome import summary
+
+    try:
+        return dict(flow(request, job_id))
+    except BrightRunError as error:
+        if "BRIGHTRUN_DEBUG" in os.environ or not ended_by(error.message, job_id):
+            raise
+        return summary(job_id)
+    except KeyboardInterrupt:
+        if not ended_by(STOPPED_BY_HAND, job_id):
+            raise
+        return summary(job_id)
+
+
+def ended_by(message: str, job_id: str) -> bool:
+    """Whether the error of this message ended the job (and not, say, a second driver's)."""
+    from brightrun.context import open_job
+
+    try:
+        row = open_job(job_id).ledger.job(job_id)
+    except ConfigurationError:
+        return False
+    return row.is_final and row.error is not None and row.error["message"] == message
 
 
 def show_gate(job_id: str) -> dict[str, Any]:
@@ -244,121 +279,6 @@ def submit(request: JobRequest, job_id: str) -> dict[str, Any]:
     return {"job_id": job_id, "flow_run_url": page}
 
 
-def wait(
-    job: Job,
-    timeout: Annotated[float, typer.Option(help="Give up after so many seconds. 0 = never.")] = 0,
-    json: Json = False,
-) -> None:
-    """Follow a job until it ended; exits like `train` does."""
-    from brightrun.context import open_job
-    from flows.outcome import summary
-    from flows.screen import Screen
-
-    began = time.monotonic()
-    while True:
-        try:
-            job_id = open_job(job).job_id
-            break
-        except ConfigurationError:
-            if time.monotonic() - began > 60:  # a submitted run needs a moment to be picked up
-                raise
-            time.sleep(1)
-    with Screen(job_id):
-        while True:
-            row = open_job(job_id).ledger.job(job_id)
-            if row.is_final or row.status == "awaiting_approval":
-                break
-            if timeout and time.monotonic() - began > timeout:
-                raise ConfigurationError(f"job {job_id} is still {row.status} after {timeout:g} s")
-            time.sleep(1)
-    finish(summary(job_id), json)
-
-
-def approve(
-    job: Job,
-    approver: Annotated[str, typer.Option(help="Your name; it is recorded.")],
-    reject: Annotated[
-        bool, typer.Option("--reject", help="End the job; nothing is spent.")
-    ] = False,
-    reason: Annotated[str, typer.Option(help="Why, for the audit.")] = "",
-    override_budget: Annotated[
-        bool, typer.Option("--override-budget", help="Although the month's budget is passed.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Approve or reject a job that waits at the gate."""
-    from brightrun.context import open_job
-    from brightrun.ledger import Status
-    from flows import ui_runs
-    from flows.terminal import emit, say
-
-    known = open_job(job)
-    row = known.ledger.job(known.job_id)
-    if row.status != Status.awaiting_approval:
-        raise ConfigurationError(
-            f"job {known.job_id} is {row.status}, it does not wait at the gate"
-        )
-    known.ledger.add_approval(
-        known.job_id,
-        approved=not reject,
-        approver=approver,
-        note=reason,
-        override_budget=override_budget,
-    )
-    went_on = ui_runs.resume(row.flow_run_id, not reject, approver, reason, override_budget)
-    if reject and not went_on:
-        known.ledger.update_job(known.job_id, status=Status.rejected, finished_at=datetime.now(UTC))
-    if json:
-        emit({"job_id": known.job_id, "approved": not reject, "resumed": went_on})
-    elif reject:
-        say(f"Rejected {known.job_id}; nothing was spent.")
-    else:
-        tail = "it goes on." if went_on else f"go on with: brightrun train --resume {known.job_id}"
-        say(f"Approved {known.job_id}; {tail}")
-
-
-def cancel(
-    job: Job,
-    by: Annotated[str, typer.Option(help="Who cancels. Default: git or system user.")] = "",
-    json: Json = False,
-) -> None:
-    """Stop a job: its pod saves a checkpoint and goes. `train --resume` goes on later."""
-    from brightrun.context import open_job
-    from brightrun.ledger import Status
-    from flows import ui_runs
-    from flows.terminal import emit, say
-
-    known = open_job(job)
-    row = known.ledger.job(known.job_id)
-    if row.is_final:
-        raise ConfigurationError(f"job {known.job_id} is already {row.status}")
-    known.folder.request_stop("cancel", by or whoami())
-    ui_runs.cancel_waiting(row.flow_run_id)
-    driven = row.claim is not None and known.ledger.attempts(known.job_id)
-    if not driven:
-        known.ledger.update_job(
-            known.job_id, status=Status.cancelled, finished_at=datetime.now(UTC)
-        )
-    spent = float(known.ledger.cost_so_far(known.job_id, datetime.now(UTC)))
-    kept = known.folder.checkpoints()
-    if json:
-        emit({"job_id": known.job_id, "spent_usd": spent, "checkpoints": kept})
-    say(f"Cancelling {known.job_id}: ${spent:.4f} spent, {len(kept)} checkpoints are kept.")
-
-
-def finish(found: dict[str, Any], as_json: bool) -> None:
-    """Print a run's result; exit 0 only when it completed, 3 when it waits."""
-    from flows.outcome import show
-    from flows.terminal import emit
-
-    if as_json:
-        emit(found)
-    else:
-        show(found)
-    codes = {"completed": 0, "awaiting_approval": WAITING}
-    raise typer.Exit(codes.get(found["status"], 1))
-
-
 def steps_of(text: str) -> tuple[int, ...]:
     """ "12,30" -> (12, 30)."""
     try:
@@ -370,11 +290,3 @@ def steps_of(text: str) -> tuple[int, ...]:
     if any(step < 1 for step in steps):
         raise typer.BadParameter("--interrupt-at: steps start at 1")
     return steps
-
-
-def whoami() -> str:
-    """git's user.name here, else the system's user."""
-    done = subprocess.run(
-        ["git", "config", "user.name"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or getpass.getuser()

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow, suspend_flow_run
+from prefect import State, flow
 from prefect.runtime import deployment
 
 from brightrun.jobs import JobRequest
 from flows import lifecycle
-from tasks import gate, intake, people, pod, results
+from tasks import gate, intake, learn, people, pod, results
 
 
 @flow(
@@ -23,7 +23,7 @@ from tasks import gate, intake, people, pod, results
     persist_result=True,
     result_serializer="json",
 )
-def finetune(request: JobRequest, job_id: str = "") -> dict[str, Any]:
+def finetune(request: JobRequest, job_id: str = "") -> dict[str, Any] | State[Any]:
     """Check, estimate, gate, train, measure, report, package.
 
     Args:
@@ -36,18 +36,16 @@ def finetune(request: JobRequest, job_id: str = "") -> dict[str, Any]:
         intake.plan(job_id)
         gate.estimate(job_id)
         answer = gate.gate(job_id)
-        if answer == "waiting" and deployment.id:
-            form = lifecycle.approval_form(job_id)
-            word = suspend_flow_run(wait_for_input=form, key="gate", timeout=lifecycle.patience())
-            gate.record(job_id, word.model_dump())
+        while answer == "waiting" and deployment.id:
+            gate.record(job_id, lifecycle.ask(job_id))
             answer = gate.gate(job_id)
-        if answer != "go":
-            return lifecycle.summary(job_id)
-        people.notify(job_id, "started")
-        pod.train(job_id)
-        results.evaluate(job_id)
-        results.report(job_id)
-        results.package_adapter(job_id)
-        lifecycle.complete(job_id)
-        people.notify(job_id, "completed")
-        return lifecycle.summary(job_id)
+        if answer == "go":
+            people.notify(job_id, "started")
+            pod.train(job_id)
+            results.evaluate(job_id)
+            results.report(job_id)
+            results.package_adapter(job_id)
+            learn.learn(job_id)
+            lifecycle.complete(job_id)
+            people.notify(job_id, "completed")
+    return lifecycle.outcome(job_id)

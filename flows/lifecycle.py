@@ -7,35 +7,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
-from prefect import Flow
+from prefect import Flow, suspend_flow_run
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ExternalSignal, PrefectSignal
+from prefect.input.actions import read_flow_run_input
+from prefect.input.run_input import keyset_from_base_key
+from prefect.runtime import deployment
 from prefect.runtime import flow_run as this_run
+from prefect.states import Cancelled, Completed
 
 from brightrun import attempts
-from brightrun.attempts import JobCancelled
+from brightrun.attempts import DriverReplaced, JobCancelled
 from brightrun.context import JobContext, driver_name, open_job
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
 from brightrun.settings import load
-from flows.lifecycle_ids import job_id_of
+from flows.lifecycle_ids import STOPPED_BY_HAND, job_id_of
 from flows.outcome import summary
-from reports import jobcards
+from flows.sweeper import again, close, ended_without_word
+from reports import claims, jobcards
+from tasks import board, story
 from tasks.gate import Approval
 from tasks.people import notify
+from tasks.results import report_url
 
 CLAIM_STALE_SECONDS = 120
-__all__ = [
-    "approval_form",
-    "complete",
-    "driving",
-    "patience",
-    "release_pods",
-    "run_name",
-    "summary",
-]
 
 
 def run_name() -> str:
@@ -59,14 +58,15 @@ def driving(request: JobRequest, given: str) -> Iterator[str]:
     claim(job)
     try:
         yield job_id
-    except PrefectSignal:
-        raise  # suspended at the gate: not an end
+    except (PrefectSignal, DriverReplaced):
+        raise  # suspended at the gate, or driven by another process: not an end
     except (ExternalSignal, KeyboardInterrupt):
-        close(job, Status.cancelled, JobCancelled("stopped by a person", fix=again(job_id)))
+        close(job, Status.cancelled, JobCancelled(STOPPED_BY_HAND, fix=again(job_id)))
         raise
     except JobCancelled as error:
         close(job, Status.cancelled, error)
-        raise
+        if not deployment.id:
+            raise  # the terminal tells it; a deployed run ends in the state Cancelled
     except BrightRunError as error:
         close(job, Status.failed, error)
         notify(job_id, "failed")
@@ -94,30 +94,56 @@ def claim(job: JobContext) -> None:
     )
 
 
-def close(job: JobContext, status: Status, error: BrightRunError) -> None:
-    now = datetime.now(UTC)
-    job.ledger.update_job(job.job_id, status=status, error=error.as_dict(), finished_at=now)
-    job.note("error", error.as_dict())
-
-
 def complete(job_id: str) -> None:
+    """The job's good end, and its verdicts in one line."""
     job = open_job(job_id)
     job.ledger.update_job(job_id, status=Status.completed, finished_at=datetime.now(UTC))
+    board.last_card(job, UUID(str(this_run.id)))
+    found = job.ledger.evaluation(job_id)
+    if found is not None:
+        said = f"{claims.headline(found.verdicts)} {claims.ei_claim(found.verdicts)}"
+        story.tell(f"Completed job {job_id}. {said}. Report: {report_url(job)}")
 
 
-def approval_form(job_id: str) -> type[Approval]:
-    """The gate's form with the estimate above it."""
-    facts = open_job(job_id).folder.read_json("estimate.json")
-    return Approval.with_initial_data(description=jobcards.estimate_card(facts))
+def outcome(job_id: str) -> dict[str, Any] | State[Any]:
+    """The summary, under a state that says how the job ended."""
+    found = summary(job_id)
+    match found["status"]:
+        case Status.rejected:
+            return Completed(name="Rejected", message="Nothing was spent", data=found)
+        case Status.awaiting_approval:
+            return Completed(name="AwaitingApproval", message=how_to_approve(job_id), data=found)
+        case Status.cancelled:
+            return Cancelled(message=f"{found['error']['message']}; {again(job_id)}")
+        case _:
+            return found
+
+
+def how_to_approve(job_id: str) -> str:
+    return f"brightrun approve {job_id} --approver NAME, then brightrun train --resume {job_id}"
+
+
+def ask(job_id: str) -> dict[str, Any]:
+    """The answer to the gate's form; suspends the run until there is one.
+
+    The key names the last word given: the same while a run restarts to take its answer, another
+    one when that answer was not enough and the question is asked again. An answer that was given
+    but not recorded (the process died) is taken: Prefect would not store a second one.
+    """
+    job = open_job(job_id)
+    word = job.ledger.approval(job_id)
+    key = "gate" if word is None else f"gate-{word.at.timestamp():.0f}"
+    given: Any = read_flow_run_input(keyset_from_base_key(f"suspended-{key}")["response"])
+    if given is not None:
+        return dict(given)
+    facts, question = (job.folder.read_json(f"{n}.json") for n in ("estimate", "question"))
+    form = Approval.with_initial_data(description=jobcards.gate_card(facts, question))
+    return suspend_flow_run(wait_for_input=form, key=key, timeout=patience()).model_dump()
 
 
 def patience() -> int:
     """Seconds that a run waits at the gate."""
     return load().approval_timeout_hours * 3600
-
-
-def again(job_id: str) -> str:
-    return f"`brightrun train --resume {job_id}` goes on where it stopped"
 
 
 def exists(ledger: Ledger, job_id: str) -> bool:
@@ -129,10 +155,7 @@ def release_pods(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
     job_id = job_id_of(str(flow_run.parameters.get("job_id") or ""), str(flow_run.id))
     if not exists(Ledger.open(load()), job_id):
         return
-    job = open_job(job_id)
-    attempts.settle_open_attempts(job)
-    if not job.ledger.job(job_id).is_final and state.name == "Cancelled":
-        close(job, Status.cancelled, JobCancelled("cancelled in the UI", fix=again(job_id)))
+    ended_without_word(open_job(job_id), "CANCELLED" if state.is_cancelled() else "CRASHED")
 
 
 class WithoutTraceback(logging.Filter):

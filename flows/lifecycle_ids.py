@@ -1,9 +1,12 @@
-"""Job ids; apart from lifecycle so that the terminal can make one without importing Prefect."""
+"""Words that terminal and flow share; apart from lifecycle, which needs Prefect."""
 
 from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
+
+# The message of a job that ended by Ctrl-C.
+STOPPED_BY_HAND = "stopped by a person"
 
 
 def new_job_id() -> str:

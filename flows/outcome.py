@@ -7,7 +7,19 @@ from itertools import pairwise
 from typing import Any
 
 from brightrun.context import open_job
-from flows.terminal import ERR, OUT, money, say, table
+from flows.terminal import facts, money, say, table, tell, wide
+
+PLACES = ("report_html", "report_pdf", "package", "run_folder")
+VERDICT_COLUMNS = (
+    "claim", "evidence", "n", "base", "trained", "effect", "95 % CI", "target", "verdict",
+)  # fmt: skip
+SHORT = {
+    "emotional_intelligence": "EI",
+    "knowledge_retention": "knowledge",
+    "llm_judge": "judge",
+    "llm_judge_uncalibrated": "raw judge",
+    "measurement": "measured",
+}
 
 
 def summary(job_id: str) -> dict[str, Any]:
@@ -40,49 +52,47 @@ def show(found: dict[str, Any]) -> None:
     """What came of it, for a person."""
     if found["error"] and found["status"] != "completed":
         error = found["error"]
-        ERR.print(f"[bold red]Job {found['job_id']} {found['status']}:[/] ", end="")
-        say(error["message"])
+        say(f"Job {found['job_id']} {found['status']}: {error['message']}", "red")
         if error["cause"]:
             say(f"  Likely cause: {error['cause']}")
         if error["fix"]:
             say(f"  Fix: {error['fix']}")
         return
-    OUT.print(f"Job {found['job_id']}: {found['status']}")
+    tell(f"Job {found['job_id']}: {found['status']}")
     if found["status"] != "completed":
         return
     if count := found["interruptions"]:
-        OUT.print(f"Interrupted {count}x, resumed successfully")
-    table(
-        "Verdicts",
-        (
-            "claim",
-            "evidence",
-            "n",
-            "baseline",
-            "trained",
-            "estimate (95 % CI)",
-            "target",
-            "verdict",
-        ),
-        [verdict_row(v) for v in found["verdicts"]],
+        tell(f"Interrupted {count}x, resumed successfully")
+    columns = VERDICT_COLUMNS if wide() else [c for c in VERDICT_COLUMNS if c != "effect"]
+    rows = [verdict_row(v) for v in found["verdicts"]]
+    table("Verdicts", columns, [[row[c] for c in columns] for row in rows], keep=columns)
+    facts(
+        "Result",
+        [
+            ("cost", f"{money(found['cost_usd'])} for {found['steps']} steps"),
+            *((name.replace("_", " "), found[name]) for name in PLACES),
+        ],
     )
-    OUT.print(f"Cost:    {money(found['cost_usd'])}, {found['steps']} steps")
-    for label in ("report_html", "report_pdf", "package", "run_folder"):
-        OUT.print(f"{label.replace('_', ' ')}: {found[label]}")
 
 
-def verdict_row(v: dict[str, Any]) -> tuple[str, ...]:
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.3g}"
+def verdict_row(v: dict[str, Any]) -> dict[str, str]:
+    """One line by column; short words, so that the table fits 80 columns."""
 
-    spread = f"{number(v['estimate'])} ({number(v['ci_low'])} to {number(v['ci_high'])})"
-    return (
-        v["metric"].replace("_", " "),
-        v["evidence"].replace("_", " "),
+    def number(value: float | None, digits: int = 3) -> str:
+        if value is None:
+            return "-"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
+
+    spread = f"{number(v['ci_low'], 2)}..{number(v['ci_high'], 2)}"
+    cells = (
+        SHORT.get(v["metric"], v["metric"].replace("_", " ")),
+        SHORT.get(v["evidence"], v["evidence"]),
         str(v["n"]),
         number(v["baseline"]),
         number(v["trained"]),
-        "-" if v["estimate"] is None else spread,
+        number(v["estimate"]),
+        "-" if v["ci_low"] is None else spread,
         number(v["target"]),
         v["target_met"].replace("_", " "),
     )
+    return dict(zip(VERDICT_COLUMNS, cells, strict=True))

@@ -11,7 +11,7 @@ from brightrun.jobs import Hyperparameters, apply_overrides, preset_of
 from brightrun.ledger import Ledger
 from brightrun.quotes import Quote
 from brightrun.settings import load
-from flows.terminal import OUT, money, say, span, table
+from flows.terminal import money, say, span, table, tell
 
 
 def values_of(preset: str, overrides: dict[str, Any]) -> Hyperparameters:
@@ -49,38 +49,37 @@ def quote(
 
 
 def show(found: Quote, report: FileReport) -> None:
-    """Markets side by side, then the chosen one in words."""
-    rows = []
+    """Markets below each other with low, likely and high, then the chosen one in words."""
+    rows: list[tuple[str, ...]] = []
     for row in found.markets:
+        name = row.market.replace("_", "-")
         if row.estimate is None:
-            rows.append((row.market, "not offered", "-", "-", "-", row.price.note))
+            rows.append((name, "not offered", "-", "-", "-", "-"))
             continue
         h, c = row.estimate.hours, row.estimate.cost_usd
-        rows.append(
-            (
-                row.market,
-                f"{money(float(row.price.usd_per_hour))}/h",
-                f"{span(h.low * 3600)} / {span(h.likely * 3600)} / {span(h.high * 3600)}",
-                f"{money(float(c.low))} / {money(float(c.likely))} / {money(float(c.high))}",
-                span(row.estimate.turnaround_h * 3600),
-                f"{row.price.source}, {row.price.as_of}",
+        price = f"{money(float(row.price.usd_per_hour))}/h"
+        for which in ("low", "likely", "high"):
+            first = which == "low"
+            rows.append(
+                (
+                    name if first else "",
+                    price if first else "",
+                    which,
+                    span(getattr(h, which) * 3600),
+                    money(float(getattr(c, which))),
+                    span(row.estimate.turnaround_h * 3600) if which == "likely" else "",
+                )
             )
-        )
-    columns = (
-        "market",
-        "price",
-        "time low/likely/high",
-        "cost low/likely/high",
-        "to report",
-        "price from",
-    )
-    table(f"Estimate for {report.name}", columns, rows)
+    columns = ("market", "price", "", "pod time", "cost", "to report")
+    table(f"Estimate for {report.name}", columns, rows, keep=columns)
     e = found.estimate
     exact = "" if report.tokens_exact else " (approximate)"
-    OUT.print(
+    tell(
         f"{e.tokens_per_epoch:,} tokens per epoch{exact}, {e.supervised_tokens:,} supervised, "
         f"{e.steps} steps; memory {e.vram_gb:.1f} GB ({'fits' if e.fits else 'DOES NOT FIT'}); "
         f"from {e.basis}"
     )
+    tell(f"Price: {e.price.source}, {e.price.as_of}; stopped by itself at "
+         f"{money(float(e.hard_limit_usd))}")  # fmt: skip
     for warning in found.as_json()["warnings"]:
         say(f"Warning: {warning}", "yellow")

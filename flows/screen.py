@@ -39,9 +39,10 @@ def view(job: JobContext) -> RenderableType:
     state, row = job.progress(), job.ledger.job(job.job_id)
     grid = Table.grid(padding=(0, 2))
     for stage in state.stages:
-        left = "" if stage.status == "finished" else f"~{span(stage.remaining_s)} left"
+        over = stage.status == "finished" or row.is_final
+        left = "" if over else f"~{span(stage.remaining_s)} left"
         grid.add_row(
-            f"[{MARKS[stage.status]}]" if stage.status != "waiting" else "[ ]",
+            Text(f"[{MARKS[stage.status]}]"),
             stage.name,
             ProgressBar(total=1.0, completed=stage.fraction, width=24),
             span(stage.elapsed_s) if stage.elapsed_s else "",
@@ -52,7 +53,9 @@ def view(job: JobContext) -> RenderableType:
         Text(f"Job {job.job_id}", style="bold"),
         ProgressBar(total=1.0, completed=state.fraction, width=30),
         f"{state.fraction:.0%}",
-        f"{span(state.elapsed_s)} so far, about {span(state.remaining_s)} left",
+        span(state.elapsed_s)
+        if row.is_final
+        else f"{span(state.elapsed_s)}, about {span(state.remaining_s)} left",
         str(row.status),
     )
     return Group(whole, Text(numbers(job, state), style="cyan"), grid, *notes(state))

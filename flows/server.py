@@ -22,8 +22,10 @@ from filelock import FileLock
 
 from brightrun.errors import ConfigurationError
 from brightrun.settings import CHECKOUT, Settings
+from flows import worker
 
 START_TIMEOUT_SECONDS = 120.0
+LAST_WORDS_SECONDS = 30.0
 PRIVATE: list[subprocess.Popen[bytes]] = []
 
 
@@ -40,16 +42,18 @@ def isolate(settings: Settings) -> None:
         PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT="false",
         PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="CRITICAL",
         PREFECT_RESULTS_DEFAULT_SERIALIZER="json",
+        # A restart after the gate is the same flow run: a cached "waiting" would never go on.
+        PREFECT_TASKS_DEFAULT_NO_CACHE="true",
         DO_NOT_TRACK="1",
     )
 
 
 def shared_url(settings: Settings) -> str | None:
     """API URL of a running `make ui` server, or None."""
+    url = remembered(settings).get("api_url")
     try:
-        url = str(json.loads((settings.prefect_home / "server.json").read_text())["api_url"])
-        return url if httpx.get(f"{url}/health", timeout=5).status_code == 200 else None
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, httpx.HTTPError):
+        return url if url and httpx.get(f"{url}/health", timeout=5).status_code == 200 else None
+    except httpx.HTTPError:
         return None
 
 
@@ -61,16 +65,21 @@ def ensure(settings: Settings) -> str:
     isolate(settings)
     url = shared_url(settings)
     if url is None:
-        process, url = start(settings, port=free_port(), ui=False)
+        process, url = start(settings, port=free_port())
         PRIVATE.append(process)
+    elif reports := remembered(settings).get("reports_url"):
+        os.environ.setdefault("REPORTS_URL", reports)
     os.environ["PREFECT_API_URL"] = url
     return url
 
 
-def start(settings: Settings, *, port: int, ui: bool) -> tuple[subprocess.Popen[bytes], str]:
+def start(
+    settings: Settings, *, port: int, ui_mark: str = ""
+) -> tuple[subprocess.Popen[bytes], str]:
     """Start a server that dies with this process; returns once it answers.
 
-    The first start on a machine migrates the database: one at a time, under a lock.
+    The first start on a machine migrates the database: one at a time, under a lock. ui_mark: of
+    `make ui` (see flows.worker); its server has web pages and waits for its runs to end.
     """
     api_url = f"http://127.0.0.1:{port}/api"
     with FileLock(settings.prefect_home / "start.lock"):
@@ -78,7 +87,7 @@ def start(settings: Settings, *, port: int, ui: bool) -> tuple[subprocess.Popen[
         with log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "flows.server", "--port", str(port)]
-                + (["--ui"] if ui else []),
+                + (["--ui", ui_mark] if ui_mark else []),
                 cwd=CHECKOUT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -102,15 +111,35 @@ def start(settings: Settings, *, port: int, ui: bool) -> tuple[subprocess.Popen[
     )
 
 
+def must_be_free(port: int, option: str) -> None:
+    """ConfigurationError when something listens there: its answers would be taken for ours."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} cannot be used: {error.strerror}",
+                cause="another program listens there, e.g. the `make ui` of another checkout",
+                fix=f"stop it, or choose another port: python -m flows.ui {option} {port + 100}",
+            ) from None
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _die_with(parent: int) -> None:
-    """A server must not outlive the process it serves, even one that was killed with SIGKILL."""
+def _die_with(parent: int, mark: str) -> None:
+    """A server must not outlive the process it serves, even one that was killed with SIGKILL.
+
+    With `make ui` the runs are stopped then; they still say here how they ended.
+    """
     while os.getppid() == parent:
+        time.sleep(1)
+    patience = time.monotonic() + LAST_WORDS_SECONDS
+    while mark and worker.marked(mark) and time.monotonic() < patience:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -119,24 +148,37 @@ def main() -> None:
     """Serve until the parent is gone."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--port", type=int, default=4200)
-    parser.add_argument("--ui", action="store_true", help="serve the web pages too")
+    parser.add_argument(
+        "--ui", default="", metavar="MARK", help="serve web pages; see flows.worker"
+    )
     options = parser.parse_args()
     os.environ["PREFECT_UI_ENABLED"] = "true" if options.ui else "false"
     os.environ["PREFECT_SERVER_UI_ENABLED"] = os.environ["PREFECT_UI_ENABLED"]
     os.environ["PREFECT_UI_API_URL"] = f"http://127.0.0.1:{options.port}/api"
     if parent := os.environ.pop("BRIGHTRUN_PARENT", ""):
-        threading.Thread(target=_die_with, args=(int(parent),), daemon=True).start()
+        threading.Thread(target=_die_with, args=(int(parent), options.ui), daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app
 
     uvicorn.run(create_app(), host="127.0.0.1", port=options.port, log_level="error")
 
 
-def remember(settings: Settings, api_url: str) -> Path:
+def remember(settings: Settings, api_url: str, reports_url: str) -> Path:
     """Record the shared server, so that command-line runs use it while it is up."""
     place = settings.prefect_home / "server.json"
-    place.write_text(json.dumps({"api_url": api_url, "pid": os.getpid()}))
+    place.write_text(
+        json.dumps({"api_url": api_url, "reports_url": reports_url, "pid": os.getpid()})
+    )
     return place
+
+
+def remembered(settings: Settings) -> dict[str, str]:
+    """What `make ui` wrote down; {} when there is none or it is being written."""
+    try:
+        found = json.loads((settings.prefect_home / "server.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return {key: str(value) for key, value in found.items()}
 
 
 if __name__ == "__main__":

@@ -7,14 +7,18 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from brightrun.errors import BrightRunError
 
-OUT = Console(highlight=False, soft_wrap=True)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+# Where nobody sees a terminal's edge (a file, a pipe, a CI log) tables get room.
+PLAIN_WIDTH = 140
+WIDE = 100
+OUT = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+ERR = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
 
 
 def emit(value: dict[str, Any]) -> None:
@@ -24,28 +28,56 @@ def emit(value: dict[str, Any]) -> None:
 
 
 def say(text: str, style: str = "") -> None:
-    ERR.print(escape(text), style=style or None)
+    """A line for people on stderr; in a log it stays one line."""
+    ERR.print(escape(text), style=style or None, soft_wrap=not ERR.is_terminal)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table on stdout; cells are escaped."""
-    grid = Table(title=title, title_justify="left", header_style="bold")
+def tell(text: str) -> None:
+    """A line of the answer on stdout; in a file it stays one line."""
+    OUT.print(escape(text), soft_wrap=not OUT.is_terminal)
+
+
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], keep: Sequence[str] = ()
+) -> None:
+    """A table on stdout; cells are escaped. Columns in `keep` are never broken into lines."""
+    grid = Table(
+        title=title, title_justify="left", title_style="bold", header_style="dim",
+        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
     for column in columns:
-        grid.add_column(column, overflow="fold")
+        grid.add_column(column, overflow="fold", no_wrap=column in keep)
     for row in rows:
         grid.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
     OUT.print(grid)
+    OUT.print()
+
+
+def wide() -> bool:
+    """Whether a table has room for its less important columns."""
+    return OUT.width >= WIDE
+
+
+def facts(title: str, rows: Iterable[tuple[str, Any]]) -> None:
+    """Names and values below each other; empty values are left out, long paths stay whole."""
+    shown = [(name, str(value)) for name, value in rows if value not in (None, "")]
+    room = max((len(name) for name, _ in shown), default=0)
+    OUT.print(f"[bold]{escape(title)}[/]")
+    for name, value in shown:
+        OUT.print(f"[dim]{escape(name.ljust(room))}[/]  {escape(value)}", soft_wrap=True)
+    OUT.print()
 
 
 def complain(error: BrightRunError, *, as_json: bool) -> None:
     """An error as its reader needs it: what, why, how to mend it."""
     if as_json:
         emit({"error": error.as_dict()})
-    ERR.print(f"[bold red]Error[/] ({escape(error.code)}): {escape(error.message)}")
+    lines = [f"[bold red]Error[/] ({escape(error.code)}): {escape(error.message)}"]
     if error.cause:
-        ERR.print(f"  Likely cause: {escape(error.cause)}")
+        lines.append(f"  Likely cause: {escape(error.cause)}")
     if error.fix:
-        ERR.print(f"  [bold]Fix:[/] {escape(error.fix)}")
+        lines.append(f"  [bold]Fix:[/] {escape(error.fix)}")
+    ERR.print("\n".join(lines), soft_wrap=True)
 
 
 def money(usd: float) -> str:

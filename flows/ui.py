@@ -7,26 +7,42 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
 
+import httpx
+from filelock import FileLock, Timeout
+
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.settings import CHECKOUT, Settings, load
-from flows import server
+from flows import server, sweeper, worker
 from flows.terminal import complain, say
 
-POOL = "brightrun-local"
-STOP_SECONDS = 15
+SERVER_SECONDS = 10
+SWEEP_SECONDS = 15.0
+LOCAL_NAMES = ("127.0.0.1", "localhost")
 
 
 class ReportPages(SimpleHTTPRequestHandler):
-    """The reports folder on loopback, without listing it to other machines or to the log."""
+    """The reports folder for this machine's browser alone; nothing is logged."""
+
+    def parse_request(self) -> bool:
+        """Refuse a page of somebody else that reaches us under another name (DNS rebinding)."""
+        if not super().parse_request():
+            return False
+        if self.headers.get("Host", "").rpartition(":")[0] in LOCAL_NAMES:
+            return True
+        self.send_error(403, "Only as http://127.0.0.1")
+        return False
 
     def log_message(self, format: str, *args: object) -> None:
         return
@@ -37,83 +53,128 @@ class ReportPages(SimpleHTTPRequestHandler):
         super().end_headers()
 
 
-def serve_reports(folder: Path, port: int) -> ThreadingHTTPServer:
-    """Serve a folder on 127.0.0.1 from a thread."""
+@contextmanager
+def serving_reports(folder: Path, port: int) -> Iterator[str]:
+    """Serve a folder on loopback from a thread; yields its URL."""
     folder.mkdir(parents=True, exist_ok=True)
     pages = ThreadingHTTPServer(("127.0.0.1", port), partial(ReportPages, directory=str(folder)))
     threading.Thread(target=pages.serve_forever, daemon=True).start()
-    return pages
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        pages.shutdown()
+        pages.server_close()
+
+
+@contextmanager
+def alone(settings: Settings) -> Iterator[None]:
+    """One `make ui` per home, also while it is still starting."""
+    settings.prefect_home.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(settings.prefect_home / "ui.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        url = server.remembered(settings).get("api_url", "").removesuffix("/api")
+        raise ConfigurationError(
+            f"`make ui` is already running for {settings.home.resolve()}",
+            cause=f"it is at {url}" if url else "it is just starting",
+            fix="use it, or stop it first",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def serving_prefect(settings: Settings, port: int, mark: str) -> Iterator[str]:
+    """A Prefect server with its web pages; yields its API URL."""
+    server.isolate(settings)
+    process, api_url = server.start(settings, port=port, ui_mark=mark)
+    try:
+        yield api_url
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(SERVER_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def prefect(*arguments: str) -> None:
     """One call of Prefect's own command line; ConfigurationError with its last words."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
     if done.returncode != 0:
         raise ConfigurationError(
             f"`prefect {' '.join(arguments)}` failed: {(done.stderr or done.stdout)[-400:].strip()}"
         )
 
 
-def start_worker() -> subprocess.Popen[bytes]:
-    """A process worker; its runs inherit the environment that is set here."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--limit", "4"],
-        cwd=CHECKOUT,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"},
-    )
-
-
 def up(settings: Settings, port: int, reports_port: int) -> None:
-    """Start everything, print where it is, wait for Ctrl-C or SIGTERM, stop everything."""
-    home = settings.home.resolve()
-    if server.shared_url(settings) is not None:
-        raise ConfigurationError(
-            f"a server for {home} is already up",
-            fix="use it, or stop the other `make ui` first",
-        )
-    say("Starting the Prefect server (10-20 s) ...")
-    server.isolate(settings)
-    process, api_url = server.start(settings, port=port, ui=True)
-    record = server.remember(settings, api_url)
-    os.environ.update(
-        PREFECT_API_URL=api_url,
-        BRIGHTRUN_HOME=str(home),
-        REPORTS_URL=f"http://127.0.0.1:{reports_port}",
-    )
-    pages = serve_reports(home / "reports", reports_port)
-    worker: subprocess.Popen[bytes] | None = None
+    """Start everything, print where it is, and work until Ctrl-C or SIGTERM."""
+    home, mark = settings.home.resolve(), f"{os.getpid()}-{secrets.token_hex(4)}"
+    with alone(settings):
+        server.must_be_free(port, "--port")
+        server.must_be_free(reports_port, "--reports-port")
+        say("Starting the Prefect server (10-20 s) ...")
+        with (
+            serving_reports(home / "reports", reports_port) as reports_url,
+            serving_prefect(settings, port, mark) as api_url,
+        ):
+            os.environ.update(
+                PREFECT_API_URL=api_url, BRIGHTRUN_HOME=str(home), REPORTS_URL=reports_url
+            )
+            prefect("work-pool", "create", worker.POOL, "--type", "process", "--overwrite")
+            prefect("deploy", "--all")
+            record = server.remember(settings, api_url, reports_url)
+            try:
+                work(settings, api_url, reports_url, mark)
+            finally:
+                hold_signals()
+                record.unlink(missing_ok=True)
+
+
+def work(settings: Settings, api_url: str, reports_url: str, mark: str) -> None:
+    """Keep a worker running and sweep after jobs that nobody drives any more."""
+    ui = api_url.removesuffix("/api")
+    process = worker.start(mark)
     try:
-        prefect("work-pool", "create", POOL, "--type", "process", "--overwrite")
-        prefect("deploy", "--all")
-        worker = start_worker()
-        ui = api_url.removesuffix("/api")
         say(f"Prefect:     {ui}", "bold")
         say(f"Deployments: {ui}/deployments  (finetune, estimate)")
-        say(f"Reports:     http://127.0.0.1:{reports_port}/", "bold")
+        say(f"Reports:     {reports_url}/", "bold")
         say("Ctrl-C stops all of it.")
-        worker.wait()
-    except KeyboardInterrupt:
-        say("Stopping ...")
+        while True:
+            try:
+                process.wait(SWEEP_SECONDS)
+                say(f"The worker ended by itself ({process.returncode}); starting another one.")
+                process = worker.start(mark)
+            except subprocess.TimeoutExpired:
+                sweep(settings, api_url)
     finally:
-        record.unlink(missing_ok=True)
-        pages.shutdown()
-        for child in (worker, process):
-            stop(child)
+        hold_signals()
+        say("Stopping: runs release their pods, then worker and server end (up to 30 s) ...")
+        worker.stop(mark, process.pid)
 
 
-def stop(child: subprocess.Popen[bytes] | None) -> None:
-    """SIGINT lets a worker finish its books; what does not go is killed."""
-    if child is None or child.poll() is not None:
-        return
-    child.send_signal(signal.SIGINT)
+def sweep(settings: Settings, api_url: str) -> None:
     try:
-        child.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+        for job_id in sweeper.sweep(settings, api_url):
+            say(f"Job {job_id} had no driver any more; its books are closed.")
+    except (BrightRunError, httpx.HTTPError) as error:
+        say(f"Sweeping is put off: {error}", "yellow")
 
 
 def interrupted(number: int, frame: FrameType | None) -> None:
@@ -121,14 +182,24 @@ def interrupted(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def hold_signals() -> None:
+    """A second Ctrl-C must not leave half of it running."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=4200, help="Prefect UI and API")
     parser.add_argument("--reports-port", type=int, default=4280, help="report pages")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
     try:
         up(load(), options.port, options.reports_port)
+    except KeyboardInterrupt:
+        hold_signals()
+        say("Stopped.")
     except BrightRunError as error:
         complain(error, as_json=False)
         sys.exit(1)

@@ -1,32 +1,74 @@
-"""What a run shows in the Prefect UI: markdown cards that are rewritten in place."""
+"""What a run shows in the Prefect UI: markdown cards that are rewritten in place.
+
+A flow run has one artifact per key: a retry or a restart after the gate goes on with it.
+"""
 
 from __future__ import annotations
 
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
 from prefect.context import TaskRunContext
 
 
 def publish(key: str, markdown: str, description: str) -> UUID | None:
-    """Create an artifact of the running task; without one (a plain call) there is nothing to do."""
+    """Show a card under the running task; without one (a plain call) there is nothing to do."""
     if TaskRunContext.get() is None:
         return None
+    if (known := _mine(key)) is not None:
+        rewrite(known, markdown)
+        return known
     made = create_markdown_artifact(markdown=markdown, key=key, description=description)
     assert isinstance(made, UUID)  # called outside of async code
     return made
 
 
 def rewrite(artifact: UUID | None, markdown: str) -> None:
-    """Replace the text of an artifact."""
-    if artifact is not None:
+    """Replace the text of an artifact.
+
+    A server that is away for a moment must not end the training that the card only shows: the
+    next writing brings the card up to date.
+    """
+    if artifact is None:
+        return
+    try:
         with get_client(sync_client=True) as client:
             client.update_artifact(artifact, ArtifactUpdate(data=markdown))
+    except httpx.HTTPError:
+        return
 
 
 def link(key: str, url: str, text: str, description: str) -> None:
     """A link that opens the report; only http links can be clicked from the UI."""
-    if TaskRunContext.get() is not None:
-        create_link_artifact(link=url, link_text=text, key=key, description=description)
+    if TaskRunContext.get() is None:
+        return
+    if (known := _mine(key)) is not None:
+        rewrite(known, f"[{text}]({url})")
+        return
+    create_link_artifact(link=url, link_text=text, key=key, description=description)
+
+
+def existing(key: str, flow_run_id: UUID) -> UUID | None:
+    """A flow run's artifact of that key."""
+    wanted = ArtifactFilter(
+        key=ArtifactFilterKey(any_=[key]),
+        flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]),
+    )
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=wanted)
+    return found[0].id if found else None
+
+
+def _mine(key: str) -> UUID | None:
+    """The running task's flow run has this artifact already."""
+    context = TaskRunContext.get()
+    run = context.task_run.flow_run_id if context is not None else None
+    return None if run is None else existing(key, run)

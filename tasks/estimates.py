@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from brightrun import basemodels, quotes
 from brightrun.conversations import FileReport
@@ -21,7 +22,7 @@ from tasks.intake import dataset_error
 PROVIDERS = ("local", "runpod")
 
 
-@task(name="check file")
+@task(name="check file", cache_policy=NO_CACHE)
 def check(training_file: str, base_model: str) -> FileReport:
     """The file's report; a broken one ends the run with all its defects."""
     settings = load()
@@ -37,7 +38,7 @@ def check(training_file: str, base_model: str) -> FileReport:
     return report
 
 
-@task(name="price presets")
+@task(name="price presets", cache_policy=NO_CACHE)
 def price_all(report: FileReport, base_model: str) -> list[dict[str, Any]]:
     """One row per preset, provider and market; what is not offered says so."""
     settings, rows = load(), []
@@ -61,7 +62,7 @@ def price_all(report: FileReport, base_model: str) -> list[dict[str, Any]]:
     return rows
 
 
-@task(name="show estimate")
+@task(name="show estimate", cache_policy=NO_CACHE)
 def show(training_file: str, rows: list[dict[str, Any]]) -> None:
     artifacts.publish(
         "estimate-all", jobcards.markets_card(training_file, rows), "All presets and markets"

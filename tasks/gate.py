@@ -8,17 +8,18 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.input import RunInput
 from pydantic import Field
 
 from brightrun import basemodels, budget, quotes
 from brightrun.context import JobContext, open_job
-from brightrun.costs import CostRange
+from brightrun.costs import CostRange, hard_limit
 from brightrun.jobs import preset_of
 from brightrun.ledger import ApprovalRow, Status
 from brightrun.physics import ModelProfile
 from reports import jobcards
-from tasks import artifacts
+from tasks import artifacts, story
 from tasks.intake import stored_report
 
 Answer = Literal["go", "waiting", "rejected"]
@@ -28,13 +29,13 @@ ACTIVE = (Status.running, Status.evaluating, Status.reporting, Status.completed)
 class Approval(RunInput):
     """The form at the gate."""
 
-    approve: bool = Field(description="true = spend the money, false = end here")
+    approve: bool = Field(description="On = spend the money. Off = end here, nothing is spent")
     approver: str = Field(min_length=1, max_length=120, description="Your name; it is recorded")
     note: str = Field("", max_length=2000, description="Why, for the audit")
     override_budget: bool = Field(False, description="Go on although the month's budget is passed")
 
 
-@task(name="estimate")
+@task(name="estimate", cache_policy=NO_CACHE)
 def estimate(job_id: str) -> None:
     """Duration, memory and cost on every market, before a cent is spent."""
     job = open_job(job_id)
@@ -45,35 +46,73 @@ def estimate(job_id: str) -> None:
             job.ledger.update_job(
                 job_id, estimate=facts, hard_limit_usd=Decimal(str(facts["hard_limit_usd"]))
             )
+            story.tell(jobcards.estimate_sentence(facts))
     facts = job.folder.read_json("estimate.json")
     artifacts.publish("estimate", jobcards.estimate_card(facts), "What this job would cost")
 
 
-@task(name="gate")
+@task(name="gate", cache_policy=NO_CACHE)
 def gate(job_id: str) -> Answer:
     """go: passed by policy or approved; waiting: a person has to answer; rejected: ended."""
     job = open_job(job_id)
     if job.folder.exists("gate.json"):
         return "go"
     word = latest_word(job)
+    decision = decide(job, override=word is not None and word.override_budget)
+    reasons = unanswered(decision, word)
     if word is not None and not word.approved:
-        job.ledger.update_job(job_id, status=Status.rejected, finished_at=datetime.now(UTC))
-        return "rejected"
-    decision = decide(job)
-    if unanswered(decision, word):
-        job.folder.write_json("question.json", decision.as_json())
-        job.ledger.update_job(job_id, status=Status.awaiting_approval, stage="gate")
-        return "waiting"
+        return rejected(job, word)
+    if reasons:
+        return waiting(job, decision, reasons)
+    return opened(job, decision, word)
+
+
+@task(name="record answer", cache_policy=NO_CACHE)
+def record(job_id: str, answer: dict[str, Any]) -> None:
+    """What a person typed into the form becomes a row of the ledger."""
+    word = Approval.model_validate(answer)
+    open_job(job_id).ledger.add_approval(
+        job_id,
+        approved=word.approve,
+        approver=word.approver,
+        note=word.note,
+        override_budget=word.override_budget,
+        at=datetime.now(UTC),
+    )
+
+
+def rejected(job: JobContext, word: ApprovalRow) -> Answer:
+    """A clean end: nothing was rented."""
+    job.ledger.update_job(job.job_id, status=Status.rejected, finished_at=datetime.now(UTC))
+    story.tell(f"Gate: rejected by {word.approver}{because(word)}; nothing was spent")
+    return "rejected"
+
+
+def waiting(job: JobContext, decision: budget.GateDecision, reasons: tuple[str, ...]) -> Answer:
+    """The question that a person has to answer, kept for the form and the terminal."""
+    month = job.ledger.budget_state(datetime.now(UTC), excluding=job.job_id)
+    asked = {**decision.as_json(), "reasons": list(reasons), "budget": month.as_json()}
+    job.folder.write_json("question.json", asked)
+    if job.ledger.job(job.job_id).status != Status.awaiting_approval:
+        story.tell(f"Gate: waiting for a person. {'; '.join(reasons)}", story.WARNING)
+    job.ledger.update_job(job.job_id, status=Status.awaiting_approval, stage="gate")
+    return "waiting"
+
+
+def opened(job: JobContext, decision: budget.GateDecision, word: ApprovalRow | None) -> Answer:
+    """The gate's hard limit is the job's: an override of the budget has widened it."""
     by = word.approver if word is not None else "policy"
-    job.folder.write_json("gate.json", {"by": by, **decision.as_json()})
+    limit = decision.hard_limit_usd + job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
+    job.ledger.update_job(job.job_id, hard_limit_usd=limit)
+    passed = {"by": by, **decision.as_json(), "hard_limit_usd": float(limit)}
+    job.folder.write_json("gate.json", passed)
+    who = f"approved by {by}{because(word)}" if word is not None else "passed by policy"
+    story.tell(f"Gate: {who}; stopped by itself at ${limit:,.4f}")
     return "go"
 
 
-@task(name="record answer")
-def record(job_id: str, answer: dict[str, Any]) -> None:
-    """What a person typed into the form becomes a row of the ledger."""
-    job = open_job(job_id)
-    job.ledger.add_approval(job_id, at=datetime.now(UTC), **answer)
+def because(word: ApprovalRow) -> str:
+    return f" ({word.note})" if word.note else ""
 
 
 def quote_of(job: JobContext) -> dict[str, Any]:
@@ -112,21 +151,19 @@ def latest_word(job: JobContext) -> ApprovalRow | None:
     return word if word is not None and word.at >= made else None
 
 
-def decide(job: JobContext) -> budget.GateDecision:
+def decide(job: JobContext, *, override: bool = False) -> budget.GateDecision:
     """The pure decision over this job's estimate, the month and what already ran."""
     facts = job.folder.read_json("estimate.json")
-    spread = facts["cost_usd"]
-    found = budget.gate(
-        CostRange(*(Decimal(str(spread[k])) for k in ("low", "likely", "high"))),
-        budget.Limits.of(job.settings),
-        job.ledger.budget_state(datetime.now(UTC), excluding=job.job_id),
-        confirm=job.request.confirm,
-    )
+    cost = CostRange(*(Decimal(str(facts["cost_usd"][k])) for k in ("low", "likely", "high")))
+    month = job.ledger.budget_state(datetime.now(UTC), excluding=job.job_id)
+    limits, confirm = budget.Limits.of(job.settings), job.request.confirm
+    found = budget.gate(cost, limits, month, confirm=confirm, override=override)
+    price = Decimal(str(facts["price"]["usd_per_hour"]))
+    limit = hard_limit(cost.high, None if override else month.left, price)
     same = () if job.request.repeat else duplicates(job)
-    if same and found.action == "pass":
-        found = replace(found, action="confirm")
     why = tuple(f"job {other} already ran or runs with the same spec" for other in same)
-    return replace(found, reasons=(*found.reasons, *why))
+    action = "confirm" if same and found.action == "pass" else found.action
+    return replace(found, action=action, reasons=(*found.reasons, *why), hard_limit_usd=limit)
 
 
 def duplicates(job: JobContext) -> tuple[str, ...]:

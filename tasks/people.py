@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from brightrun.context import open_job
 from brightrun.notify import Message, notifiers, send_all
 from tasks.results import report_url
 
 
-@task(name="notify")
+@task(name="notify", cache_policy=NO_CACHE)
 def notify(job_id: str, what: str) -> None:
     """A channel that fails becomes a warning event, never a failed job."""
     job = open_job(job_id)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from brightrun import attempts
 from brightrun.context import JobContext, open_job
+from brightrun.costs import hard_limit
 from brightrun.errors import SpotInterrupted
-from brightrun.progress import Progress
 from brightrun.runfolder import DONE
-from reports import jobcards
-from tasks import artifacts
+from tasks.board import watched
+from tasks.gate import latest_word
 
-REWRITE_SECONDS = 60.0
+LIMIT_PARTS = (("cost_usd", "high"), ("price", "usd_per_hour"))
 
 
 def only_spot(task: Any, run: TaskRun, state: State[Any]) -> bool:
@@ -34,6 +34,7 @@ def only_spot(task: Any, run: TaskRun, state: State[Any]) -> bool:
 
 @task(
     name="train and measure",
+    cache_policy=NO_CACHE,
     retries=20,
     retry_delay_seconds=[1, 5, 30],
     retry_condition_fn=only_spot,
@@ -44,12 +45,22 @@ def train(job_id: str) -> str:
     done = finished(job)
     if done is None:
         job.ledger.update_job(job_id, status="running", stage="train")
-        limit = job.folder.read_json("estimate.json")["hard_limit_usd"]
-        board = Board(job)
-        done = attempts.train_once(job, Decimal(str(limit)), board.tick)
-        board.rewrite()
+        limit = job.folder.read_json("gate.json")["hard_limit_usd"]
+        with watched(job) as board:
+            done = attempts.train_once(job, Decimal(str(limit)), board.tick)
     job.ledger.update_job(job_id, adapter_sha256=done["adapter_sha256"])
     return str(done["adapter_sha256"])
+
+
+def spending_limit(job: JobContext) -> Decimal:
+    """The estimate's hard limit in dollars; an approval may free it of the month's budget."""
+    facts, word = job.folder.read_json("estimate.json"), latest_word(job)
+    if word is None or not word.override_budget:
+        return Decimal(str(facts["hard_limit_usd"]))
+    high, price = (Decimal(str(facts[a][b])) for a, b in LIMIT_PARTS)
+    made = datetime.fromisoformat(facts["made_at"])
+    before = [a.cost_usd or 0 for a in job.ledger.attempts(job.job_id) if a.launched_at < made]
+    return hard_limit(high, None, price) + sum(before, Decimal(0))
 
 
 def finished(job: JobContext) -> dict[str, Any] | None:
@@ -60,30 +71,3 @@ def finished(job: JobContext) -> dict[str, Any] | None:
             attempts.settle_open_attempts(job)
             return marker[1]
     return None
-
-
-class Board:
-    """The two cards of a running pod, rewritten every minute."""
-
-    def __init__(self, job: JobContext) -> None:
-        self.job = job
-        state = job.progress()
-        self.progress = artifacts.publish(
-            "progress", self.progress_card(state), "Stages, step, loss and cost so far"
-        )
-        self.curve = artifacts.publish("loss-curve", jobcards.loss_card(state), "Loss by step")
-        self.written = time.monotonic()
-
-    def tick(self, attempt: int) -> None:
-        if time.monotonic() - self.written >= REWRITE_SECONDS:
-            self.rewrite()
-
-    def rewrite(self) -> None:
-        state = self.job.progress()
-        artifacts.rewrite(self.progress, self.progress_card(state))
-        artifacts.rewrite(self.curve, jobcards.loss_card(state))
-        self.written = time.monotonic()
-
-    def progress_card(self, state: Progress) -> str:
-        cost = self.job.ledger.cost_so_far(self.job.job_id, datetime.now(UTC))
-        return jobcards.progress_card(state, float(cost))

@@ -20,6 +20,7 @@ from brightrun.costs import (
     checkpoint_interval,
     compare_markets,
     estimate,
+    hard_limit,
     machine_of,
     units,
 )
@@ -156,6 +157,13 @@ def test_the_hard_limit_is_held_inside_the_budget() -> None:
     assert free.hard_limit_usd == free.cost_usd.high * Decimal("1.25")
     assert on_h100(budget_left=Decimal(3)).hard_limit_usd == 3
     assert on_h100(budget_left=Decimal(-3)).hard_limit_usd == 0
+
+
+def test_a_short_job_may_always_use_half_an_hour() -> None:
+    """A demo on a busy laptop takes several times its estimate; that is no reason to stop it."""
+    assert hard_limit(Decimal("0.05"), None, Decimal("0.50")) == Decimal("0.25")
+    assert hard_limit(Decimal("0.05"), Decimal("0.1"), Decimal("0.50")) == Decimal("0.1")
+    assert hard_limit(Decimal("8"), None, Decimal("2")) == 10
 
 
 def test_a_sequence_that_does_not_fit_is_told_with_its_mend() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,11 +19,11 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 
 @pytest.fixture(scope="module", autouse=True)
-def torch() -> Iterator[Any]:
+def torch() -> Any:
     import torch
 
     torch.set_num_threads(1)
-    yield torch
+    return torch
 
 
 def loaded(torch: Any, precision: str = "nf4", dropout: float = 0.0) -> Any:

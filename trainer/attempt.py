@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import subprocess
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
+from transformers.utils.logging import disable_progress_bar
 
 from brightrun import basemodels
 from brightrun.errors import ConfigurationError, StorageError, TrainerError
@@ -50,6 +52,7 @@ class Attempt:
 
     def run(self, spec: JobSpec) -> dict[str, Any]:
         """All stages; the content of `_DONE`."""
+        quiet()
         deterministic(self.pod.threads)
         with self.reporter.stage("preprocessing") as detail:
             prepared = self.preprocess(spec, detail)
@@ -159,6 +162,7 @@ class Attempt:
             evaluation_steps(values.eval_points, total),
             spec.steps_per_epoch,
             self.pod.interrupt_at,
+            self.validated(),
         )
         work = Work(
             spec,
@@ -174,6 +178,12 @@ class Attempt:
         for parameter in model.parameters():
             parameter.grad = None
         return model
+
+    def validated(self) -> frozenset[int]:
+        """Steps whose validation loss an earlier attempt has told."""
+        earlier = [n for n in self.folder.attempts() if n < self.pod.attempt]
+        metrics = (e.payload for n in earlier for e in self.folder.events(n) if e.type == "metric")
+        return frozenset(int(m["step"]) for m in metrics if "validation_loss" in m)
 
     def load_adapter(self, base: loading.Base) -> Any:
         """The base model with the finished adapter; StorageError when that is damaged."""
@@ -221,6 +231,14 @@ def read_spec(folder: RunFolder) -> JobSpec:
             fix="start a new job",
         )
     return spec
+
+
+def quiet() -> None:
+    """Keep the log readable: no progress bars, no deprecations that only libraries can mend."""
+    disable_progress_bar()
+    for module in ("transformers", "peft", "trl", "bitsandbytes"):
+        for category in (FutureWarning, UserWarning):
+            warnings.filterwarnings("ignore", category=category, module=module)
 
 
 def deterministic(threads: int) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from brightrun.errors import StorageError
 from brightrun.runfolder import RunFolder
 
 POLL_SECONDS = 2.0
@@ -76,17 +75,23 @@ class Control:
 
     def _signals(self) -> None:
         while data := os.read(self._read, 64):
-            if signal.SIGTERM in data:
+            if signal.SIGTERM not in data:
+                continue
+            if self.stop is None:
                 self._notice(Stop("sigterm"))
+            else:
+                # Already stopping for another reason: only the time left gets shorter.
+                self._force_later(self.stop, GRACE["sigterm"])
 
     def _files(self) -> None:
         while not self._noticed.is_set():
-            # A store that cannot be read is no reason to stop: the known lease still runs out.
-            with contextlib.suppress(StorageError, OSError, ValueError):
+            # A store that cannot be read (each has its own exceptions) is no reason to stop: the
+            # known lease still runs out.
+            with contextlib.suppress(Exception):
                 if self.folder.exists(LEASE):
                     self._lease = self.folder.read_json(LEASE)
             asked = None
-            with contextlib.suppress(StorageError, OSError, ValueError):
+            with contextlib.suppress(Exception):
                 asked = self.folder.stop_request()
             if stop := decide(self._lease, asked, time.time()):
                 self._notice(stop)
@@ -99,8 +104,11 @@ class Control:
         self.stop = stop
         print(f"stopping: {stop.reason}", flush=True)
         self._noticed.set()
-        threading.Thread(target=self._force, args=(stop,), name="grace", daemon=True).start()
+        self._force_later(stop, GRACE.get(stop.reason, GRACE_ASKED))
 
-    def _force(self, stop: Stop) -> None:
-        time.sleep(GRACE.get(stop.reason, GRACE_ASKED))
-        self._end(stop)
+    def _force_later(self, stop: Stop, seconds: float) -> None:
+        def force() -> None:
+            time.sleep(seconds)
+            self._end(stop)
+
+        threading.Thread(target=force, name="grace", daemon=True).start()

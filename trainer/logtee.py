@@ -42,7 +42,7 @@ class LogTee:
         threading.Thread(target=self._write_out, name="log-write", daemon=True).start()
 
     def flush(self) -> None:
-        """Write what came so far as one segment; on a storage error it is kept for the next."""
+        """Write what came so far as one segment; after an exception it is kept for the next."""
         with self._flushing:
             with self._lock:
                 data = bytes(self._pending)
@@ -51,9 +51,9 @@ class LogTee:
             self.sequence += 1
             try:
                 self.outbox.put(f"{self.prefix}log-{self.sequence:06d}.txt", data)
-            except OSError:
+            except Exception:
                 self.sequence -= 1
-                return
+                raise
             with self._lock:
                 del self._pending[: len(data)]
 
@@ -63,7 +63,9 @@ class LogTee:
             sys.stdout.flush()
             sys.stderr.flush()
         time.sleep(0.05)
-        self.flush()
+        # The marker comes after this: a log that cannot be stored must not prevent it.
+        with contextlib.suppress(Exception):
+            self.flush()
 
     def _copy(self) -> None:
         while data := os.read(self._read, 1 << 16):

@@ -31,6 +31,7 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         eval_steps: frozenset[int],
         steps_per_epoch: int,
         interrupt_at: int | None,
+        validated: frozenset[int] = frozenset(),
     ) -> None:
         self.reporter = reporter
         self.schedule = schedule
@@ -38,6 +39,7 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         self.eval_steps = eval_steps
         self.steps_per_epoch = steps_per_epoch
         self.interrupt_at = interrupt_at
+        self.validated = validated
         self.begun = time.monotonic()
         self.seconds = 0.0
         self.trainer: Any = None
@@ -45,11 +47,18 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
     def attach(self, trainer: Any) -> None:
         self.trainer = trainer
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # The last attempt may have been stopped between saving this step and validating it.
+        step = state.global_step
+        if step in self.eval_steps and step not in self.validated:
+            self._validate(step)
+
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.begun = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.seconds = time.monotonic() - self.begun
+        self.trainer.step_finished()
         self.reporter.step = state.global_step
         control.should_save = self.schedule.due(state.global_step, self.seconds)
 
@@ -61,18 +70,23 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         step = state.global_step
         self.reporter.add("metric", self._metric(step, state.max_steps, logs))
         if control.should_save or step == self.interrupt_at:
-            self.reporter.flush()
+            self.reporter.try_flush()
         if step == self.interrupt_at:
             print(f"planned interruption after step {step}", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         if step in self.eval_steps:
-            value = self.trainer.validation_loss(self.held_out)
-            payload = {"step": step, "epoch": self._epoch(step), "validation_loss": value}
-            self.reporter.add("metric", payload)
-            print(f"step {step} validation loss {value:.4f}", flush=True)
+            self._validate(step)
+            if control.should_save:
+                self.reporter.try_flush()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.schedule.saved(state.global_step)
+
+    def _validate(self, step: int) -> None:
+        value = self.trainer.validation_loss(self.held_out)
+        payload = {"step": step, "epoch": self._epoch(step), "validation_loss": value}
+        self.reporter.add("metric", payload)
+        print(f"step {step} validation loss {value:.4f}", flush=True)
 
     def _epoch(self, step: int) -> float:
         return round(step / self.steps_per_epoch, 4)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from brightrun.errors import BrightRunError, StorageError
+from brightrun.errors import BrightRunError
 from brightrun.runfolder import EventType, EventWriter, RunFolder
 from trainer import hardware
 
@@ -32,7 +32,7 @@ class Reporter:
 
     def start(self) -> None:
         self._heartbeat()
-        self._try_flush()
+        self.try_flush()
         threading.Thread(target=self._run, name="events", daemon=True).start()
 
     def add(self, type_: EventType, payload: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ class Reporter:
         self.add("stage", {**payload, "elapsed_s": 0.0, "detail": {"why": why}})
 
     def flush(self) -> None:
-        """Write all events so far; StorageError or OSError leaves them for the next time."""
+        """Write all events so far; after an exception of the storage they are still there."""
         with self._flushing:
             with contextlib.suppress(queue.Empty):
                 while True:
@@ -85,7 +85,7 @@ class Reporter:
             if time.monotonic() - beat >= HEARTBEAT_SECONDS:
                 beat = time.monotonic()
                 self._heartbeat()
-            self._try_flush()
+            self.try_flush()
 
     def _heartbeat(self) -> None:
         payload = {
@@ -96,8 +96,9 @@ class Reporter:
         }
         self.add("heartbeat", payload)
 
-    def _try_flush(self) -> None:
+    def try_flush(self) -> None:
+        """Like `flush`, but a storage that is away only delays the events."""
         try:
             self.flush()
-        except (StorageError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 every kind of storage raises its own
             print(f"events are kept back: {error}", flush=True)

@@ -50,7 +50,7 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         self.work = work
         self.base = base
         self.publish = publish
-        self.rng = torch.get_rng_state()
+        self.rng = rng_state()
         super().__init__(model=base.model, callbacks=[narrator], **settings)
         # TRL casts the adapter of a quantised model to bf16, a reload makes it fp32: only with
         # fp32 from the start a resumed run equals the unbroken one.
@@ -90,7 +90,6 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """Token-weighted mean loss (nats) of the step; its gradient is accumulated."""
-        self.rng = torch.get_rng_state()
         model.train()
         self.last = inputs
         total = torch.zeros((), dtype=torch.float32, device=self.args.device)
@@ -120,7 +119,7 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
 
     def validation_loss(self, held_out: list[data.Sample]) -> float:
         """Token-weighted mean over `held_out` in nats; training goes on as if it had not run."""
-        rng = torch.get_rng_state()
+        rng = rng_state()
         self.model.eval()
         nats, tokens = 0.0, 0
         with torch.no_grad():
@@ -133,16 +132,21 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
                 nats += loss.token_nll(states, head, targets).double().sum().item()
                 tokens += len(targets)
         self.model.train()
-        torch.set_rng_state(rng)
+        restore_rng(rng)
         return nats / tokens
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted: its estimate needs the keys of a padded batch."""
         return 0
 
+    def step_finished(self) -> None:
+        """Remember the random state between this step and the next: `save_now` needs it."""
+        self.rng = rng_state()
+
     def save_now(self) -> None:
         """Save the state after the last finished step, also from the middle of the next."""
-        torch.set_rng_state(self.rng)
+        # Weights and optimizer change only at the end of a step; random numbers go on inside it.
+        restore_rng(self.rng)
         self._save_checkpoint(self.model, None)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -157,6 +161,16 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
             for module in self.model.modules():
                 if hasattr(module, "gradient_checkpointing"):
                     module.gradient_checkpointing = on
+
+
+def rng_state() -> list[torch.Tensor]:
+    """State of the generators that dropout draws from: CPU, then every GPU."""
+    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+
+
+def restore_rng(state: list[torch.Tensor]) -> None:
+    torch.set_rng_state(state[0])
+    torch.cuda.set_rng_state_all(state[1:])
 
 
 def activation_limit(base: loading.Base) -> int:

@@ -1,7 +1,8 @@
 """The local provider: a pod is a process of its own on this machine.
 
 It inherits nothing but its environment and the run folder, so that what works here works on a
-rented machine. A small file per pod (pid and start time) lets another process find it again.
+rented machine. A small file per pod (pid and start time) lets another process find it again; a
+pod whose launcher died before it wrote the file is found by its environment (BRIGHTRUN_POD).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -23,25 +25,32 @@ from brightrun.settings import CHECKOUT
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 # Idle OpenMP threads sleep instead of spinning: two jobs on few cores do not starve each other.
 QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+# The trainer ends within 5 seconds of SIGTERM.
 TERM_GRACE_SECONDS = 6.0
+KILL_GRACE_SECONDS = 5.0
+POD_VARIABLE = "BRIGHTRUN_POD"
 
 
 class LocalProvider:
     """Pods as processes; `records` is the folder of their small files."""
 
-    def __init__(self, records: Path) -> None:
+    def __init__(
+        self, records: Path, command: tuple[str, ...] = (sys.executable, "-m", "trainer")
+    ) -> None:
         self.records = records
+        self.command = command
         self.children: dict[str, subprocess.Popen[bytes]] = {}
 
     def launch(self, request: LaunchRequest) -> Pod:
         self.records.mkdir(parents=True, exist_ok=True)
         inherited = {k: os.environ[k] for k in INHERITED if k in os.environ}
+        mine = {**inherited, **QUIET_THREADS, **request.environment, POD_VARIABLE: request.name}
         with (self.records / f"{request.name}.log").open("wb") as console:
             try:
                 child = subprocess.Popen(
-                    [sys.executable, "-m", "trainer"],
+                    self.command,
                     cwd=CHECKOUT,
-                    env={**inherited, **QUIET_THREADS, **request.environment},
+                    env=mine,
                     stdin=subprocess.DEVNULL,
                     stdout=console,
                     stderr=subprocess.STDOUT,
@@ -54,7 +63,10 @@ class LocalProvider:
                 ) from error
         self.children[request.name] = child
         record = {"pid": child.pid, "created": psutil.Process(child.pid).create_time()}
-        (self.records / f"{request.name}.json").write_text(json.dumps(record))
+        place = self.records / f"{request.name}.json"
+        temporary = place.with_suffix(".tmp")
+        temporary.write_text(json.dumps(record))
+        temporary.replace(place)
         return Pod(name=request.name, provider_id=str(child.pid), state="running")
 
     def find(self, name: str) -> Pod | None:
@@ -68,34 +80,57 @@ class LocalProvider:
         return [pod for name in names if (pod := self.find(name)) is not None]
 
     def terminate(self, name: str) -> None:
+        """SIGTERM to the pod, after a while SIGKILL to it and to all that it has started."""
         process = self._process(name)
-        if process is None:
+        if process is not None:
+            _signal(process, signal.SIGTERM)
+            _wait(lambda: self._process(name) is None, TERM_GRACE_SECONDS)
+        if not self._belonging(name):
             return
-        self._signal(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + TERM_GRACE_SECONDS
-        while time.monotonic() < deadline and self._process(name) is not None:
-            time.sleep(0.1)
-        if self._process(name) is not None:
-            self._signal(process.pid, signal.SIGKILL)
-            time.sleep(0.2)
+        for member in self._belonging(name):
+            _signal(member, signal.SIGKILL)
+        _wait(lambda: not self._belonging(name), KILL_GRACE_SECONDS)
 
     def _process(self, name: str) -> psutil.Process | None:
         """The live process of a pod; a reused pid or a zombie is not it."""
         if (child := self.children.get(name)) is not None:
-            child.poll()
+            child.poll()  # buries it when it is dead
         try:
             record = json.loads((self.records / f"{name}.json").read_text())
+        except FileNotFoundError:
+            return min(self._belonging(name), key=lambda p: p.pid, default=None)
+        try:
             process = psutil.Process(record["pid"])
             same = abs(process.create_time() - record["created"]) < 1.0
             alive = same and process.status() != psutil.STATUS_ZOMBIE
-        except (FileNotFoundError, json.JSONDecodeError, psutil.NoSuchProcess):
+        except psutil.NoSuchProcess:
             return None
         return process if alive else None
 
-    @staticmethod
-    def _signal(pid: int, number: signal.Signals) -> None:
-        """To the pod's whole session: its helpers (inference.py) must not outlive it."""
-        try:
-            os.killpg(pid, number)
-        except ProcessLookupError:
-            return
+    def _belonging(self, name: str) -> tuple[psutil.Process, ...]:
+        """Live processes that carry the pod's name: it and its helpers (inference.py)."""
+        if (child := self.children.get(name)) is not None:
+            child.poll()
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(POD_VARIABLE) == name and (
+                    process.status() != psutil.STATUS_ZOMBIE
+                ):
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+                continue
+        return tuple(found)
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _wait(done: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.1)

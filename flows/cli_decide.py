@@ -1,0 +1,161 @@
+"""Commands about a job that exists: wait, approve, cancel; and how a run's result is told."""
+
+from __future__ import annotations
+
+import getpass
+import subprocess
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from brightrun.errors import ConfigurationError
+from flows.options import Job, Json
+
+if TYPE_CHECKING:
+    from brightrun.context import JobContext
+
+WAITING = 3
+# A pod that is asked to stop saves its checkpoint within this time.
+SAVING_SECONDS = 30.0
+CLAIM_STALE_SECONDS = 120.0
+
+
+def wait(
+    job: Job,
+    timeout: Annotated[float, typer.Option(help="Give up after so many seconds. 0 = never.")] = 0,
+    json: Json = False,
+) -> None:
+    """Follow a job until it ended; exits like `train` does."""
+    from brightrun.context import open_job
+    from flows.outcome import summary
+    from flows.screen import Screen
+
+    began = time.monotonic()
+    while True:
+        try:
+            job_id = open_job(job).job_id
+            break
+        except ConfigurationError:
+            if time.monotonic() - began > 60:  # a submitted run needs a moment to be picked up
+                raise
+            time.sleep(1)
+    with Screen(job_id):
+        while True:
+            row = open_job(job_id).ledger.job(job_id)
+            if row.is_final or row.status == "awaiting_approval":
+                break
+            if timeout and time.monotonic() - began > timeout:
+                raise ConfigurationError(f"job {job_id} is still {row.status} after {timeout:g} s")
+            time.sleep(1)
+    finish(summary(job_id), json)
+
+
+def approve(
+    job: Job,
+    approver: Annotated[str, typer.Option(help="Your name; it is recorded.")],
+    reject: Annotated[
+        bool, typer.Option("--reject", help="End the job; nothing is spent.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why, for the audit.")] = "",
+    override_budget: Annotated[
+        bool, typer.Option("--override-budget", help="Although the month's budget is passed.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Approve or reject a job that waits at the gate."""
+    from brightrun.context import open_job
+    from brightrun.ledger import Status
+    from flows import ui_runs
+    from flows.terminal import emit, say
+
+    known = open_job(job)
+    row = known.ledger.job(known.job_id)
+    if row.status != Status.awaiting_approval:
+        raise ConfigurationError(
+            f"job {known.job_id} is {row.status}, it does not wait at the gate"
+        )
+    known.ledger.add_approval(
+        known.job_id,
+        approved=not reject,
+        approver=approver,
+        note=reason,
+        override_budget=override_budget,
+    )
+    went_on = ui_runs.resume(row.flow_run_id, not reject, approver, reason, override_budget)
+    if reject and not went_on:
+        known.ledger.update_job(known.job_id, status=Status.rejected, finished_at=datetime.now(UTC))
+    if json:
+        emit({"job_id": known.job_id, "approved": not reject, "resumed": went_on})
+    elif reject:
+        say(f"Rejected {known.job_id}; nothing was spent.")
+    else:
+        tail = "it goes on." if went_on else f"go on with: brightrun train --resume {known.job_id}"
+        say(f"Approved {known.job_id}; {tail}")
+
+
+def cancel(
+    job: Job,
+    by: Annotated[str, typer.Option(help="Who cancels. Default: git or system user.")] = "",
+    json: Json = False,
+) -> None:
+    """Stop a job: its pod saves a checkpoint and goes. `train --resume` goes on later."""
+    from brightrun.context import open_job
+    from flows import ui_runs
+    from flows.terminal import emit, say
+
+    known = open_job(job)
+    row = known.ledger.job(known.job_id)
+    if row.is_final:
+        raise ConfigurationError(f"job {known.job_id} is already {row.status}")
+    known.folder.request_stop("cancel", by or whoami())
+    ui_runs.cancel_waiting(row.flow_run_id)
+    ended = end_undriven(known)
+    spent = float(known.ledger.cost_so_far(known.job_id, datetime.now(UTC)))
+    kept = known.folder.checkpoints()
+    if json:
+        status = str(known.ledger.job(known.job_id).status)
+        emit({"job_id": known.job_id, "status": status, "spent_usd": spent, "checkpoints": kept})
+    verb = "Cancelled" if ended else "Cancelling"
+    say(f"{verb} {known.job_id}: ${spent:.4f} spent, {len(kept)} checkpoints are kept.")
+
+
+def end_undriven(job: JobContext) -> bool:
+    """End a job that no process drives (at the gate, or its flow died); False: it has a driver."""
+    from brightrun import attempts
+    from brightrun.context import driver_name
+    from brightrun.ledger import Status
+
+    if not job.ledger.claim(job.job_id, driver_name(), stale_seconds=CLAIM_STALE_SECONDS):
+        return False
+    try:
+        deadline = time.monotonic() + SAVING_SECONDS
+        while attempts.live_attempt(job) is not None and time.monotonic() < deadline:
+            time.sleep(0.5)
+        attempts.settle_open_attempts(job)
+        job.ledger.update_job(job.job_id, status=Status.cancelled, finished_at=datetime.now(UTC))
+    finally:
+        job.ledger.release_claim(job.job_id, driver_name())
+    return True
+
+
+def finish(found: dict[str, Any], as_json: bool) -> None:
+    """Print a run's result; exit 0 only when it completed, 3 when it waits."""
+    from flows.outcome import show
+    from flows.terminal import emit
+
+    if as_json:
+        emit(found)
+    else:
+        show(found)
+    codes = {"completed": 0, "awaiting_approval": WAITING}
+    raise typer.Exit(codes.get(found["status"], 1))
+
+
+def whoami() -> str:
+    """git's user.name here, else the system's user."""
+    done = subprocess.run(
+        ["git", "config", "user.name"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or getpass.getuser()

@@ -1,0 +1,108 @@
+"""The process worker of `make ui`. It and its runs never outlive the process that started it.
+
+Every process of one `make ui` carries its mark in the environment, so that all of them are found
+again, also the runs of a worker that was killed. (Pods do not inherit it: they live by the lease.)
+Run by hand: `python -m flows.worker`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+
+import psutil
+
+from brightrun.settings import CHECKOUT
+
+POOL = "brightrun-local"
+MARK = "BRIGHTRUN_UI"
+PARENT = "BRIGHTRUN_PARENT"
+RUN_SECONDS = 20.0
+WORKER_SECONDS = 10.0
+
+
+def start(mark: str) -> subprocess.Popen[bytes]:
+    """Start a worker in a session of its own: Ctrl-C is the parent's to handle."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.worker"],
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        env={
+            **os.environ,
+            MARK: mark,
+            PARENT: str(os.getpid()),
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_WORKER_PREFETCH_SECONDS": "2",
+        },
+    )
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Worker and runs of one `make ui`; never the asking process."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process)
+        except psutil.Error:
+            continue  # gone meanwhile, or somebody else's
+    return found
+
+
+def stop(mark: str, worker: int) -> None:
+    """Runs first: they release their pods and say how they ended. Then the worker."""
+    end((p for p in marked(mark) if p.pid != worker), RUN_SECONDS)
+    end((p for p in marked(mark) if p.pid == worker), WORKER_SECONDS)
+    end(marked(mark), 1.0)
+
+
+def end(processes: Iterable[psutil.Process], seconds: float) -> None:
+    """SIGTERM, some patience, SIGKILL."""
+    asked = list(processes)
+    for process in asked:
+        _signal(process, signal.SIGTERM)
+    _, left = psutil.wait_procs(asked, timeout=seconds)
+    for process in left:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=5)
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _die_with(parent: int, mark: str) -> None:
+    """Also after a SIGKILL of the parent nothing goes on unsupervised."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    end(marked(mark), RUN_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(WORKER_SECONDS)
+    os._exit(1)
+
+
+def main() -> None:
+    """Work until the parent is gone."""
+    # A shell starts background jobs with SIGINT ignored; Prefect ends its worker by that signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if parent := os.environ.pop(PARENT, ""):
+        mark = os.environ[MARK]
+        threading.Thread(target=_die_with, args=(int(parent), mark), daemon=True).start()
+    sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--limit", "4"]
+    from prefect.cli import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What people see of a running pod: its two cards and its story in the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from brightrun.context import JobContext
+from brightrun.errors import SpotInterrupted
+from brightrun.progress import Progress
+from reports import formats, jobcards
+from tasks import artifacts, story
+
+REWRITE_SECONDS = 60.0
+STEP_SECONDS = 5.0
+
+
+@contextmanager
+def watched(job: JobContext) -> Iterator[Board]:
+    """A board for as long as a pod is followed; a lost pod is told before it is raised again."""
+    board = Board(job)
+    try:
+        try:
+            yield board
+        finally:
+            board.close()
+    except SpotInterrupted as loss:
+        story.tell(lost_sentence(job, loss.message), story.WARNING)
+        raise
+
+
+class Board:
+    """Cards are rewritten every minute and at stage changes; log lines follow within seconds."""
+
+    def __init__(self, job: JobContext) -> None:
+        self.job = job
+        self.seen = max((event.id for event in job.ledger.events(job.job_id)), default=0)
+        self.attempt = 0
+        self.told_step = 0.0
+        state = job.progress()
+        self.progress = artifacts.publish(
+            "progress", progress_card(self.job, state), "Stages, step, loss and cost so far"
+        )
+        self.curve = artifacts.publish("loss-curve", jobcards.loss_card(state), "Loss by step")
+        self.written = time.monotonic()
+
+    def tick(self, attempt: int) -> None:
+        """About once a second while the pod of this attempt runs."""
+        if attempt != self.attempt:
+            self.attempt = attempt
+            story.tell(pod_sentence(attempt, self.job.folder.read_json(_launch(attempt))))
+        if self.relay() or time.monotonic() - self.written >= REWRITE_SECONDS:
+            self.rewrite()
+
+    def relay(self) -> bool:
+        """Tell what is new in the ledger; True when a stage began or ended."""
+        changed, step = False, None
+        for event in self.job.ledger.events(self.job.job_id, after_id=self.seen):
+            self.seen = max(self.seen, event.id)
+            if event.attempt == 0:
+                continue
+            changed = changed or event.type == "stage"
+            if event.type == "metric" and "loss" in event.payload:
+                step = event
+            if (line := story.sentence(event)) is not None:
+                story.tell(line[1], line[0])
+        now = time.monotonic()
+        if step is not None and now - self.told_step >= STEP_SECONDS:
+            self.told_step = now
+            story.tell(story.step_sentence(step))
+        return changed
+
+    def close(self) -> None:
+        """The pod ended: its last events and the cards as they stay."""
+        self.relay()
+        self.rewrite()
+
+    def rewrite(self) -> None:
+        state = self.job.progress()
+        artifacts.rewrite(self.progress, progress_card(self.job, state))
+        artifacts.rewrite(self.curve, jobcards.loss_card(state))
+        self.written = time.monotonic()
+
+
+def progress_card(job: JobContext, state: Progress) -> str:
+    cost = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
+    return jobcards.progress_card(state, float(cost))
+
+
+def last_card(job: JobContext, flow_run_id: UUID) -> None:
+    """The progress card of an ended job."""
+    artifacts.rewrite(
+        artifacts.existing("progress", flow_run_id), progress_card(job, job.progress())
+    )
+
+
+def pod_sentence(attempt: int, launched: dict[str, Any]) -> str:
+    """Which pod runs, at what price, and from which step it goes on."""
+    step = launched["resumes_from"]
+    price = formats.usd(float(launched["price"]["usd_per_hour"]))
+    begin = f"resumes from the checkpoint of step {step}" if step else "starts at step 0"
+    return f"Pod {attempt} is {launched['pod']}, {price} per hour; it {begin}"
+
+
+def lost_sentence(job: JobContext, why: str) -> str:
+    """The interruption: which pod, at which step, where the next one goes on."""
+    last = job.ledger.attempts(job.job_id)[-1]
+    newest = max(job.folder.checkpoints(), default=0)
+    onward = f"the checkpoint of step {newest}" if newest else "the beginning"
+    return (
+        f"Interrupted: pod {last.number} stopped at step {last.last_step or 0} ({why}). "
+        f"A new pod goes on from {onward}"
+    )
+
+
+def _launch(attempt: int) -> str:
+    return f"attempts/{attempt}/launch.json"

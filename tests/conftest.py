@@ -1,0 +1,51 @@
+"""Isolation for every test: own state, own Prefect home, no secrets, no network of libraries."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ("BRIGHTRUN_", "PREFECT_", "SLACK_", "HF_", "RUNPOD_")
+NAMES = ("DATABASE_URL", "STORAGE_URL", "REPORTS_URL")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything is imported: nobody's own settings, server or home are touched."""
+    for name in [n for n in os.environ if n.startswith(OURS) or n in NAMES]:
+        del os.environ[name]
+    state = tempfile.mkdtemp(prefix="brightrun-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(state, ignore_errors=True))
+    os.environ.update(
+        BRIGHTRUN_HOME=f"{state}/home",
+        PREFECT_HOME=f"{state}/prefect",
+        PREFECT_PROFILES_PATH=f"{state}/prefect/profiles.toml",
+        PREFECT_SERVER_ANALYTICS_ENABLED="false",
+        DO_NOT_TRACK="1",
+        HF_HUB_OFFLINE="1",
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh BRIGHTRUN_HOME that does not exist yet."""
+    place = tmp_path / "home"
+    monkeypatch.setenv("BRIGHTRUN_HOME", str(place))
+    return place
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache with the prepared base model `tiny`, made once: copy it, do not write to it."""
+    place = tmp_path_factory.mktemp("prepared")
+    command = [sys.executable, "-m", "trainer", "prepare", "tiny", "--models", str(place)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    yield place
+    shutil.rmtree(place, ignore_errors=True)

@@ -1,0 +1,182 @@
+"""Notifications over a real SMTP server and a fake Slack; an outage never raises."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from email import message_from_bytes
+from email.policy import default
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+from fakes.slack import FakeSlack, slack
+from pydantic import SecretStr
+
+from brightrun.notify import Message, notifiers, send_all
+from brightrun.settings import Settings
+
+MESSAGE = Message(title="Bright Run job 1 completed", lines=("Report: http://127.0.0.1/r", "ok 😟"))
+TOKEN = "xoxb-planted-secret"
+PASSWORD = "planted-password"
+
+
+class Inbox:
+    """Keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.mails: list[Envelope] = []
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        self.mails.append(envelope)
+        return "250 kept"
+
+
+@pytest.fixture
+def fake_slack() -> Iterator[FakeSlack]:
+    with slack() as fake:
+        yield fake
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def post_office() -> Iterator[tuple[Inbox, int]]:
+    inbox = Inbox()
+    controller = Controller(inbox, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    yield inbox, controller.port
+    controller.stop()
+
+
+def slack_settings(url: str) -> Settings:
+    return Settings(slack_token=SecretStr(TOKEN), slack_channel="#runs", slack_base_url=url)
+
+
+def mail_settings(port: int, **more: object) -> Settings:
+    fields: dict[str, object] = {
+        "smtp_host": "127.0.0.1", "smtp_port": port, "smtp_starttls": False,
+        "email_from": "runs@example.org", "email_to": "a@example.org, b@example.org",
+    }  # fmt: skip
+    return Settings.model_validate({**fields, **more})
+
+
+def test_nothing_is_sent_unless_configured() -> None:
+    assert notifiers(Settings()) == []
+    assert notifiers(Settings(slack_token=SecretStr(TOKEN))) == []  # a token without a channel
+    assert send_all([], MESSAGE) == []
+
+
+def test_a_mail_reaches_every_address_with_its_text(post_office: tuple[Inbox, int]) -> None:
+    inbox, port = post_office
+    assert send_all(notifiers(mail_settings(port)), MESSAGE) == []
+    (envelope,) = inbox.mails
+    assert envelope.rcpt_tos == ["a@example.org", "b@example.org"]
+    mail = message_from_bytes(bytes(envelope.content or b""), policy=default)
+    assert mail["Subject"] == MESSAGE.title
+    assert "ok 😟" in mail.get_content()
+
+
+def test_a_title_cannot_add_headers_to_a_mail(post_office: tuple[Inbox, int]) -> None:
+    inbox, port = post_office
+    evil = Message(title="done\nBcc: thief@example.org")
+    assert send_all(notifiers(mail_settings(port)), evil) == []
+    assert inbox.mails[0].rcpt_tos == ["a@example.org", "b@example.org"]
+
+
+def test_a_mail_server_that_is_away_becomes_one_line() -> None:
+    assert send_all(notifiers(mail_settings(free_port())), MESSAGE) == [
+        "email: ConnectionRefusedError"
+    ]
+
+
+def test_a_password_is_in_no_error(post_office: tuple[Inbox, int]) -> None:
+    """The server offers no login; a password that cannot be encoded must not be shown either."""
+    _, port = post_office
+    for password in (PASSWORD, f"{PASSWORD}-ü"):
+        secret = mail_settings(port, smtp_user="u", smtp_password=SecretStr(password))
+        (problem,) = send_all(notifiers(secret), MESSAGE)
+        assert problem.startswith("email: ")
+        assert PASSWORD not in problem
+
+
+def test_a_login_is_used_where_the_server_offers_it() -> None:
+    inbox, tried = Inbox(), []
+
+    def check(*args: object) -> AuthResult:
+        tried.append(args[-1])
+        return AuthResult(success=True)
+
+    controller = Controller(
+        inbox, hostname="127.0.0.1", port=free_port(), authenticator=check,
+        auth_require_tls=False,
+    )  # fmt: skip
+    controller.start()
+    try:
+        known = mail_settings(controller.port, smtp_user="u", smtp_password=SecretStr(PASSWORD))
+        assert send_all(notifiers(known), MESSAGE) == []
+    finally:
+        controller.stop()
+    assert len(tried) == 1
+    assert len(inbox.mails) == 1
+
+
+def test_starttls_is_never_silently_skipped(post_office: tuple[Inbox, int]) -> None:
+    inbox, port = post_office
+    strict = mail_settings(port, smtp_starttls=True)
+    assert send_all(notifiers(strict), MESSAGE) == ["email: SMTPNotSupportedError"]
+    assert inbox.mails == []
+
+
+def test_slack_gets_one_message_with_title_and_text(fake_slack: FakeSlack) -> None:
+    assert send_all(notifiers(slack_settings(fake_slack.url)), MESSAGE) == []
+    ((path, token, fields),) = fake_slack.calls
+    assert path == "/api/chat.postMessage"
+    assert token == f"Bearer {TOKEN}"
+    assert fields["channel"] == "#runs"
+    assert fields["text"] == MESSAGE.title
+    assert "Report: http://127.0.0.1/r" in str(fields["blocks"])
+
+
+def test_slack_is_asked_again_after_the_time_that_it_names(fake_slack: FakeSlack) -> None:
+    fake_slack.answers = [(429, {"Retry-After": "1"}, {"ok": False, "error": "ratelimited"})]
+    began = time.monotonic()
+    assert send_all(notifiers(slack_settings(fake_slack.url)), MESSAGE) == []
+    assert len(fake_slack.calls) == 2
+    assert time.monotonic() - began >= 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {}, {"ok": False, "error": "invalid_auth"}),
+        (500, {}, {"ok": False, "error": "fatal"}),
+        (503, {"Content-Type": "text/html"}, {}),
+    ],
+)
+def test_what_slack_refuses_becomes_one_line(
+    fake_slack: FakeSlack, answer: tuple[int, dict[str, str], dict[str, object]]
+) -> None:
+    fake_slack.answers = [answer] * 4
+    (problem,) = send_all(notifiers(slack_settings(fake_slack.url)), MESSAGE)
+    assert problem.startswith("slack: ")
+    assert TOKEN not in problem
+
+
+def test_an_outage_of_one_channel_does_not_stop_the_other(
+    post_office: tuple[Inbox, int],
+) -> None:
+    inbox, port = post_office
+    both = mail_settings(
+        port, slack_token=SecretStr(TOKEN), slack_channel="#runs",
+        slack_base_url=f"http://127.0.0.1:{free_port()}/api/",
+    )  # fmt: skip
+    (problem,) = send_all(notifiers(both), MESSAGE)
+    assert problem.startswith("slack: ")
+    assert TOKEN not in problem
+    assert len(inbox.mails) == 1

@@ -1,0 +1,265 @@
+"""The command line without a job: exit codes, one JSON object, nothing written for bad input."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import brightrun
+from training_files import document, jsonl_rows, write_json, write_jsonl
+from typer.testing import CliRunner
+
+from flows import outcome, terminal
+from flows.cli import app
+from flows.cli_train import steps_of
+
+Json = dict[str, Any]
+
+
+def broken(place: Path, change: Callable[[Json], object]) -> Path:
+    doc = document(3, 4)
+    change(doc)
+    return write_json(place / "broken.json", doc)
+
+
+def without_targets(doc: Json) -> None:
+    for pair in doc["conversations"][1]["training_pairs"]:
+        pair["target_response"] = None
+
+
+def run(*arguments: str) -> Any:
+    """In this process: quick, for what needs no process of its own."""
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_help_answers_in_about_a_second(home: Path) -> None:
+    began = time.monotonic()
+    done = brightrun(home, "--help")
+    assert done.code == 0
+    assert time.monotonic() - began < 3  # about 0.3 s alone; machines are busy
+    for command in ("validate", "preview", "estimate", "train", "approve", "cancel", "watch"):
+        assert command in done.out
+
+
+@pytest.mark.parametrize("command", ["train", "validate", "estimate", "approve", "watch", "files"])
+def test_every_command_explains_itself(command: str) -> None:
+    assert run(command, "--help").exit_code == 0
+
+
+def test_a_valid_file_is_exit_0_in_both_forms(home: Path, tmp_path: Path) -> None:
+    for path in (
+        write_json(tmp_path / "a.json", document(3, 4)),
+        write_jsonl(tmp_path / "b.jsonl", jsonl_rows(document(3, 4))),
+    ):
+        done = brightrun(home, "validate", str(path), "--json")
+        assert done.code == 0, done.err
+        found = done.json
+        assert set(found) == {
+            "valid", "conversations", "pairs", "supervised_pairs", "errors", "warnings",
+        }  # fmt: skip
+        assert (found["valid"], found["conversations"], found["supervised_pairs"]) == (True, 3, 6)
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("command", ["validate", "train", "estimate"])
+def test_a_bad_file_is_exit_1_and_nothing_is_written(
+    home: Path, tmp_path: Path, command: str
+) -> None:
+    path = broken(tmp_path, without_targets)
+    extra = ["--yes"] if command == "train" else []
+    done = brightrun(home, command, str(path), *extra, "--json")
+    assert done.code == 1
+    assert done.json["valid"] is False
+    defect = done.json["errors"][0]
+    assert defect["conversation"] == 2
+    assert defect["message"].startswith("Training pair #6 (conversation 2, turn 2)")
+    assert defect["fix"]
+    assert defect["message"] in done.err
+    assert "Traceback" not in done.err
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "not json", "[]", '{"conversations": []}'])
+def test_what_is_no_training_file_is_told_in_words(home: Path, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(text)
+    done = run("train", str(path), "--yes", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["valid"] is False
+    assert not home.exists()
+
+
+def test_a_file_with_a_defect_is_not_registered(home: Path, tmp_path: Path) -> None:
+    path = broken(tmp_path, without_targets)
+    assert run("files", "add", str(path)).exit_code == 1
+    assert not home.exists()
+
+
+def test_a_registered_file_is_listed_and_its_change_is_noticed(home: Path, tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", document(3, 4))
+    assert run("files", "add", str(path), "--name", "practice").exit_code == 0
+    (row,) = json.loads(run("files", "list", "--json").stdout)["files"]
+    assert (row["name"], row["pairs"], row["valid"]) == ("practice", 12, True)
+    assert json.loads(run("files", "show", "practice", "--json").stdout)["state"] == "unchanged"
+    write_json(path, document(4, 4))
+    shown = run("files", "show", "practice")
+    assert "changed since it was registered" in shown.output
+
+
+@pytest.mark.parametrize("command", ["validate", "train", "preview", "estimate"])
+def test_a_missing_file_is_exit_1_with_its_name(home: Path, command: str) -> None:
+    done = brightrun(home, command, "nowhere.json", *(["--yes"] if command == "train" else []))
+    assert done.code == 1
+    assert "nowhere.json does not exist" in done.err
+    assert done.out == ""
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "x.json", "--wrong"),
+        ("train",),
+        ("train", "x.json", "--resume", "261122-abcdef"),
+        ("train", "x.json", "--interrupt-at", "soon"),
+        ("train", "x.json", "--interrupt-at", "0"),
+        ("nonsense",),
+        ("show",),
+        ("approve", "261122-abcdef"),
+        ("jobs", "--limit", "0"),
+    ],
+)
+def test_wrong_use_is_exit_2(home: Path, words: tuple[str, ...]) -> None:
+    assert run(*words).exit_code == 2
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("train", "FILE", "--set", "epochs=99", "--yes"), "epochs = '99'"),
+        (("train", "FILE", "--set", "colour=red", "--yes"), "cannot set colour"),
+        (("train", "FILE", "--set", "epochs", "--yes"), "is not key=value"),
+        (("train", "FILE", "--preset", "bold", "--yes"), "there is no preset 'bold'"),
+        (("train", "FILE", "--market", "black", "--yes"), "market"),
+        (("train", "FILE", "--provider", "runpod", "--yes"), "cannot rent a pod"),
+        (("jobs", "--status", "lost"), "no status 'lost'"),
+        (("show", "261122-abcdef"), "there is no job '261122-abcdef'"),
+    ],
+)
+def test_a_wrong_value_is_exit_1_with_the_value_and_the_mend(
+    home: Path, tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    file = str(write_json(tmp_path / "a.json", document(3, 4)))
+    done = brightrun(home, *(file if w == "FILE" else w for w in words), "--json")
+    assert done.code == 1
+    error = done.json["error"]
+    assert told in error["message"]
+    assert error["fix"]
+    assert "Traceback" not in done.err
+
+
+def test_a_base_model_that_nobody_has_is_told_before_anything_is_started(
+    home: Path, tmp_path: Path
+) -> None:
+    file = str(write_json(tmp_path / "a.json", document(3, 4)))
+    done = brightrun(home, "estimate", file, "--base-model", "no such model", "--json")
+    assert done.code == 1
+    assert "no such model" in done.json["error"]["message"]
+
+
+def test_a_password_of_the_database_is_never_shown(home: Path) -> None:
+    url = "postgresql://user:planted-6666@127.0.0.1:9/ledger"
+    for words in (("jobs",), ("--debug", "jobs")):
+        done = brightrun(home, *words, DATABASE_URL=url)
+        assert done.code == 1
+        assert "planted-6666" not in done.out + done.err
+
+
+def test_a_fault_of_ours_is_a_sentence_and_with_debug_a_traceback(home: Path) -> None:
+    home.parent.mkdir(exist_ok=True)
+    home.write_text("a file where the home should be")
+    done = brightrun(home, "jobs")
+    assert done.code == 1
+    assert "Traceback" not in done.err
+    assert done.err.startswith("Error")
+
+
+def test_an_estimate_says_what_it_costs_and_where_the_price_is_from(
+    home: Path, tmp_path: Path
+) -> None:
+    file = str(write_json(tmp_path / "a.json", document(8, 4)))
+    done = run("estimate", file, "--preset", "demo", "--json")
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    assert set(found) >= {
+        "tokens_per_epoch", "supervised_tokens", "steps", "hours", "cost_usd", "turnaround_h",
+        "vram_gb", "fits", "price", "warnings",
+    }  # fmt: skip
+    assert found["hours"]["low"] <= found["hours"]["likely"] <= found["hours"]["high"]
+    assert set(found["price"]) == {"usd_per_hour", "source", "as_of"}
+    more = json.loads(
+        run("estimate", file, "--preset", "demo", "--set", "epochs=9", "--json").stdout
+    )
+    assert more["cost_usd"]["likely"] > found["cost_usd"]["likely"]
+    assert not home.exists()
+
+
+def test_a_preview_shows_what_is_trained_on(home: Path, tmp_path: Path) -> None:
+    file = str(write_json(tmp_path / "a.json", document(3, 4)))
+    page = tmp_path / "page.html"
+    assert "Advisor 2.2" in run("preview", file, "--conversation", "2").stdout
+    assert run("preview", file, "--html", str(page)).exit_code == 0
+    assert "<html" in page.read_text()
+    assert run("preview", file, "--conversation", "9").exit_code == 1
+
+
+def test_step_lists_are_read() -> None:
+    assert steps_of("12,30") == (12, 30)
+    assert steps_of("") == ()
+
+
+VERDICT = {
+    "metric": "emotional_intelligence", "evidence": "llm_judge_uncalibrated", "n": 123456,
+    "baseline": 12345.678, "trained": 0.000123, "estimate": -0.2483, "ci_low": -0.25636,
+    "ci_high": -0.24035, "target": 0.4, "target_met": "not_measured",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_verdicts_fit_the_terminal_and_no_word_is_broken(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    console = Console(width=width, highlight=False)
+    monkeypatch.setattr(terminal, "OUT", console)
+    found = {
+        "job_id": "261122-abcdef", "status": "completed", "error": None, "interruptions": 1,
+        "verdicts": [VERDICT, {**VERDICT, "evidence": "measurement", "n": 24}], "cost_usd": 1.5,
+        "steps": 20, "report_html": "/x" * 60, "report_pdf": "p", "package": "z", "run_folder": "f",
+    }  # fmt: skip
+    outcome.show(found)
+    out = capsys.readouterr().out
+    lines = [line for line in out.splitlines() if "/x/x" not in line]
+    assert max(map(len, lines)) <= width
+    assert "/x" * 60 in out  # a path stays whole, for copying
+    assert "Interrupted 1x, resumed successfully" in out
+    assert out.count("not measured") == 2
+    assert ("effect" in out) == (width == 140)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (-5, "0 s"), (75, "1 min 15 s"), (3725, "1 h 02 min")]
+)
+def test_spans_of_time_in_words(seconds: float, text: str) -> None:
+    assert terminal.span(seconds) == text
+
+
+def test_markup_in_a_persons_words_is_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.say("[red]client[/red] [bold]")
+    assert "[red]client[/red] [bold]" in capsys.readouterr().err

@@ -1,0 +1,237 @@
+"""Killed flows, gates and neighbours: whole jobs through the real command line.
+
+The jobs of one home share a Prefect server, as under `make ui`; the two neighbours have their own.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from commands import (
+    brightrun,
+    finish,
+    furnish,
+    kill,
+    ledger,
+    run_folder,
+    shared_server,
+    small_file,
+    start,
+    steps,
+    told_job,
+    train_options,
+    until,
+)  # fmt: skip
+
+from brightrun.runfolder import RunFolder
+
+pytestmark = pytest.mark.heavy
+
+LONG = train_options(epochs=4)
+TOO_DEAR = {"BRIGHTRUN_APPROVE_ABOVE_USD": "0.000001"}
+NO_BUDGET = {"BRIGHTRUN_MONTH_BUDGET_USD": "0.000001"}
+
+
+@pytest.fixture(scope="module")
+def office(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """A home with a running server, and a training file."""
+    place = tmp_path_factory.mktemp("office")
+    home = furnish(place / "home", models)
+    with shared_server(home) as url:
+        assert url
+        yield home, small_file(place)
+
+
+def pod_process(home: Path, folder: RunFolder, attempt: int) -> psutil.Process:
+    name = folder.read_json(f"attempts/{attempt}/launch.json")["pod"]
+    return psutil.Process(json.loads((home / "pods" / f"{name}.json").read_text())["pid"])
+
+
+def gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def killed_in_training(home: Path, job_id: str, **more: str) -> psutil.Process:
+    """Go on with a job, SIGKILL its flow in mid-training; the pod is frozen until it is let go."""
+    flow = start(home, "train", "--resume", job_id, "--yes", **more)
+    folder = run_folder(home, job_id)
+    until(lambda: steps(folder, 1), what="a step of the first pod")
+    pod = pod_process(home, folder, 1)
+    pod.suspend()
+    kill(flow)
+    assert folder.marker(1) is None
+    return pod
+
+
+def test_a_rejected_job_ends_and_costs_nothing(office: tuple[Path, Path]) -> None:
+    home, file = office
+    asked = brightrun(home, "train", str(file), *LONG, "--yes", "--json", **TOO_DEAR)
+    assert asked.code == 3
+    assert asked.json["status"] == "awaiting_approval"
+    job_id = asked.json["job_id"]
+    assert f"brightrun approve {job_id}" in asked.err
+    said = brightrun(
+        home, "approve", job_id, "--approver", "Ann", "--reject", "--reason", "no", "--json"
+    )
+    assert (said.code, said.json["approved"]) == (0, False)
+    row = ledger(home).job(job_id)
+    assert row.status == "rejected"
+    assert ledger(home).attempts(job_id) == ()
+    assert not list((home / "pods").glob("*"))
+    again = brightrun(home, "train", "--resume", job_id, "--yes")
+    assert again.code == 1
+    assert "was rejected" in again.err
+
+
+@pytest.fixture(scope="module")
+def first(office: tuple[Path, Path]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Approved over limit and budget, flow killed, lease run out, gone on with: its result."""
+    home, file = office
+    limits = {**TOO_DEAR, **NO_BUDGET, "BRIGHTRUN_LEASE_SECONDS": "10"}
+    asked = brightrun(home, "train", str(file), *LONG, "--yes", "--json", **limits)
+    assert asked.code == 3, asked.err
+    job_id = asked.json["job_id"]
+    said = brightrun(home, "approve", job_id, "--approver", "Ann", "--override-budget")
+    assert said.code == 0, said.err
+    pod = killed_in_training(home, job_id, **limits)
+    folder = run_folder(home, job_id)
+    expires = folder.read_json("control/lease.json")["expires"]
+    time.sleep(max(0.0, expires - time.time()))
+    began = time.monotonic()
+    pod.resume()
+    until(lambda: gone(pod), 30, "the pod stops itself when its lease has run out")
+    took = time.monotonic() - began
+    facts = {"job_id": job_id, "gone_after": took, "marker": folder.marker(1)}
+    done = brightrun(home, "train", "--resume", job_id, "--yes", "--json", **limits)
+    assert done.code == 0, done.err
+    return facts, done.json
+
+
+def test_an_approved_job_above_limit_and_budget_completes(first: Any, office: Any) -> None:
+    facts, result = first
+    assert result["status"] == "completed"
+    word = ledger(office[0]).approval(facts["job_id"])
+    assert word is not None
+    assert (word.approver, word.approved, word.override_budget) == ("Ann", True, True)
+
+
+def test_a_pod_without_a_driver_stops_itself_within_the_lease(first: Any) -> None:
+    facts, _ = first
+    assert facts["marker"] == ("_STOPPED.json", {"reason": "lease"})
+    assert facts["gone_after"] < 12
+
+
+def test_a_killed_flow_goes_on_with_a_new_pod_and_repeats_nothing(first: Any, office: Any) -> None:
+    facts, result = first
+    home, job_id = office[0], facts["job_id"]
+    folder, book = run_folder(home, job_id), ledger(home)
+    assert [a.outcome for a in book.attempts(job_id)] == ["stopped:lease", "done"]
+    newest = folder.read_json("attempts/2/launch.json")["resumes_from"]
+    assert newest == max(steps(folder, 1)) > 0  # it saved before it went
+    assert steps(folder, 2) == list(range(newest + 1, result["steps"] + 1))
+    begun = [
+        e.payload["name"]
+        for e in book.events(job_id, 0, "stage")
+        if e.payload["status"] == "started"
+    ]
+    assert begun == ["validate", "plan", "estimate", "evaluate", "report", "package"]
+
+
+def test_an_identical_job_asks_first_and_its_pod_is_adopted_when_its_flow_dies(
+    first: Any, office: tuple[Path, Path]
+) -> None:
+    """Without a terminal and without --yes nobody can answer: exit 3, and how to go on."""
+    home, file = office
+    asked = brightrun(home, "train", str(file), *LONG)
+    assert asked.code == 3
+    job_id = asked.err.split()[1]
+    assert f"job {first[0]['job_id']} already ran or runs with the same spec" in asked.err
+    assert f"brightrun train --resume {job_id} --yes" in asked.err
+    assert ledger(home).attempts(job_id) == ()
+
+    pod = killed_in_training(home, job_id)
+    successor = start(home, "train", "--resume", job_id, "--yes", "--json")
+    folder = run_folder(home, job_id)
+    mine = f":{successor.pid}"
+    until(
+        lambda: folder.read_json("control/lease.json")["holder"].endswith(mine),
+        what="the new flow renews the lease of the pod that it found",
+    )
+    pod.resume()
+    done = finish(successor)
+    assert done.code == 0, done.err
+    assert done.json["interruptions"] == 0
+    (only,) = ledger(home).attempts(job_id)
+    assert only.outcome == "done"
+    assert folder.attempts() == [1]
+    assert steps(folder, 1) == list(range(1, done.json["steps"] + 1))
+    assert done.json["adapter_sha256"] == first[1]["adapter_sha256"]  # interrupted or not
+    assert gone(pod)
+    assert ledger(home).open_attempts() == ()
+
+
+@pytest.mark.parametrize("way", ["cancel", "Ctrl-C"])
+def test_a_stopped_job_keeps_its_checkpoints(office: tuple[Path, Path], way: str) -> None:
+    home, file = office
+    values = train_options(epochs=20, seed=7 + len(way))
+    flow = start(home, "train", str(file), *values, "--yes", "--json")
+    job_id = told_job(flow)
+    folder = run_folder(home, job_id)
+    until(lambda: folder.checkpoints(), what="a checkpoint")
+    pod = pod_process(home, folder, 1)
+    if way == "cancel":
+        said = brightrun(home, "cancel", job_id, "--by", "Ann", "--json")
+        assert said.code == 0, said.err
+    else:
+        flow.send_signal(signal.SIGINT)
+    done = finish(flow)
+    assert done.code == 1
+    assert done.json["status"] == "cancelled"
+    assert f"brightrun train --resume {job_id}" in done.json["error"]["fix"]
+    assert gone(pod)
+    assert folder.marker(1) == (
+        "_STOPPED.json",
+        {"reason": "cancel", "by": "Ann"} if way == "cancel" else {"reason": "sigterm"},
+    )
+    assert folder.checkpoints()
+    assert ledger(home).open_attempts() == ()
+    second = brightrun(home, "cancel", job_id)
+    assert second.code == 1
+    assert "already cancelled" in second.err
+
+
+def test_the_first_two_jobs_of_a_machine_run_side_by_side(tmp_path: Path) -> None:
+    """One fresh home: both migrate the ledger and Prefect's database and prepare the model."""
+    home, file = tmp_path / "home", small_file(tmp_path)
+    both = [
+        start(home, "train", str(file), *train_options(epochs=1, seed=n), "--yes", "--json")
+        for n in (1, 2)
+    ]
+    ended = [finish(process) for process in both]
+    assert [d.code for d in ended] == [0, 0], [d.err[-2000:] for d in ended]
+    ids = [d.json["job_id"] for d in ended]
+    assert len(set(ids)) == 2
+    for done in ended:
+        folder = run_folder(home, done.json["job_id"])
+        assert done.json["interruptions"] == 0
+        assert steps(folder, 1) == list(range(1, done.json["steps"] + 1))
+        assert Path(done.json["package"]).is_file()
+    listed = brightrun(home, "jobs", "--json").json["jobs"]
+    assert {job["job_id"]: job["status"] for job in listed} == dict.fromkeys(ids, "completed")
+    assert [p for p in psutil.process_iter() if _serves(p, home)] == []
+
+
+def _serves(process: psutil.Process, home: Path) -> bool:
+    """Whether a process is a pod of that home (its Prefect server may still say goodbye)."""
+    try:
+        environment = process.environ()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+    return "BRIGHTRUN_POD" in environment and str(home) in environment.get("STORAGE_URL", "")
