@@ -12,7 +12,7 @@ from uuid import UUID
 from prefect import Flow, suspend_flow_run
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ExternalSignal, PrefectSignal
-from prefect.input.actions import read_flow_run_input
+from prefect.input.actions import delete_flow_run_input, read_flow_run_input
 from prefect.input.run_input import keyset_from_base_key
 from prefect.runtime import deployment
 from prefect.runtime import flow_run as this_run
@@ -133,9 +133,13 @@ def ask(job_id: str) -> dict[str, Any]:
     job = open_job(job_id)
     word = job.ledger.approval(job_id)
     key = "gate" if word is None else f"gate-{word.at.timestamp():.0f}"
-    given: Any = read_flow_run_input(keyset_from_base_key(f"suspended-{key}")["response"])
+    inputs = keyset_from_base_key(f"suspended-{key}")
+    given: Any = read_flow_run_input(inputs["response"])
     if given is not None:
         return dict(given)
+    for name in (inputs["schema"], inputs["description"]):
+        if read_flow_run_input(name) is not None:  # asked before, cancelled, retried: ask anew
+            delete_flow_run_input(name)
     facts, question = (job.folder.read_json(f"{n}.json") for n in ("estimate", "question"))
     form = Approval.with_initial_data(description=jobcards.gate_card(facts, question))
     return suspend_flow_run(wait_for_input=form, key=key, timeout=patience()).model_dump()

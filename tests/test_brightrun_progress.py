@@ -182,7 +182,9 @@ def test_measuring_counts_each_kind_of_item_on_its_own_and_never_falls_back() ->
     rows += [("knowledge, baseline", 1, 50), ("answers, trained", 6, 24)]
     story, seen = Story(), []
     for what, done, total in rows:
-        story.tell(1, "progress", {"stage": "measuring", "what": what, "done": done, "total": total})
+        story.tell(
+            1, "progress", {"stage": "measuring", "what": what, "done": done, "total": total}
+        )
         state = progress(story.events, EXPECTED, story.now)
         seen.append(next(s.fraction for s in state.stages if s.name == "measuring"))
     assert seen == sorted(seen)

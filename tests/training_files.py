@@ -67,9 +67,7 @@ def conversation(index: int, turns: int = 4, *, length: int = 1) -> Json:
                 "training_topic_key": "budgeting",
             },
         },
-        "training_pairs": [
-            pair(texts, n, arc=arc, persona=persona) for n in range(1, turns + 1)
-        ],
+        "training_pairs": [pair(texts, n, arc=arc, persona=persona) for n in range(1, turns + 1)],
     }
 
 
@@ -156,7 +154,9 @@ def _json_text(one: Json, first: bool) -> str:
 def _jsonl_text(one: Json, first: bool) -> str:
     return "".join(
         json.dumps(row, ensure_ascii=False) + "\n"
-        for row in jsonl_rows({"training_file_metadata": metadata(0, 0), "conversations": [one]})[1:]
+        for row in jsonl_rows({"training_file_metadata": metadata(0, 0), "conversations": [one]})[
+            1:
+        ]
     )
 
 
