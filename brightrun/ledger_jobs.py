@@ -148,10 +148,16 @@ def update_job(db: Database, job_id: str, **changes: Unpack[JobChanges]) -> JobR
         return _row(c.execute(select(table).where(table.c.job_id == job_id)).one())
 
 
-def process_is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs; one that only waits to be buried does not."""
+def process_is_alive(pid: int, since: datetime | None = None) -> bool:
+    """Whether a process of this machine runs; one that only waits to be buried does not.
+
+    since: a moment at which it already ran, so that a reused pid is not taken for it.
+    """
     try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+        process = psutil.Process(pid)
+        if since is not None and process.create_time() > since.timestamp() + 1:
+            return False
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
@@ -168,8 +174,8 @@ def claim(
 ) -> bool:
     """Become the job's one driver. False: another one is alive and has renewed its claim lately.
 
-    A claim is taken over when it is older than stale_seconds, or at once when it was made on
-    this host by a process that is gone.
+    A claim made on this host is taken over as soon as its process is gone, and never before;
+    one of another host when it is older than stale_seconds.
     """
     moment, here = now or datetime.now(UTC), host or socket.gethostname()
     with db.write() as c:
@@ -178,9 +184,10 @@ def claim(
         if found is None:
             raise ConfigurationError(f"there is no job {job_id!r}", fix="see `brightrun jobs`")
         if found.claim_driver not in (None, driver):
-            fresh = moment - found.claim_at <= timedelta(seconds=stale_seconds)
-            away = found.claim_host == here and not process_is_alive(found.claim_pid or 0)
-            if fresh and not away:
+            held = moment - found.claim_at <= timedelta(seconds=stale_seconds)
+            if found.claim_host == here:
+                held = process_is_alive(found.claim_pid or 0, found.claim_at)
+            if held:
                 return False
         mine = dict(zip(_CLAIM, (driver, pid or os.getpid(), here, moment), strict=True))
         c.execute(update(table).where(table.c.job_id == job_id).values(mine))

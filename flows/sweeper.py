@@ -71,7 +71,9 @@ def sweep(settings: Settings, api_url: str) -> list[str]:
 def is_driven(row: JobRow) -> bool:
     """Another machine's driver counts as alive: its claim is judged there."""
     claim = row.claim
-    return claim is not None and (claim.host != gethostname() or process_is_alive(claim.pid))
+    return claim is not None and (
+        claim.host != gethostname() or process_is_alive(claim.pid, claim.at)
+    )
 
 
 def abandoned(job: JobContext) -> bool:

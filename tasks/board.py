@@ -28,8 +28,8 @@ def watched(job: JobContext) -> Iterator[Board]:
             yield board
         finally:
             board.close()
-    except SpotInterrupted as loss:
-        story.tell(lost_sentence(job, loss.message), story.WARNING)
+    except SpotInterrupted:
+        story.tell(lost_sentence(job), story.WARNING)
         raise
 
 
@@ -106,13 +106,14 @@ def pod_sentence(attempt: int, launched: dict[str, Any]) -> str:
     return f"Pod {attempt} is {launched['pod']}, {price} per hour; it {begin}"
 
 
-def lost_sentence(job: JobContext, why: str) -> str:
+def lost_sentence(job: JobContext) -> str:
     """The interruption: which pod, at which step, where the next one goes on."""
     last = job.ledger.attempts(job.job_id)[-1]
     newest = max(job.folder.checkpoints(), default=0)
     onward = f"the checkpoint of step {newest}" if newest else "the beginning"
     return (
-        f"Interrupted: pod {last.number} stopped at step {last.last_step or 0} ({why}). "
+        f"Interrupted: pod {last.number} ended at step {last.last_step or 0} "
+        f"({last.outcome.replace(':', ': ')}). "
         f"A new pod goes on from {onward}"
     )
 

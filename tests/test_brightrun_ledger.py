@@ -28,6 +28,7 @@ from brightrun.settings import Settings
 from brightrun.verdicts import Evaluation, EvidenceKind, MetricName, Table, Verdict
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+TODAY = datetime.now(UTC)  # claims are compared with when this process began
 WISH = JobRequest(training_file="sample", name="first", client="Acme", requested_by="ada")
 
 
@@ -189,11 +190,11 @@ def test_updates_refuse_unknown_fields_statuses_and_jobs(ledger: Ledger) -> None
 # --- one driver per job -------------------------------------------------------------------------
 def test_a_living_driver_keeps_its_job_and_may_claim_again(ledger: Ledger) -> None:
     ledger.create_job("a", WISH)
-    assert ledger.claim("a", "one", now=NOW)
-    assert not ledger.claim("a", "two", now=NOW + timedelta(seconds=30))
-    assert ledger.claim("a", "one", now=NOW + timedelta(seconds=50))
-    assert ledger.renew_claim("a", "one", NOW + timedelta(seconds=100))
-    assert not ledger.claim("a", "two", now=NOW + timedelta(seconds=155))
+    assert ledger.claim("a", "one", now=TODAY)
+    assert not ledger.claim("a", "two", now=TODAY + timedelta(seconds=30))
+    assert ledger.claim("a", "one", now=TODAY + timedelta(seconds=50))
+    assert ledger.renew_claim("a", "one", TODAY + timedelta(seconds=100))
+    assert not ledger.claim("a", "two", now=TODAY + timedelta(hours=5))
     claim = ledger.job("a").claim
     assert claim is not None
     assert (claim.driver, claim.pid) == ("one", os.getpid())
@@ -201,8 +202,8 @@ def test_a_living_driver_keeps_its_job_and_may_claim_again(ledger: Ledger) -> No
 
 def test_a_silent_driver_loses_its_job_and_hears_of_it(ledger: Ledger) -> None:
     ledger.create_job("a", WISH)
-    ledger.claim("a", "one", now=NOW, host="elsewhere")
-    assert ledger.claim("a", "two", now=NOW + timedelta(seconds=61))
+    ledger.claim("a", "one", now=TODAY, host="elsewhere")
+    assert ledger.claim("a", "two", now=TODAY + timedelta(seconds=61))
     assert not ledger.renew_claim("a", "one")
 
 
@@ -210,20 +211,20 @@ def test_a_dead_process_of_this_host_loses_its_job_at_once(ledger: Ledger) -> No
     ledger.create_job("a", WISH)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    ledger.claim("a", "one", pid=dead.pid, now=NOW)
-    assert ledger.claim("a", "two", now=NOW)
-    ledger.claim("a", "two", pid=dead.pid, host="elsewhere", now=NOW)
-    assert not ledger.claim("a", "three", now=NOW)
+    ledger.claim("a", "one", pid=dead.pid, now=TODAY)
+    assert ledger.claim("a", "two", now=TODAY)
+    ledger.claim("a", "two", pid=dead.pid, host="elsewhere", now=TODAY)
+    assert not ledger.claim("a", "three", now=TODAY)
 
 
 def test_a_killed_process_that_nobody_has_buried_is_dead_too(ledger: Ledger) -> None:
     ledger.create_job("a", WISH)
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    ledger.claim("a", "one", pid=child.pid, now=NOW)
-    assert not ledger.claim("a", "two", now=NOW)
+    ledger.claim("a", "one", pid=child.pid)
+    assert not ledger.claim("a", "two", now=TODAY)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert ledger.claim("a", "two", now=NOW)
+    assert ledger.claim("a", "two", now=TODAY)
     child.communicate()
 
 
