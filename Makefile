@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check ui soak clean
+ARGS ?=
+.PHONY: help setup demo test lint check ui soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -27,11 +28,12 @@ demo: setup  ## a whole job in about ten minutes: train, kill, resume, measure, 
 test: $(INSTALLED)  ## the whole suite, offline
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(INSTALLED)  ## lint, format, types, tests
+lint: $(INSTALLED)  ## ruff, format, mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(ARGS)
+
+check: lint test  ## lint and test
 
 ui: setup  ## Prefect UI, worker, deployments and report pages on loopback; Ctrl-C stops all
 	@$(BIN)/python -m flows.ui

@@ -173,8 +173,9 @@ class JobSpec(Frozen):
     optimizer: str = "paged_adamw_32bit"
 
     def spec_hash(self) -> str:
-        """sha256 (hex) of the canonical JSON."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """sha256 (hex) of the canonical JSON; the file's name decides nothing and is left out."""
+        facts = self.model_dump(mode="json", exclude={"data": {"name"}})
+        text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property

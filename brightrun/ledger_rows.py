@@ -107,6 +107,9 @@ class JobRow:
         return self.status in FINAL
 
 
+INTERRUPTING_STOPS = ("stopped:lease", "stopped:sigterm")
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
     """One pod. outcome is "" while it is open; cost_usd is set when it ended."""
@@ -125,6 +128,11 @@ class AttemptRow:
     last_step: int | None
     resumed_from: int | None
     cost_usd: Decimal | None
+
+    @property
+    def interrupted(self) -> bool:
+        """Lost, or stopped by itself: not a stop that a person or a limit asked for, no fault."""
+        return self.outcome.startswith("lost") or self.outcome in INTERRUPTING_STOPS
 
 
 @dataclass(frozen=True, slots=True)

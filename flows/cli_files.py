@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from brightrun.tokens import ChatTokenizer
 
 SHOWN = 50
+MOST_TOKENS = 131072
 LISTS = ("errors", "warnings")
 PREVIEWED = 3
 files = typer.Typer(no_args_is_help=True)
@@ -135,6 +136,7 @@ def preview(
 
     first = 0 if conversation is None else conversation - 1
     last = first + (PREVIEWED if conversation is None else 1)
+    file = registered(str(file))
     existing(file)
     wanted = list(islice(conversations(file), max(0, first), max(0, last)))
     if not wanted:
@@ -164,11 +166,11 @@ def estimate(
     from flows.options import overrides_of
     from flows.terminal import emit
 
-    report = checked(file, base_model=base_model)
+    values = quoting.values_of(preset, overrides_of(set_))
+    report = checked(file, base_model=base_model, max_length=values.max_length)
     if not report.valid:
         show_report(report, json)
         raise typer.Exit(1)
-    values = quoting.values_of(preset, overrides_of(set_))
     found = quoting.quote(report, values, preset, provider, gpu, market, base_model)
     if json:
         emit({**found.as_json(), "tokens_exact": report.tokens_exact})
@@ -210,19 +212,45 @@ def checked(
     """Validate with the prepared tokenizer; a bar on long files."""
     from rich.progress import Progress
 
+    from brightrun.settings import load
     from expectations.validation import validate_file
     from flows.terminal import ERR
 
+    file = registered(str(file))
     existing(file)
     with Progress(console=ERR, transient=True, disable=not ERR.is_terminal) as bar:
         task = bar.add_task("checking", total=file.stat().st_size)
         return validate_file(
             file,
             tokenizer=tokenizer_of(base_model),
-            max_length=max_length,
+            max_length=min(max_length, context_of(base_model)),
+            max_json_gb=load().max_json_gb,
             quality_min=quality_min,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
+
+
+def registered(name: str) -> Path:
+    """The file of a registered name, or the path itself."""
+    from brightrun.ledger import Ledger
+    from brightrun.settings import load
+
+    settings = load()
+    if Path(name).exists() or not (settings.database_url or (settings.home / "ledger.db").exists()):
+        return Path(name)
+    known = Ledger.open(settings).file(name)
+    return Path(known.path if known is not None else name)
+
+
+def context_of(base_model: str) -> int:
+    """Longest sequence of the prepared base model; no limit of its own while it is not here."""
+    from brightrun import basemodels
+    from brightrun.settings import load
+
+    settings, name = load(), base_model or "demo"
+    if not basemodels.is_prepared(name, settings.models):
+        return MOST_TOKENS
+    return basemodels.resolve(name, settings.models).context
 
 
 def existing(file: Path) -> None:

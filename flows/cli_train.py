@@ -128,7 +128,7 @@ def check_before(request: JobRequest, as_json: bool) -> None:
     settings = load()
     provider_of(request.provider, settings)
     report = checked(
-        registered(request.training_file),
+        Path(request.training_file),
         quality_min=request.quality_min,
         max_length=request.values.max_length,
         base_model=request.base_model,
@@ -136,18 +136,6 @@ def check_before(request: JobRequest, as_json: bool) -> None:
     if not report.valid:
         show_report(report, as_json)
         raise typer.Exit(1)
-
-
-def registered(name: str) -> Path:
-    """The file of a registered name, or the path itself."""
-    from brightrun.ledger import Ledger
-    from brightrun.settings import load
-
-    settings = load()
-    if Path(name).exists() or not (settings.database_url or (settings.home / "ledger.db").exists()):
-        return Path(name)
-    known = Ledger.open(settings).file(name)
-    return Path(known.path if known is not None else name)
 
 
 def resumed(job: str) -> tuple[str, JobRequest]:

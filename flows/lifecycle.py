@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -38,11 +38,16 @@ CLAIM_STALE_SECONDS = 120
 
 
 def run_name() -> str:
-    """The flow run's name in the UI: job id and file."""
+    """The name of the run in the UI; it replaces the one that the form made up."""
     request = this_run.parameters["request"]
     wish = request if isinstance(request, dict) else request.model_dump()
+    return name_of(wish, str(this_run.parameters.get("job_id") or ""), str(this_run.id))
+
+
+def name_of(wish: Mapping[str, Any], given: str, flow_run_id: str) -> str:
+    """ "ui-0123456789 Demo": the job's id, then the person's name for it or the file's."""
     label = wish.get("name") or str(wish["training_file"]).rsplit("/", 1)[-1]
-    return f"{job_id_of(this_run.parameters.get('job_id') or '', this_run.id)} {label}"
+    return f"{job_id_of(given, flow_run_id)} {label}"
 
 
 @contextmanager

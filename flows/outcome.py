@@ -31,15 +31,17 @@ def summary(job_id: str) -> dict[str, Any]:
     return {
         "job_id": job_id,
         "status": str(row.status),
+        "flow_run_id": row.flow_run_id,
         "run_folder": row.run_folder,
         "report_html": row.report_html,
         "report_pdf": row.report_pdf,
         "package": row.package,
         "verdicts": [v.model_dump(mode="json") for v in found.verdicts] if found else [],
-        "interruptions": max(0, len(pods) - 1),
+        "interruptions": sum(old.interrupted for old, _ in pairwise(pods)),
         "resumes": [
             {"killed_at": old.last_step or 0, "resumed_from": new.resumed_from or 0}
             for old, new in pairwise(pods)
+            if old.interrupted
         ],
         "steps": max((m.step for m in job.ledger.metrics(job_id)), default=0),
         "adapter_sha256": row.adapter_sha256,
@@ -71,6 +73,7 @@ def show(found: dict[str, Any]) -> None:
         [
             ("cost", f"{money(found['cost_usd'])} for {found['steps']} steps"),
             *((name.replace("_", " "), found[name]) for name in PLACES),
+            ("Prefect run", f"{found['flow_run_id']} (shown by `make ui`)"),
         ],
     )
 

@@ -7,6 +7,7 @@ runs nothing: nobody but a sweeper can close their books. `make ui` sweeps four 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from socket import gethostname
 
@@ -25,7 +26,9 @@ CANCELLED_IN_UI = "cancelled in the Prefect UI"
 
 
 def close(job: JobContext, status: Status, error: BrightRunError) -> None:
-    """Write a job's end down."""
+    """Write a job's end down; a completed one stays so, whatever happens after it."""
+    if job.ledger.job(job.job_id).status == Status.completed:
+        return
     now = datetime.now(UTC)
     job.ledger.update_job(job.job_id, status=status, error=error.as_dict(), finished_at=now)
     job.note("error", error.as_dict())
@@ -54,14 +57,17 @@ def ended_without_word(job: JobContext, state: str) -> None:
     close(job, Status.failed, error)
 
 
-def sweep(settings: Settings, api_url: str) -> list[str]:
-    """Close every job that nobody drives any more; returns their ids."""
+def sweep(settings: Settings, state_of: Callable[[str], str]) -> list[str]:
+    """Close every job that nobody drives any more; returns their ids.
+
+    state_of: flow run id -> state type of that run (`run_state` of a server).
+    """
     ledger, closed = Ledger.open(settings), []
     for row in ledger.jobs(None):
         if row.is_final or not row.flow_run_id or is_driven(row):
             continue
         job = JobContext(settings, ledger, row.job_id)
-        state = run_state(api_url, row.flow_run_id)
+        state = state_of(row.flow_run_id)
         if state in ENDED or abandoned(job):
             ended_without_word(job, state)
             closed.append(row.job_id)

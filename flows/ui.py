@@ -171,7 +171,7 @@ def work(settings: Settings, api_url: str, reports_url: str, mark: str) -> None:
 
 def sweep(settings: Settings, api_url: str) -> None:
     try:
-        for job_id in sweeper.sweep(settings, api_url):
+        for job_id in sweeper.sweep(settings, partial(sweeper.run_state, api_url)):
             say(f"Job {job_id} had no driver any more; its books are closed.")
     except (BrightRunError, httpx.HTTPError) as error:
         say(f"Sweeping is put off: {error}", "yellow")

@@ -79,10 +79,12 @@ def curve(job: JobContext) -> tuple[CurvePoint, ...]:
 
 
 def interruptions(job: JobContext) -> tuple[Interruption, ...]:
-    """One per attempt that was followed by another."""
+    """One per attempt that was interrupted and followed by another."""
     attempts = job.ledger.attempts(job.job_id)
     found = []
     for ended, following in itertools.pairwise(attempts):
+        if not ended.interrupted:
+            continue
         rows = job.ledger.events(job.job_id, attempt=following.number, type="metric", limit=1)
         lost = (rows[0].ts - ended.ended_at).total_seconds() if rows and ended.ended_at else None
         found.append(
@@ -135,6 +137,16 @@ def cuts(job: JobContext, evaluation: Evaluation) -> tuple[str, ...]:
     said = []
     if values.epochs < full.epochs:
         said.append(f"Trained for {values.epochs} epochs; a delivery run trains for {full.epochs}.")
+    if values.pairs_per_step < full.pairs_per_step:
+        said.append(
+            f"Each step learned from about {values.pairs_per_step} answers; a delivery run takes "
+            f"{full.pairs_per_step}."
+        )
+    if values.max_length < full.max_length:
+        said.append(
+            f"Accepted conversations of up to {values.max_length:,} tokens; a delivery run "
+            f"accepts {full.max_length:,}. None was cut."
+        )
     if values.scenarios < full.scenarios:
         said.append(f"Answered {values.scenarios} of {full.scenarios} scenarios.")
     if values.questions < full.questions:
@@ -182,4 +194,6 @@ def reproduce(job: JobContext) -> str:
     model = f" --base-model {request.base_model}" if request.base_model else ""
     # The name alone: a report must not carry a path of the machine that made it.
     file = PurePath(request.training_file).name
+    if request.quality_min is not None:
+        sets += f" --quality-min {request.quality_min:g}"
     return f"brightrun train {file} --preset {request.preset}{model}{sets}"

@@ -10,20 +10,19 @@ from brightrun.progress import Progress
 from brightrun.verdicts import CurvePoint, Table
 from reports import cards, formats
 
+_MARKET = ("Market", "Likely cost", "Low to high", "Pod time", "To report")
+
 
 def estimate_card(facts: dict[str, Any]) -> str:
     """The estimate with the markets side by side."""
-    columns = ("Market", "Price per hour", "Low", "Likely", "High", "To report", "Price from")
-    spread = facts["hours"]
     said = (
-        f"Likely {formats.duration(spread['likely'] * 3600)} "
-        f"({formats.duration(spread['low'] * 3600)} to {formats.duration(spread['high'] * 3600)}), "
         f"{facts['steps']} steps, {facts['tokens_per_epoch']:,} tokens per epoch, "
         f"memory {facts['vram_gb']:.1f} GB ({'fits' if facts['fits'] else 'DOES NOT FIT'}), "
-        f"from {facts['basis']}; stopped by itself at {formats.usd(facts['hard_limit_usd'])}."
+        f"from {facts['basis']}; stopped by itself at {formats.usd(facts['hard_limit_usd'])}. "
+        f"{_prices(facts['markets'])}"
     )
     rows = tuple(_market(row) for row in facts["markets"])
-    return cards.estimate(Table(columns=columns, rows=rows), warnings=facts["warnings"], note=said)
+    return cards.estimate(Table(columns=_MARKET, rows=rows), warnings=facts["warnings"], note=said)
 
 
 def estimate_sentence(facts: dict[str, Any]) -> str:
@@ -71,11 +70,13 @@ def gate_card(facts: dict[str, Any], question: dict[str, Any]) -> str:
 
 def markets_card(training_file: str, rows: Sequence[dict[str, Any]]) -> str:
     """Every preset on every provider and market."""
-    columns = ("Provider", "Preset", "Market", "Price per hour", "Low", "Likely", "High",
-               "To report", "Price from")  # fmt: skip
     shown = tuple((row["provider"], row["preset"], *_market(row)) for row in rows)
-    note = f"File {training_file}. Cost is low / likely / high of the pod; nothing was started."
-    return cards.estimate(Table(columns=columns, rows=shown), note=note)
+    models = dict.fromkeys(f"{row['provider']} {row['model']}" for row in rows)
+    note = (
+        f"File {training_file}. Base models: {', '.join(models)}. Nothing was started. "
+        f"{_prices(rows)}"
+    )
+    return cards.estimate(Table(columns=("Provider", "Preset", *_MARKET), rows=shown), note=note)
 
 
 def progress_card(state: Progress, cost_usd: float) -> str:
@@ -124,14 +125,28 @@ def _at_least_0(value: float) -> float:
 
 
 def _market(row: dict[str, Any]) -> tuple[str, ...]:
-    price = row["price"]
-    source = f"{price['source']}, {price['as_of']}"
     if not row["offered"]:
-        return (row["market"], "not offered", "", "", "", "", row["note"])
+        return (row["market"], "not offered", "", "", "")
     cost, hours = row["cost_usd"], row["hours"]
-    spread = [
-        f"{formats.usd(cost[k])} / {formats.duration(hours[k] * 3600)}"
-        for k in ("low", "likely", "high")
+    return (
+        row["market"],
+        formats.usd(cost["likely"]),
+        f"{formats.usd(cost['low'])} to {formats.usd(cost['high'])}",
+        formats.duration(hours["likely"] * 3600),
+        formats.duration(row["turnaround_h"] * 3600),
+    )
+
+
+def _prices(rows: Sequence[dict[str, Any]]) -> str:
+    """Each price with its source and date; why a market is not offered. Each once."""
+    said = [
+        f"{row.get('provider', '')} {row['market']} "
+        + (
+            f"{formats.usd(row['price']['usd_per_hour'])} per hour "
+            f"({row['price']['source']}, {row['price']['as_of']})"
+            if row["offered"]
+            else row["note"]
+        )
+        for row in rows
     ]
-    to_report = formats.duration(row["turnaround_h"] * 3600)
-    return (row["market"], formats.usd(price["usd_per_hour"]), *spread, to_report, source)
+    return f"Prices: {'; '.join(dict.fromkeys(line.strip() for line in said))}."

@@ -10,6 +10,7 @@ from pathlib import Path
 from prefect import task
 
 from brightrun import basemodels
+from brightrun.compute import provider_of
 from brightrun.context import JobContext, open_job
 from brightrun.conversations import FileReport
 from brightrun.errors import ConfigurationError, DatasetError, from_dict
@@ -30,6 +31,7 @@ SHOWN = 20
 def prepare(job_id: str) -> None:
     """Make the base model's folder, once per machine; the trainer does it as its own process."""
     job = open_job(job_id)
+    provider_of(job.request.provider, job.settings)  # one that cannot rent ends here, unpaid
     name = base_model_name(job)
     if basemodels.is_prepared(name, job.settings.models):
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,13 +11,9 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from brightrun import attempts
 from brightrun.context import JobContext, open_job
-from brightrun.costs import hard_limit
 from brightrun.errors import SpotInterrupted
 from brightrun.runfolder import DONE
 from tasks.board import watched
-from tasks.gate import latest_word
-
-LIMIT_PARTS = (("cost_usd", "high"), ("price", "usd_per_hour"))
 
 
 def only_spot(task: Any, run: TaskRun, state: State[Any]) -> bool:
@@ -50,17 +45,6 @@ def train(job_id: str) -> str:
             done = attempts.train_once(job, Decimal(str(limit)), board.tick)
     job.ledger.update_job(job_id, adapter_sha256=done["adapter_sha256"])
     return str(done["adapter_sha256"])
-
-
-def spending_limit(job: JobContext) -> Decimal:
-    """The estimate's hard limit in dollars; an approval may free it of the month's budget."""
-    facts, word = job.folder.read_json("estimate.json"), latest_word(job)
-    if word is None or not word.override_budget:
-        return Decimal(str(facts["hard_limit_usd"]))
-    high, price = (Decimal(str(facts[a][b])) for a, b in LIMIT_PARTS)
-    made = datetime.fromisoformat(facts["made_at"])
-    before = [a.cost_usd or 0 for a in job.ledger.attempts(job.job_id) if a.launched_at < made]
-    return hard_limit(high, None, price) + sum(before, Decimal(0))
 
 
 def finished(job: JobContext) -> dict[str, Any] | None:

@@ -242,6 +242,7 @@ def test_the_verdicts_fit_the_terminal_and_no_word_is_broken(
         "job_id": "261122-abcdef", "status": "completed", "error": None, "interruptions": 1,
         "verdicts": [VERDICT, {**VERDICT, "evidence": "measurement", "n": 24}], "cost_usd": 1.5,
         "steps": 20, "report_html": "/x" * 60, "report_pdf": "p", "package": "z", "run_folder": "f",
+        "flow_run_id": "r",
     }  # fmt: skip
     outcome.show(found)
     out = capsys.readouterr().out

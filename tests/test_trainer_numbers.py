@@ -13,7 +13,6 @@ from brightrun.tokens import ChatTokenizer
 pytestmark = [
     pytest.mark.heavy,
     pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
