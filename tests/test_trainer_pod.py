@@ -157,7 +157,8 @@ def test_a_stop_saves_the_last_step_and_the_next_attempt_goes_on_exactly(
     folder.remove("control/stop.json")
     folder.remove("control/lease.json")
     assert run_pod(folder, tiny_models(), 2) == 0
-    assert min(steps_of(folder, 2)) == done + 1
+    # The pod may have trained all 8 steps before it saw the request: then none is left.
+    assert min(steps_of(folder, 2), default=9) == done + 1
     assert marker(folder, 2)[1]["adapter_sha256"] == marker(unbroken)[1]["adapter_sha256"]
     told = [m["step"] for m in payloads(folder, "metric") if "validation_loss" in m]
     assert told == [4, 8]

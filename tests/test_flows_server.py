@@ -1,0 +1,97 @@
+"""Processes around a Prefect server: ports, marks, pages, one `make ui` per home."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from brightrun.errors import ConfigurationError
+from brightrun.settings import Settings
+from flows import server, ui, worker
+
+
+def test_a_used_port_is_named_with_the_option_that_changes_it() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"port {port} cannot be used") as caught:
+            server.must_be_free(port, "--reports-port")
+        assert "--reports-port" in caught.value.fix
+    server.must_be_free(port, "--port")
+
+
+def test_a_second_make_ui_of_a_home_is_told_where_the_first_is(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    with ui.alone(settings):
+        record = server.remember(settings, "http://127.0.0.1:1/api", "http://127.0.0.1:2")
+        with pytest.raises(ConfigurationError, match="already running") as caught, \
+                ui.alone(settings):  # fmt: skip
+            pass
+        assert "http://127.0.0.1:1" in caught.value.cause
+    record.unlink()
+    with ui.alone(settings):
+        assert server.remembered(settings) == {}
+
+
+def test_a_dead_shared_server_is_not_used(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    settings.prefect_home.mkdir(parents=True)
+    server.remember(settings, f"http://127.0.0.1:{server.free_port()}/api", "")
+    assert server.shared_url(settings) is None
+
+
+def test_reports_are_served_to_this_machine_only(tmp_path: Path) -> None:
+    folder, port = tmp_path / "reports", server.free_port()
+    with ui.serving_reports(folder, port) as url:
+        (folder / "job").mkdir()
+        (folder / "job" / "report.html").write_text("<p>fine</p>")
+        (tmp_path / "secret").write_text("x")
+        page = httpx.get(f"{url}/job/report.html")
+        assert (page.status_code, page.text) == (200, "<p>fine</p>")
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        rebound = httpx.get(f"{url}/job/report.html", headers={"Host": "evil.example:80"})
+        assert rebound.status_code == 403
+        assert httpx.get(f"{url}/%2e%2e/secret").status_code == 404
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/job/report.html")
+
+
+def test_marked_processes_are_found_and_ended_whatever_they_ignore() -> None:
+    """A run that ignores SIGTERM is killed; another `make ui`'s process is left alone."""
+    stubborn = (
+        "import signal,time;signal.signal(15,signal.SIG_IGN);print(1,flush=True);time.sleep(60)"
+    )
+    mine = sleeper("mark-a", stubborn)
+    other = sleeper("mark-b", "import time;print(1,flush=True);time.sleep(60)")
+    try:
+        assert [p.pid for p in worker.marked("mark-a")] == [mine.pid]
+        worker.end(worker.marked("mark-a"), seconds=0.3)
+        assert mine.wait(5) is not None
+        assert worker.marked("mark-a") == []
+        assert psutil.pid_exists(other.pid)
+        worker.end(worker.marked("mark-b"), seconds=5)
+        assert other.wait(5) is not None
+    finally:
+        for process in (mine, other):
+            process.kill()
+            process.communicate()
+
+
+def sleeper(mark: str, code: str) -> subprocess.Popen[bytes]:
+    """A marked process that has begun its work."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, worker.MARK: mark},
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process

@@ -1,0 +1,76 @@
+"""Jobs without a driver are closed; driven ones are left alone."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from brightrun.context import JobContext, open_job
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger
+from brightrun.settings import load
+from flows import sweeper
+
+NOBODY = 2**22 - 7  # above the largest pid that Linux gives out here by default
+
+
+def job(status: str, claimed_by: int | None = None) -> JobContext:
+    """A job of a flow run, driven by a process of this host."""
+    settings = load()
+    ledger = Ledger.open(settings)
+    ledger.create_job("j1", JobRequest(training_file="file.json"))
+    ledger.update_job("j1", status=status, flow_run_id="run-1")
+    if claimed_by is not None:
+        ledger.claim("j1", "driver", pid=claimed_by, host=socket.gethostname())
+    return JobContext(settings, ledger, "j1")
+
+
+def rented(known: JobContext, lease_expires: float) -> None:
+    known.folder.write_json("control/lease.json", {"expires": lease_expires, "seconds": 60})
+    known.folder.write_json("attempts/1/launch.json", {"resumes_from": 0})
+    known.ledger.add_attempt(
+        "j1", 1, provider="local", market="on_demand", pod_name="br-j1-1-x",
+        usd_per_hour=Decimal("0.5"), launched_at=datetime.now(UTC),
+    )  # fmt: skip
+
+
+def swept(state: str) -> list[str]:
+    return sweeper.sweep(load(), lambda run: {"run-1": state}[run])
+
+
+def test_a_run_cancelled_at_the_gate_ends_its_job(home: Path) -> None:
+    known = job("awaiting_approval")
+    assert swept("PAUSED") == []
+    assert swept("CANCELLED") == ["j1"]
+    row = known.ledger.job("j1")
+    assert row.status == "cancelled"
+    assert row.error is not None
+    assert "train --resume j1" in row.error["fix"]
+    assert swept("CANCELLED") == []
+
+
+def test_a_living_driver_keeps_its_job(home: Path) -> None:
+    job("running", claimed_by=os.getpid())
+    assert swept("CRASHED") == []
+
+
+def test_a_killed_driver_leaves_a_failed_job_that_can_be_resumed(home: Path) -> None:
+    known = job("running", claimed_by=NOBODY)
+    assert swept("CRASHED") == ["j1"]
+    assert known.ledger.job("j1").status == "failed"
+
+
+def test_a_pod_is_given_up_only_after_its_lease(home: Path) -> None:
+    """Inside the lease another driver may still adopt it, whatever became of the run."""
+    now = datetime.now(UTC).timestamp()
+    known = job("running", claimed_by=NOBODY)
+    rented(known, lease_expires=now + 60)
+    assert swept("RUNNING") == []
+    known.folder.write_json("control/lease.json", {"expires": now - 1, "seconds": 60})
+    assert swept("RUNNING") == ["j1"]
+    (attempt,) = open_job("j1").ledger.attempts("j1")
+    assert attempt.ended_at is not None
+    assert attempt.outcome.startswith("lost")

@@ -1,0 +1,105 @@
+"""The gate, task bodies called plainly: what opens it, what is written down."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from brightrun.context import JobContext
+from brightrun.jobs import Confirm, JobRequest
+from brightrun.ledger import Ledger
+from brightrun.settings import load
+from tasks import gate
+
+ANSWER = {"approve": True, "approver": "Ada", "note": "fine", "override_budget": False}
+
+
+def job(high: float = 1.0, confirm: Confirm = Confirm.always) -> JobContext:
+    """A job that has its estimate and stands before the gate."""
+    settings = load()
+    ledger = Ledger.open(settings)
+    wish = JobRequest(training_file="f.json", confirm=confirm, repeat=True)
+    ledger.create_job("j1", wish)
+    known = JobContext(settings, ledger, "j1")
+    facts: dict[str, Any] = {
+        "cost_usd": {"low": high / 4, "likely": high / 2, "high": high},
+        "price": {"usd_per_hour": 0.5, "source": "test", "as_of": "2026-01-01"},
+        "made_at": (datetime.now(UTC) - timedelta(seconds=1)).isoformat(),
+    }
+    known.folder.write_json("estimate.json", facts)
+    ledger.update_job("j1", estimate=facts)
+    return known
+
+
+def test_a_persons_run_waits_and_says_why(home: Path) -> None:
+    known = job()
+    assert gate.gate.fn("j1") == "waiting"
+    assert known.ledger.job("j1").status == "awaiting_approval"
+    asked = known.folder.read_json("question.json")
+    assert "started by a person" in asked["reasons"][0]
+    assert asked["budget"]["left"] == 500.0
+
+
+def test_the_forms_answer_opens_the_gate_and_is_recorded(home: Path) -> None:
+    known = job()
+    assert gate.gate.fn("j1") == "waiting"
+    gate.record.fn("j1", ANSWER)
+    assert gate.gate.fn("j1") == "go"
+    word = known.ledger.approval("j1")
+    assert word is not None
+    assert (word.approved, word.approver, word.note) == (True, "Ada", "fine")
+    assert known.folder.read_json("gate.json")["by"] == "Ada"
+    assert gate.gate.fn("j1") == "go"
+
+
+def test_a_rejected_job_ends_and_nothing_is_rented(home: Path) -> None:
+    known = job()
+    gate.record.fn("j1", {**ANSWER, "approve": False})
+    assert gate.gate.fn("j1") == "rejected"
+    row = known.ledger.job("j1")
+    assert row.status == "rejected"
+    assert row.finished_at is not None
+    assert known.ledger.attempts("j1") == ()
+    assert not known.folder.exists("gate.json")
+
+
+def test_a_scheduled_run_below_the_limits_passes(home: Path) -> None:
+    known = job(confirm=Confirm.above_limits)
+    assert gate.gate.fn("j1") == "go"
+    assert known.folder.read_json("gate.json")["by"] == "policy"
+    assert known.ledger.job("j1").hard_limit_usd == pytest.approx(1.25)  # 1.25 x the high end
+
+
+def test_above_the_limit_even_a_scheduled_run_waits(home: Path) -> None:
+    job(high=151.0, confirm=Confirm.above_limits)
+    assert gate.gate.fn("j1") == "waiting"
+
+
+def test_passing_the_budget_takes_an_override_which_widens_the_hard_limit(home: Path) -> None:
+    """An approval without the override is not enough: the question is asked again."""
+    known = job(high=600.0)
+    gate.record.fn("j1", ANSWER)
+    assert gate.gate.fn("j1") == "waiting"
+    assert "does not override" in known.folder.read_json("question.json")["reasons"][0]
+    gate.record.fn("j1", {**ANSWER, "override_budget": True})
+    assert gate.gate.fn("j1") == "go"
+    assert known.folder.read_json("gate.json")["hard_limit_usd"] == pytest.approx(750.0)
+
+
+def test_a_word_about_an_older_estimate_is_void(home: Path) -> None:
+    known = job()
+    known.ledger.add_approval(
+        "j1", approved=True, approver="Ada", at=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    assert gate.gate.fn("j1") == "waiting"
+
+
+@pytest.mark.parametrize("answer", [{"approver": "Ada"}, {"approve": True, "approver": ""}])
+def test_an_empty_answer_is_refused(home: Path, answer: dict[str, Any]) -> None:
+    job()
+    with pytest.raises(ValidationError):
+        gate.record.fn("j1", answer)
