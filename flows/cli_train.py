@@ -123,7 +123,7 @@ def check_before(request: JobRequest, as_json: bool) -> None:
     """A file with defects, or a provider that cannot rent, ends here: nothing was written."""
     from brightrun.compute import provider_of
     from brightrun.settings import load
-    from flows.cli_files import checked, show_report
+    from flows.checking import checked, show_report
 
     settings = load()
     provider_of(request.provider, settings)

@@ -160,7 +160,9 @@ def main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    uvicorn.run(create_app(), host="127.0.0.1", port=options.port, log_level="error")
+    from flows.repeating import Repeating
+
+    uvicorn.run(Repeating(create_app()), host="127.0.0.1", port=options.port, log_level="error")
 
 
 def remember(settings: Settings, api_url: str, reports_url: str) -> Path:

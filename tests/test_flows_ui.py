@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import ui_browser as ui
 from commands import furnish, ledger, small_file, until
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 pytestmark = [
     pytest.mark.heavy,
@@ -75,6 +75,7 @@ def start_by_form(page: Page, running: ui.Ui, file: Path) -> str:
     for title, number in SMALL.items():
         ui.override(page, title, number)
     page.get_by_role("button", name="Submit", exact=True).click()
+    expect(page).not_to_have_url(re.compile("/run$"))
     run = str(until(running.newest_run, what="a flow run")["id"])
     running.wait_for(run, "Suspended", seconds=90)
     return run
@@ -88,16 +89,12 @@ def approve_by_form(page: Page, running: ui.Ui, run: str) -> str:
     expect(form).to_contain_text(re.compile(r"Estimate: \$[\d.]+ likely"))
     expect(form).to_contain_text("Why you are asked")
     expect(form).to_contain_text("spot")
-    in_form(page, form, "Approver").locator("textarea").fill("Ada")
-    in_form(page, form, "Note").locator("textarea").fill("looks right")
-    in_form(page, form, "Approve").get_by_role("switch").click()
+    ui.field(page, form, "Approver").locator("textarea").fill("Ada")
+    ui.field(page, form, "Note").locator("textarea").fill("looks right")
+    ui.field(page, form, "Approve").get_by_role("switch").click()
     form.get_by_role("button", name="Submit").click()
     name = str(running.api(f"/flow_runs/{run}")["name"])
     return name.split()[0]
-
-
-def in_form(page: Page, form: Locator, title: str) -> Locator:
-    return ui.field(page, form, title)
 
 
 def read_report(page: Page, running: ui.Ui, run: str) -> None:

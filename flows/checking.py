@@ -1,0 +1,114 @@
+"""A training file as the commands see it: found by name or path, checked, shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brightrun.errors import DatasetError
+
+if TYPE_CHECKING:
+    from brightrun.conversations import FileReport
+    from brightrun.tokens import ChatTokenizer
+
+SHOWN = 50
+MOST_TOKENS = 131072
+
+
+def checked(
+    file: Path,
+    *,
+    quality_min: float | None = None,
+    max_length: int = 8192,
+    base_model: str = "",
+) -> FileReport:
+    """Validate with the prepared tokenizer; a bar on long files."""
+    from rich.progress import Progress
+
+    from brightrun.settings import load
+    from expectations.validation import validate_file
+    from flows.terminal import ERR
+
+    file = registered(str(file))
+    existing(file)
+    with Progress(console=ERR, transient=True, disable=not ERR.is_terminal) as bar:
+        task = bar.add_task("checking", total=file.stat().st_size)
+        return validate_file(
+            file,
+            tokenizer=tokenizer_of(base_model),
+            max_length=min(max_length, context_of(base_model)),
+            max_json_gb=load().max_json_gb,
+            quality_min=quality_min,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def registered(name: str) -> Path:
+    """The file of a registered name, or the path itself."""
+    from brightrun.ledger import Ledger
+    from brightrun.settings import load
+
+    settings = load()
+    if Path(name).exists() or not (settings.database_url or (settings.home / "ledger.db").exists()):
+        return Path(name)
+    known = Ledger.open(settings).file(name)
+    return Path(known.path if known is not None else name)
+
+
+def context_of(base_model: str) -> int:
+    """Longest sequence of the prepared base model; no limit of its own while it is not here."""
+    from brightrun import basemodels
+    from brightrun.settings import load
+
+    settings, name = load(), base_model or "demo"
+    if not basemodels.is_prepared(name, settings.models):
+        return MOST_TOKENS
+    return basemodels.resolve(name, settings.models).context
+
+
+def existing(file: Path) -> None:
+    """DatasetError when there is no such file."""
+    if not file.is_file():
+        raise DatasetError(
+            f"{file} does not exist", fix="check the path, or `brightrun files list`"
+        )
+
+
+def tokenizer_of(
+    base_model: str,
+) -> ChatTokenizer | None:
+    """The prepared tokenizer; None when it is not here: counts are then approximate.
+
+    ConfigurationError: there can be no such base model.
+    """
+    from brightrun import basemodels
+    from brightrun.settings import load
+    from brightrun.tokens import ChatTokenizer
+
+    settings, name = load(), base_model or "demo"
+    basemodels.key_of(name)
+    if not basemodels.is_prepared(name, settings.models):
+        return None
+    return ChatTokenizer.load(basemodels.prepared_folder(name, settings.models))
+
+
+def show_report(report: FileReport, as_json: bool) -> None:
+    from flows.terminal import emit, say, tell
+
+    if as_json:
+        emit(report.summary())
+    for defect in report.errors[:SHOWN]:
+        say(f"{defect.message}. {defect.fix}", "red")
+    if len(report.errors) > SHOWN:
+        say(f"... and {len(report.errors) - SHOWN} more (all with --json)", "red")
+    for warning in report.warnings[:SHOWN]:
+        say(f"Warning: {warning.message}. {warning.fix}", "yellow")
+    if as_json:
+        return
+    verdict = "valid" if report.valid else f"INVALID: {len(report.errors)} defects"
+    exact = "" if report.tokens_exact else " (approximate: no tokenizer prepared)"
+    tell(
+        f"{report.name}: {verdict}. {report.conversations} conversations, {report.pairs} pairs, "
+        f"{report.supervised_pairs} supervised, {report.tokens:,} tokens{exact}, "
+        f"{report.supervised_tokens:,} supervised; longest {report.longest:,}"
+    )
