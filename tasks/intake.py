@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from brightrun import basemodels
 from brightrun.compute import provider_of
@@ -27,7 +28,7 @@ from tasks import artifacts
 SHOWN = 20
 
 
-@task(name="prepare base model", retries=1, retry_delay_seconds=2)
+@task(name="prepare base model", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=2)
 def prepare(job_id: str) -> None:
     """Make the base model's folder, once per machine; the trainer does it as its own process."""
     job = open_job(job_id)
@@ -49,7 +50,7 @@ def prepare(job_id: str) -> None:
         raise preparation_error(name, done.stderr)
 
 
-@task(name="validate")
+@task(name="validate", cache_policy=NO_CACHE)
 def validate(job_id: str) -> None:
     """All defects at once; a broken file ends the job here."""
     job = open_job(job_id)
@@ -64,7 +65,7 @@ def validate(job_id: str) -> None:
     artifacts.publish("dataset", cards.dataset(table), "What is in the training file")
 
 
-@task(name="plan")
+@task(name="plan", cache_policy=NO_CACHE)
 def plan(job_id: str) -> str:
     """Snapshot, split, measuring plan, frozen spec; returns the spec's hash."""
     job = open_job(job_id)

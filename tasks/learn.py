@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from brightrun import basemodels, quotes
 from brightrun.context import open_job
@@ -11,7 +12,7 @@ from brightrun.physics import ModelProfile
 from tasks.intake import stored_report
 
 
-@task(name="learn")
+@task(name="learn", cache_policy=NO_CACHE)
 def learn(job_id: str) -> None:
     """An estimate is as good as the jobs it remembers."""
     job = open_job(job_id)

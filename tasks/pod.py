@@ -18,13 +18,7 @@ from tasks.board import watched
 
 def only_spot(task: Any, run: TaskRun, state: State[Any]) -> bool:
     """Only a lost pod is worth another one; a fault of the trainer would cost it twice."""
-    try:
-        state.result()
-    except SpotInterrupted:
-        return True
-    except BaseException:  # noqa: BLE001 - whatever else it is, it is not retried
-        return False
-    return False
+    return isinstance(state.result(raise_on_failure=False), SpotInterrupted)
 
 
 @task(

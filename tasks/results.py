@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from brightrun import basemodels
 from brightrun.context import JobContext, open_job
@@ -17,7 +18,7 @@ from reports import cards, collect, package, render
 from tasks import artifacts
 
 
-@task(name="evaluate")
+@task(name="evaluate", cache_policy=NO_CACHE)
 def evaluate(job_id: str) -> None:
     """Scores, intervals and one verdict per claim."""
     job = open_job(job_id)
@@ -34,7 +35,7 @@ def evaluate(job_id: str) -> None:
     )
 
 
-@task(name="report", retries=1, retry_delay_seconds=5)
+@task(name="report", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
 def report(job_id: str) -> None:
     """The validation report as HTML and PDF, published under the reports folder."""
     job = open_job(job_id)
@@ -49,7 +50,7 @@ def report(job_id: str) -> None:
     artifacts.link("report", report_url(job), "Open the validation report", "Report of this job")
 
 
-@task(name="package", retries=1, retry_delay_seconds=5)
+@task(name="package", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
 def package_adapter(job_id: str) -> None:
     """The zip that a client runs, checked after it was written."""
     job = open_job(job_id)

@@ -1,0 +1,30 @@
+"""Which ends of the training task bring another pod."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+
+from brightrun.attempts import JobCancelled
+from brightrun.errors import SpotInterrupted, TrainerError
+from tasks.pod import only_spot
+
+
+def failed(error: BaseException) -> State[Any]:
+    return Failed(data=error)
+
+
+def test_only_a_lost_pod_is_retried() -> None:
+    run: Any = None
+    assert only_spot(None, run, failed(SpotInterrupted("the pod is gone")))
+
+
+@pytest.mark.parametrize(
+    "error", [TrainerError("nan"), JobCancelled("by Ann"), ValueError("a fault"), MemoryError()]
+)
+def test_nothing_else_costs_a_second_pod(error: BaseException) -> None:
+    run: Any = None
+    assert not only_spot(None, run, failed(error))
