@@ -126,7 +126,7 @@ PRESETS: dict[Preset, PresetInfo] = {
         max_new_tokens=96,
         questions=25,
         rotations=1,
-        eval_points=4,
+        eval_points=2,
     ),
 }
 

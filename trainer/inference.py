@@ -168,8 +168,8 @@ class Answerer:
                 f"the base model {base} cannot be loaded: {reason}\n"
                 f"  {how_to_get(settings['base_model'])}"
             ) from None
-        if settings["quantization"] == "nf4":
-            keep_cpu_weights_plain(model)
+        if settings["quantization"] == "nf4" and not torch.cuda.is_available():
+            prepare_nf4_for_cpu(model)
         self.model: Any = PeftModel.from_pretrained(model, str(adapter)).eval()
         self.ends = end_tokens(self.tokenizer, model)
         # A base model's own generation defaults (temperature, penalties) must not leak in.
@@ -248,13 +248,47 @@ def nf4_config(settings: dict[str, Any]) -> Any:
     )
 
 
-def keep_cpu_weights_plain(model: Any) -> None:
-    """On CPUs with avx512_bf16 the first forward would repack 4-bit weights for good."""
+def prepare_nf4_for_cpu(model: Any) -> None:
+    """Unpack 4-bit weights once instead of at every token: the same numbers, several times faster.
+
+    Where memory is short they stay packed; then the repacking must be off that CPUs with
+    avx512_bf16 do in their first forward (it is for good, and its numbers differ).
+    """
     import bitsandbytes
 
-    for module in model.modules():
-        if isinstance(module, bitsandbytes.nn.Linear4bit):
-            module.support_avx512bf16_for_cpu = False
+    kind = bitsandbytes.nn.Linear4bit
+    layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, kind)]
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+    needed = sum(x.in_features * x.out_features * x.compute_dtype.itemsize for x in layers)
+    if needed < free_memory() / 2:
+        for layer in layers:
+            keep_dense(layer)
+
+
+def keep_dense(layer: Any) -> None:
+    """A 4-bit layer that multiplies with its weight as unpacked once."""
+    import bitsandbytes
+    import torch
+
+    state = layer.weight.quant_state
+    packed = bitsandbytes.functional.dequantize_4bit(layer.weight.data, state)
+    dense = packed.to(layer.compute_dtype).view(layer.out_features, layer.in_features)
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        bias = None if layer.bias is None else layer.bias.to(layer.compute_dtype)
+        product = torch.nn.functional.linear(x.to(layer.compute_dtype), dense, bias)
+        return product.to(x.dtype)
+
+    layer.forward = forward
+
+
+def free_memory() -> int:
+    """Bytes that are free now; 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 0
 
 
 def end_tokens(tokenizer: Any, model: Any) -> list[int]:
