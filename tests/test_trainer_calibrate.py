@@ -1,0 +1,142 @@
+"""The forecast from the first micro-steps."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.calibrate import Calibration, Fit, Remaining, Size, fit, wanted
+
+A, B, C = 0.4, 1.1e-3, 6e-8
+
+
+def truth(size: Size) -> float:
+    return A + B * size.tokens + C * size.squares
+
+
+def measured(lengths: list[int], noise: float = 0.0, seed: int = 1) -> Fit:
+    draw = random.Random(seed)
+    sizes = [Size.of([n]) for n in lengths]
+    return fit(sizes, [truth(size) * draw.gauss(1, noise) for size in sizes])
+
+
+def relative(found: float, expected: float) -> float:
+    return abs(found / expected - 1)
+
+
+LENGTHS = [310, 4100, 900, 2500, 1700, 3300, 640, 5200, 1300]
+UNSEEN = [Size.of([n]) for n in (450, 800, 1500, 2100, 2900, 3900, 4700, 5600)]
+
+
+def test_exact_times_give_the_coefficients_back() -> None:
+    found = measured(LENGTHS)
+    assert relative(found.b, B) < 0.02
+    assert all(relative(found.seconds(size), truth(size)) < 0.01 for size in UNSEEN)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_with_noise_the_total_is_met_and_lies_within_the_range(seed: int) -> None:
+    found = measured(LENGTHS, noise=0.04, seed=seed)
+    expected = sum(truth(size) for size in UNSEEN)
+    forecast = found.forecast(UNSEEN)
+    assert relative(forecast.likely, expected) < 0.05
+    assert forecast.low < expected < forecast.high
+    assert 0.005 < found.spread < 0.09
+
+
+def test_more_noise_makes_the_range_wider() -> None:
+    calm, wild = (measured(LENGTHS, noise).forecast(UNSEEN) for noise in (0.01, 0.2))
+    assert (wild.high - wild.low) / wild.likely > 2 * (calm.high - calm.low) / calm.likely
+
+
+def test_equal_lengths_still_forecast_their_own_kind_exactly() -> None:
+    found = measured([1000] * 9)
+    same, longer = Size.of([1000]), Size.of([4000])
+    assert relative(found.seconds(same), truth(same)) < 0.001
+    wide, narrow = found.forecast([longer] * 5), found.forecast([same] * 5)
+    assert wide.low < 5 * truth(longer) < wide.high
+    assert (wide.high - wide.low) / wide.likely > 5 * (narrow.high - narrow.low) / narrow.likely
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9000), st.floats(0.01, 100.0)), min_size=3, max_size=12),
+    st.integers(1, 8000),
+)  # fmt: skip
+def test_a_longer_sequence_never_takes_less_whatever_was_measured(
+    steps: list[tuple[int, float]], tokens: int
+) -> None:
+    found = fit([Size.of([n]) for n, _ in steps], [s for _, s in steps])
+    assert min(found.a, found.b, found.c) >= 0
+    assert found.seconds(Size.of([tokens + 50])) >= found.seconds(Size.of([tokens])) > 0
+    forecast = found.forecast([Size.of([tokens])] * 3)
+    assert 0 <= forecast.low <= forecast.likely <= forecast.high
+
+
+def test_a_fit_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs micro-steps"):
+        fit([], [])
+
+
+@pytest.mark.parametrize(("micro_steps", "number"), [(4, 3), (14, 4), (28, 9), (5000, 9)])
+def test_a_short_job_is_measured_for_a_third_of_its_length(micro_steps: int, number: int) -> None:
+    assert wanted(micro_steps) == number
+
+
+class Pod:
+    """Runs micro-steps of exactly known length: a slow first one, 2 s after every step."""
+
+    def __init__(self, lengths: list[list[int]], *, late: bool = False, **more: Any) -> None:
+        self.now, self.left = 0.0, 0.0
+        self.told: list[dict[str, Any]] = []
+        steps = [[Size.of([n]) for n in step] for step in lengths]
+        remaining = Remaining(steps, **more)
+        calibration = Calibration(remaining, self.told.append, lambda: self.now)
+        slow = 5.0
+        for step in steps:
+            before, ended = bool(self.told), []
+            for size in step:
+                seconds = truth(remaining.work(size)) * slow
+                self.now, slow = self.now + seconds, 1.0
+                self.left += seconds if before else 0
+                ended.append((size.tokens, size.squares, seconds))
+                if not late:
+                    calibration.on_micro_step(*ended[-1])
+            for one in ended if late else ():
+                calibration.on_micro_step(*one)
+            self.now += 2
+            self.left += 2 if before else 0
+
+
+@pytest.mark.parametrize("late", [True, False])
+@pytest.mark.parametrize("limit", [None, 2000])
+def test_the_forecast_counts_exactly_what_is_left_and_the_time_between_steps(
+    late: bool, limit: int | None
+) -> None:
+    draw = random.Random(3)
+    lengths = [[draw.randint(300, 5000) for _ in range(4)] for _ in range(12)]
+    pod = Pod(lengths, late=late, recomputed_above=limit)
+    (told,) = pod.told
+    assert told["what"] == "calibrated"
+    assert told["steps"] == 11
+    assert told["tokens"] == sum(map(sum, lengths[3:]))
+    assert relative(told["training_s"]["likely"], pod.left) < 0.02
+    assert told["training_s"]["low"] < pod.left < told["training_s"]["high"]
+
+
+def test_validation_that_is_still_to_come_is_counted() -> None:
+    steps = [[900, 1800, 700], [2500, 1200]] * 6
+    without, once = (
+        Pod(steps).told[0],
+        Pod(steps, validated=[Size.of([n]) for n in (1500, 2500)]).told[0],
+    )
+    more = once["training_s"]["likely"] - without["training_s"]["likely"]
+    whole = truth(Size.of([1500])) + truth(Size.of([2500]))
+    assert 0.3 * whole < more < 0.6 * whole
+
+
+def test_a_job_that_is_over_before_there_is_enough_says_nothing() -> None:
+    assert Pod([[500], [700]]).told == []
