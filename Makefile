@@ -23,7 +23,7 @@ setup: $(INSTALLED)  ## make .venv and the demo's base model
 demo: setup  ## a whole job in about ten minutes: train, kill, resume, measure, report, package
 	@model=$$($(BIN)/python -m trainer prepare demo >/dev/null 2>&1 && echo demo || echo tiny); \
 	$(BIN)/brightrun train examples/training-file.json --preset demo --base-model $$model \
-	  --interrupt-at 14 --name Demo --client "Example client" --notes "make demo" --yes
+	  --interrupt-at 13 --name Demo --client "Example client" --notes "make demo" --yes
 
 test: $(INSTALLED)  ## the whole suite, offline
 	$(BIN)/python -m pytest $(ARGS)

@@ -217,6 +217,9 @@ def outcome_of(marker: tuple[str, dict[str, Any]] | None, asked: dict[str, Any] 
     name, content = marker or ("", {})
     if name == DONE:
         return "done"
+    if name == FAILED and content.get("code") == SpotInterrupted.code:
+        # The machine's fault, not the trainer's: a broken GPU is a lost pod that could say why.
+        return f"lost:{content.get('fault') or content.get('message', 'broken machine')}"
     if name == FAILED:
         return f"failed:{content.get('code', 'trainer')}"
     wish = str((asked or {}).get("reason", ""))

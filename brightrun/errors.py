@@ -19,12 +19,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from brightrun.faults import FAULTS, anchor
+
 
 class BrightRunError(Exception):
     """Base of the tree.
 
     message: what happened, with the value. cause: the likely cause. fix: what to do.
-    adjustment: field -> new value that `retry` can apply by itself.
+    adjustment: field -> new value that `retry` can apply by itself. fault: its name in
+    brightrun.faults, which also gives the usual cause and fix when none is given.
     """
 
     code: ClassVar[str] = "brightrun"
@@ -36,12 +39,15 @@ class BrightRunError(Exception):
         cause: str = "",
         fix: str = "",
         adjustment: Mapping[str, Any] | None = None,
+        fault: str = "",
     ) -> None:
         super().__init__(message)
+        known = FAULTS.get(fault)
         self.message = message
-        self.cause = cause
-        self.fix = fix
+        self.cause = cause or (known.cause if known else "")
+        self.fix = fix or (known.fix if known else "")
         self.adjustment = dict(adjustment or {})
+        self.fault = fault if known else ""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form, as written to `_FAILED.json` and printed by `--json`."""
@@ -51,6 +57,7 @@ class BrightRunError(Exception):
             "cause": self.cause,
             "fix": self.fix,
             "adjustment": self.adjustment,
+            "fault": self.fault,
         }
 
     def __str__(self) -> str:
@@ -59,6 +66,8 @@ class BrightRunError(Exception):
             parts.append(f"Likely cause: {self.cause}")
         if self.fix:
             parts.append(f"Fix: {self.fix}")
+        if self.fault:
+            parts.append(f"See {anchor(self.fault)}")
         return "\n".join(parts)
 
 
@@ -135,4 +144,5 @@ def from_dict(record: Mapping[str, Any]) -> BrightRunError:
         cause=str(record.get("cause", "")),
         fix=str(record.get("fix", "")),
         adjustment=record.get("adjustment") or {},
+        fault=str(record.get("fault", "")),
     )

@@ -119,6 +119,7 @@ PRESETS: dict[Preset, PresetInfo] = {
         "",
         "",
         epochs=2,
+        lora_dropout=0.0,
         pairs_per_step=2,
         max_length=4096,
         validation_share=0.2,

@@ -140,6 +140,14 @@ def runs_out_of_memory(environment: dict[str, str]) -> Iterator[None]:
     Trainer(environment).end("_FAILED.json", **error.as_dict())
 
 
+def loses_its_gpu(environment: dict[str, str]) -> Iterator[None]:
+    pod = Trainer(environment)
+    pod.steps(1, 2)
+    pod.save(2)
+    yield
+    pod.end("_FAILED.json", **SpotInterrupted("GPU is lost", fault="gpu_lost").as_dict())
+
+
 def drive(job: JobContext, limit: Decimal | None = None) -> dict[str, Any]:
     return train_once(job, limit, lambda attempt: None)
 
@@ -475,3 +483,13 @@ def test_notes_of_two_processes_at_once_are_all_kept(home: Path) -> None:
     racing.note("warning", {"message": "two"})
     said = [e.payload["message"] for e in job.ledger.events("job-1", 0)]
     assert said == ["one", "two"]
+
+
+def test_a_broken_gpu_is_a_lost_pod_and_another_one_goes_on(home: Path) -> None:
+    job = job_with(home, loses_its_gpu, finishes)
+    with pytest.raises(SpotInterrupted):
+        drive(job)
+    assert drive(job)["adapter_sha256"] == "abc"
+    first, second = job.ledger.attempts("job-1")
+    assert first.outcome in ("lost", "lost:gpu_lost")
+    assert second.outcome == "done"

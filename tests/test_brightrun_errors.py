@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+from brightrun import faults
 from brightrun.errors import FAMILIES, BrightRunError, OutOfMemory, TrainerError, from_dict
 
 
@@ -43,3 +46,32 @@ def test_codes_are_unique() -> None:
 
     codes = [kind.code for kind in tree(BrightRunError)]
     assert len(codes) == len(set(codes))
+
+
+def test_a_named_fault_brings_its_cause_its_mend_and_its_place() -> None:
+    error = TrainerError("the loss of step 7 is nan", fault="nan_loss")
+    lines = str(error).splitlines()
+    assert lines[0] == "the loss of step 7 is nan"
+    assert lines[1].startswith("Likely cause: the learning rate")
+    assert lines[2].startswith("Fix: halve the learning rate")
+    assert lines[3] == "See docs/errors.md#nan-loss"
+    own = TrainerError("x", cause="mine", fix="so", fault="nan_loss")
+    assert (own.cause, own.fix) == ("mine", "so")
+    assert from_dict(error.as_dict()).fault == "nan_loss"
+    assert TrainerError("x", fault="unheard of").fault == ""
+
+
+def test_every_fault_names_a_family_and_stands_on_the_page() -> None:
+    page = (Path(__file__).parents[1] / faults.PAGE).read_text()
+    assert page == faults.page(), "run: python -m brightrun.faults > docs/errors.md"
+    for name, fault in faults.FAULTS.items():
+        assert fault.family in FAMILIES
+        assert f"\n## {faults.anchor(name).partition('#')[2]}\n" in page
+
+
+def test_faults_that_the_code_names_are_known() -> None:
+    root = Path(__file__).parents[1]
+    sources = [p for room in ("brightrun", "trainer", "tasks") for p in (root / room).rglob("*.py")]
+    named = {n for p in sources for n in re.findall(r'\bfault="(\w+)"', p.read_text())}
+    assert named
+    assert named <= set(faults.FAULTS)

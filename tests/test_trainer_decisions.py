@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from brightrun.errors import DatasetError, OutOfMemory, StorageError, TrainerError
+from brightrun.errors import (
+    ConfigurationError,
+    DatasetError,
+    OutOfMemory,
+    SpotInterrupted,
+    StorageError,
+    TrainerError,
+)
 from brightrun.jobs import Hyperparameters
 from trainer import hardware
 from trainer.control import Stop, decide
@@ -83,3 +90,42 @@ def test_other_exceptions_become_located_errors_and_ours_stay() -> None:
     assert isinstance(found, TrainerError)
     assert found.message == "measuring: ValueError: shape"
     assert "peft" in explain(ModuleNotFoundError("no", name="peft"), None, "starting").message
+
+
+@pytest.mark.parametrize(
+    ("error", "fault", "family"),
+    [
+        (OSError(28, "No space left on device"), "disk_full", StorageError),
+        (PermissionError(13, "denied"), "storage_denied", StorageError),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), "gpu_ecc",
+         SpotInterrupted),
+        (RuntimeError("NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus"), "gpu_lost",
+         SpotInterrupted),
+        (RuntimeError("NVRM: Xid (PCI:0000:3b:00): 94, Contained ECC error"), "gpu_ecc",
+         SpotInterrupted),
+        (RuntimeError("NVRM: Xid (PCI:0000:3b:00): 31, MMU fault"), "gpu_xid", SpotInterrupted),
+        (RuntimeError("NCCL error in: ProcessGroupNCCL.cpp:1970, unhandled system error"), "nccl",
+         SpotInterrupted),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "cuda",
+         TrainerError),
+        (RuntimeError("CUDA error: no kernel image is available for execution"), "cuda_driver",
+         ConfigurationError),
+        (RuntimeError("Error(s) in loading state_dict: size mismatch for lora_A.default.weight"),
+         "adapter_incompatible", TrainerError),
+        (ModuleNotFoundError("no", name="peft"), "package_missing", TrainerError),
+        (ValueError("shape"), "trainer", TrainerError),
+    ],
+)  # fmt: skip
+def test_every_failure_has_a_name(error: Exception, fault: str, family: type) -> None:
+    found = explain(error, None, "training")
+    assert found.fault == fault
+    assert isinstance(found, family)
+    assert found.cause
+    assert found.fix
+    assert f"docs/errors.md#{fault.replace('_', '-')}" in str(found)
+
+
+def test_a_gpu_fault_is_seen_through_the_error_that_wraps_it() -> None:
+    outer = ValueError("the step failed")
+    outer.__cause__ = RuntimeError("CUDA error: unspecified launch failure")
+    assert explain(outer, None, "training").fault == "gpu_lost"

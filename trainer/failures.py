@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from brightrun.errors import BrightRunError, OutOfMemory, StorageError, TrainerError
+import errno
+import re
+from collections.abc import Iterator
+
+from brightrun.errors import FAMILIES, BrightRunError, OutOfMemory, StorageError, TrainerError
+from brightrun.faults import FAULTS
 from brightrun.jobs import Hyperparameters
 from trainer import hardware
 
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+# The first that is found in the text names the fault: the special before the general.
+GPU_WORDS: tuple[tuple[str, str], ...] = (
+    (r"uncorrectable ecc|\becc error|xid\D{0,20}\b(48|63|64|94|95)\b", "gpu_ecc"),
+    (r"gpu is lost|fallen off the bus|xid\D{0,20}\b79\b|no cuda gpus are available", "gpu_lost"),
+    (r"unable to determine the device handle|unspecified launch failure", "gpu_lost"),
+    (r"\bxid\b", "gpu_xid"),
+    (r"\bnccl\b|processgroupnccl|collective operation timeout", "nccl"),
+    (r"driver version is insufficient|no kernel image|driver is too old", "cuda_driver"),
+    (r"cuda error|device-side assert|cublas_status|cudnn_status|cuda kernel", "cuda"),
+)
+DISK = {
+    errno.ENOSPC: "disk_full",
+    errno.EDQUOT: "disk_full",
+    errno.EACCES: "storage_denied",
+    errno.EPERM: "storage_denied",
+    errno.EROFS: "storage_denied",
+}
+ADAPTER_WORDS = ("error(s) in loading state_dict", "size mismatch for", "adapter")
 
 
 def explain(error: BaseException, values: Hyperparameters | None, where: str) -> BrightRunError:
@@ -16,23 +39,47 @@ def explain(error: BaseException, values: Hyperparameters | None, where: str) ->
     if is_out_of_memory(error):
         return out_of_memory(error, values, where)
     if isinstance(error, ModuleNotFoundError):
-        return TrainerError(
-            f"the pod lacks the package {error.name!r}",
-            cause="the image or environment was built without the trainer's packages",
-            fix='pip install -e ".[trainer]"',
-        )
+        return TrainerError(f"the pod lacks the package {error.name!r}", fault="package_missing")
+    if name := gpu_fault(error):
+        return FAMILIES[FAULTS[name].family](f"{where}: {first_line(error)}", fault=name)
     if isinstance(error, OSError):
+        name = DISK.get(error.errno or 0, "")
         return StorageError(
             f"{where}: {error}",
-            cause="the disk is full, a folder cannot be written, or the storage is away",
-            fix="free space or repair the access, then resume the job",
+            cause="" if name else "a file is missing or cannot be written, or the storage is away",
+            fix="" if name else "repair the access, then resume the job",
+            fault=name,
         )
-    first = (str(error).strip() or "no message").splitlines()[0]
-    return TrainerError(
-        f"{where}: {type(error).__name__}: {first}",
-        cause="a fault in the trainer or in a library; the traceback is in the pod's log",
-        fix="read the last log segment of the attempt; the newest checkpoint is kept",
-    )
+    if isinstance(error, (KeyError, RuntimeError, ValueError)) and is_adapter_mismatch(error):
+        return TrainerError(f"{where}: {first_line(error)}", fault="adapter_incompatible")
+    return TrainerError(f"{where}: {type(error).__name__}: {first_line(error)}", fault="trainer")
+
+
+def first_line(error: BaseException) -> str:
+    """What a person reads of a foreign exception."""
+    return (str(error).strip() or "no message").splitlines()[0][:400]
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def gpu_fault(error: BaseException) -> str:
+    """Name of the fault in brightrun.faults when a GPU or its links failed, else ''."""
+    text = "\n".join(str(part) for part in chain(error)).lower()
+    return next((name for pattern, name in GPU_WORDS if re.search(pattern, text)), "")
+
+
+def is_adapter_mismatch(error: BaseException) -> bool:
+    """An adapter's tensors that do not fit the model they are loaded into."""
+    text = str(error).lower()
+    return "lora" in text and any(word in text for word in ADAPTER_WORDS)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -54,7 +101,7 @@ def out_of_memory(error: BaseException, values: Hyperparameters | None, where: s
     setting = ", ".join(f"{key}={value}" for key, value in adjustment.items())
     return OutOfMemory(
         f"{where}: {first} (the pod used up to {hardware.peak_memory_mb()} MB)",
-        cause="model, activations of the longest conversation and optimizer do not fit",
         fix=f"retry with --set {setting}" if setting else "use a pod with more memory",
         adjustment=adjustment,
+        fault="out_of_memory",
     )

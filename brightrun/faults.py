@@ -1,0 +1,299 @@
+"""Every failure of a pod that has a name: what it means, its usual cause, what to do.
+
+`python -m brightrun.faults > docs/errors.md` writes the page that errors point to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PAGE = "docs/errors.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One named failure. `family` is the code of its class in brightrun.errors; `then` says what
+    the pipeline does by itself."""
+
+    title: str
+    family: str
+    cause: str
+    fix: str
+    then: str = "The job ends as failed. What was saved is kept: `brightrun train --resume JOB`."
+
+
+ENDS = "The job ends as failed before a pod has cost anything."
+NEW_POD = "A new pod resumes from the newest complete checkpoint, up to the retry limit."
+GOES_ON = "A warning; the job goes on."
+
+FAULTS: dict[str, Fault] = {
+    # Data
+    "bad_template": Fault(
+        "Chat template differs from the model's own",
+        "configuration",
+        "the base model's tokenizer renders conversations unlike our template for its family",
+        "use an Instruct model of Llama 3, 3.1, 3.2, 3.3 or ChatML, or an unchanged tokenizer",
+        ENDS,
+    ),
+    "no_supervised_tokens": Fault(
+        "Nothing to train on",
+        "dataset",
+        "the chat template marks no assistant text, or every answer is empty",
+        "look at the file with `brightrun preview`",
+        ENDS,
+    ),
+    "supervised_share": Fault(
+        "Implausible share of trained tokens",
+        "dataset",
+        "the mask covers nearly nothing or nearly everything: roles or template are wrong",
+        "look at the file with `brightrun preview`; compare with `brightrun validate`",
+        ENDS,
+    ),
+    "too_long": Fault(
+        "Conversation longer than the context",
+        "dataset",
+        "nothing is ever cut silently",
+        "raise --set max_length, or split with --set too_long=split",
+        ENDS,
+    ),
+    "data_changed": Fault(
+        "Snapshot or spec has another hash",
+        "storage",
+        "a file of the run folder was changed or damaged after the job was planned",
+        "start a new job from the training file",
+    ),
+    "token_count": Fault(
+        "Other tokens trained on than counted",
+        "trainer",
+        "rows were lost or doubled between the snapshot and the training loop",
+        "report it with the attempt's log: this is a fault of the trainer, not of the data",
+    ),
+    # Base model
+    "model_missing": Fault(
+        "Base model not found",
+        "configuration",
+        "no network and not in the cache, or no such model",
+        "check the name; prepare it where the network is: `python -m trainer prepare NAME`",
+        ENDS,
+    ),
+    "model_gated": Fault(
+        "Gated model without access",
+        "configuration",
+        "the model's licence was not accepted, or HF_TOKEN is missing or has no access",
+        "accept the licence on the model's page, set HF_TOKEN on the pod, prepare again",
+        ENDS,
+    ),
+    "model_changed": Fault(
+        "Base model has another hash",
+        "configuration",
+        "the folder holds other weights than those the job was planned with",
+        "prepare the model again, or start a new job",
+        ENDS,
+    ),
+    "model_unusable": Fault(
+        "Base model cannot be used",
+        "configuration",
+        "files are missing, the architecture is unknown, or its chat format is not supported",
+        "give a complete folder made by save_pretrained of a Llama 3 or ChatML Instruct model",
+        ENDS,
+    ),
+    "model_dimensions": Fault(
+        "Dimensions that 4-bit layers cannot have here",
+        "configuration",
+        "4-bit layers on a CPU need dimensions that are multiples of 64",
+        "use --set precision=bf16",
+        ENDS,
+    ),
+    "packing_unsupported": Fault(
+        "Packing without a variable-length attention kernel",
+        "configuration",
+        "packed conversations would see each other, or waste more than they save",
+        "use --set packing=False, or an image with flash-attention",
+        ENDS,
+    ),
+    # Training
+    "out_of_memory": Fault(
+        "Out of memory",
+        "out_of_memory",
+        "model, activations of the longest conversation and optimizer do not fit",
+        "take the suggested adjustment, or a pod with more memory",
+        "The micro-batch is halved and the step done again; only at 1 the job ends as failed.",
+    ),
+    "nan_loss": Fault(
+        "Loss is not a number",
+        "trainer",
+        "the learning rate is too high for this model, or a row is broken",
+        "halve the learning rate; the rows of the step are named in the error",
+    ),
+    "divergence": Fault(
+        "Training diverges",
+        "trainer",
+        "the loss stays far above where it was: the learning rate is too high",
+        "halve the learning rate and start a new job",
+    ),
+    "loss_jump": Fault(
+        "Loss does not go on where it was",
+        "trainer",
+        "after a resume the first losses leave the band stored with the checkpoint: another base "
+        "model, other data or a damaged adapter",
+        "compare the hashes in the report's provenance; resume from an older checkpoint",
+    ),
+    "stall": Fault(
+        "Training stands still",
+        "trainer",
+        "no step for ten times the usual one: a hung kernel, storage or machine",
+        "resume the job; if it stalls at the same step, read the attempt's log",
+    ),
+    "time_limit": Fault(
+        "Time or money limit reached",
+        "budget",
+        "the job ran far longer than estimated",
+        "read why in the events; approve a higher limit and resume",
+        "The pod saves a checkpoint and stops.",
+    ),
+    "lease_expired": Fault(
+        "Lease expired",
+        "interruption",
+        "the control plane was away for longer than the lease: the pod stopped itself",
+        "nothing, or `brightrun train --resume JOB` when no flow runs",
+        "The pod saves a checkpoint and stops. " + NEW_POD,
+    ),
+    "adapter_incompatible": Fault(
+        "Adapter does not fit the model",
+        "trainer",
+        "it was trained with another rank, other target modules or another base model",
+        "use the base model and settings that the adapter's config names",
+    ),
+    "delivery_script": Fault(
+        "inference.py cannot load what was trained",
+        "trainer",
+        "the delivered script failed on the adapter",
+        "run it by hand on the adapter folder; the adapter itself is saved",
+    ),
+    "package_missing": Fault(
+        "The pod lacks a package",
+        "trainer",
+        "the image or environment was built without the trainer's packages",
+        'pip install -e ".[trainer]", or rebuild the image',
+    ),
+    # Storage
+    "disk_full": Fault(
+        "Disk full",
+        "storage",
+        "the pod's disk or the storage has no room for a checkpoint",
+        "give the pod a larger disk or free space, then resume",
+    ),
+    "storage_denied": Fault(
+        "Storage refuses access",
+        "storage",
+        "credentials are wrong, expired, or may not write there",
+        "renew the credentials, then resume",
+    ),
+    "storage_gone": Fault(
+        "Bucket or folder is gone",
+        "storage",
+        "it was deleted or renamed, or STORAGE_URL names another one",
+        "restore it or mend STORAGE_URL, then resume",
+    ),
+    "storage_away": Fault(
+        "Storage does not answer",
+        "storage",
+        "network or service outage",
+        "nothing while it is short: uploads are repeated with growing pauses",
+        "Training goes on; the job ends only when nothing could be saved for a long time.",
+    ),
+    "damaged_checkpoint": Fault(
+        "Damaged checkpoint",
+        "storage",
+        "an upload or the storage damaged it",
+        "nothing: the checkpoint before it is used",
+        GOES_ON,
+    ),
+    "inexact_resume": Fault(
+        "Resume is not bit-exact",
+        "trainer",
+        "this attempt runs on another machine or with other libraries than the last",
+        "for an exact run use the same pod type, image and thread count",
+        GOES_ON,
+    ),
+    # GPU
+    "gpu_lost": Fault(
+        "GPU lost",
+        "spot_interrupted",
+        "the GPU fell off the bus (Xid 79), or its driver no longer answers",
+        "nothing; a host with a defective GPU should be reported to the provider",
+        NEW_POD,
+    ),
+    "gpu_ecc": Fault(
+        "GPU memory error",
+        "spot_interrupted",
+        "an uncorrectable ECC error (Xid 48, 63, 64, 94 or 95): the GPU's memory is defective",
+        "nothing; report the host to the provider",
+        NEW_POD,
+    ),
+    "gpu_xid": Fault(
+        "GPU fault",
+        "spot_interrupted",
+        "the driver reported an Xid error",
+        "look the number up in NVIDIA's Xid list; if it comes back, it is the program",
+        NEW_POD,
+    ),
+    "nccl": Fault(
+        "GPUs cannot talk to each other",
+        "spot_interrupted",
+        "one process or link failed, so NCCL's collective operation ended or timed out",
+        "nothing at first; if it comes back, use one GPU or another machine type",
+        NEW_POD,
+    ),
+    "cuda": Fault(
+        "CUDA error",
+        "trainer",
+        "a kernel read memory it may not, or an assertion on the GPU failed",
+        "resume with CUDA_LAUNCH_BLOCKING=1 to see where; report it with the log",
+    ),
+    "cuda_driver": Fault(
+        "CUDA does not fit this GPU or driver",
+        "configuration",
+        "the image's CUDA needs a newer driver, or was not built for this GPU",
+        "rent a machine with a newer CUDA, or use another image",
+    ),
+    "trainer": Fault(
+        "Any other fault",
+        "trainer",
+        "a fault in the trainer or in a library; the traceback is in the pod's log",
+        "read the last log segment of the attempt; the newest checkpoint is kept",
+    ),
+}
+
+
+def anchor(name: str) -> str:
+    """Where a fault is explained, relative to the checkout."""
+    return f"{PAGE}#{name.replace('_', '-')}"
+
+
+def page() -> str:
+    """The content of docs/errors.md."""
+    lines = [
+        "# Errors of the pod",
+        "",
+        "Written by `python -m brightrun.faults > docs/errors.md`; do not edit. Each error names",
+        "its place here. `family` decides the reaction: `spot_interrupted` is repeated on a new",
+        "pod, all others end the job with its checkpoints kept.",
+        "",
+    ]
+    for name, fault in FAULTS.items():
+        lines += [
+            f"## {name.replace('_', '-')}",
+            "",
+            f"**{fault.title}** (`{name}`, family `{fault.family}`)",
+            "",
+            f"- Likely cause: {fault.cause}.",
+            f"- Fix: {fault.fix}.",
+            f"- What happens: {fault.then}",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(page(), end="")
