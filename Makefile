@@ -17,7 +17,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[trainer,dev]'
 	@touch $@
 
-setup: $(INSTALLED)  ## make .venv and the demo's base model
+setup: $(INSTALLED)  ## make .venv, Prefect's database and the demo's base model
+	@$(BIN)/python -m flows.server --migrate
 	@$(BIN)/python -m trainer prepare demo >/dev/null || echo "SmolLM2 cannot be had here: the demo uses the generated model 'tiny'"
 
 demo: setup  ## a whole job in about ten minutes: train, kill, resume, measure, report, package

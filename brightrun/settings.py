@@ -31,6 +31,9 @@ class Settings(BaseSettings):
         None, validation_alias=AliasChoices("REPORTS_URL", "BRIGHTRUN_REPORTS_URL")
     )
 
+    ui_port: int = Field(4200, ge=1, le=65535, description="Prefect pages of `make ui`")
+    reports_port: int = Field(4280, ge=1, le=65535, description="Report pages of `make ui`")
+
     local_usd_per_hour: Decimal = Field(
         Decimal("0.50"), ge=0, description="Notional price of the local provider"
     )

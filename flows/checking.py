@@ -92,17 +92,26 @@ def tokenizer_of(
     return ChatTokenizer.load(basemodels.prepared_folder(name, settings.models))
 
 
+def tell_defect(what: str, fix: str, style: str) -> None:
+    """What is wrong, and its mend on a line of its own."""
+    from flows.terminal import say
+
+    say(what, style)
+    if fix:
+        say(f"  Fix: {fix}")
+
+
 def show_report(report: FileReport, as_json: bool) -> None:
     from flows.terminal import emit, say, tell
 
     if as_json:
         emit(report.summary())
     for defect in report.errors[:SHOWN]:
-        say(f"{defect.message}. {defect.fix}", "red")
+        tell_defect(f"{defect.message}.", defect.fix, "red")
     if len(report.errors) > SHOWN:
         say(f"... and {len(report.errors) - SHOWN} more (all with --json)", "red")
     for warning in report.warnings[:SHOWN]:
-        say(f"Warning: {warning.message}. {warning.fix}", "yellow")
+        tell_defect(f"Warning: {warning.message}.", warning.fix, "yellow")
     if as_json:
         return
     verdict = "valid" if report.valid else f"INVALID: {len(report.errors)} defects"

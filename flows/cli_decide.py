@@ -65,6 +65,8 @@ def approve(
     json: Json = False,
 ) -> None:
     """Approve or reject a job that waits at the gate."""
+    if not approver.strip():
+        raise typer.BadParameter("--approver is blank: give the name of who decides")
     from brightrun.context import open_job
     from brightrun.ledger import Status
     from flows import ui_runs

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from brightrun.jobs import JobRequest
 
 
+# What may stand beside --resume; every other option is part of the job as it was planned.
+BESIDE_RESUME = ("resume", "detach", "yes", "json")
+
+
 def train(
+    context: typer.Context,
     file: Annotated[
         str, typer.Argument(help="Registered name or path. Not with --resume.", show_default=False)
     ] = "",
@@ -71,6 +76,7 @@ def train(
     if bool(file) == bool(resume):
         raise typer.BadParameter("give a training file, or --resume JOB, not both")
     if resume:
+        only_resume(context)
         job_id, request = resumed(resume)
     else:
         request = wish(
@@ -85,6 +91,18 @@ def train(
         return
     known = completed(job_id) if resume else None
     finish(known or run(request, job_id, yes=yes), json)
+
+
+def only_resume(context: typer.Context) -> None:
+    """BadParameter names every option that would change a job which is already planned."""
+    sources = {p: context.get_parameter_source(str(p.name)) for p in context.command.params}
+    typed = [p for p, source in sources.items() if source and source.name == "COMMANDLINE"]
+    given = [p.opts[0] for p in typed if p.name not in BESIDE_RESUME]
+    if given:
+        raise typer.BadParameter(
+            f"{', '.join(given)} cannot stand beside --resume: a job goes on with what it was "
+            "planned with; start a new job to change it"
+        )
 
 
 def wish(*fields: Any) -> JobRequest:
@@ -250,8 +268,7 @@ def submit(request: JobRequest, job_id: str) -> dict[str, Any]:
     from flows import server
 
     settings = load()
-    url = server.shared_url(settings)
-    if url is None:
+    if server.shared_url(settings) is None:
         raise ConfigurationError(
             "no Prefect server is running for this checkout", fix="start it with `make ui`"
         )
@@ -263,7 +280,7 @@ def submit(request: JobRequest, job_id: str) -> dict[str, Any]:
         parameters={"request": request.model_dump(mode="json"), "job_id": job_id},
         timeout=0,
     )
-    page = f"{url.removesuffix('/api')}/runs/flow-run/{flow_run.id}"
+    page, _ = server.run_page(settings, str(flow_run.id))
     return {"job_id": job_id, "flow_run_url": page}
 
 

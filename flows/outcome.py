@@ -7,6 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 from brightrun.context import open_job
+from brightrun.settings import load
+from flows.server import run_page
 from flows.terminal import facts, money, say, table, tell, wide
 
 PLACES = ("report_html", "report_pdf", "package", "run_folder")
@@ -32,6 +34,7 @@ def summary(job_id: str) -> dict[str, Any]:
         "job_id": job_id,
         "status": str(row.status),
         "flow_run_id": row.flow_run_id,
+        "flow_run_url": run_page(job.settings, row.flow_run_id)[0] if row.flow_run_id else "",
         "run_folder": row.run_folder,
         "report_html": row.report_html,
         "report_pdf": row.report_pdf,
@@ -73,9 +76,17 @@ def show(found: dict[str, Any]) -> None:
         [
             ("cost", f"{money(found['cost_usd'])} for {found['steps']} steps"),
             *((name.replace("_", " "), found[name]) for name in PLACES),
-            ("Prefect run", f"{found['flow_run_id']} (shown by `make ui`)"),
+            ("Prefect run", prefect_run(found["flow_run_id"])),
         ],
     )
+
+
+def prefect_run(flow_run_id: str) -> str:
+    """Where the run is shown; a run of the terminal appears there once `make ui` is up."""
+    if not flow_run_id:
+        return ""
+    page, up = run_page(load(), flow_run_id)
+    return page if up else f"{page} (after `make ui`)"
 
 
 def verdict_row(v: dict[str, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ never touched. Run by hand: `python -m flows.server --port 4200`.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import signal
@@ -15,13 +16,14 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 from filelock import FileLock
 
 from brightrun.errors import ConfigurationError
-from brightrun.settings import CHECKOUT, Settings
+from brightrun.settings import CHECKOUT, Settings, load
 from flows import worker
 
 START_TIMEOUT_SECONDS = 120.0
@@ -55,6 +57,16 @@ def shared_url(settings: Settings) -> str | None:
         return url if url and httpx.get(f"{url}/health", timeout=5).status_code == 200 else None
     except httpx.HTTPError:
         return None
+
+
+def run_page(settings: Settings, flow_run_id: str) -> tuple[str, bool]:
+    """Address of a run's page, and whether a server answers there now.
+
+    Without one it is where `make ui` will show the run: both keep their runs in one database.
+    """
+    api_url = shared_url(settings)
+    root = api_url.removesuffix("/api") if api_url else f"http://127.0.0.1:{settings.ui_port}"
+    return f"{root}/runs/flow-run/{flow_run_id}", api_url is not None
 
 
 def ensure(settings: Settings) -> str:
@@ -111,6 +123,19 @@ def start(
     )
 
 
+def migrate(settings: Settings) -> None:
+    """Make Prefect's database, once per version of it: the first start is quicker then."""
+    isolate(settings)
+    done = settings.prefect_home / f"migrated-{version('prefect')}"
+    with FileLock(settings.prefect_home / "start.lock"):
+        if done.exists():
+            return
+        from prefect.server.database import provide_database_interface
+
+        asyncio.run(provide_database_interface().create_db())
+        done.touch()
+
+
 def must_be_free(port: int, option: str) -> None:
     """ConfigurationError when something listens there: its answers would be taken for ours."""
     with socket.socket() as probe:
@@ -151,7 +176,11 @@ def main() -> None:
     parser.add_argument(
         "--ui", default="", metavar="MARK", help="serve web pages; see flows.worker"
     )
+    parser.add_argument("--migrate", action="store_true", help="only make the database, and end")
     options = parser.parse_args()
+    if options.migrate:
+        migrate(load())
+        return
     os.environ["PREFECT_UI_ENABLED"] = "true" if options.ui else "false"
     os.environ["PREFECT_SERVER_UI_ENABLED"] = os.environ["PREFECT_UI_ENABLED"]
     os.environ["PREFECT_UI_API_URL"] = f"http://127.0.0.1:{options.port}/api"

@@ -190,13 +190,16 @@ def hold_signals() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=4200, help="Prefect UI and API")
-    parser.add_argument("--reports-port", type=int, default=4280, help="report pages")
+    settings = load()
+    parser.add_argument("--port", type=int, default=settings.ui_port, help="Prefect UI and API")
+    parser.add_argument(
+        "--reports-port", type=int, default=settings.reports_port, help="report pages"
+    )
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
     try:
-        up(load(), options.port, options.reports_port)
+        up(settings, options.port, options.reports_port)
     except KeyboardInterrupt:
         hold_signals()
         say("Stopped.")

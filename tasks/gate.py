@@ -30,7 +30,9 @@ class Approval(RunInput):
     """The form at the gate."""
 
     approve: bool = Field(description="On = spend the money. Off = end here, nothing is spent")
-    approver: str = Field(min_length=1, max_length=120, description="Your name; it is recorded")
+    approver: str = Field(
+        min_length=1, max_length=120, pattern=r"\S", description="Your name; it is recorded"
+    )
     note: str = Field("", max_length=2000, description="Why, for the audit")
     override_budget: bool = Field(False, description="Go on although the month's budget is passed")
 

@@ -150,7 +150,7 @@ def frozen_spec(job: JobContext) -> JobSpec:
 
 def dataset_error(report: FileReport) -> DatasetError:
     """The first defects in full, the number of all."""
-    shown = "\n".join(f"  {d.message}. {d.fix}" for d in report.errors[:SHOWN])
+    shown = "\n".join(f"  {d.message}.\n    Fix: {d.fix}" for d in report.errors[:SHOWN])
     more = len(report.errors) - SHOWN
     tail = f"\n  ... and {more} more: `brightrun validate {report.path}`" if more > 0 else ""
     return DatasetError(

@@ -127,6 +127,7 @@ def test_a_missing_file_is_exit_1_with_its_name(home: Path, command: str) -> Non
         ("train", "x.json", "--resume", "261122-abcdef"),
         ("train", "x.json", "--interrupt-at", "soon"),
         ("train", "x.json", "--interrupt-at", "0"),
+        ("approve", "261122-abcdef", "--approver", " "),
         ("nonsense",),
         ("show",),
         ("approve", "261122-abcdef"),
@@ -136,6 +137,27 @@ def test_a_missing_file_is_exit_1_with_its_name(home: Path, command: str) -> Non
 def test_wrong_use_is_exit_2(home: Path, words: tuple[str, ...]) -> None:
     assert run(*words).exit_code == 2
     assert not home.exists()
+
+
+def test_resume_names_the_options_that_it_would_have_to_ignore(home: Path) -> None:
+    done = run(
+        "train", "--resume", "261122-abcdef", "--preset", "balanced", "--set", "epochs=1", "--yes",
+        "--json",
+    )  # fmt: skip
+    assert done.exit_code == 2
+    told = " ".join(done.stderr.replace("│", " ").split())
+    assert "--preset, --set cannot stand beside --resume" in told
+    assert run("train", "--resume", "261122-abcdef", "--yes", "--json").exit_code == 1  # no job
+
+
+def test_each_defect_is_followed_by_its_mend_on_a_line_of_its_own(
+    home: Path, tmp_path: Path
+) -> None:
+    done = run("validate", str(broken(tmp_path, without_targets)))
+    lines = done.stderr.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("Training pair #6"))
+    assert lines[at].endswith(".")
+    assert lines[at + 1].startswith("  Fix: ")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +264,7 @@ def test_the_verdicts_fit_the_terminal_and_no_word_is_broken(
         "job_id": "261122-abcdef", "status": "completed", "error": None, "interruptions": 1,
         "verdicts": [VERDICT, {**VERDICT, "evidence": "measurement", "n": 24}], "cost_usd": 1.5,
         "steps": 20, "report_html": "/x" * 60, "report_pdf": "p", "package": "z", "run_folder": "f",
-        "flow_run_id": "r",
+        "flow_run_id": "a-run",
     }  # fmt: skip
     outcome.show(found)
     out = capsys.readouterr().out
@@ -250,6 +272,7 @@ def test_the_verdicts_fit_the_terminal_and_no_word_is_broken(
     assert max(map(len, lines)) <= width
     assert "/x" * 60 in out  # a path stays whole, for copying
     assert "Interrupted 1x, resumed successfully" in out
+    assert "http://127.0.0.1:4200/runs/flow-run/a-run (after `make ui`)" in out
     assert out.count("not measured") == 2
     assert ("effect" in out) == (width == 140)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -46,6 +48,20 @@ def test_a_dead_shared_server_is_not_used(tmp_path: Path) -> None:
     settings.prefect_home.mkdir(parents=True)
     server.remember(settings, f"http://127.0.0.1:{server.free_port()}/api", "")
     assert server.shared_url(settings) is None
+
+
+def test_the_database_is_made_once_per_version(home: Path) -> None:
+    """`make setup` may run again: the second time is quick, and a first start finds it all."""
+    from brightrun.settings import load
+
+    command = [sys.executable, "-m", "flows.server", "--migrate"]
+    for _ in range(2):
+        done = subprocess.run(command, cwd=server.CHECKOUT, capture_output=True, timeout=300)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    place = load().prefect_home
+    assert list(place.glob("migrated-*"))
+    with closing(sqlite3.connect(place / "prefect.db")) as database:
+        assert database.execute("SELECT COUNT(*) FROM flow_run").fetchone() == (0,)
 
 
 def test_reports_are_served_to_this_machine_only(tmp_path: Path) -> None:
@@ -95,3 +111,20 @@ def sleeper(mark: str, code: str) -> subprocess.Popen[bytes]:
     assert process.stdout is not None
     process.stdout.readline()
     return process
+
+
+def test_a_runs_page_is_on_the_server_that_is_up_or_where_make_ui_will_be(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, ui_port=4300)
+    settings.prefect_home.mkdir(parents=True)
+    later = ("http://127.0.0.1:4300/runs/flow-run/r1", False)
+    assert server.run_page(settings, "r1") == later
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "health").write_text("true")
+    port = server.free_port()
+    with ui.serving_reports(tmp_path, port):
+        server.remember(settings, f"http://127.0.0.1:{port}/api", "")
+        assert server.run_page(settings, "r1") == (
+            f"http://127.0.0.1:{port}/runs/flow-run/r1",
+            True,
+        )
+    assert server.run_page(settings, "r1") == later

@@ -98,7 +98,10 @@ def test_a_word_about_an_older_estimate_is_void(home: Path) -> None:
     assert gate.gate.fn("j1") == "waiting"
 
 
-@pytest.mark.parametrize("answer", [{"approver": "Ada"}, {"approve": True, "approver": ""}])
+@pytest.mark.parametrize(
+    "answer",
+    [{"approver": "Ada"}, {"approve": True, "approver": ""}, {"approve": True, "approver": " "}],
+)
 def test_an_empty_answer_is_refused(home: Path, answer: dict[str, Any]) -> None:
     job()
     with pytest.raises(ValidationError):
