@@ -14,6 +14,7 @@ from typing import Any
 
 from brightrun.compute import provider_of
 from brightrun.compute.provider import ComputeProvider
+from brightrun.estimates import revised
 from brightrun.jobs import JobRequest, JobSpec
 from brightrun.ledger import Ledger
 from brightrun.progress import Progress, progress
@@ -61,6 +62,13 @@ class JobContext:
         now = row.finished_at if row.is_final and row.finished_at else datetime.now(UTC)
         rows = self.ledger.events(self.job_id)
         return progress(rows, expected, now, ended=row.is_final)
+
+    def revised(self, state: Progress) -> dict[str, Any] | None:
+        """The estimate as the pod's own speed has changed it; None before it is known."""
+        facts = self.ledger.job(self.job_id).estimate
+        if state.calibration is None or not facts or "parts" not in facts:
+            return None
+        return revised(facts, state.calibration, state.trained_s, state.took)
 
     @contextmanager
     def stage(self, name: str, status: str) -> Iterator[None]:

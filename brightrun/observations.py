@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brightrun.durations import Observed, Work, units
+from brightrun.estimates import training_seconds
 from brightrun.jobs import Hyperparameters
 from brightrun.physics import Machine, ModelProfile
 from brightrun.progress import Progress
@@ -16,11 +17,16 @@ def observed_parts(
     """One row per finished pod stage.
 
     A job that was interrupted loaded its model twice and trained some steps twice: its times would
-    teach the next estimate to expect an interruption, so only an undisturbed job counts.
+    teach the next estimate to expect an interruption. Of such a job only the speed counts that a
+    pod measured in its first micro-steps.
     """
-    if done.interruptions:
-        return []
     sizes = units(work, machine, model, values)
+    if done.interruptions:
+        if done.calibration is None:
+            return []
+        seconds = training_seconds(done.calibration, work)
+        key = (machine.key, model.name, values.precision)
+        return [Observed(*key, "training", sizes["training"], seconds)]
     return [
         Observed(
             machine=machine.key,

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from brightrun import runfolder
+from brightrun.estimates import Calibration, calibration_of, training_left
 
 CONTROL_FIRST = ("validate", "plan", "estimate")
 CONTROL_LAST = ("evaluate", "report", "package")
@@ -80,6 +81,13 @@ class Progress(Frozen):
     losses: tuple[tuple[int, float], ...] = ()
     validation_losses: tuple[tuple[int, float], ...] = ()
     warnings: tuple[str, ...] = ()
+    calibration: Calibration | None = None
+    trained_s: float = 0.0  # seconds of training up to the calibration, over all attempts
+
+    @property
+    def took(self) -> dict[str, float]:
+        """Seconds of the stages that are finished."""
+        return {s.name: s.elapsed_s for s in self.stages if s.status == "finished"}
 
 
 def progress(
@@ -95,9 +103,14 @@ def progress(
     last = metrics[-1] if metrics else {}
     beat = next((e.payload for e in reversed(events) if e.type == "heartbeat"), {})
     counts = _shares(events)
+    known, trained, left = calibration_of(events), 0.0, None
+    wanted = {**USUAL_SECONDS, **expected}
+    if known is not None:
+        trained = _trained(events, known)
+        left = training_left(known, events)
+        wanted["training"] = trained + known.likely
     stages = tuple(
-        _stage(name, events, {**USUAL_SECONDS, **expected}, by_step, last, counts, now, ended)
-        for name in STAGES
+        _stage(name, events, wanted, by_step, last, counts, left, now, ended) for name in STAGES
     )
     total = sum(s.expected_s for s in stages) or 1.0
     running = next((s.name for s in reversed(stages) if s.status == "running"), "")
@@ -119,7 +132,15 @@ def progress(
         losses=tuple((step, float(by_step[step]["loss"])) for step in sorted(by_step)),
         validation_losses=_validation(events),
         warnings=tuple(str(e.payload.get("message", "")) for e in events if e.type == "warning"),
+        calibration=known,
+        trained_s=trained,
     )
+
+
+def _trained(events: Sequence[Occurrence], known: Calibration) -> float:
+    """Seconds of training up to the calibration, those of lost pods included."""
+    until = [e for e in events if e.attempt <= known.attempt and e.ts <= known.at]
+    return _clock("training", until, known.at, False)[0]
 
 
 def _stage(
@@ -129,6 +150,7 @@ def _stage(
     by_step: Mapping[int, dict[str, Any]],
     last: Mapping[str, Any],
     counts: Mapping[str, float],
+    calibrated: float | None,
     now: datetime,
     ended: bool,
 ) -> StageProgress:
@@ -143,6 +165,7 @@ def _stage(
         pace = seconds[len(seconds) // 2] if len(seconds) >= MEASURED_STEPS else None
         left = int(last["total_steps"]) - max(by_step)
         remaining = left * pace if pace is not None else guess * (1 - fraction)
+        remaining = remaining if calibrated is None else calibrated
     elif name in counts:
         fraction = counts[name]
         remaining = guess * (1 - fraction)

@@ -105,6 +105,6 @@ def _landmark(kind: str, payload: Mapping[str, Any]) -> tuple[str, int] | None:
         return "step", int(payload["step"])
     if kind == "checkpoint":
         return "checkpoint", int(payload["step"])
-    if kind == "progress":
+    if kind == "progress" and "done" in payload:
         return f"{payload['stage']} {payload.get('what', '')}", int(payload["done"])
     return None

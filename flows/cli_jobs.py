@@ -53,6 +53,7 @@ def show(job: Job, json: Json = False) -> None:
     from flows.outcome import show as show_result
     from flows.outcome import summary
     from flows.terminal import emit, facts, money, span, table
+    from reports.jobcards import revised_sentence
 
     known = open_job(job)
     row, state = known.ledger.job(known.job_id), known.progress()
@@ -64,6 +65,7 @@ def show(job: Job, json: Json = False) -> None:
                 **_brief(row),
                 "request": row.request,
                 "estimate": row.estimate,
+                "revised": known.revised(state),
                 "approval": _plain(word) if word else None,
                 "attempts": [_plain(p) for p in pods],
                 "progress": state.model_dump(mode="json", exclude={"losses"}),
@@ -75,6 +77,8 @@ def show(job: Job, json: Json = False) -> None:
     if word is not None:
         verb = "approved by" if word.approved else "rejected by"
         facts("Gate", [(verb, word.approver), ("note", word.note)])
+    if found := known.revised(state):
+        facts("Estimate", [("revised by the pod", revised_sentence(found))])
     table(
         "Stages",
         ("stage", "status", "estimated", "elapsed"),

@@ -80,6 +80,8 @@ def numbers(job: JobContext, state: Progress) -> str:
         parts.append(f"interrupted {state.interruptions}x, resumed")
     cost = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
     parts.append(f"cost so far {money(float(cost))}")
+    if found := job.revised(state):
+        parts[-1] += f" of about {money(found['cost_usd']['likely'])} (revised)"
     return "  ".join(parts)
 
 
@@ -180,10 +182,12 @@ def write_page(place: Path, shown: list[JobContext]) -> None:
 
 
 def live_job(job: JobContext) -> LiveJob:
+    from reports.jobcards import revised_sentence
     from reports.live import LiveJob, LiveStage
 
     row, state = job.ledger.job(job.job_id), job.progress()
-    estimate = row.estimate or {}
+    revised = job.revised(state)
+    estimate = revised or row.estimate or {}
     return LiveJob(
         job_id=job.job_id,
         name=row.name or row.training_file.rsplit("/", 1)[-1],
@@ -203,6 +207,7 @@ def live_job(job: JobContext) -> LiveJob:
         elapsed_seconds=state.elapsed_s,
         cost_usd=float(job.ledger.cost_so_far(job.job_id, datetime.now(UTC))),
         estimate_usd=estimate.get("cost_usd", {}).get("likely"),
+        revised=revised_sentence(revised) if revised else "",
         notional=row.provider == "local",
         gpu_percent=state.gpu_percent,
         memory_mb=state.memory_mb,
@@ -227,4 +232,5 @@ def brief(job: JobContext) -> dict[str, Any]:
         "status": str(job.ledger.job(job.job_id).status),
         **state.model_dump(mode="json", exclude={"losses", "validation_losses"}),
         "cost_usd": float(job.ledger.cost_so_far(job.job_id, datetime.now(UTC))),
+        "revised": job.revised(state),
     }

@@ -13,9 +13,10 @@ from reports import cards, formats
 _MARKET = ("Market", "Likely cost", "Low to high", "Pod time", "To report")
 
 
-def estimate_card(facts: dict[str, Any]) -> str:
-    """The estimate with the markets side by side."""
-    said = (
+def estimate_card(facts: dict[str, Any], revised: dict[str, Any] | None = None) -> str:
+    """The estimate with the markets side by side; `revised` stands first, once it is known."""
+    said = f"{revised_sentence(revised)}. The first estimate: " if revised else ""
+    said += (
         f"{facts['steps']} steps, {facts['tokens_per_epoch']:,} tokens per epoch, "
         f"memory {facts['vram_gb']:.1f} GB ({'fits' if facts['fits'] else 'DOES NOT FIT'}), "
         f"from {facts['basis']}; stopped by itself at {formats.usd(facts['hard_limit_usd'])}. "
@@ -35,6 +36,18 @@ def estimate_sentence(facts: dict[str, Any]) -> str:
         f"({formats.duration(hours['low'] * 3600)} to {formats.duration(hours['high'] * 3600)}), "
         f"report in about {formats.duration(facts['turnaround_h'] * 3600)}, "
         f"{facts['market']} at {formats.usd(facts['price']['usd_per_hour'])} per hour"
+    )
+
+
+def revised_sentence(found: dict[str, Any]) -> str:
+    """Duration and cost after the pod has measured its own speed."""
+    cost, hours = found["cost_usd"], found["hours"]
+    return (
+        f"Revised after {formats.count(found['steps'], 'micro-step')}: "
+        f"{formats.usd(cost['likely'])} likely "
+        f"({formats.usd(cost['low'])} to {formats.usd(cost['high'])}), "
+        f"{formats.duration(hours['likely'] * 3600)} on the pod "
+        f"({formats.duration(hours['low'] * 3600)} to {formats.duration(hours['high'] * 3600)})"
     )
 
 

@@ -66,6 +66,8 @@ class Board:
             changed = changed or event.type == "stage"
             if event.type == "metric" and "loss" in event.payload:
                 step = event
+            if event.payload.get("what") == "calibrated":
+                self.revise()
             if (line := story.sentence(event)) is not None:
                 story.tell(line[1], line[0])
         now = time.monotonic()
@@ -73,6 +75,14 @@ class Board:
             self.told_step = now
             story.tell(story.step_sentence(step))
         return changed
+
+    def revise(self) -> None:
+        """The estimate's card, with what the pod has measured."""
+        found = self.job.revised(self.job.progress())
+        facts = self.job.folder.read_json("estimate.json")
+        artifacts.publish("estimate", jobcards.estimate_card(facts, found), "Revised by the pod")
+        if found is not None:
+            story.tell(jobcards.revised_sentence(found))
 
     def close(self) -> None:
         """The pod ended: its last events and the cards as they stay."""

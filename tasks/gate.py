@@ -50,7 +50,8 @@ def estimate(job_id: str) -> None:
             )
             story.tell(jobcards.estimate_sentence(facts))
     facts = job.folder.read_json("estimate.json")
-    artifacts.publish("estimate", jobcards.estimate_card(facts), "What this job would cost")
+    card = jobcards.estimate_card(facts, job.revised(job.progress()))
+    artifacts.publish("estimate", card, "What this job would cost")
 
 
 @task(name="gate", cache_policy=NO_CACHE)

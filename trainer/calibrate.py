@@ -86,7 +86,7 @@ def fit(sizes: Sequence[Size], seconds: Sequence[float]) -> Fit:
     system is always solvable and good measurements outweigh it. ValueError without any.
     """
     observed = np.array(seconds, dtype=np.float64)
-    if not sizes or len(sizes) != len(seconds) or observed.min() <= 0:
+    if not sizes or len(sizes) != len(seconds) or not bool(np.all(observed > 0)):
         raise ValueError("a fit needs micro-steps with their seconds, all above 0")
     rows = _rows(sizes)
     scale = rows.mean(axis=0) / observed.mean()
@@ -101,7 +101,7 @@ def fit(sizes: Sequence[Size], seconds: Sequence[float]) -> Fit:
         wished = np.concatenate([observed * weights, pull @ np.array(PRIOR)])
         found = np.asarray(nnls(system, wished)[0], dtype=np.float64)
         errors = observed / np.maximum(shares @ found, 1e-9) - 1
-        freedom = max(1, len(observed) - np.count_nonzero(found))
+        freedom = max(1, len(observed) - int(np.count_nonzero(found)))
         spread = max(LEAST_SPREAD, math.sqrt(float(errors @ errors) / freedom))
     weighted = shares / (shares @ found)[:, None]
     certain = weighted.T @ weighted / spread**2 + np.eye(3) / PRIOR_SD**2
@@ -118,10 +118,12 @@ def _rows(sizes: Sequence[Size]) -> Vector:
 class Remaining:
     """What is left to do: micro-steps by optimizer step, and the sequences of all validations.
 
-    recomputed_above: tokens above which a micro-step computes its activations twice; None = never.
+    step: optimizer steps done before. recomputed_above: tokens above which a micro-step computes
+    its activations twice; None = never.
     """
 
     steps: Sequence[Sequence[Size]]
+    step: int = 0
     validated: Sequence[Size] = ()
     recomputed_above: int | None = None
 
@@ -194,6 +196,7 @@ class Calibration:
         return {
             "what": "calibrated",
             "stage": "training",
+            "step": self.remaining.step + self.steps_done,
             "a": found.a,
             "b": found.b,
             "c": found.c,

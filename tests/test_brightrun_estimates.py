@@ -1,0 +1,141 @@
+"""The estimate after a pod has measured its own speed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from brightrun.durations import Observed, Work
+from brightrun.estimates import calibration_of, revised, training_left
+from brightrun.jobs import Hyperparameters
+from brightrun.observations import observed_parts
+from brightrun.physics import SMOLLM2, Machine
+from brightrun.progress import Progress, progress
+from brightrun.recovery import advances
+from brightrun.runfolder import Event, EventType
+
+START = datetime(2026, 11, 22, 12, tzinfo=UTC)
+FORECAST = {
+    "what": "calibrated", "stage": "training", "step": 2, "a": 0.5, "b": 1e-3, "c": 0.0,
+    "spread": 0.02, "steps": 9, "tokens": 80_000,
+    "training_s": {"low": 90.0, "likely": 100.0, "high": 120.0},
+}  # fmt: skip
+PART = {"low": 10.0, "likely": 20.0, "high": 40.0}
+FACTS: dict[str, Any] = {
+    "parts": {"boot": PART, "model_loading": PART, "training": {"low": 1, "likely": 900, "high": 1},
+              "measuring": PART},
+    "price": {"usd_per_hour": 3.6},
+}  # fmt: skip
+
+
+def event(after: float, type_: EventType, payload: dict[str, Any], attempt: int = 1) -> Event:
+    seq = int(after * 10) + 1
+    return Event(
+        ts=START + timedelta(seconds=after), attempt=attempt, seq=seq, type=type_, payload=payload
+    )
+
+
+def step(after: float, number: int, attempt: int = 1) -> Event:
+    said = {"step": number, "total_steps": 10, "loss": 2.0, "tokens": 10_000, "seconds": 12.0}
+    return event(after, "metric", said, attempt)
+
+
+def stage(after: float, name: str, status: str, attempt: int = 1, **more: Any) -> Event:
+    return event(after, "stage", {"name": name, "status": status, **more}, attempt)
+
+
+def begun() -> list[Event]:
+    return [
+        stage(0, "model_loading", "started"),
+        stage(8, "model_loading", "finished", elapsed_s=8.0),
+        stage(8, "training", "started"),
+        step(20, 1),
+        event(33, "progress", FORECAST),
+        step(33.2, 2),
+    ]
+
+
+def look(events: list[Event], after: float) -> Progress:
+    return progress(events, {"training": 900.0}, START + timedelta(seconds=after))
+
+
+def training(found: Progress) -> Any:
+    return next(s for s in found.stages if s.name == "training")
+
+
+def test_the_forecast_takes_the_place_of_the_first_guess() -> None:
+    found = look(begun(), 34)
+    assert found.calibration is not None
+    assert found.calibration.steps == 9
+    assert found.trained_s == pytest.approx(25.0)
+    assert training(found).expected_s == pytest.approx(125.0)
+    assert training(found).remaining_s == pytest.approx(100.0, rel=0.01)
+
+
+def test_what_is_left_shrinks_with_the_tokens_that_are_done() -> None:
+    events = [*begun(), *(step(33 + 12.5 * n, 2 + n) for n in range(1, 5))]
+    assert training(look(events, 84)).remaining_s == pytest.approx(50.0, rel=0.01)
+
+
+def test_a_machine_that_becomes_slower_than_forecast_moves_the_rest() -> None:
+    events = [*begun(), *(step(33 + 25 * n, 2 + n) for n in range(1, 5))]
+    left = training(look(events, 133)).remaining_s
+    assert 75 < left < 100
+
+
+def test_time_without_a_pod_is_not_taken_for_a_slow_pod() -> None:
+    events = [*begun(), step(45.5, 3), step(58, 4), stage(900, "training", "started", 2)]
+    again = [*events, step(912, 4, 2), step(925, 5, 2)]
+    known = calibration_of(again)
+    assert known is not None
+    assert training_left(known, again) == pytest.approx(100 * 5 / 8, rel=0.02)
+
+
+def test_a_second_pods_forecast_replaces_the_first_ones() -> None:
+    later = {**FORECAST, "step": 5, "tokens": 50_000,
+             "training_s": {"low": 30.0, "likely": 40.0, "high": 50.0}}  # fmt: skip
+    events = [*begun(), step(45, 3), stage(100, "training", "started", 2),
+              event(120, "progress", later, 2)]  # fmt: skip
+    found = look(events, 120)
+    assert found.calibration is not None
+    assert found.calibration.attempt == 2
+    assert found.trained_s == pytest.approx(25 + 12 + 20)  # the first pod's up to its last sign
+    assert training(found).remaining_s == pytest.approx(40.0)
+
+
+def test_the_revised_cost_holds_what_was_spent_what_is_left_and_what_comes_after() -> None:
+    state = look(begun(), 34)
+    assert state.calibration is not None
+    found = revised(FACTS, state.calibration, state.trained_s, state.took)
+    seconds = 20 + 8 + 125 + 20  # boot as estimated, loading as it was, training, measuring
+    assert found["hours"]["likely"] == pytest.approx(seconds / 3600, abs=1e-4)
+    assert found["cost_usd"]["likely"] == pytest.approx(seconds * 0.001, abs=1e-4)
+    assert found["cost_usd"]["low"] < found["cost_usd"]["likely"] < found["cost_usd"]["high"]
+    done = revised(FACTS, state.calibration, state.trained_s, {**state.took, "training": 300.0})
+    assert done["training_s"] == {"low": 300.0, "likely": 300.0, "high": 300.0}
+
+
+def test_a_calibration_is_no_progress_that_excuses_a_lost_pod() -> None:
+    lost = [("progress", FORECAST)]
+    assert advances({1: lost, 2: lost}) == {1: 0, 2: 0}
+
+
+WORK = Work(
+    train_tokens=50_000, sum_squared_tokens=10**8, supervised_tokens=30_000, sequences=20,
+    longest=5_000, epochs=2, steps=10,
+)  # fmt: skip
+
+
+def test_an_interrupted_job_teaches_the_speed_its_pod_measured() -> None:
+    events = [*begun(), stage(100, "training", "started", 2)]
+    values = Hyperparameters()
+    (found,) = observed_parts(look(events, 120), WORK, Machine("cpu", 2), SMOLLM2, values)
+    assert isinstance(found, Observed)
+    assert found.part == "training"
+    assert found.seconds == pytest.approx(0.5 * 40 + 1e-3 * 100_000)
+    longer = replace(WORK, epochs=4)
+    (twice,) = observed_parts(look(events, 120), longer, Machine("cpu", 2), SMOLLM2, values)
+    assert twice.seconds == pytest.approx(2 * found.seconds)
