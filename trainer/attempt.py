@@ -19,6 +19,7 @@ from brightrun.jobs import JobSpec
 from brightrun.runfolder import MANIFEST, RunFolder
 from brightrun.tokens import ChatTokenizer
 from trainer import checkpoints, data, finalize, hardware, loading
+from trainer.batches import Cut
 from trainer.control import Control
 from trainer.measure import Bench, measure
 from trainer.narrator import Narrator, evaluation_steps
@@ -29,7 +30,7 @@ from trainer.train import Work, train
 
 @dataclass(slots=True)
 class Prepared:
-    """What preprocessing found."""
+    """What preprocessing found. row: tokens of a packed row, None = not packed."""
 
     spec: JobSpec
     base_folder: Path
@@ -38,6 +39,7 @@ class Prepared:
     training: list[data.Sample]
     held_out: list[data.Sample]
     plan: list[list[int]]
+    row: int | None
 
 
 @dataclass(slots=True)
@@ -88,13 +90,9 @@ class Attempt:
         folder = basemodels.prepared_folder(spec.base_model, self.pod.models)
         tokenizer = ChatTokenizer.load(folder)
         values = spec.values
-        if values.packing:
-            raise ConfigurationError(
-                "packing needs an attention kernel that keeps packed conversations apart",
-                cause="this pod has none",
-                fix="use --set packing=False",
-            )
         limit = min(values.max_length, spec.base_model.context)
+        row = limit if values.packing else None
+        check_packing(values.packing, torch.cuda.is_available())
         rows = data.read_rows(self.folder, spec, "train")
         training = data.samples(rows, tokenizer, values.sequence, limit)
         held = data.read_rows(self.folder, spec, "validation")
@@ -119,7 +117,7 @@ class Attempt:
             sequences=len(training), tokens=tokens, supervised_tokens=supervised, steps=len(plan)
         )
         return Prepared(
-            spec, folder, basemodels.profile(folder), tokenizer, training, held_out, plan
+            spec, folder, basemodels.profile(folder), tokenizer, training, held_out, plan, row
         )
 
     def train(self, prepared: Prepared, base: loading.Base, facts: dict[str, Any]) -> Any:
@@ -172,6 +170,7 @@ class Attempt:
             resume,
             self.control.check,
             self.pod.activation_tokens,
+            Cut(self.pod.micro_batch or 1, prepared.row),
         )
         per_epoch = spec.steps_per_epoch
         model = train(work, base, narrator, lambda p, s: saver.publish(p, s, s / per_epoch))
@@ -217,6 +216,20 @@ class Attempt:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+
+
+def check_packing(packing: bool, cuda: bool) -> None:
+    """ConfigurationError where packed conversations would cost more than they save.
+
+    Everywhere the positions keep them apart; without a varlen kernel a GPU computes the square of
+    the whole row. A CPU does that too: there it is a slow reference, never the default.
+    """
+    if packing and cuda:
+        raise ConfigurationError(
+            "packing needs an attention kernel for sequences of varying length",
+            cause="this pod has none",
+            fix="use --set packing=False",
+        )
 
 
 def read_spec(folder: RunFolder) -> JobSpec:

@@ -9,10 +9,13 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from trainer import hardware
+from trainer import guards, hardware
+from trainer.batches import padding_share
 from trainer.checkpoints import Schedule
 from trainer.data import Sample
+from trainer.memory import Fit
 from trainer.reporter import Reporter
+from trainer.timing import by_part
 
 
 def evaluation_steps(points: int, total: int) -> frozenset[int]:
@@ -57,10 +60,8 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         self.begun = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.seconds = time.monotonic() - self.begun
         self.trainer.step_finished()
         self.reporter.step = state.global_step
-        control.should_save = self.schedule.due(state.global_step, self.seconds)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any
@@ -68,6 +69,11 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         if "loss" not in logs:
             return
         step = state.global_step
+        # The loss has been read: what a GPU does for this step is done.
+        self.seconds = time.monotonic() - self.begun
+        ids = [sample.sample_id for sample in self.trainer.last.samples]
+        guards.check_finite(logs["loss"], step, ids, args.learning_rate)
+        control.should_save = self.schedule.due(step, self.seconds)
         self.reporter.add("metric", self._metric(step, state.max_steps, logs))
         if control.should_save or step == self.interrupt_at:
             self.reporter.try_flush()
@@ -78,6 +84,19 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
             self._validate(step)
             if control.should_save:
                 self.reporter.try_flush()
+
+    def out_of_memory(self, step: int, before: Fit, after: Fit, failure: str) -> None:
+        """The step is done again in smaller pieces: a warning with the new setting."""
+        self.reporter.warn(
+            "out_of_memory",
+            f"step {step} did not fit into memory at {before.words()}: done again with "
+            f"{after.words()}",
+            f"the step's longest sequences need more than there is: {failure}",
+            "nothing: global batch and result stay the same; a pod with more memory is faster",
+            step=step,
+            micro_batch=[before.cut.micro_batch, after.cut.micro_batch],
+            packed=[before.cut.row is not None, after.cut.row is not None],
+        )
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.schedule.saved(state.global_step)
@@ -92,7 +111,8 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         return round(step / self.steps_per_epoch, 4)
 
     def _metric(self, step: int, total: int, logs: dict[str, Any]) -> dict[str, Any]:
-        batch = self.trainer.last
+        last = self.trainer.last
+        parts = by_part(self.trainer.step_logged())
         print(f"step {step}/{total} loss {logs['loss']:.4f} {self.seconds:.1f} s", flush=True)
         return {
             "step": step,
@@ -101,10 +121,14 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
             "loss": logs["loss"],
             "learning_rate": logs["learning_rate"],
             "grad_norm": logs["grad_norm"],
-            "tokens": batch["tokens"],
-            "supervised_tokens": batch["supervised"],
-            "sample_ids": batch["sample_ids"],
+            "tokens": last.tokens,
+            "supervised_tokens": last.scored,
+            "sample_ids": [sample.sample_id for sample in last.samples],
+            "micro_batches": len(last.micro),
+            "padding_share": round(padding_share(last.micro), 4),
             "seconds": round(self.seconds, 3),
-            "tokens_per_s": round(batch["tokens"] / self.seconds, 1),
+            "tokens_per_s": round(last.tokens / self.seconds, 1),
+            "parts_s": parts,
             "memory_mb": hardware.memory_mb(),
+            "gpu_percent": hardware.gpu_percent(),
         }

@@ -16,7 +16,8 @@ class MissingVariable(Exception):
 @dataclass(frozen=True, slots=True)
 class Pod:
     """One attempt. interrupt_at: SIGKILL itself after that step; expected: seconds by stage;
-    activation_tokens: overrides up to which length a sequence keeps its activations."""
+    activation_tokens: overrides up to which length a sequence keeps its activations;
+    micro_batch: sequences computed at once, 0 = chosen here."""
 
     job_id: str
     attempt: int
@@ -26,6 +27,7 @@ class Pod:
     interrupt_at: int | None = None
     expected: dict[str, float] = field(default_factory=dict)
     activation_tokens: int | None = None
+    micro_batch: int = 0
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Pod:
@@ -40,6 +42,8 @@ class Pod:
             interrupt_at = _optional(environ.get(name, ""))
             name = "BRIGHTRUN_ACTIVATION_TOKENS"
             activation_tokens = _optional(environ.get(name, ""))
+            name = "BRIGHTRUN_MICRO_BATCH"
+            micro_batch = _optional(environ.get(name, "")) or 0
             name = "BRIGHTRUN_EXPECTED"
             expected = dict(json.loads(environ.get(name, "") or "{}"))
             name = "BRIGHTRUN_JOB_ID"
@@ -54,7 +58,7 @@ class Pod:
             raise MissingVariable(f"environment variable {name} cannot be read") from None
         return cls(
             job_id, attempt, storage_url, models, threads, interrupt_at, expected,
-            activation_tokens,
+            activation_tokens, micro_batch,
         )  # fmt: skip
 
     def folder(self, relative: str = "") -> str:

@@ -38,10 +38,11 @@ class Reporter:
     def add(self, type_: EventType, payload: dict[str, Any]) -> None:
         self._queue.put((type_, payload))
 
-    def warn(self, code: str, message: str, cause: str = "", fix: str = "") -> None:
-        """A warning event, and a line in the log."""
+    def warn(self, code: str, message: str, cause: str = "", fix: str = "", **numbers: Any) -> None:
+        """A warning event (`numbers` are further fields of it), and a line in the log."""
         print(f"warning: {message}", flush=True)
-        self.add("warning", {"code": code, "message": message, "cause": cause, "fix": fix})
+        words = {"code": code, "message": message, "cause": cause, "fix": fix}
+        self.add("warning", {**words, **numbers})
 
     def error(self, error: BrightRunError) -> None:
         self.add("error", {k: error.as_dict()[k] for k in ("code", "message", "cause", "fix")})

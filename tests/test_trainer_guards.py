@@ -1,0 +1,101 @@
+"""The guards' rules, as values in and values out."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from brightrun.errors import TrainerError
+from trainer import guards
+from trainer.guards import Band, Divergence
+
+
+def falling(count: int, seed: int = 1) -> list[float]:
+    """Losses as a healthy run has them: 2.4 to 1.6 with a spread between batches of 0.12."""
+    noise = random.Random(seed)
+    return [1.6 + 0.8 * math.exp(-step / 40) + noise.gauss(0, 0.12) for step in range(count)]
+
+
+def test_no_healthy_run_is_called_diverging() -> None:
+    for seed in range(200):
+        run = Divergence()
+        for step, loss in enumerate(falling(120, seed)):
+            run.add(loss, step, 2e-4)
+
+
+def test_a_spike_passes_and_does_not_widen_the_band() -> None:
+    run = Divergence(falling(30))
+    before = guards.ceiling(run.usual)
+    run.add(9.0, 31, 2e-4)
+    assert run.suspicious
+    assert guards.ceiling(run.usual) == before
+    run.add(1.9, 32, 2e-4)
+    assert not run.suspicious
+
+
+def test_five_high_losses_in_a_row_stop_with_half_the_learning_rate() -> None:
+    run = Divergence(falling(30))
+    for step in range(4):
+        run.add(3.5 + step, 31 + step, 2e-4)
+    with pytest.raises(TrainerError, match=r"diverges.*up to step 35.*8\.000") as error:
+        run.add(8.0, 35, 2e-4)
+    assert error.value.adjustment == {"learning_rate": 1e-4}
+
+
+def test_a_rise_from_the_first_steps_on_is_seen_too() -> None:
+    run = Divergence([2.4, 2.5, 2.4, 2.3, 2.5])
+    for step in range(4):
+        run.add(4.0 + step, step, 3e-4)
+    with pytest.raises(TrainerError, match="diverges"):
+        run.add(8.0, 5, 3e-4)
+
+
+def test_nan_and_infinity_name_the_rows_of_the_step() -> None:
+    guards.check_finite(2.0, 3, ["a"], 2e-4)
+    for loss in (math.nan, math.inf):
+        with pytest.raises(TrainerError, match=f"step 3 is {loss}") as error:
+            guards.check_finite(loss, 3, ["a", "b"], 2e-4)
+        assert "a, b" in error.value.cause
+        assert error.value.adjustment == {"learning_rate": 1e-4}
+
+
+def test_a_healthy_resume_stays_in_the_band_of_its_checkpoint() -> None:
+    alarms = 0
+    for seed in range(300):
+        losses = falling(60, seed)
+        before = guards.band(losses[:40])
+        assert before is not None
+        alarms += sum(losses[40:43]) / 3 > guards.upper_limit(before, 3)
+    assert alarms <= 1
+
+
+def test_a_resume_on_the_base_model_without_its_adapter_is_stopped() -> None:
+    before = guards.band(falling(60)[-10:])
+    assert before is not None
+    with pytest.raises(TrainerError, match="resumed at step 60") as error:
+        guards.check_continuity(before, [2.5, 2.4, 2.3], 60)
+    assert "base model" in error.value.cause
+    guards.check_continuity(before, [before.mean] * 3, 60)
+    guards.check_continuity(before, [before.mean / 2], 60)
+
+
+def test_the_band_covers_the_last_ten_losses_and_survives_the_manifest() -> None:
+    assert guards.band([]) is None
+    made = guards.band([100.0, *[2.0, 3.0] * 5])
+    assert made == Band(2.5, pytest.approx(0.527, abs=1e-3), 10)
+    assert guards.read_band(made.as_dict()) == made
+    assert guards.read_band(None) is None
+    # One loss tells nothing about the spread.
+    assert guards.upper_limit(Band(2.0, 0.0, 1), 3) == math.inf
+    assert guards.upper_limit(Band(2.0, 0.0, 10), 3) == pytest.approx(2.1)
+
+
+def test_the_stall_limit_follows_the_median_step() -> None:
+    assert guards.stall_seconds([]) == 1800
+    assert guards.stall_seconds([2.0, 3.0, 900.0]) == 300
+    assert guards.stall_seconds([50.0, 60.0, 70.0]) == 600
+    error = guards.stalled(700, 600, "training", 12, "backward")
+    assert "after step 12" in error.message
+    assert "700 s" in error.message

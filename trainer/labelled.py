@@ -1,0 +1,250 @@
+"""One optimizer step: TRL's SFTTrainer with our order of samples and a loss on labelled tokens.
+
+One item of the data loader is one optimizer step (positions of its sequences): the last, short
+step of an epoch stays whole, the loss is weighted by tokens over the step, and a resume skips
+whole steps of one flat plan, so that it is exact in every epoch.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import Trainer
+from trl import SFTTrainer
+
+from brightrun.jobs import JobSpec
+from trainer import batches, cpu, data, failures, hardware, loading, loss, memory
+from trainer.batches import Cut, MicroBatch
+from trainer.memory import Fit
+from trainer.narrator import Narrator
+from trainer.timing import Stopwatch, micro_steps
+
+ONE = Cut(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is trained: the samples, the steps over them, and where to go on from.
+
+    cut: how a step is divided to begin with. on_micro_step(tokens, squares, seconds) is told
+    every micro-step when its optimizer step is done; before_micro_step may raise, as an allocator
+    does.
+    """
+
+    spec: JobSpec
+    samples: list[data.Sample]
+    plan: list[list[int]]
+    scratch: Path
+    resume: Path | None
+    check: Callable[[], None]
+    activation_tokens: int | None = None
+    cut: Cut = ONE
+    on_micro_step: Callable[[int, int, float], None] | None = None
+    before_micro_step: Callable[[MicroBatch], None] | None = None
+
+
+@dataclass(slots=True)
+class Step:
+    """What the last step was, for its metric."""
+
+    samples: list[data.Sample]
+    micro: list[MicroBatch]
+    scored: int
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(sample.ids) for sample in self.samples)
+
+
+class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
+    """SFTTrainer that scores labelled tokens only and takes one whole step per item."""
+
+    def __init__(
+        self, work: Work, base: loading.Base, narrator: Narrator, publish: Callable[..., None],
+        **settings: Any,
+    ) -> None:  # fmt: skip
+        self.work = work
+        self.base = base
+        self.narrator = narrator
+        self.publish = publish
+        self.rng = rng_state()
+        super().__init__(model=base.model, callbacks=[narrator], **settings)
+        # TRL casts the adapter of a quantised model to bf16, a reload makes it fp32: only with
+        # fp32 from the start a resumed run equals the unbroken one.
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+        if base.model.device.type == "cpu" and base.dtype == torch.float32:
+            cpu.fuse_lora(self.model)
+        # Checkpoints need no copy of the tokenizer.
+        self.processing_class = None
+        given = work.activation_tokens
+        kept = activation_limit(base) if given is None else given
+        self.fit = Fit(work.cut, kept if self.args.gradient_checkpointing else None)
+        self.stopwatch = Stopwatch(self.args.device.type)
+
+    def get_train_dataloader(self) -> Any:
+        """One item per optimizer step, in the order of the plan."""
+        loader: Any = DataLoader(
+            self.work.plan,  # type: ignore[arg-type]
+            batch_size=1,
+            shuffle=False,
+            collate_fn=lambda items: {"step": items[0]},
+        )
+        return self.accelerator.prepare(loader)
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Token-weighted mean loss (nats) of the step; its gradient is accumulated.
+
+        Out of memory: the same step again in smaller pieces, from the same random state.
+        OutOfMemory when nothing smaller is left.
+        """
+        model.train()
+        samples = [self.work.samples[position] for position in inputs["step"]]
+        rng = rng_state()
+        while True:
+            try:
+                return self._accumulate(samples)
+            except (RuntimeError, MemoryError) as error:
+                if not failures.is_out_of_memory(error):
+                    raise
+                failure = (str(error).strip() or type(error).__name__).splitlines()[0]
+            # Here the exception is gone, and with it the frames that hold the activations.
+            self._make_room(samples, failure)
+            restore_rng(rng)
+
+    def _accumulate(self, samples: list[data.Sample]) -> torch.Tensor:
+        self.stopwatch.start()
+        micro = batches.cut(samples, self.fit.cut)
+        # Scored, not planned: what the micro-batches hold is what is trained on.
+        step = Step(samples, micro, sum(len(batch.targets) for batch in micro))
+        total = torch.zeros((), dtype=torch.float32, device=self.args.device)
+        self.stopwatch.mark("data")
+        for batch in micro:
+            self.work.check()
+            if self.work.before_micro_step is not None:
+                self.work.before_micro_step(batch)
+            self._checkpoint_activations(batch.tokens)
+            part = self._summed_nll(batch.to(self.args.device)) / step.scored
+            self.stopwatch.mark("forward")
+            self.accelerator.backward(part)
+            self.stopwatch.mark("backward")
+            total += part.detach()
+        self.last = step
+        return total
+
+    def _summed_nll(self, batch: MicroBatch) -> torch.Tensor:
+        hidden, head = self.hidden(batch.ids, batch.positions)
+        states = hidden.flatten(0, 1).index_select(0, batch.places)
+        return loss.summed_nll(states, head, batch.targets)
+
+    def _make_room(self, samples: list[data.Sample], failure: str) -> None:
+        """Free what the failed try left, and choose a smaller one; OutOfMemory if there is none."""
+        self.model.zero_grad(set_to_none=True)
+        gc.collect()
+        cuda = self.args.device.type == "cuda"
+        if cuda:
+            torch.cuda.empty_cache()
+        before, after = self.fit, self.fit.smaller()
+        step = self.state.global_step + 1
+        if after is None:
+            free = torch.cuda.mem_get_info() if cuda else None
+            lengths = [len(sample.ids) for sample in samples]
+            raise memory.hopeless(step, lengths, self.work.spec.values, failure, free)
+        self.fit = after
+        self.narrator.out_of_memory(step, before, after, failure)
+
+    def hidden(
+        self, ids: torch.Tensor, positions: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.nn.Module]:
+        """Last hidden states [b,t,h] of [b,t] ids, and the LM head."""
+        backbone, head = loading.parts(self.model)
+        with loading.computing(self.model, self.base.dtype):
+            found = backbone(input_ids=ids, position_ids=positions, use_cache=False)
+            return found.last_hidden_state, head
+
+    def validation_loss(self, held_out: list[data.Sample]) -> float:
+        """Token-weighted mean over `held_out` in nats; training goes on as if it had not run."""
+        rng = rng_state()
+        self.model.eval()
+        nats, tokens = 0.0, 0
+        with torch.no_grad():
+            for sample in held_out:
+                self.work.check()
+                device = self.args.device
+                hidden, head = self.hidden(torch.tensor([sample.ids], device=device))
+                labels = torch.tensor([sample.labels], device=device)
+                states, targets = loss.labelled(hidden, labels)
+                nats += loss.token_nll(states, head, targets).double().sum().item()
+                tokens += len(targets)
+        self.model.train()
+        restore_rng(rng)
+        return nats / tokens
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted here: its estimate needs the keys of a padded batch."""
+        return 0
+
+    def step_finished(self) -> None:
+        """Remember the random state between this step and the next: `save_now` needs it."""
+        self.rng = rng_state()
+        self.stopwatch.mark("optimizer")
+
+    def step_logged(self) -> list[tuple[str, float]]:
+        """(part, seconds) of the last step, when its loss was read; tells the micro-steps."""
+        spans = self.stopwatch.spans()
+        if self.work.on_micro_step is not None:
+            for batch, seconds in zip(self.last.micro, micro_steps(spans), strict=True):
+                self.work.on_micro_step(batch.tokens, batch.squares, seconds)
+        return spans
+
+    def save_now(self) -> None:
+        """Save the state after the last finished step, also from the middle of the next."""
+        # Weights and optimizer change only at the end of a step; random numbers go on inside it.
+        restore_rng(self.rng)
+        self._save_checkpoint(self.model, None)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        # Past TRL's own method, which writes a model card first.
+        Trainer._save_checkpoint(self, model, trial)
+        step = self.state.global_step
+        self.publish(Path(self.args.output_dir) / f"checkpoint-{step}", step)
+
+    def _checkpoint_activations(self, tokens: int) -> None:
+        if self.fit.kept is not None:
+            on = tokens > self.fit.kept
+            for module in self.model.modules():
+                if hasattr(module, "gradient_checkpointing"):
+                    module.gradient_checkpointing = on
+
+
+def rng_state() -> list[torch.Tensor]:
+    """State of the generators that dropout draws from: CPU, then every GPU."""
+    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+
+
+def restore_rng(state: list[torch.Tensor]) -> None:
+    torch.set_rng_state(state[0])
+    torch.cuda.set_rng_state_all(state[1:])
+
+
+def activation_limit(base: loading.Base) -> int:
+    """Tokens up to which a sequence keeps its activations although checkpointing is allowed.
+
+    The gradients are bit for bit the same either way: only time and memory differ.
+    """
+    if torch.cuda.is_available():
+        return 0
+    config = base.model.config
+    per_token = cpu.activation_bytes_per_token(
+        config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    )
+    return cpu.tokens_kept(per_token, hardware.available_memory_mb() * 1_000_000)

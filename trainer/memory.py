@@ -1,0 +1,67 @@
+"""What is tried when a step does not fit into memory: smaller pieces of the same step. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from brightrun.errors import OutOfMemory
+from brightrun.jobs import Hyperparameters
+from trainer import hardware
+from trainer.batches import Cut
+
+GIGABYTE = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How a step is computed. `kept`: sequences up to so many tokens keep their activations
+    although checkpointing is on; None: checkpointing is off, all activations are kept."""
+
+    cut: Cut
+    kept: int | None
+
+    def smaller(self) -> Fit | None:
+        """The next try after this one did not fit; None when there is nothing smaller.
+
+        Half the micro-batch, then rows are no longer packed, then every activation is computed
+        twice. None of it changes global batch or result (up to floating point).
+        """
+        if self.cut.micro_batch > 1:
+            return replace(self, cut=replace(self.cut, micro_batch=self.cut.micro_batch // 2))
+        if self.cut.row is not None:
+            return replace(self, cut=replace(self.cut, row=None))
+        return replace(self, kept=0) if self.kept else None
+
+    def words(self) -> str:
+        """For people."""
+        packed = "" if self.cut.row is None else " of packed rows"
+        twice = ", activations computed twice" if self.kept == 0 else ""
+        return f"micro-batch {self.cut.micro_batch}{packed}{twice}"
+
+
+def hopeless(
+    step: int, lengths: Sequence[int], values: Hyperparameters, failure: str,
+    free: tuple[int, int] | None,
+) -> OutOfMemory:  # fmt: skip
+    """The error when one sequence at a time does not fit. `free`: (free, all) bytes of the GPU."""
+    adjustment: dict[str, object] = {}
+    if not values.gradient_checkpointing:
+        adjustment = {"gradient_checkpointing": True}
+    elif values.precision != "nf4":
+        adjustment = {"precision": "nf4"}
+    setting = ", ".join(f"{key}={value}" for key, value in adjustment.items())
+    if free is None:
+        space = f"{hardware.available_memory_mb() / 1000:.1f} GB of memory are free"
+    else:
+        space = f"{free[0] / GIGABYTE:.1f} of the GPU's {free[1] / GIGABYTE:.1f} GB are free"
+    used = hardware.peak_memory_mb() / 1000
+    return OutOfMemory(
+        f"step {step} does not fit at micro-batch 1: its longest sequence has {max(lengths)} "
+        f"tokens, {space}, the pod used up to {used:.1f} GB ({failure})",
+        cause="model, optimizer and the activations of one sequence need more memory than this",
+        fix=f"retry with --set {setting}"
+        if setting
+        else "use a pod with more memory, or split the longest conversations",
+        adjustment=adjustment,
+    )
