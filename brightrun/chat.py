@@ -2,13 +2,20 @@
 
 The texts never pass through the template: placeholders do. So a client who types `<|im_end|>`
 adds characters to his message, not the end of his turn.
+
+Which template fits a base model is shown by comparison with its own (brightrun.proof). Llama 3.1,
+3.2 and 3.3 write a date into the system header. Trained and measured is always under the date
+that 3.1's and 3.3's own templates fall back to, 26 Jul 2024 (3.2's would take today's, and no run
+could be repeated): it stands in our template, whose hash is recorded.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -20,13 +27,51 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from brightrun.conversations import Message
 
-Family: TypeAlias = Literal["llama3", "chatml"]
-TEMPLATES = Path(__file__).with_name("templates")
-CONTROL_TOKENS: dict[Family, tuple[str, ...]] = {
-    "llama3": ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-    "chatml": ("<|im_start|>", "<|im_end|>"),
+Family: TypeAlias = Literal["llama3", "llama3.1", "chatml", "smollm2", "qwen2", "qwen2.5"]
+FOLDER = Path(__file__).with_name("templates")
+DATE = date(2024, 7, 26)
+"""What `Today Date` says in Llama 3.1's, 3.2's and 3.3's system header."""
+LLAMA = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+CHATML = ("<|im_start|>", "<|im_end|>")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTemplate:
+    """A generation-tagged template of ours.
+
+    controls: special tokens that it writes; the last one ends a turn. begins: the only one that
+    stands once in a conversation, at its beginning. trims: texts lose the white space around
+    them. default_system: the system prompt of a conversation that brings none.
+    """
+
+    file: str
+    controls: tuple[str, ...]
+    begins: str | None = None
+    trims: bool = False
+    default_system: str | None = None
+
+    @property
+    def end_of_turn(self) -> str:
+        return self.controls[-1]
+
+
+# In order of preference where several fit. llama3.1 is 3.1's, 3.2's and 3.3's.
+TEMPLATES: dict[Family, ChatTemplate] = {
+    "llama3": ChatTemplate("llama3.jinja", LLAMA, "<|begin_of_text|>", trims=True),
+    "llama3.1": ChatTemplate("llama3_1.jinja", LLAMA, "<|begin_of_text|>", trims=True),
+    "chatml": ChatTemplate("chatml.jinja", CHATML),
+    "smollm2": ChatTemplate(
+        "chatml.jinja",
+        CHATML,
+        default_system="You are a helpful AI assistant named SmolLM, trained by Hugging Face",
+    ),
+    "qwen2": ChatTemplate("chatml.jinja", CHATML, default_system="You are a helpful assistant."),
+    "qwen2.5": ChatTemplate(
+        "chatml.jinja",
+        CHATML,
+        default_system="You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
+    ),
 }
-END_OF_TURN: dict[Family, str] = {"llama3": "<|eot_id|>", "chatml": "<|im_end|>"}
 # Private-use marks: they live only in the skeleton, where no foreign text is.
 BEGIN, END, OPEN, CLOSE = "\ue000", "\ue001", "\ue002", "\ue003"
 PIECES = re.compile(f"({BEGIN}|{END}|{OPEN}\\d+{CLOSE}|<\\|[a-z_]+\\|>)")
@@ -67,13 +112,18 @@ def template(family: Family) -> Template:
 
 def template_text(family: Family) -> str:
     """Source of our template; transformers and TRL accept it as a chat template too."""
-    return (TEMPLATES / f"{family}.jinja").read_text(encoding="utf-8")
+    ours = TEMPLATES[family]
+    text = (FOLDER / ours.file).read_text(encoding="utf-8")
+    if ours.default_system is None:
+        return text
+    return f"{{%- set default_system = {json.dumps(ours.default_system)} -%}}\n{text}"
 
 
 def spans(
     messages: Sequence[Message], family: Family, *, generation_prompt: bool = False
 ) -> list[Span]:
     """The rendered conversation in order; joined, the texts are what the model reads."""
+    ours = TEMPLATES[family]
     slots = [{**m, "content": f"{OPEN}{n}{CLOSE}"} for n, m in enumerate(messages)]
     skeleton = template(family).render(messages=slots, add_generation_prompt=generation_prompt)
     found: list[Span] = []
@@ -84,9 +134,9 @@ def spans(
         elif piece.startswith(OPEN):
             text = str(messages[int(piece[1:-1])]["content"])
             # The placeholder took the template's `trim`, so the text takes it here.
-            text = text.strip() if family == "llama3" else text
+            text = text.strip() if ours.trims else text
             found.append(Span(text, "content", supervised))
-        elif piece in CONTROL_TOKENS[family]:
+        elif piece in ours.controls:
             found.append(Span(piece, "control", supervised))
         elif piece:
             found.append(Span(piece, "literal", supervised))

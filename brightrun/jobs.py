@@ -138,7 +138,7 @@ class BaseModelRef(Frozen):
     revision: str = ""
     sha256: str = ""
     context: int = Field(ge=128)
-    template: str = Field(description="Chat template family: llama3 | chatml")
+    template: str = Field(description="Which of brightrun.chat.TEMPLATES")
     meaningful: bool = Field(True, description="False for `tiny`: its numbers mean nothing")
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from brightrun.chat import CONTROL_TOKENS, END_OF_TURN, Family, Span, spans, template_text
+from brightrun.chat import TEMPLATES, Family, Span, spans, template_text
 from brightrun.conversations import Conversation, Message
 from brightrun.errors import ConfigurationError
+from brightrun.owntemplate import USE_ANOTHER, OwnTemplate, matching, own_template
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,13 @@ class ChatTokenizer:
     text. Ids and masks equal those of transformers' apply_chat_template (a test shows it).
     """
 
-    def __init__(self, tokenizer: Tokenizer, family: Family, sha256: str = "") -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        family: Family,
+        sha256: str = "",
+        own: OwnTemplate | None = None,
+    ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         # Foreign text cannot become a control token: their spelling is split like any other.
@@ -43,9 +50,13 @@ class ChatTokenizer:
         self.tokenizer = tokenizer
         self.family: Family = family
         self.sha256 = sha256
-        self._controls = {name: self._control(name) for name in CONTROL_TOKENS[family]}
-        self.eot_id: int = self._controls[END_OF_TURN[family]]
-        self.bos_id: int | None = self._controls.get("<|begin_of_text|>")
+        self.own = own
+        ours = TEMPLATES[family]
+        self._controls = {name: self._control(name) for name in ours.controls}
+        self.eot_id: int = self._controls[ours.end_of_turn]
+        self.bos_id: int | None = self._controls[ours.begins] if ours.begins else None
+        added = tokenizer.get_added_tokens_decoder().values()
+        self._special = tuple(token.content for token in added)
         self._literals: dict[str, tuple[int, ...]] = {}
 
     @classmethod
@@ -69,9 +80,10 @@ class ChatTokenizer:
                 f"{path} is damaged: {str(error)[:200]}",
                 fix="delete the folder and run `python -m trainer prepare NAME` again",
             ) from None
-        family = family_of(tokenizer, folder)
+        own = own_template(folder)
+        family = family_of(tokenizer, folder, own)
         digest = hashlib.sha256(data + template_text(family).encode()).hexdigest()
-        return cls(tokenizer, family, digest)
+        return cls(tokenizer, family, digest, own)
 
     def _control(self, name: str) -> int:
         found = self.tokenizer.token_to_id(name)
@@ -80,7 +92,7 @@ class ChatTokenizer:
             raise ConfigurationError(
                 f"{name} is no special token of this tokenizer",
                 cause="the base model was not made for chat, or its tokenizer was changed",
-                fix="use an Instruct model of the Llama 3 or ChatML family",
+                fix=USE_ANOTHER,
             )
         return int(found)
 
@@ -108,6 +120,37 @@ class ChatTokenizer:
         texts = [s.literal + s.content for s in plan if s.content]
         batch = self.tokenizer.encode_batch(texts, add_special_tokens=False)
         return list(self._assemble(plan, iter([e.ids for e in batch])).input_ids)
+
+    def text(self, messages: Sequence[Message]) -> str:
+        """The rendered conversation."""
+        return "".join(span.text for span in spans(messages, self.family))
+
+    # --- proof --------------------------------------------------------------------------------
+    def ids_of_rendered(self, text: str) -> list[int]:
+        """Ids of a text whose special tokens count as such: what transformers makes of it."""
+        self.tokenizer.encode_special_tokens = False
+        try:
+            return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        finally:
+            self.tokenizer.encode_special_tokens = True
+
+    def spells_special(self, text: str) -> bool:
+        """Whether a text holds the spelling of an added token."""
+        return any(token in text for token in self._special)
+
+    def check_beginning(self, ids: Sequence[int]) -> None:
+        """One begin-of-text token at the head and nowhere else; without one, no doubled head.
+
+        ConfigurationError shows the leading ids.
+        """
+        head = self._controls[TEMPLATES[self.family].controls[0]]
+        once = self.bos_id is None or sum(i == self.bos_id for i in ids) == 1
+        if len(ids) < 2 or ids[0] != head or ids[1] == head or not once:
+            raise ConfigurationError(
+                f"a sequence begins with the tokens {list(ids[:4])}, expected {head} once",
+                cause="the tokenizer or the chat template adds or loses the first special token",
+                fix=USE_ANOTHER,
+            )
 
     # --- plain text -----------------------------------------------------------------------------
     def count(self, text: str) -> int:
@@ -181,14 +224,18 @@ def _common_prefix(literal: Sequence[int], joint: Sequence[int]) -> int:
     return min(len(literal), len(joint))
 
 
-def family_of(tokenizer: Tokenizer, folder: Path) -> Family:
-    """Template family by the special tokens there are; ConfigurationError when neither fits."""
-    families: tuple[Family, ...] = ("llama3", "chatml")
-    for family in families:
-        if all(tokenizer.token_to_id(name) is not None for name in CONTROL_TOKENS[family]):
-            return family
-    raise ConfigurationError(
-        f"the tokenizer in {folder} has neither Llama 3's nor ChatML's special tokens",
-        cause="a base model without a chat format, or one of another family",
-        fix="use an Instruct model of the Llama 3 or ChatML family",
-    )
+def family_of(tokenizer: Tokenizer, folder: Path, own: OwnTemplate | None) -> Family:
+    """Template family whose special tokens there are and that writes what the model's own writes.
+
+    A model without an own template has nothing to compare with: the first that fits is taken.
+    ConfigurationError when none fits.
+    """
+    known = tokenizer.token_to_id
+    fitting = [name for name, ours in TEMPLATES.items() if None not in map(known, ours.controls)]
+    if not fitting:
+        raise ConfigurationError(
+            f"the tokenizer in {folder} has neither Llama 3's nor ChatML's special tokens",
+            cause="a base model without a chat format, or one of another family",
+            fix=USE_ANOTHER,
+        )
+    return matching(own, fitting) if own is not None else fitting[0]

@@ -14,6 +14,7 @@ from brightrun.bytestream import Progress
 from brightrun.conversations import Conversation, DefectLog, FileReport, Message
 from brightrun.errors import DatasetError
 from brightrun.jobs import Hyperparameters
+from brightrun.proof import ENOUGH, prove
 from brightrun.reading import TrainingFile
 from brightrun.runfolder import MANIFEST, RunFolder, sha256_file
 from brightrun.tokens import ChatTokenizer
@@ -50,6 +51,7 @@ def snapshot(
     Conversations without an answer are left out and counted (`left_out`). Token totals are those
     of values.sequence. DatasetError when the file is invalid or has changed since, when a
     sequence is longer than values.max_length, or when there is too little to split.
+    ConfigurationError when our chat template does not write what the base model's own writes.
     """
     if not report.valid:
         raise DatasetError(
@@ -64,7 +66,7 @@ def snapshot(
     with tempfile.TemporaryDirectory(prefix="brightrun-snapshot-") as place:
         train = Part(Path(place) / "train.jsonl")
         validation = Part(Path(place) / "validation.jsonl")
-        _write(trained, train, validation, chosen, values, tokenizer)
+        compared = _write(trained, train, validation, chosen, values, tokenizer)
         _refuse_changed(report, file, (train, validation), used_count=len(used))
         _refuse_too_long((train, validation), values)
         files = {}
@@ -84,6 +86,8 @@ def snapshot(
         "validation_supervised_tokens": validation.supervised_tokens,
         "source_sha256": report.sha256,
         "left_out": len(report.rows) - len(used),
+        "template": tokenizer.family,
+        "template_compared": compared,
     }
     folder.write_json(f"data/{MANIFEST}", manifest)
     return manifest
@@ -96,13 +100,18 @@ def _write(
     chosen: frozenset[int],
     values: Hyperparameters,
     tokenizer: ChatTokenizer,
-) -> None:
+) -> int:
+    """Write the rows; how many conversations were compared with the model's own template."""
+    compared = 0
     with (
         train.path.open("w", encoding="utf-8") as train_out,
         validation.path.open("w", encoding="utf-8") as validation_out,
     ):
         while batch := list(islice(conversations, AT_ONCE)):
             sequences = [one.messages() for one in batch]
+            if compared < ENOUGH:
+                named = ((one.conversation_id, m) for one, m in zip(batch, sequences, strict=True))
+                compared += prove(tokenizer, named)
             lengths = tokenizer.lengths(sequences)
             for one, messages, length in zip(batch, sequences, lengths, strict=True):
                 held = one.index in chosen
@@ -110,6 +119,7 @@ def _write(
                 out = validation_out if held else train_out
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
                 _add(validation if held else train, row, values, tokenizer)
+    return compared
 
 
 def _row(one: Conversation, messages: list[Message], length: tuple[int, int]) -> dict[str, Any]:

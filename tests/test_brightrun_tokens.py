@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 import training_files as tf
+from genuine_templates import GENUINE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 
-from brightrun.chat import CONTROL_TOKENS, END_OF_TURN, Family, spans, template_text
+from brightrun.chat import TEMPLATES, Family, spans, template_text
 from brightrun.conversations import Conversation, Message, Turn
 from brightrun.errors import ConfigurationError
 from brightrun.tokens import ChatTokenizer
 
-FAMILIES: tuple[Family, ...] = ("chatml", "llama3")
+FAMILIES: tuple[Family, ...] = ("chatml", "llama3", "llama3.1")
 # Llama 3's pre-tokenizer: its newline rule is what could join template and text.
 LLAMA_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
@@ -36,7 +37,7 @@ TALK: list[Message] = [
 def trained(family: Family) -> Tokenizer:
     """A byte-level BPE with the family's special tokens and pre-tokenizer."""
     tokenizer = Tokenizer(BPE())
-    if family == "llama3":
+    if family.startswith("llama3"):
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
                 pre_tokenizers.Split(Regex(LLAMA_SPLIT), "isolated"),
@@ -53,7 +54,7 @@ def trained(family: Family) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=700,
-        special_tokens=["<|endoftext|>", *CONTROL_TOKENS[family]],
+        special_tokens=["<|endoftext|>", *TEMPLATES[family].controls],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -68,7 +69,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, Path]:
     for family in FAMILIES:
         folder = tmp_path_factory.mktemp(family)
         trained(family).save(str(folder / "tokenizer.json"))
-        facts = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END_OF_TURN[family]}
+        ours = TEMPLATES[family]
+        facts = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": ours.end_of_turn}
+        if ours.begins:
+            facts["bos_token"] = ours.begins
+        (folder / "chat_template.jinja").write_text(REFERENCE[family], encoding="utf-8")
         (folder / "tokenizer_config.json").write_text(json.dumps(facts), encoding="utf-8")
         found[family] = folder
     return found
@@ -86,16 +91,10 @@ def ours(models: dict[Family, Path]) -> dict[Family, ChatTokenizer]:
     return {family: ChatTokenizer.load(folder) for family, folder in models.items()}
 
 
-# The families' own published chat templates, reduced to what our data uses.
 REFERENCE: dict[Family, str] = {
-    "chatml": "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content"
-    " + '<|im_end|>' + '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
-    "llama3": "{% for m in messages %}{% set t = '<|start_header_id|>' + m.role"
-    " + '<|end_header_id|>\n\n' + m.content | trim + '<|eot_id|>' %}"
-    "{% if loop.index0 == 0 %}{% set t = '<|begin_of_text|>' + t %}{% endif %}{{ t }}{% endfor %}"
-    "{% if add_generation_prompt %}"
-    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
+    "chatml": GENUINE["chatml"],
+    "llama3": GENUINE["llama3"],
+    "llama3.1": GENUINE["llama3.1"],
 }
 
 
@@ -154,7 +153,7 @@ def test_supervised_is_the_answer_and_its_end_of_turn(
     found = tokenizer.encode(TALK)
     kept = [i for i, flag in zip(found.input_ids, found.supervised, strict=True) if flag]
     text = tokenizer.tokenizer.decode(kept, skip_special_tokens=False)
-    end = END_OF_TURN[family]
+    end = TEMPLATES[family].end_of_turn
     assert text == f"{TALK[2]['content']}{end}{TALK[4]['content']}{end}"
     only = [i for i, flag in zip(found.input_ids, found.content, strict=True) if flag]
     assert tokenizer.decode(only) == f"{TALK[2]['content']}{TALK[4]['content']}"
@@ -167,11 +166,11 @@ def test_a_special_token_in_a_text_ends_no_turn(
     family: Family, ours: dict[Family, ChatTokenizer]
 ) -> None:
     tokenizer = ours[family]
-    end = END_OF_TURN[family]
-    spelled = "".join(CONTROL_TOKENS[family]) + "<|endoftext|>"
+    end = TEMPLATES[family].end_of_turn
+    spelled = "".join(TEMPLATES[family].controls) + "<|endoftext|>"
     attack = [{**m, "content": m["content"] + spelled} for m in TALK]
     plain, found = tokenizer.encode(TALK), tokenizer.encode(attack)
-    for name in (*CONTROL_TOKENS[family], "<|endoftext|>"):
+    for name in (*TEMPLATES[family].controls, "<|endoftext|>"):
         token = tokenizer.tokenizer.token_to_id(name)
         assert found.input_ids.count(token) == plain.input_ids.count(token)
     assert end in tokenizer.decode(found.input_ids)  # still there, as plain text
@@ -249,7 +248,7 @@ def test_a_damaged_tokenizer_is_refused(tmp_path: Path) -> None:
 
 def test_control_tokens_must_be_special(tmp_path: Path) -> None:
     tokenizer = Tokenizer(BPE())
-    tokenizer.add_tokens([AddedToken(name, special=False) for name in CONTROL_TOKENS["chatml"]])
+    tokenizer.add_tokens([AddedToken(name, special=False) for name in TEMPLATES["chatml"].controls])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(ConfigurationError, match="special"):
         ChatTokenizer.load(tmp_path)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
-from brightrun.chat import CONTROL_TOKENS
+from brightrun.chat import TEMPLATES
 from brightrun.conversations import FileReport, RowFacts
 from brightrun.errors import DatasetError
 from brightrun.jobs import Hyperparameters
@@ -42,7 +42,7 @@ def tokenizer() -> ChatTokenizer:
     found = Tokenizer(BPE(vocab={c: n for n, c in enumerate(alphabet)}, merges=[]))
     found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     found.decoder = decoders.ByteLevel()
-    found.add_special_tokens(list(CONTROL_TOKENS["chatml"]))
+    found.add_special_tokens(list(TEMPLATES["chatml"].controls))
     return ChatTokenizer(found, "chatml")
 
 

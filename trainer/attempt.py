@@ -93,10 +93,8 @@ class Attempt:
         limit = min(values.max_length, spec.base_model.context)
         row = limit if values.packing else None
         check_packing(values.packing, torch.cuda.is_available())
-        rows = data.read_rows(self.folder, spec, "train")
-        training = data.samples(rows, tokenizer, values.sequence, limit)
-        held = data.read_rows(self.folder, spec, "validation")
-        held_out = data.samples(held, tokenizer, "conversation", limit)
+        loaded = data.load(self.folder, spec, tokenizer)
+        training = loaded.training
         names = [sample.sample_id for sample in training]
         plan = data.steps(values.seed, values.epochs, spec.conversations_per_step, names)
         if len(plan) != spec.total_steps:
@@ -104,20 +102,10 @@ class Attempt:
                 f"the data gives {len(plan)} steps, the spec says {spec.total_steps}",
                 cause="the snapshot's counts in the spec do not fit its files",
             )
-        supervised = sum(sample.supervised for sample in training)
-        if supervised != spec.data.supervised_tokens:
-            self.reporter.warn(
-                "token_count",
-                f"{supervised} supervised tokens are trained on, {spec.data.supervised_tokens} "
-                "were planned",
-                "the estimate was made with an approximate or another tokenizer",
-            )
-        tokens = sum(len(sample.ids) for sample in training)
-        detail.update(
-            sequences=len(training), tokens=tokens, supervised_tokens=supervised, steps=len(plan)
-        )
+        detail.update(loaded.facts, steps=len(plan))
         return Prepared(
-            spec, folder, basemodels.profile(folder), tokenizer, training, held_out, plan, row
+            spec, folder, basemodels.profile(folder), tokenizer, training, loaded.held_out, plan,
+            row,
         )
 
     def train(self, prepared: Prepared, base: loading.Base, facts: dict[str, Any]) -> Any:

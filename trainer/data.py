@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from brightrun.errors import DatasetError, StorageError
+from brightrun.errors import DatasetError, StorageError, TrainerError
 from brightrun.jobs import JobSpec
+from brightrun.proof import prove
 from brightrun.runfolder import RunFolder
 from brightrun.tokens import ChatTokenizer
 
@@ -49,6 +50,46 @@ def read_rows(folder: RunFolder, spec: JobSpec, part: Literal["train", "validati
     return [json.loads(line) for line in data.splitlines() if line.strip()]
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The job's sequences, and what the preprocessing stage tells of them."""
+
+    training: list[Sample]
+    held_out: list[Sample]
+    facts: dict[str, Any]
+
+
+def load(folder: RunFolder, spec: JobSpec, tokenizer: ChatTokenizer) -> Loaded:
+    """Read, prove and tokenise the snapshot.
+
+    ConfigurationError when our chat template does not write what the base model's own writes;
+    TrainerError when other tokens would be trained on than were planned.
+    """
+    limit = min(spec.values.max_length, spec.base_model.context)
+    rows = read_rows(folder, spec, "train")
+    held = read_rows(folder, spec, "validation")
+    named = ((str(row["conversation_id"]), row["messages"]) for row in [*rows, *held])
+    compared = prove(tokenizer, named)
+    training = samples(rows, tokenizer, spec.values.sequence, limit)
+    supervised = sum(sample.supervised for sample in training)
+    if supervised != spec.data.supervised_tokens:
+        raise TrainerError(
+            f"{supervised:,} supervised tokens would be trained on, "
+            f"{spec.data.supervised_tokens:,} were planned",
+            cause="the pod's tokenizer or chat template is not the one of the plan",
+            fix="prepare the base model anew on both machines, then start a new job",
+        )
+    facts = {
+        "sequences": len(training),
+        "tokens": sum(len(sample.ids) for sample in training),
+        "supervised_tokens": supervised,
+        "template": tokenizer.family,
+        "tokenizer_sha256": tokenizer.sha256,
+        "template_compared": compared,
+    }
+    return Loaded(training, samples(held, tokenizer, "conversation", limit), facts)
+
+
 def samples(
     rows: list[Any],
     tokenizer: ChatTokenizer,
@@ -60,6 +101,7 @@ def samples(
     for row in rows:
         for name, messages, first in _sequences(row, sequence):
             sample = _sample(name, row, messages, first, tokenizer)
+            tokenizer.check_beginning(sample.ids)
             if len(sample.ids) > max_length:
                 raise DatasetError(
                     f"conversation {name} has {len(sample.ids)} tokens, more than {max_length}",

