@@ -22,7 +22,6 @@ from brightrun.conversations import Message
 from brightrun.errors import ConfigurationError
 
 AROUND = 40
-USE_ANOTHER = "use an Instruct model of the Llama 3 or ChatML family"
 # White space at the edges, a conversation without a system prompt, an answer still to be given.
 PROBES: tuple[tuple[tuple[Message, ...], bool], ...] = tuple(
     (tuple({"role": role, "content": text} for role, text in talk), prompt)
@@ -94,7 +93,7 @@ def _unusable(error: Exception) -> ConfigurationError:
     return ConfigurationError(
         f"the base model's own chat template cannot be used: {str(error)[:200]}",
         cause="it is damaged, or it refuses a conversation of system, user and assistant turns",
-        fix=USE_ANOTHER,
+        fault="bad_template",
     )
 
 
@@ -138,7 +137,7 @@ def matching(own: OwnTemplate, families: Sequence[Family]) -> Family:
         "none of our chat templates writes what the base model's own writes; "
         f"nearest: {nearest[1]}",
         cause=f"a format that is none of {', '.join(TEMPLATES)}",
-        fix=USE_ANOTHER,
+        fault="bad_template",
     )
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 
 from brightrun.conversations import Message
 from brightrun.errors import ConfigurationError
-from brightrun.owntemplate import USE_ANOTHER, OwnTemplate, both, first_difference
+from brightrun.owntemplate import OwnTemplate, both, first_difference
 from brightrun.tokens import ChatTokenizer
 
 ENOUGH = 256
@@ -62,5 +62,5 @@ def _different(name: str, tokenizer: ChatTokenizer, where: str) -> Configuration
         f"conversation {name}: template {tokenizer.family} is not what the base model's own chat "
         f"template writes, {where}",
         cause="the model's template or tokenizer treats these texts in a way that ours does not",
-        fix=USE_ANOTHER,
+        fault="bad_template",
     )

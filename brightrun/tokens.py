@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from brightrun.chat import TEMPLATES, Family, Span, spans, template_text
 from brightrun.conversations import Conversation, Message
 from brightrun.errors import ConfigurationError
-from brightrun.owntemplate import USE_ANOTHER, OwnTemplate, matching, own_template
+from brightrun.owntemplate import OwnTemplate, matching, own_template
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class ChatTokenizer:
             raise ConfigurationError(
                 f"{name} is no special token of this tokenizer",
                 cause="the base model was not made for chat, or its tokenizer was changed",
-                fix=USE_ANOTHER,
+                fault="bad_template",
             )
         return int(found)
 
@@ -149,7 +149,7 @@ class ChatTokenizer:
             raise ConfigurationError(
                 f"a sequence begins with the tokens {list(ids[:4])}, expected {head} once",
                 cause="the tokenizer or the chat template adds or loses the first special token",
-                fix=USE_ANOTHER,
+                fault="bad_template",
             )
 
     # --- plain text -----------------------------------------------------------------------------
@@ -236,6 +236,6 @@ def family_of(tokenizer: Tokenizer, folder: Path, own: OwnTemplate | None) -> Fa
         raise ConfigurationError(
             f"the tokenizer in {folder} has neither Llama 3's nor ChatML's special tokens",
             cause="a base model without a chat format, or one of another family",
-            fix=USE_ANOTHER,
+            fault="bad_template",
         )
     return matching(own, fitting) if own is not None else fitting[0]

@@ -78,6 +78,7 @@ def load(folder: RunFolder, spec: JobSpec, tokenizer: ChatTokenizer) -> Loaded:
             f"{spec.data.supervised_tokens:,} were planned",
             cause="the pod's tokenizer or chat template is not the one of the plan",
             fix="prepare the base model anew on both machines, then start a new job",
+            fault="token_count",
         )
     facts = {
         "sequences": len(training),
@@ -105,14 +106,13 @@ def samples(
             if len(sample.ids) > max_length:
                 raise DatasetError(
                     f"conversation {name} has {len(sample.ids)} tokens, more than {max_length}",
-                    cause="nothing is ever truncated silently",
-                    fix=f"use --set max_length={len(sample.ids)}, or split the conversation",
+                    fix=f"use --set max_length={len(sample.ids)}, or --set too_long=split",
+                    fault="too_long",
                 )
             if not sample.supervised:
                 raise DatasetError(
                     f"conversation {name} has no supervised token",
-                    cause="the chat template marks no assistant text, or every answer is empty",
-                    fix="look at it with `brightrun preview`",
+                    fault="no_supervised_tokens",
                 )
             made.append(sample)
     return made
