@@ -104,7 +104,13 @@ class Attempt:
             )
         detail.update(loaded.facts, steps=len(plan))
         return Prepared(
-            spec, folder, basemodels.profile(folder), tokenizer, training, loaded.held_out, plan,
+            spec,
+            folder,
+            basemodels.profile(folder),
+            tokenizer,
+            training,
+            loaded.held_out,
+            plan,
             row,
         )
 
