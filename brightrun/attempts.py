@@ -6,38 +6,19 @@ known end counts as billing until the provider shows that its pod is gone.
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from brightrun.context import JobContext, driver_name
+from brightrun import alerts
+from brightrun.context import JobContext
 from brightrun.errors import InterruptionError, SpotInterrupted, from_dict
+from brightrun.following import Tick, follow, ingest
 from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
 from brightrun.recovery import FINAL_STOPS, Action, Past, Policy, advances, next_action
 from brightrun.runfolder import DONE, FAILED, STOPPED
-
-POLL_SECONDS = 1.0
-SECOND_LOOK_SECONDS = 2.0
-BOOT_DEADLINE_SECONDS = 600.0
-# A pod that was asked to stop saves within 20 seconds; one that does not is ended.
-STOP_DEADLINE_SECONDS = 60.0
-Tick = Callable[[int], None]
-
-
-class JobCancelled(InterruptionError):
-    """A person or a limit stopped the job; its checkpoints are kept."""
-
-    code = "cancelled"
-
-
-class DriverReplaced(InterruptionError):
-    """This process slept too long and another one drives the job: its pod is no longer ours."""
-
-    code = "driver_replaced"
+from brightrun.stopping import DriverReplaced, JobCancelled
 
 
 def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -> dict[str, Any]:
@@ -61,6 +42,7 @@ def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -
         release(job, attempt)
         raise
     release(job, attempt)
+    alerts.check(job)
     action = decide(job)
     if action.do == "launch":
         raise SpotInterrupted(f"pod {attempt.pod_name} was lost: {action.why}")
@@ -124,61 +106,6 @@ def history(job: JobContext) -> list[Past]:
         fields = {"outcome": outcome, "reason": reason, "progress": progress[row.number]}
         found.append(Past.model_validate({"attempt": row.number, **fields}))
     return found
-
-
-def follow(
-    job: JobContext, attempt: AttemptRow, hard_limit_usd: Decimal | None, on_tick: Tick
-) -> None:
-    """Renew the lease and take in events until the pod ended, is lost, or ignores a stop."""
-    last_sign, renewed, asked = time.monotonic(), -math.inf, math.inf
-    while job.folder.marker(attempt.number) is None:
-        now = time.monotonic()
-        if now - renewed > job.settings.lease_seconds / 4:
-            renew(job, attempt)
-            renewed = now
-        if ingest(job, attempt.number):
-            last_sign = now
-        over_limit(job, hard_limit_usd)
-        on_tick(attempt.number)
-        if job.folder.stop_request() is not None:
-            asked = min(asked, now)
-        if now - asked > STOP_DEADLINE_SECONDS:
-            return
-        booting = job.ledger.last_seq(job.job_id, attempt.number) == 0
-        limit = BOOT_DEADLINE_SECONDS if booting else job.settings.heartbeat_stale_seconds
-        if job.provider.find(attempt.pod_name) is None or now - last_sign > limit:
-            time.sleep(SECOND_LOOK_SECONDS)
-            gone = job.provider.find(attempt.pod_name) is None
-            if gone or not ingest(job, attempt.number):
-                return
-        time.sleep(POLL_SECONDS)
-
-
-def renew(job: JobContext, attempt: AttemptRow) -> None:
-    """Say that the job is driven: to other drivers first, then to the pod. DriverReplaced."""
-    now, me = datetime.now(UTC), driver_name()
-    claim = job.ledger.job(job.job_id).claim
-    if not job.ledger.renew_claim(job.job_id, me, now) and claim is not None:
-        raise DriverReplaced(
-            f"job {job.job_id} is driven by {claim.driver} now",
-            cause="this process did not run for a while (a suspended machine?)",
-            fix=f"follow it with `brightrun watch {job.job_id}`",
-        )
-    job.folder.renew_lease(me, job.settings.lease_seconds, now, attempt=attempt.number)
-
-
-def ingest(job: JobContext, attempt: int) -> int:
-    """Take new events of an attempt into the ledger; returns how many were new."""
-    after = job.ledger.last_seq(job.job_id, attempt)
-    return job.ledger.ingest(job.job_id, job.folder.events(attempt, after))
-
-
-def over_limit(job: JobContext, hard_limit_usd: Decimal | None) -> None:
-    """Ask the pod to stop when the job's hard limit is reached."""
-    if hard_limit_usd is None or job.folder.stop_request() is not None:
-        return
-    if job.ledger.cost_so_far(job.job_id, datetime.now(UTC)) >= hard_limit_usd:
-        job.folder.request_stop("budget", by=f"hard limit of ${hard_limit_usd}")
 
 
 def release(job: JobContext, attempt: AttemptRow) -> None:

@@ -146,6 +146,11 @@ def cost_alerts(
     return tuple(found)
 
 
+def channels(alert: Alert) -> tuple[str, ...]:
+    """Who hears of it: 80 % goes by email, everything above also to Slack."""
+    return ("email",) if alert.threshold == "80" else ("email", "slack")
+
+
 def month_alerts(state: BudgetState) -> tuple[Alert, ...]:
     """Thresholds of the month that the money spent has reached: 80 %, 95 %."""
     return tuple(

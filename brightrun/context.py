@@ -10,16 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from brightrun.compute import provider_of
 from brightrun.compute.provider import ComputeProvider
 from brightrun.estimates import revised
 from brightrun.jobs import JobRequest, JobSpec
-from brightrun.ledger import Ledger
+from brightrun.ledger import Ledger, Status
 from brightrun.progress import Progress, progress
 from brightrun.runfolder import Event, EventType, RunFolder
 from brightrun.settings import Settings, load
+from brightrun.stopping import obey
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,18 @@ class JobContext:
     def provider(self) -> ComputeProvider:
         return provider_of(self.request.provider, self.settings)
 
+    @property
+    def reports_folder(self) -> Path:
+        """Where the job's report pages lie, whether they are there yet or not."""
+        return self.settings.home.resolve() / "reports" / self.job_id
+
+    @property
+    def report_url(self) -> str:
+        """Over loopback when `make ui` serves the reports, else the file itself."""
+        if self.settings.reports_url:
+            return f"{self.settings.reports_url.rstrip('/')}/{self.job_id}/validation-report.html"
+        return (self.reports_folder / "validation-report.html").as_uri()
+
     def note(self, type_: EventType, payload: dict[str, Any]) -> None:
         """An event of the control plane itself: attempt 0, straight into the ledger."""
         row = {"ts": datetime.now(UTC), "attempt": 0, "type": type_, "payload": payload}
@@ -61,7 +75,8 @@ class JobContext:
         expected = (row.estimate or {}).get("stage_seconds", {})
         now = row.finished_at if row.is_final and row.finished_at else datetime.now(UTC)
         rows = self.ledger.events(self.job_id)
-        return progress(rows, expected, now, ended=row.is_final)
+        failed = row.status == Status.failed
+        return progress(rows, expected, now, ended=row.is_final, failed=failed)
 
     def revised(self, state: Progress) -> dict[str, Any] | None:
         """The estimate as the pod's own speed has changed it; None before it is known."""
@@ -72,7 +87,11 @@ class JobContext:
 
     @contextmanager
     def stage(self, name: str, status: str) -> Iterator[None]:
-        """Record a control-plane stage with its elapsed seconds, and the job's status."""
+        """Record a control-plane stage with its elapsed seconds, and the job's status.
+
+        JobCancelled when somebody has cancelled the job meanwhile.
+        """
+        obey(self.job_id, self.folder.stop_request())
         started = time.monotonic()
         self.ledger.update_job(self.job_id, status=status, stage=name)
         self.note("stage", {"name": name, "status": "started"})

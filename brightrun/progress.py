@@ -50,11 +50,17 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+# failed, stopped: it was under way when the job ended.
+StageStatus = Literal["waiting", "running", "finished", "failed", "stopped"]
+# How the job ended, None while it has not.
+Over = Literal["failed", "stopped"] | None
+
+
 class StageProgress(Frozen):
     """Seconds are summed over all attempts; fraction is 0-1."""
 
     name: str
-    status: Literal["waiting", "running", "finished"]
+    status: StageStatus
     expected_s: float
     elapsed_s: float
     remaining_s: float
@@ -96,13 +102,18 @@ def progress(
     now: datetime,
     *,
     ended: bool = False,
+    failed: bool = False,
 ) -> Progress:
-    """events in order of time; expected: stage -> seconds (absent ones get a small default)."""
+    """events in order of time; expected: stage -> seconds (absent ones get a small default).
+
+    ended: the job is over; failed: it ended with an error, and so did the stage it was in.
+    """
     metrics = [e.payload for e in events if e.type == "metric" and "loss" in e.payload]
     by_step = {int(m["step"]): m for m in metrics}
     last = metrics[-1] if metrics else {}
     beat = next((e.payload for e in reversed(events) if e.type == "heartbeat"), {})
     counts = _shares(events)
+    over: Over = None if not ended else "failed" if failed else "stopped"
     known, trained, left = calibration_of(events), 0.0, None
     wanted = {**USUAL_SECONDS, **expected}
     if known is not None:
@@ -110,7 +121,7 @@ def progress(
         left = training_left(known, events)
         wanted["training"] = trained + known.likely
     stages = tuple(
-        _stage(name, events, wanted, by_step, last, counts, left, now, ended) for name in STAGES
+        _stage(name, events, wanted, by_step, last, counts, left, now, over) for name in STAGES
     )
     total = sum(s.expected_s for s in stages) or 1.0
     running = next((s.name for s in reversed(stages) if s.status == "running"), "")
@@ -152,9 +163,9 @@ def _stage(
     counts: Mapping[str, float],
     calibrated: float | None,
     now: datetime,
-    ended: bool,
+    over: Over,
 ) -> StageProgress:
-    elapsed, again, status = _clock(name, events, now, ended)
+    elapsed, again, status = _clock(name, events, now, over)
     guess = max(0.1, float(expected.get(name, 1.0)))
     fraction, remaining = 0.0, guess
     if status == "finished":
@@ -178,14 +189,14 @@ def _stage(
         status=status,
         expected_s=guess,
         elapsed_s=elapsed,
-        remaining_s=0.0 if ended else max(0.0, remaining),
+        remaining_s=0.0 if over else max(0.0, remaining),
         fraction=min(1.0, fraction),
     )
 
 
 def _clock(
-    name: str, events: Iterable[Occurrence], now: datetime, ended: bool
-) -> tuple[float, bool, Literal["waiting", "running", "finished"]]:
+    name: str, events: Iterable[Occurrence], now: datetime, over: Over
+) -> tuple[float, bool, StageStatus]:
     """Seconds spent in a stage over all attempts, whether it was done before, and its status.
 
     An attempt that died inside the stage counts up to its last sign of life. Stages of the
@@ -205,11 +216,11 @@ def _clock(
         else:
             total += float(event.payload.get("elapsed_s") or 0.0)
             opened_at, done = None, True
-    if opened_at is not None and not ended:
+    if opened_at is None:
+        return total, done, "finished" if done else "waiting"
+    if over is None:
         return total + _seconds(opened_at, now), done, "running"
-    if opened_at is not None:
-        total += _seconds(opened_at, seen)
-    return total, done, "finished" if done and opened_at is None else "waiting"
+    return total + _seconds(opened_at, seen), done, over
 
 
 def _seconds(since: datetime, until: datetime | None) -> float:

@@ -15,6 +15,10 @@ FINAL_STOPS = ("cancel", "budget")
 # Wanted stops that say nothing against the pod.
 HARMLESS_STOPS = ("pause", "switch", "lease")
 
+# So long may storage or ledger be away while a pod is followed.
+OUTAGE_SECONDS = 600.0
+LONGEST_PAUSE_SECONDS = 15.0
+
 
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +68,16 @@ def next_action(history: Sequence[Past], policy: Policy, stop: str = "") -> Acti
     if len(history) >= policy.max_attempts:
         return Action(do="give_up", why=f"{policy.max_attempts} pods were lost")
     return Action(do="launch", why=f"attempt {last.attempt} was {last.outcome}: {last.reason}")
+
+
+def pause_after(failures: int, lasted: float) -> float | None:
+    """Seconds until storage or ledger are asked again after they failed; None: give up.
+
+    failures: in a row, from 1. lasted: seconds since the first of them.
+    """
+    if lasted > OUTAGE_SECONDS:
+        return None
+    return float(min(LONGEST_PAUSE_SECONDS, 2 ** min(failures - 1, 10)))
 
 
 def fruitless(history: Sequence[Past]) -> int:

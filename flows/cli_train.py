@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brightrun.errors import BrightRunError, ConfigurationError
+from brightrun.errors import ConfigurationError
 from flows.cli_decide import finish, whoami
-from flows.lifecycle_ids import STOPPED_BY_HAND
 from flows.options import (
     BaseModel,
     Gpu,
@@ -70,7 +66,7 @@ def train(
     Examples: `brightrun train examples/training-file.json --preset demo --yes`,
     `brightrun train --resume 261122-ab12cd`
     """
-    from flows import lifecycle_ids
+    from flows import lifecycle_ids, running
     from flows.terminal import emit, say
 
     if bool(file) == bool(resume):
@@ -87,10 +83,10 @@ def train(
         job_id = lifecycle_ids.new_job_id()
     say(f"Job {job_id}", "bold")
     if detach:
-        emit(submit(request, job_id))
+        emit(running.submit(request, job_id))
         return
     known = completed(job_id) if resume else None
-    finish(known or run(request, job_id, yes=yes), json)
+    finish(known or running.run(request, job_id, yes=yes), json)
 
 
 def only_resume(context: typer.Context) -> None:
@@ -176,112 +172,6 @@ def completed(job_id: str) -> dict[str, Any] | None:
 
     found = summary(job_id)
     return found if found["status"] == "completed" else None
-
-
-def run(request: JobRequest, job_id: str, *, yes: bool) -> dict[str, Any]:
-    """Run the flow in this process; at the gate show the estimate and ask."""
-    from brightrun.settings import load
-    from flows import server
-    from flows.screen import Screen
-    from flows.terminal import say
-
-    with Screen(job_id) as screen:
-        screen.note("Starting Prefect (10-20 s, longer the first time)")
-        server.ensure(load())
-        from flows.finetune import finetune
-
-        screen.note("")
-        found = driven(finetune, request, job_id)
-    if found["status"] != "awaiting_approval":
-        return found
-    question = show_gate(job_id)
-    if question["action"] == "approve":
-        say(f"An approval is needed: brightrun approve {job_id} --approver NAME", "yellow")
-        say(f"Then: brightrun train --resume {job_id}")
-        return found
-    if not (yes or (sys.stdin.isatty() and typer.confirm("Go on?", err=True))):
-        say(f"Waiting. Go on with: brightrun train --resume {job_id} --yes", "yellow")
-        return found
-    agree(job_id, request.requested_by or whoami(), "confirmed in the terminal")
-    with Screen(job_id):
-        return driven(finetune, request, job_id)
-
-
-def driven(
-    flow: Callable[[JobRequest, str], Any], request: JobRequest, job_id: str
-) -> dict[str, Any]:
-    """The flow's result; a failed or cancelled job is a result too, with its error in it."""
-    from flows.outcome import summary
-
-    try:
-        return dict(flow(request, job_id))
-    except BrightRunError as error:
-        if "BRIGHTRUN_DEBUG" in os.environ or not ended_by(error.message, job_id):
-            raise
-        return summary(job_id)
-    except KeyboardInterrupt:
-        if not ended_by(STOPPED_BY_HAND, job_id):
-            raise
-        return summary(job_id)
-
-
-def ended_by(message: str, job_id: str) -> bool:
-    """Whether the error of this message ended the job (and not, say, a second driver's)."""
-    from brightrun.context import open_job
-
-    try:
-        row = open_job(job_id).ledger.job(job_id)
-    except ConfigurationError:
-        return False
-    return row.is_final and row.error is not None and row.error["message"] == message
-
-
-def show_gate(job_id: str) -> dict[str, Any]:
-    """What the job would cost and why a person is asked."""
-    from brightrun.context import open_job
-    from flows.terminal import money, say, span
-
-    job = open_job(job_id)
-    e, question = job.folder.read_json("estimate.json"), job.folder.read_json("question.json")
-    h, c, p = e["hours"], e["cost_usd"], e["price"]
-    say(
-        f"Estimate: {span(h['low'] * 3600)} / {span(h['likely'] * 3600)} / "
-        f"{span(h['high'] * 3600)}, {money(c['low'])} / {money(c['likely'])} / {money(c['high'])} "
-        f"(low / likely / high) at {money(p['usd_per_hour'])}/h, {p['source']}, {p['as_of']}"
-    )
-    for reason in question["reasons"]:
-        say(f"  {reason}")
-    for warning in (*question["warnings"], *e["warnings"]):
-        say(f"  Warning: {warning}", "yellow")
-    return dict(question)
-
-
-def agree(job_id: str, who: str, note: str) -> None:
-    from brightrun.context import open_job
-
-    open_job(job_id).ledger.add_approval(job_id, approved=True, approver=who, note=note)
-
-
-def submit(request: JobRequest, job_id: str) -> dict[str, Any]:
-    """Hand the job to the deployment of a running `make ui`."""
-    from brightrun.settings import load
-    from flows import server
-
-    settings = load()
-    if server.shared_url(settings) is None:
-        raise ConfigurationError(
-            "no Prefect server is running for this checkout", fix="start it with `make ui`"
-        )
-    server.ensure(settings)
-    from prefect.deployments import run_deployment
-
-    flow_run: Any = run_deployment(
-        "finetune/finetune",
-        parameters={"request": request.model_dump(mode="json"), "job_id": job_id},
-        timeout=0,
-    )
-    page, _ = server.run_page(settings, str(flow_run.id))
-    return {"job_id": job_id, "flow_run_url": page}
 
 
 def steps_of(text: str) -> tuple[int, ...]:

@@ -19,12 +19,12 @@ from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Completed
 
 from brightrun import attempts
-from brightrun.attempts import DriverReplaced, JobCancelled
 from brightrun.context import JobContext, driver_name, open_job
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
 from brightrun.settings import load
+from brightrun.stopping import DriverReplaced, JobCancelled, obey
 from flows.lifecycle_ids import STOPPED_BY_HAND, job_id_of
 from flows.outcome import summary
 from flows.sweeper import again, close, ended_without_word
@@ -32,7 +32,6 @@ from reports import claims, jobcards
 from tasks import board, story
 from tasks.gate import Approval
 from tasks.people import notify
-from tasks.results import report_url
 
 CLAIM_STALE_SECONDS = 120
 
@@ -66,22 +65,38 @@ def driving(request: JobRequest, given: str) -> Iterator[str]:
     except (PrefectSignal, DriverReplaced):
         raise  # suspended at the gate, or driven by another process: not an end
     except (ExternalSignal, KeyboardInterrupt):
-        close(job, Status.cancelled, JobCancelled(STOPPED_BY_HAND, fix=again(job_id)))
+        with second_to("the end of the job"):
+            close(job, Status.cancelled, JobCancelled(STOPPED_BY_HAND, fix=again(job_id)))
         raise
     except JobCancelled as error:
-        close(job, Status.cancelled, error)
+        with second_to("the end of the job"):
+            close(job, Status.cancelled, error)
         if not deployment.id:
             raise  # the terminal tells it; a deployed run ends in the state Cancelled
-    except BrightRunError as error:
-        close(job, Status.failed, error)
-        notify(job_id, "failed")
-        raise
     except Exception as error:
-        close(job, Status.failed, BrightRunError(f"{type(error).__name__}: {error}"))
-        notify(job_id, "failed")
+        told = error if isinstance(error, BrightRunError) else fault(error)
+        with second_to("the end of the job"):
+            close(job, Status.failed, told)
+        with second_to("the notice of the failure"):
+            notify(job_id, "failed")
         raise
     finally:
-        ledger.release_claim(job_id, driver_name())
+        with second_to("the claim on the job"):
+            ledger.release_claim(job_id, driver_name())
+
+
+def fault(error: Exception) -> BrightRunError:
+    """What no one foresaw, as an error of the tree."""
+    return BrightRunError(f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def second_to(what: str) -> Iterator[None]:
+    """A fault in here is told in the log: it must not hide the first one, which is on its way."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 whatever it is
+        story.tell(f"Beside that, {what} could not be written or sent: {error}", story.ERROR)
 
 
 def claim(job: JobContext) -> None:
@@ -102,12 +117,13 @@ def claim(job: JobContext) -> None:
 def complete(job_id: str) -> None:
     """The job's good end, and its verdicts in one line."""
     job = open_job(job_id)
+    obey(job_id, job.folder.stop_request())
     job.ledger.update_job(job_id, status=Status.completed, finished_at=datetime.now(UTC))
     board.last_card(job, UUID(str(this_run.id)))
     found = job.ledger.evaluation(job_id)
     if found is not None:
         said = f"{claims.headline(found.verdicts)} {claims.ei_claim(found.verdicts)}"
-        story.tell(f"Completed job {job_id}. {said}. Report: {report_url(job)}")
+        story.tell(f"Completed job {job_id}. {said}. Report: {job.report_url}")
 
 
 def outcome(job_id: str) -> dict[str, Any] | State[Any]:

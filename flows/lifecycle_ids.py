@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 
-# The message of a job that ended by Ctrl-C.
-STOPPED_BY_HAND = "stopped by a person"
+# The message of a job whose process was asked to end.
+STOPPED_BY_HAND = "stopped by a person or the system (Ctrl-C or SIGTERM)"
 
 
 def new_job_id() -> str:

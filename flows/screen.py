@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 15.0
 REFRESH_SECONDS = 1.0
-MARKS = {"waiting": " ", "running": ">", "finished": "x"}
+MARKS = {"waiting": " ", "running": ">", "finished": "x", "failed": "!", "stopped": "-"}
 
 
 def view(job: JobContext) -> RenderableType:

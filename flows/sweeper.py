@@ -7,21 +7,21 @@ runs nothing: nobody but a sweeper can close their books. `make ui` sweeps four 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from socket import gethostname
 
-import httpx
-
-from brightrun import attempts
-from brightrun.attempts import JobCancelled
+from brightrun import alerts, attempts
 from brightrun.context import JobContext
 from brightrun.errors import BrightRunError, InterruptionError
 from brightrun.ledger import JobRow, Ledger, Status
 from brightrun.ledger_jobs import process_is_alive
 from brightrun.settings import Settings
+from brightrun.stopping import JobCancelled
 
 ENDED = {"CANCELLED", "CRASHED", "FAILED"}
+UNFINISHED = ("PENDING", "RUNNING", "CANCELLING")
+GRACE_SECONDS = 60.0
 CANCELLED_IN_UI = "cancelled in the Prefect UI"
 
 
@@ -44,6 +44,7 @@ def ended_without_word(job: JobContext, state: str) -> None:
     if is_driven(job.ledger.job(job.job_id)):
         return  # another process has taken the job over
     attempts.settle_open_attempts(job)
+    errors = len(job.ledger.events(job.job_id, 0, "error"))  # before the look at the status
     if job.ledger.job(job.job_id).is_final:
         return
     if state == "CANCELLED":
@@ -54,13 +55,17 @@ def ended_without_word(job: JobContext, state: str) -> None:
         cause="it was killed, or the machine was restarted",
         fix=again(job.job_id),
     )
+    # A dying run's hook and the sweeper may both come here: one of them tells it.
+    first = job.ledger.record_alert(job.job_id, f"gone:{errors}", error.message)
     close(job, Status.failed, error)
+    if first:
+        alerts.ended(job, "failed")
 
 
 def sweep(settings: Settings, state_of: Callable[[str], str]) -> list[str]:
     """Close every job that nobody drives any more; returns their ids.
 
-    state_of: flow run id -> state type of that run (`run_state` of a server).
+    state_of: flow run id -> state type of that run (`run_states.state_of`).
     """
     ledger, closed = Ledger.open(settings), []
     for row in ledger.jobs(None):
@@ -72,6 +77,45 @@ def sweep(settings: Settings, state_of: Callable[[str], str]) -> list[str]:
             ended_without_word(job, state)
             closed.append(row.job_id)
     return closed
+
+
+Told = Callable[[str, str, str], None]
+
+
+def true_state(status: Status, state: str) -> str:
+    """The state type that a run should show for its job's end; "" = the one it has is right.
+
+    A run that is stopped together with `make ui` is "Crashed" to Prefect, though its job was
+    cancelled and can be gone on with; one whose process was killed stays "Running" for ever.
+    """
+    if status == Status.cancelled and state in (*UNFINISHED, "CRASHED"):
+        return "CANCELLED"
+    return "CRASHED" if status == Status.failed and state in UNFINISHED else ""
+
+
+def mend_states(
+    settings: Settings, runs: Iterable[tuple[str, str]], tell: Told, grace: float = GRACE_SECONDS
+) -> list[str]:
+    """Set the Prefect state right of jobs that ended; returns their ids.
+
+    runs: (flow run id, state type) of the runs that look wrong. tell(run, state type, message).
+    grace: seconds for a run that has just closed its books to say the rest itself.
+    """
+    ledger, mended = Ledger.open(settings), []
+    before = datetime.now(UTC) - timedelta(seconds=grace)
+    jobs = {
+        row.flow_run_id: row
+        for row in ledger.jobs(None)
+        if row.is_final and row.finished_at is not None and row.finished_at <= before
+    }
+    for run, state in runs:
+        row = jobs.get(run)
+        wanted = true_state(row.status, state) if row is not None and not is_driven(row) else ""
+        if row is not None and wanted:
+            said = str((row.error or {}).get("message", f"job {row.job_id} is {row.status}"))
+            tell(run, wanted, f"{said}; {again(row.job_id)}")
+            mended.append(row.job_id)
+    return mended
 
 
 def is_driven(row: JobRow) -> bool:
@@ -89,12 +133,3 @@ def abandoned(job: JobContext) -> bool:
     lease = "control/lease.json"
     expires = job.folder.read_json(lease)["expires"] if job.folder.exists(lease) else 0.0
     return time.time() > float(expires)
-
-
-def run_state(api_url: str, flow_run_id: str) -> str:
-    """The state type of a flow run (RUNNING, CANCELLED ...); "" when the server has none."""
-    found = httpx.get(f"{api_url}/flow_runs/{flow_run_id}", timeout=10)
-    if found.status_code == 404:
-        return ""
-    found.raise_for_status()
-    return str(found.json().get("state_type") or "")

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.settings import CHECKOUT, Settings, load
-from flows import server, sweeper, worker
+from flows import run_states, server, sweeper, worker
 from flows.terminal import complain, say
 
 SERVER_SECONDS = 10
@@ -167,12 +167,16 @@ def work(settings: Settings, api_url: str, reports_url: str, mark: str) -> None:
         hold_signals()
         say("Stopping: runs release their pods, then worker and server end (up to 30 s) ...")
         worker.stop(mark, process.pid)
+        sweep(settings, api_url, grace=0.0)
 
 
-def sweep(settings: Settings, api_url: str) -> None:
+def sweep(settings: Settings, api_url: str, grace: float = sweeper.GRACE_SECONDS) -> None:
+    """Close the books of jobs without a driver, and show in Prefect how jobs really ended."""
     try:
-        for job_id in sweeper.sweep(settings, partial(sweeper.run_state, api_url)):
+        for job_id in sweeper.sweep(settings, partial(run_states.state_of, api_url)):
             say(f"Job {job_id} had no driver any more; its books are closed.")
+        wrong = run_states.unsettled(api_url)
+        sweeper.mend_states(settings, wrong, partial(run_states.tell, api_url), grace)
     except (BrightRunError, httpx.HTTPError) as error:
         say(f"Sweeping is put off: {error}", "yellow")
 

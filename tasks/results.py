@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -39,7 +38,7 @@ def evaluate(job_id: str) -> None:
 def report(job_id: str) -> None:
     """The validation report as HTML and PDF, published under the reports folder."""
     job = open_job(job_id)
-    place = reports_folder(job)
+    place = job.reports_folder
     if not job.folder.manifest("report") or not (place / "validation-report.pdf").exists():
         with job.stage("report", "reporting"):
             data = collect.collect(job, evaluation_of(job))
@@ -47,7 +46,7 @@ def report(job_id: str) -> None:
             job.folder.upload_folder(place, "report", {"engine": rendered.engine})
     html, pdf = place / "validation-report.html", place / "validation-report.pdf"
     job.ledger.update_job(job_id, report_html=str(html), report_pdf=str(pdf))
-    artifacts.link("report", report_url(job), "Open the validation report", "Report of this job")
+    artifacts.link("report", job.report_url, "Open the validation report", "Report of this job")
 
 
 @task(name="package", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
@@ -67,17 +66,6 @@ def package_adapter(job_id: str) -> None:
 
 def evaluation_of(job: JobContext) -> Evaluation:
     return Evaluation.model_validate(job.folder.read_json("evals/evaluation.json"))
-
-
-def reports_folder(job: JobContext) -> Path:
-    return job.settings.home.resolve() / "reports" / job.job_id
-
-
-def report_url(job: JobContext) -> str:
-    """Over loopback when `make ui` serves the reports, else the file itself."""
-    if job.settings.reports_url:
-        return f"{job.settings.reports_url.rstrip('/')}/{job.job_id}/validation-report.html"
-    return (reports_folder(job) / "validation-report.html").as_uri()
 
 
 def package_parts(job: JobContext) -> dict[str, Any]:
@@ -100,5 +88,5 @@ def package_parts(job: JobContext) -> dict[str, Any]:
         },
         "inference_script": CHECKOUT / "trainer" / "inference.py",
         "base_model": basemodels.profile(base),
-        "report_pdf": reports_folder(job) / "validation-report.pdf",
+        "report_pdf": job.reports_folder / "validation-report.pdf",
     }

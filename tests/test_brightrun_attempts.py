@@ -12,16 +12,23 @@ from typing import Any
 import pytest
 from fakes.compute import FakeProvider, Life
 
-from brightrun import attempts
-from brightrun.attempts import DriverReplaced, JobCancelled, train_once
+from brightrun import attempts, following, recovery
+from brightrun.attempts import train_once
 from brightrun.compute.provider import LaunchRequest, Pod
 from brightrun.context import JobContext, driver_name
-from brightrun.errors import CapacityError, InterruptionError, OutOfMemory, SpotInterrupted
+from brightrun.errors import (
+    CapacityError,
+    InterruptionError,
+    OutOfMemory,
+    SpotInterrupted,
+    StorageError,
+)
 from brightrun.jobs import JobRequest
 from brightrun.launching import launch
 from brightrun.ledger import Ledger
 from brightrun.runfolder import EventWriter, RunFolder
 from brightrun.settings import Settings
+from brightrun.stopping import DriverReplaced, JobCancelled
 
 ESTIMATE = {
     "price": {"usd_per_hour": 0.5, "source": "test", "as_of": "2026-11-22"},
@@ -44,7 +51,8 @@ SPEC = {
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same waiting, a hundred times shorter."""
     for name in ("POLL_SECONDS", "SECOND_LOOK_SECONDS"):
-        monkeypatch.setattr(attempts, name, 0.002)
+        monkeypatch.setattr(following, name, 0.002)
+    monkeypatch.setattr(recovery, "LONGEST_PAUSE_SECONDS", 0.01)
 
 
 def job_with(home: Path, *lives: Life, interrupt_at: tuple[int, ...] = ()) -> JobContext:
@@ -284,7 +292,7 @@ def test_a_pod_that_never_boots_is_ended(home: Path, monkeypatch: pytest.MonkeyP
         while True:
             yield
 
-    monkeypatch.setattr(attempts, "BOOT_DEADLINE_SECONDS", 0.05)
+    monkeypatch.setattr(following, "BOOT_DEADLINE_SECONDS", 0.05)
     job = job_with(home, mute)
     with pytest.raises(SpotInterrupted):
         drive(job)
@@ -306,7 +314,7 @@ def test_a_cancelled_pod_saves_and_the_job_is_cancelled(home: Path) -> None:
 def test_a_pod_that_ignores_a_cancel_is_ended_and_not_replaced(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "STOP_DEADLINE_SECONDS", 0.05)
+    monkeypatch.setattr(following, "STOP_DEADLINE_SECONDS", 0.05)
     job = job_with(home, hangs)
     with pytest.raises(JobCancelled):
         train_once(job, None, lambda attempt: job.folder.request_stop("cancel", "Ann"))
@@ -493,3 +501,64 @@ def test_a_broken_gpu_is_a_lost_pod_and_another_one_goes_on(home: Path) -> None:
     first, second = job.ledger.attempts("job-1")
     assert first.outcome in ("lost", "lost:gpu_lost")
     assert second.outcome == "done"
+
+
+def failing(job: JobContext, times: int) -> list[int]:
+    """The run folder does not answer so many times when the lease is renewed."""
+    left = [times]
+    renew = job.folder.renew_lease
+
+    def sometimes(*words: Any, **more: Any) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise StorageError("the disk is away")
+        renew(*words, **more)
+
+    vars(job.folder)["renew_lease"] = sometimes
+    return left
+
+
+def test_a_storage_that_is_away_for_a_while_ends_neither_pod_nor_job(home: Path) -> None:
+    job = job_with(home, finishes)
+    launched = launch(job)
+    left = failing(job, 3)
+    assert drive(job)["steps"] == 9
+    assert left == [0]
+    assert len(provider_of(job).launched) == 1
+    assert outcomes(job) == ["done"]
+    (said,) = [e.payload for e in job.ledger.events("job-1", 0, "warning")]
+    assert said["code"] == "outage"
+    assert "the disk is away" in said["message"]
+    assert launched.number == 1
+
+
+def test_the_pods_silence_in_an_outage_does_not_count_against_it(home: Path) -> None:
+    job = job_with(home, finishes)
+    launch(job)
+    stale_after(job, 0.02)
+    failing(job, 5)
+    assert drive(job)["steps"] == 9
+
+
+def test_a_storage_that_stays_away_ends_the_job(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "OUTAGE_SECONDS", 0.05)
+    job = job_with(home, hangs)
+    launch(job)
+    left = failing(job, 10**6)
+    with pytest.raises(StorageError, match="the disk is away"):
+        drive(job)
+    assert left[0] < 10**6 - 1
+    assert provider_of(job).running == {}
+
+
+def test_a_job_cancelled_without_a_pod_stops_before_its_next_stage(home: Path) -> None:
+    job = job_with(home)
+    with job.stage("report", "reporting"):
+        job.folder.request_stop("cancel", "Ann")
+    with pytest.raises(JobCancelled, match="cancelled by Ann"), job.stage("package", "reporting"):
+        pytest.fail("the stage began")
+    job.folder.request_stop("budget", "the hard limit")  # costs nothing without a pod
+    with job.stage("package", "reporting"):
+        pass

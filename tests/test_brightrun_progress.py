@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,9 +49,9 @@ class Story:
         """As the ledger gives them."""
         return sorted(self.events, key=lambda e: (e.attempt, e.seq))
 
-    def look(self, *, ended: bool = False, after: float = 0) -> Progress:
+    def look(self, *, ended: bool = False, failed: bool = False, after: float = 0) -> Progress:
         now = self.now + timedelta(seconds=after)
-        return progress(self.by_attempt(), EXPECTED, now, ended=ended)
+        return progress(self.by_attempt(), EXPECTED, now, ended=ended, failed=failed)
 
 
 def interrupted() -> Story:
@@ -190,3 +191,17 @@ def test_measuring_counts_each_kind_of_item_on_its_own_and_never_falls_back() ->
     assert seen == sorted(seen)
     assert seen[1] == 0.2
     assert 0.3 < seen[-1] < 0.4
+
+
+@pytest.mark.parametrize(("failed", "status"), [(True, "failed"), (False, "stopped")])
+def test_the_stage_in_which_a_job_ended_says_so(failed: bool, status: str) -> None:
+    story = Story()
+    story.whole(0, "validate")
+    story.stage(1, "training", "started")
+    story.step(1, 1, after=5)
+    assert stage_of(story.look(), "training").status == "running"
+    found = story.look(ended=True, failed=failed, after=100)
+    training = stage_of(found, "training")
+    assert (training.status, training.elapsed_s, training.remaining_s) == (status, 5.0, 0.0)
+    assert stage_of(found, "validate").status == "finished"
+    assert stage_of(found, "report").status == "waiting"

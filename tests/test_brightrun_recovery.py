@@ -5,7 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brightrun.recovery import Past, Policy, advances, fruitless, next_action
+from brightrun.recovery import (
+    OUTAGE_SECONDS,
+    Past,
+    Policy,
+    advances,
+    fruitless,
+    next_action,
+    pause_after,
+)
 
 OUTCOMES = st.sampled_from(["done", "failed", "lost", "stopped"])
 REASONS = st.sampled_from(["", "cancel", "budget", "pause", "switch", "lease", "sigterm"])
@@ -109,3 +117,10 @@ def test_signs_of_life_are_no_progress() -> None:
     beats = [("heartbeat", {"stage": "x"}), ("stage", {"name": "training", "status": "started"})]
     validation = [("metric", {"step": 9, "validation_loss": 1.0})]
     assert advances({1: beats, 2: validation}) == {1: 0, 2: 0}
+
+
+def test_an_outage_is_waited_for_in_growing_pauses_and_not_for_ever() -> None:
+    pauses = [pause_after(n, lasted=0.0) for n in range(1, 8)]
+    assert pauses == [1, 2, 4, 8, 15, 15, 15]
+    assert pause_after(40, lasted=OUTAGE_SECONDS) == 15
+    assert pause_after(40, lasted=OUTAGE_SECONDS + 1) is None

@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
+from brightrun.context import open_job
 from brightrun.errors import DatasetError
+from brightrun.jobs import JobRequest
+from flows import lifecycle
 from flows.lifecycle import WithoutTraceback, name_of
 from flows.lifecycle_ids import job_id_of, new_job_id
 
@@ -36,6 +40,23 @@ def test_job_ids_are_short_and_differ() -> None:
 )
 def test_the_name_of_a_run_holds_its_job_id(wish: dict[str, str], expected: str) -> None:
     assert name_of(wish, "", RUN) == expected
+
+
+def test_a_notice_that_cannot_be_sent_does_not_hide_why_the_job_failed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_route(job_id: str, what: str) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr(lifecycle, "notify", no_route)
+    request = JobRequest(training_file="f.json")
+    with pytest.raises(DatasetError, match="pair #47"), lifecycle.driving(request, "j1"):
+        raise DatasetError("pair #47 has no target")
+    row = open_job("j1").ledger.job("j1")
+    assert row.status == "failed"
+    assert row.error is not None
+    assert row.error["message"] == "pair #47 has no target"
+    assert row.claim is None
 
 
 def record(error: Exception) -> logging.LogRecord:

@@ -177,10 +177,10 @@ def test_an_identical_job_asks_first_and_its_pod_is_adopted_when_its_flow_dies(
     assert ledger(home).open_attempts() == ()
 
 
-@pytest.mark.parametrize("way", ["cancel", "Ctrl-C"])
+@pytest.mark.parametrize("way", ["cancel", "Ctrl-C", "SIGTERM"])
 def test_a_stopped_job_keeps_its_checkpoints(office: tuple[Path, Path], way: str) -> None:
     home, file = office
-    values = train_options(epochs=20, seed=7 + len(way))
+    values = train_options(epochs=20, seed=sum(map(ord, way)))
     flow = start(home, "train", str(file), *values, "--yes", "--json")
     job_id = told_job(flow)
     folder = run_folder(home, job_id)
@@ -190,7 +190,7 @@ def test_a_stopped_job_keeps_its_checkpoints(office: tuple[Path, Path], way: str
         said = brightrun(home, "cancel", job_id, "--by", "Ann", "--json")
         assert said.code == 0, said.err
     else:
-        flow.send_signal(signal.SIGINT)
+        flow.send_signal(signal.SIGINT if way == "Ctrl-C" else signal.SIGTERM)
     done = finish(flow)
     assert done.code == 1
     assert done.json["status"] == "cancelled"

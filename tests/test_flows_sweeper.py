@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+from fakes.mail import mail_server
+
 from brightrun.context import JobContext, open_job
 from brightrun.jobs import JobRequest
-from brightrun.ledger import Ledger
+from brightrun.ledger import Ledger, Status
 from brightrun.settings import load
+from brightrun.stopping import JobCancelled
 from flows import sweeper
 
 NOBODY = 2**22 - 7  # above the largest pid that Linux gives out here by default
+
+
+@pytest.fixture
+def mailbox(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The mails that are sent meanwhile."""
+    with mail_server() as (inbox, environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield inbox.mails
 
 
 def job(status: str, claimed_by: int | None = None) -> JobContext:
@@ -74,3 +88,54 @@ def test_a_pod_is_given_up_only_after_its_lease(home: Path) -> None:
     (attempt,) = open_job("j1").ledger.attempts("j1")
     assert attempt.ended_at is not None
     assert attempt.outcome.startswith("lost")
+
+
+def test_a_killed_driver_is_told_once(home: Path, mailbox: list[str]) -> None:
+    """The dying run's hook and the sweeper both find the job open: one message goes out."""
+    known = job("running", claimed_by=NOBODY)
+    assert swept("CRASHED") == ["j1"]
+    sweeper.ended_without_word(known, "CRASHED")
+    assert [mail for mail in mailbox if "job j1 failed" in mail] == mailbox[:1]
+    assert "train --resume j1" in mailbox[0]
+    known.ledger.update_job("j1", status="running")  # gone on with, and killed again
+    assert swept("CRASHED") == ["j1"]
+    assert len(mailbox) == 2
+
+
+def test_a_cancelled_run_is_no_failure_to_tell(home: Path, mailbox: list[str]) -> None:
+    job("awaiting_approval")
+    assert swept("CANCELLED") == ["j1"]
+    assert mailbox == []
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "shown"),
+    [
+        ("cancelled", "CRASHED", "CANCELLED"),  # stopped together with `make ui`
+        ("cancelled", "RUNNING", "CANCELLED"),
+        ("failed", "RUNNING", "CRASHED"),  # killed: nobody could say so
+        ("failed", "CRASHED", ""),
+        ("failed", "FAILED", ""),
+        ("cancelled", "CANCELLED", ""),
+        ("completed", "CRASHED", ""),
+    ],
+)
+def test_what_prefect_should_show_of_an_ended_job(status: str, state: str, shown: str) -> None:
+    assert sweeper.true_state(Status(status), state) == shown
+
+
+def test_a_run_that_was_stopped_with_its_server_is_shown_as_cancelled(home: Path) -> None:
+    known = job("running")
+    sweeper.close(known, Status.cancelled, JobCancelled("stopped"))
+    told: list[tuple[str, ...]] = []
+
+    def tell(*words: str) -> None:
+        told.append(words)
+
+    runs = [("run-1", "CRASHED"), ("somebody's", "CRASHED")]
+    assert sweeper.mend_states(load(), runs, tell) == []  # it may still be saying so itself
+    assert sweeper.mend_states(load(), runs, tell, grace=0) == ["j1"]
+    ((run, state, message),) = told
+    assert (run, state) == ("run-1", "CANCELLED")
+    assert "stopped" in message
+    assert "train --resume j1" in message

@@ -8,8 +8,8 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from brightrun.attempts import JobCancelled
 from brightrun.errors import SpotInterrupted, TrainerError
+from brightrun.stopping import JobCancelled
 from tasks.pod import only_spot
 
 

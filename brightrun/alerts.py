@@ -1,0 +1,77 @@
+"""Tell people how a job ended, and when its or the month's money reaches a threshold.
+
+Thresholds are told once each and recorded. What is reached, and who hears of it, is decided in
+`budget`; here it is written down and sent.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from brightrun import budget
+from brightrun.budget import Alert
+from brightrun.context import JobContext
+from brightrun.notify import Message, notifiers, send_all
+
+
+def ended(job: JobContext, what: str) -> None:
+    """Tell on all channels how a job ended (or that it began); `what` completes "job X ..."."""
+    row = job.ledger.job(job.job_id)
+    lines = [f"File: {row.training_file}", f"Requested by: {row.requested_by or 'unknown'}"]
+    if row.report_html:
+        lines.append(f"Report: {job.report_url}")
+    if row.error is not None:
+        lines += [str(row.error["message"]), f"Fix: {row.error['fix']}"]
+        lines.append(f"Go on: brightrun train --resume {job.job_id}")
+    message = Message(title=f"Bright Run job {job.job_id} {what}", lines=tuple(lines))
+    undelivered(job, send_all(notifiers(job.settings), message))
+
+
+def undelivered(job: JobContext, problems: list[str]) -> None:
+    """A channel that fails is a warning event, never a failed job."""
+    for problem in problems:
+        job.note("warning", {"code": "notify", "message": f"not delivered: {problem}"})
+
+
+def check(job: JobContext) -> list[threading.Thread]:
+    """Raise what is newly reached; returns the deliveries under way.
+
+    A slow mail server must not keep a pod's lease from being renewed: messages go their own way.
+    """
+    now = datetime.now(UTC)
+    row, month = job.ledger.job(job.job_id), job.ledger.budget_state(now)
+    likely = Decimal(str((row.estimate or {}).get("cost_usd", {}).get("likely", 0)))
+    spent = job.ledger.cost_so_far(job.job_id, now)
+    found = [(job.job_id, a) for a in budget.cost_alerts(spent, likely, row.hard_limit_usd)]
+    found += [(month.month, alert) for alert in budget.month_alerts(month)]
+    return [
+        announce(job, scope, alert)
+        for scope, alert in found
+        if job.ledger.record_alert(scope, alert.threshold, alert.message)
+    ]
+
+
+def announce(job: JobContext, scope: str, alert: Alert) -> threading.Thread:
+    """An event of the job, and a message on the alert's channels."""
+    about = "this job" if scope == job.job_id else f"the month {scope}"
+    said = {"code": "budget", "scope": scope, "threshold": alert.threshold}
+    job.note("warning", {**said, "message": f"Money of {about}: {alert.message}"})
+    name = job.ledger.job(job.job_id).name
+    message = Message(
+        title=f"Bright Run: {alert.message}",
+        lines=(
+            f"Reached by job {job.job_id}" + (f" ({name})" if name else ""),
+            f"Stop it: brightrun cancel {job.job_id} (its checkpoints are kept)",
+        ),
+    )
+    sending = threading.Thread(target=deliver, args=(job, message, budget.channels(alert)))
+    sending.start()
+    return sending
+
+
+def deliver(job: JobContext, message: Message, names: tuple[str, ...]) -> None:
+    """Send on the configured ones of these channels; a failure becomes a warning event."""
+    wanted = [channel for channel in notifiers(job.settings) if channel.name in names]
+    undelivered(job, send_all(wanted, message))

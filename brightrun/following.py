@@ -1,0 +1,137 @@
+"""Follow a running pod: renew its lease, take in its events, see when it has ended or is lost."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from brightrun import alerts
+from brightrun.context import JobContext, driver_name
+from brightrun.errors import StorageError
+from brightrun.ledger import AttemptRow
+from brightrun.recovery import pause_after
+from brightrun.stopping import DriverReplaced
+
+POLL_SECONDS = 1.0
+SECOND_LOOK_SECONDS = 2.0
+BOOT_DEADLINE_SECONDS = 600.0
+# A pod that was asked to stop saves within 20 seconds; one that does not is ended.
+STOP_DEADLINE_SECONDS = 60.0
+ALERT_SECONDS = 10.0
+S3_CLIENTS = ("botocore", "aiobotocore", "aiohttp")
+Tick = Callable[[int], None]
+
+
+def follow(
+    job: JobContext, attempt: AttemptRow, hard_limit_usd: Decimal | None, on_tick: Tick
+) -> None:
+    """Renew the lease and take in events until the pod ended, is lost, or ignores a stop.
+
+    Storage or ledger that do not answer for some minutes end neither pod nor job: the pod goes on
+    inside its lease, and what it wrote meanwhile is taken in afterwards.
+    """
+    watch = Watch(job, attempt, hard_limit_usd, on_tick)
+    began: float | None = None
+    failures = 0
+    while True:
+        try:
+            if watch.ended():
+                return
+            if began is not None:
+                watch.answered_again(time.monotonic() - began)
+                began, failures = None, 0
+            pause = POLL_SECONDS
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            began, failures = time.monotonic() if began is None else began, failures + 1
+            patience = pause_after(failures, time.monotonic() - began)
+            if patience is None:
+                raise
+            pause, watch.fault = patience, error
+        time.sleep(pause)
+
+
+def is_outage(error: Exception) -> bool:
+    """Storage or ledger do not answer. s3fs hands on what its client's libraries raise."""
+    library = type(error).__module__.partition(".")[0]
+    return isinstance(error, StorageError | OSError) or library in S3_CLIENTS
+
+
+class Watch:
+    """What is remembered from one look at a pod to the next; moments are of the monotonic clock."""
+
+    def __init__(
+        self, job: JobContext, attempt: AttemptRow, hard_limit_usd: Decimal | None, on_tick: Tick
+    ) -> None:
+        self.job, self.attempt = job, attempt
+        self.hard_limit_usd, self.on_tick = hard_limit_usd, on_tick
+        self.last_sign, self.renewed, self.asked = time.monotonic(), -math.inf, math.inf
+        self.alerted = -math.inf
+        self.fault: BaseException | None = None
+
+    def ended(self) -> bool:
+        """One look; True when there is nothing more to follow."""
+        job, number = self.job, self.attempt.number
+        if job.folder.marker(number) is not None:
+            return True
+        now = time.monotonic()
+        if now - self.renewed > job.settings.lease_seconds / 4:
+            renew(job, self.attempt)
+            self.renewed = now
+        if ingest(job, number):
+            self.last_sign = now
+        over_limit(job, self.hard_limit_usd)
+        if now - self.alerted > ALERT_SECONDS:
+            alerts.check(job)
+            self.alerted = now
+        self.on_tick(number)
+        if job.folder.stop_request() is not None:
+            self.asked = min(self.asked, now)
+        return now - self.asked > STOP_DEADLINE_SECONDS or self.lost(now)
+
+    def lost(self, now: float) -> bool:
+        """Gone or silent for too long, and still so at a second look."""
+        job, number, name = self.job, self.attempt.number, self.attempt.pod_name
+        booting = job.ledger.last_seq(job.job_id, number) == 0
+        limit = BOOT_DEADLINE_SECONDS if booting else job.settings.heartbeat_stale_seconds
+        if job.provider.find(name) is not None and now - self.last_sign <= limit:
+            return False
+        time.sleep(SECOND_LOOK_SECONDS)
+        return job.provider.find(name) is None or not ingest(job, number)
+
+    def answered_again(self, seconds: float) -> None:
+        """The outage is over. The pod could not be heard in it: its silence starts anew."""
+        self.last_sign = time.monotonic()
+        said = f"storage or ledger did not answer for {seconds:.0f} s"
+        self.job.note("warning", {"code": "outage", "message": f"{said}: {self.fault}"})
+
+
+def renew(job: JobContext, attempt: AttemptRow) -> None:
+    """Say that the job is driven: to other drivers first, then to the pod. DriverReplaced."""
+    now, me = datetime.now(UTC), driver_name()
+    claim = job.ledger.job(job.job_id).claim
+    if not job.ledger.renew_claim(job.job_id, me, now) and claim is not None:
+        raise DriverReplaced(
+            f"job {job.job_id} is driven by {claim.driver} now",
+            cause="this process did not run for a while (a suspended machine?)",
+            fix=f"follow it with `brightrun watch {job.job_id}`",
+        )
+    job.folder.renew_lease(me, job.settings.lease_seconds, now, attempt=attempt.number)
+
+
+def ingest(job: JobContext, attempt: int) -> int:
+    """Take new events of an attempt into the ledger; returns how many were new."""
+    after = job.ledger.last_seq(job.job_id, attempt)
+    return job.ledger.ingest(job.job_id, job.folder.events(attempt, after))
+
+
+def over_limit(job: JobContext, hard_limit_usd: Decimal | None) -> None:
+    """Ask the pod to stop when the job's hard limit is reached."""
+    if hard_limit_usd is None or job.folder.stop_request() is not None:
+        return
+    if job.ledger.cost_so_far(job.job_id, datetime.now(UTC)) >= hard_limit_usd:
+        job.folder.request_stop("budget", by=f"hard limit of ${hard_limit_usd}")

@@ -1,0 +1,38 @@
+"""States of flow runs, read from and written to a Prefect server by its HTTP API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+TIMEOUT_SECONDS = 10
+WRONG = ("CRASHED", "RUNNING", "PENDING", "CANCELLING")
+NEWEST = 200
+
+
+def state_of(api_url: str, flow_run_id: str) -> str:
+    """The state type of a flow run (RUNNING, CANCELLED ...); "" when the server has none."""
+    found = httpx.get(f"{api_url}/flow_runs/{flow_run_id}", timeout=TIMEOUT_SECONDS)
+    if found.status_code == 404:
+        return ""
+    found.raise_for_status()
+    return str(found.json().get("state_type") or "")
+
+
+def unsettled(api_url: str) -> list[tuple[str, str]]:
+    """(flow run id, state type) of the newest runs that crashed or seem to be under way."""
+    wanted = {"flow_runs": {"state": {"type": {"any_": WRONG}}}, "limit": NEWEST}
+    asked: dict[str, Any] = {**wanted, "sort": "EXPECTED_START_TIME_DESC"}
+    found = httpx.post(f"{api_url}/flow_runs/filter", json=asked, timeout=TIMEOUT_SECONDS)
+    found.raise_for_status()
+    return [(run["id"], run["state_type"]) for run in found.json()]
+
+
+def tell(api_url: str, flow_run_id: str, state: str, message: str) -> None:
+    """Set a run's state, whatever it was: its process is gone and cannot say so itself."""
+    wanted = {"state": {"type": state, "message": message}, "force": True}
+    done = httpx.post(
+        f"{api_url}/flow_runs/{flow_run_id}/set_state", json=wanted, timeout=TIMEOUT_SECONDS
+    )
+    done.raise_for_status()

@@ -1,0 +1,129 @@
+"""Thresholds of money are told once each, on the channels that they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from fakes.mail import Inbox, mail_server
+from fakes.slack import FakeSlack, slack
+
+from brightrun import alerts
+from brightrun.context import JobContext
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger
+from brightrun.settings import load
+
+
+@pytest.fixture
+def channels(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Inbox, FakeSlack]]:
+    """Both channels, configured as a person does it."""
+    with mail_server() as (inbox, environment), slack() as chat:
+        mine = {
+            "BRIGHTRUN_SLACK_TOKEN": "xoxb-1",
+            "BRIGHTRUN_SLACK_CHANNEL": "#runs",
+            "BRIGHTRUN_SLACK_BASE_URL": chat.url,
+            "BRIGHTRUN_MONTH_BUDGET_USD": "1000",
+        }
+        for name, value in {**environment, **mine}.items():
+            monkeypatch.setenv(name, value)
+        yield inbox, chat
+
+
+def job(likely: float = 10.0) -> JobContext:
+    settings = load()
+    ledger = Ledger.open(settings)
+    ledger.create_job("j1", JobRequest(training_file="f.json", name="Spring"))
+    ledger.update_job(
+        "j1", estimate={"cost_usd": {"low": 1.0, "likely": likely, "high": 90.0}}, status="running"
+    )
+    return JobContext(settings, ledger, "j1")
+
+
+def spend(known: JobContext, number: int, usd: str) -> None:
+    """A pod of one hour that cost so much and is gone."""
+    now = datetime.now(UTC)
+    known.ledger.add_attempt(
+        "j1", number, provider="local", market="on_demand", pod_name=f"p{number}",
+        usd_per_hour=Decimal(usd), launched_at=now - timedelta(hours=1),
+    )  # fmt: skip
+    known.ledger.end_attempt("j1", number, now, "done")
+
+
+def check(known: JobContext) -> None:
+    for sending in alerts.check(known):
+        sending.join(30)
+
+
+def told(known: JobContext) -> list[str]:
+    rows = known.ledger.events("j1", 0, "warning")
+    return [e.payload["threshold"] for e in rows if e.payload["code"] == "budget"]
+
+
+def test_each_threshold_of_a_job_is_told_once_on_its_channels(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    inbox, chat = channels
+    known = job(likely=10.0)
+    spend(known, 1, "7.9")
+    check(known)
+    assert (inbox.mails, told(known)) == ([], [])
+    spend(known, 2, "0.2")
+    check(known)
+    check(known)
+    assert told(known) == ["80"]
+    (mail,) = inbox.mails
+    assert mail.startswith("Bright Run: $8.10 spent: 80 % of the $10.00 estimated")
+    assert "brightrun cancel j1" in mail
+    assert "(Spring)" in mail
+    assert chat.calls == []
+    spend(known, 3, "4")
+    check(known)
+    check(known)
+    assert told(known) == ["80", "95", "over_20"]
+    assert len(inbox.mails) == 3
+    assert [call[2]["text"] for call in chat.calls] == [
+        "Bright Run: $12.10 spent: 95 % of the $10.00 estimated",
+        "Bright Run: $12.10 spent: 120 % of the $10.00 estimated",
+    ]
+
+
+def test_a_months_threshold_is_told_by_the_job_that_reached_it_and_by_no_other(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    inbox, _ = channels
+    known = job(likely=2000.0)
+    spend(known, 1, "801")
+    check(known)
+    known.ledger.create_job("j2", JobRequest(training_file="f.json"))
+    other = JobContext(known.settings, known.ledger, "j2")
+    check(other)
+    (mail,) = inbox.mails
+    assert "80 % of $1,000.00" in mail
+    assert "$199.00 left" in mail
+    assert other.ledger.events("j2", 0, "warning") == ()
+
+
+def test_a_mail_server_that_is_away_is_a_warning_and_the_threshold_is_not_told_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mail_server() as (_, environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+    known = job(likely=1.0)
+    spend(known, 1, "0.9")
+    check(known)
+    check(known)
+    said = [e.payload["message"] for e in known.ledger.events("j1", 0, "warning")]
+    assert len(said) == 2
+    assert said[1] == "not delivered: email: ConnectionRefusedError"
+
+
+def test_without_an_estimate_nothing_is_told(home: Path) -> None:
+    settings = load()
+    ledger = Ledger.open(settings)
+    ledger.create_job("j1", JobRequest(training_file="f.json"))
+    assert alerts.check(JobContext(settings, ledger, "j1")) == []
