@@ -151,7 +151,7 @@ def progress(
 def _trained(events: Sequence[Occurrence], known: Calibration) -> float:
     """Seconds of training up to the calibration, those of lost pods included."""
     until = [e for e in events if e.attempt <= known.attempt and e.ts <= known.at]
-    return _clock("training", until, known.at, False)[0]
+    return _clock("training", until, known.at, None)[0]
 
 
 def _stage(
