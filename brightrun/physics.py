@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from brightrun import gpus
 from brightrun.errors import ConfigurationError
 from brightrun.prices import CPU, H100_PCIE, H100_SXM
 
@@ -121,10 +122,13 @@ LLAMA_3_70B = ModelProfile(
 )
 SMOLLM2 = ModelProfile("SmolLM2-135M-Instruct", 134.5e6, 576, 30, 49_152, 1536, 1 / 3)
 
-_GPUS = {
-    H100_PCIE: Machine(H100_PCIE, 1, 80.0, tflops=756, terabytes_per_s=2.0),
-    H100_SXM: Machine(H100_SXM, 1, 80.0, tflops=989, terabytes_per_s=3.35),
-}
+
+def of_gpu(gpu: gpus.Gpu) -> Machine:
+    """The machine that holds one such GPU."""
+    return Machine(gpu.name, 1, gpu.memory_gb, gpu.tflops, gpu.terabytes_per_s)
+
+
+_GPUS = {H100_PCIE: of_gpu(gpus.H100_PCIE), H100_SXM: of_gpu(gpus.H100_SXM)}
 
 
 def machine_of(gpu: str, threads: int = 1, memory_gb: float | None = None) -> Machine:
@@ -235,12 +239,14 @@ def memory_gb(
     lora_r: int,
     tokens: int,
     checkpointing: bool,
+    logits: float = 2.5,
 ) -> float:
     """Peak memory in GB for a micro-batch of `tokens` (DOMAIN 5; 70B NF4 r16: 58-60 at 4,096).
 
     Weights + LoRA with fp32 Adam (16 B each) + activations kept (2 B x hidden x layers with
     checkpointing, else 34 B: Korthikanti et al. 2022, table 2) + one layer's peak (73 B x hidden)
-    + 2.5 fp32 logit copies + 3 GB runtime (2 on a CPU, where activations are 32 bit).
+    + `logits` fp32 logit copies (0: the loss never holds them) + 3 GB runtime (2 on a CPU, where
+    activations are 32 bit).
     """
     per_token = (
         2.0 * model.hidden * model.layers if checkpointing else (34.0 * model.hidden * model.layers)
@@ -248,7 +254,7 @@ def memory_gb(
     per_token += 73.0 * model.hidden
     if not machine.is_gpu:
         per_token *= 2
-    per_token += 2.5 * 4.0 * model.vocab
+    per_token += logits * 4.0 * model.vocab
     lora = 16.0 * model.lora_parameters(lora_r)
     fixed = 3.0 if machine.is_gpu else 2.0
     return weights_gb(model, precision) + (lora + per_token * tokens) / GIGA + fixed

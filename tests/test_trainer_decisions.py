@@ -13,7 +13,6 @@ from brightrun.errors import (
     TrainerError,
 )
 from brightrun.jobs import Hyperparameters
-from trainer import hardware
 from trainer.control import Stop, decide
 from trainer.failures import explain
 from trainer.pod import MissingVariable, Pod
@@ -35,24 +34,6 @@ def test_a_pod_stops_when_its_lease_has_run_out_or_when_it_is_asked() -> None:
     asked = decide(LEASE, {"reason": "budget", "by": "gate"}, 101.0)
     assert asked is not None
     assert asked.marker() == {"reason": "budget", "by": "gate"}
-
-
-@pytest.mark.parametrize(
-    ("precision", "device", "native", "expected"),
-    [
-        ("nf4", "cuda", False, "bfloat16"),
-        ("nf4", "cpu", True, "bfloat16"),
-        ("nf4", "cpu", False, "float32"),
-        ("bf16", "cpu", False, "float32"),
-        ("fp32", "cuda", True, "float32"),
-    ],
-)
-def test_number_format_follows_from_precision_and_hardware(
-    precision: str, device: str, native: bool, expected: str
-) -> None:
-    choice = hardware.compute_dtype(precision, device, native)  # type: ignore[arg-type]
-    assert choice.value == expected
-    assert choice.reason
 
 
 def test_the_pod_reads_its_environment_and_names_what_is_missing() -> None:

@@ -60,7 +60,7 @@ class Attempt:
             prepared = self.preprocess(spec, detail)
         facts = checkpoints.facts(self.pod.threads)
         with self.reporter.stage("model_loading") as detail:
-            base = loading.load_base(prepared.base_folder, spec.values.precision)
+            base = self.load(prepared)
             detail.update(reasons=list(base.reasons), memory_mb=hardware.memory_mb())
             for reason in base.reasons:
                 print(reason, flush=True)
@@ -92,7 +92,6 @@ class Attempt:
         values = spec.values
         limit = min(values.max_length, spec.base_model.context)
         row = limit if values.packing else None
-        check_packing(values.packing, torch.cuda.is_available())
         loaded = data.load(self.folder, spec, tokenizer)
         training = loaded.training
         names = [sample.sample_id for sample in training]
@@ -113,6 +112,16 @@ class Attempt:
             plan,
             row,
         )
+
+    def load(self, prepared: Prepared) -> loading.Base:
+        """The base model, loaded as this machine does best."""
+        spec, folder = prepared.spec, prepared.base_folder
+        longest = max(len(sample.ids) for sample in (*prepared.training, *prepared.held_out))
+        made = loading.decide(
+            folder, prepared.profile, spec.values, longest, spec.optimizer, self.pod.choices
+        )
+        check_packing(spec.values.packing, torch.cuda.is_available(), made.varlen.value)
+        return loading.load_base(folder, spec.values.precision, made)
 
     def train(self, prepared: Prepared, base: loading.Base, facts: dict[str, Any]) -> Any:
         """The model with its trained adapter, trained here or by an earlier attempt."""
@@ -164,7 +173,7 @@ class Attempt:
             resume,
             self.control.check,
             self.pod.activation_tokens,
-            Cut(self.pod.micro_batch or 1, prepared.row),
+            Cut(self.pod.micro_batch or base.choices.micro_batch.value, prepared.row),
         )
         per_epoch = spec.steps_per_epoch
         model = train(work, base, narrator, lambda p, s: saver.publish(p, s, s / per_epoch))
@@ -212,13 +221,13 @@ class Attempt:
                 process.wait()
 
 
-def check_packing(packing: bool, cuda: bool) -> None:
+def check_packing(packing: bool, cuda: bool, varlen: bool) -> None:
     """ConfigurationError where packed conversations would cost more than they save.
 
     Everywhere the positions keep them apart; without a varlen kernel a GPU computes the square of
     the whole row. A CPU does that too: there it is a slow reference, never the default.
     """
-    if packing and cuda:
+    if packing and cuda and not varlen:
         raise ConfigurationError(
             "packing needs an attention kernel for sequences of varying length",
             cause="this pod has none",

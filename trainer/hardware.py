@@ -1,43 +1,19 @@
-"""What this pod computes with, and which number format follows from it. No torch at import."""
+"""What this pod computes with. No torch at import."""
 
 from __future__ import annotations
 
 import os
 import platform
 import resource
-from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
-from typing import Any, Literal
 
-Dtype = Literal["float32", "bfloat16"]
+from trainer.choices import PACKAGES, Place
+
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tokenizers")
 # CPU features that multiply bf16 in hardware (x86 and ARM names in /proc/cpuinfo).
 BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A decision with the reason that goes into the events."""
-
-    value: Dtype
-    reason: str
-
-
-def compute_dtype(
-    precision: Literal["nf4", "bf16", "fp32"], device: Literal["cuda", "cpu"], native_bf16: bool
-) -> Choice:
-    """Number format of the matrix products. Pure."""
-    if precision == "fp32":
-        return Choice("float32", "precision fp32 was asked for")
-    if device == "cuda":
-        return Choice("bfloat16", "GPU with bf16 tensor cores")
-    if native_bf16:
-        return Choice("bfloat16", "this CPU multiplies bf16 in hardware")
-    return Choice(
-        "float32", "this CPU emulates bf16 (5 times slower): the same weights computed in fp32"
-    )
 
 
 @cache
@@ -104,15 +80,17 @@ def available_memory_mb() -> int:
     return int(psutil.virtual_memory().available) // 1_000_000
 
 
-def gpu_percent() -> float | None:
-    """Utilisation of the first GPU (0-100), None without one. Only after torch was imported."""
-    import sys
+def place() -> Place:
+    """This machine as `trainer.choices` wants to know it; memory is what is free now."""
+    import torch
 
-    torch: Any = sys.modules.get("torch")
-    # getattr: another thread may be in the middle of importing torch.
-    if torch is None or not getattr(torch, "cuda", None) or not torch.cuda.is_initialized():
-        return None
-    try:
-        return float(torch.cuda.utilization())
-    except (ModuleNotFoundError, RuntimeError):
-        return None
+    packages = frozenset(name for name in PACKAGES if util.find_spec(name) is not None)
+    if not torch.cuda.is_available():
+        free = available_memory_mb() / 1000
+        return Place("cpu", free, native_bf16=native_bf16(), packages=packages)
+    device = torch.cuda.current_device()
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return Place(
+        "cuda", free_bytes / 1e9, torch.cuda.get_device_name(device),
+        torch.cuda.get_device_capability(device), torch.cuda.device_count(), True, packages,
+    )  # fmt: skip

@@ -241,8 +241,9 @@ def activation_limit(base: loading.Base) -> int:
 
     The gradients are bit for bit the same either way: only time and memory differ.
     """
-    if torch.cuda.is_available():
-        return 0
+    chosen = base.choices.activation_tokens.value
+    if chosen is not None:
+        return chosen
     config = base.model.config
     per_token = cpu.activation_bytes_per_token(
         config.hidden_size, config.intermediate_size, config.num_hidden_layers

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import bitsandbytes as bnb
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers.integrations.liger import apply_liger_kernel
 
+from brightrun import basemodels
 from brightrun.errors import ConfigurationError
-from trainer import cpu, hardware
+from brightrun.jobs import Hyperparameters
+from brightrun.physics import ModelProfile, Precision
+from trainer import cpu, hardware, weights
+from trainer.choices import Choices, Wish, choose
+from trainer.overrides import checked
 
 CPU_MULTIPLE = 64
 
@@ -26,15 +33,45 @@ class Base:
     model: PreTrainedModel
     dtype: torch.dtype
     reasons: tuple[str, ...]
+    choices: Choices
 
 
-def load_base(folder: Path, precision: Literal["nf4", "bf16", "fp32"]) -> Base:
-    """The prepared model in `folder`, frozen, in eval mode, on the GPU when there is one."""
-    device: Literal["cuda", "cpu"] = "cuda" if torch.cuda.is_available() else "cpu"
-    choice = hardware.compute_dtype(precision, device, hardware.native_bf16())
-    dtype: torch.dtype = getattr(torch, choice.value)
-    loading: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
-    if precision == "nf4":
+def decide(
+    folder: Path,
+    profile: Mapping[str, Any],
+    values: Hyperparameters,
+    longest: int,
+    optimizer: str,
+    overrides: Mapping[str, Any],
+) -> Choices:
+    """All choices for the prepared model in `folder` on this machine; `longest` in tokens."""
+    place = hardware.place()
+    config = json.loads((folder / "config.json").read_bytes())
+    wish = Wish(
+        values.precision, values.lora_r, longest, values.gradient_checkpointing, optimizer,
+        str(config.get("model_type", "")), weights.stored_nf4(config),
+    )  # fmt: skip
+    model = ModelProfile.of_prepared(profile)
+    return choose(place, model, wish, checked(overrides, place, wish))
+
+
+def load_base(folder: Path, precision: Precision, choices: Choices | None = None) -> Base:
+    """The prepared model in `folder`, frozen, in eval mode, on the GPU when there is one.
+
+    Without `choices`: what is chosen for a single token.
+    """
+    if choices is None:
+        values = Hyperparameters(precision=precision)
+        choices = decide(folder, basemodels.profile(folder), values, 1, "", {})
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype: torch.dtype = getattr(torch, choices.dtype.value)
+    stored = weights.folder_stores_nf4(folder)
+    weights.check_precision(stored, precision)
+    loading: dict[str, Any] = {
+        "dtype": dtype, "use_safetensors": True, "trust_remote_code": False,
+        "attn_implementation": choices.attention.value,
+    }  # fmt: skip
+    if precision == "nf4" and not stored:
         loading["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
@@ -43,12 +80,11 @@ def load_base(folder: Path, precision: Literal["nf4", "bf16", "fp32"]) -> Base:
         )
     if device == "cuda":
         loading["device_map"] = {"": torch.cuda.current_device()}
-        loading["attn_implementation"] = "sdpa"
     elif precision == "bf16" and dtype != torch.bfloat16:
         loading["dtype"] = torch.bfloat16
     try:
         model = AutoModelForCausalLM.from_pretrained(str(folder), **loading)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise ConfigurationError(
             f"the base model in {folder.name} cannot be loaded: {str(error).splitlines()[0]}",
             cause="its files are incomplete or of a kind that this transformers does not know",
@@ -56,12 +92,36 @@ def load_base(folder: Path, precision: Literal["nf4", "bf16", "fp32"]) -> Base:
         ) from error
     if precision == "bf16":
         model = model.to(dtype)
-    reasons = [f"compute dtype {choice.value}: {choice.reason}"]
+    reasons = choices.reasons()
     if precision == "nf4":
+        if stored:
+            compute_in(model, dtype)
         reasons += close_traps(model, device)
+    if choices.liger.value:
+        # The loss is ours: only the layers are replaced.
+        apply_liger_kernel(model, {"cross_entropy": False, "fused_linear_cross_entropy": False})
     model.requires_grad_(False)
     model.eval()
-    return Base(model, dtype, tuple(reasons))
+    return Base(model, dtype, tuple(reasons), choices)
+
+
+def compute_in(model: nn.Module, dtype: torch.dtype) -> None:
+    """Products of stored NF4 weights in `dtype`, whatever their files were made for.
+
+    ConfigurationError when there are none, or not double quantised NF4.
+    """
+    layers = quantised_layers(model)
+    for name, layer in layers.items():
+        state = getattr(layer.weight, "quant_state", None)
+        if state is None or state.quant_type != "nf4" or not state.nested:
+            found = f"{state.quant_type}, double quantised: {state.nested}" if state else "unpacked"
+            raise ConfigurationError(
+                f"{name} is stored as {found}",
+                cause="the files are not what the model's config.json says",
+                fix="use another copy of the base model",
+            )
+        layer.compute_dtype, layer.compute_type_is_set = dtype, True
+        state.dtype = dtype
 
 
 def quantised_layers(model: nn.Module) -> dict[str, Any]:

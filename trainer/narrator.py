@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from trainer import guards, hardware
+from trainer import guards, hardware, telemetry
 from trainer.batches import padding_share
 from trainer.checkpoints import Schedule
 from trainer.data import Sample
@@ -130,5 +130,5 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
             "tokens_per_s": round(last.tokens / self.seconds, 1),
             "parts_s": parts,
             "memory_mb": hardware.memory_mb(),
-            "gpu_percent": hardware.gpu_percent(),
+            "gpu_percent": telemetry.gpu_percent(),
         }

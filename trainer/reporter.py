@@ -11,7 +11,7 @@ from typing import Any
 
 from brightrun.errors import BrightRunError
 from brightrun.runfolder import EventType, EventWriter, RunFolder
-from trainer import hardware
+from trainer import hardware, telemetry
 
 FLUSH_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
@@ -93,7 +93,7 @@ class Reporter:
             "stage": self.stage_name,
             "step": self.step,
             "memory_mb": hardware.memory_mb(),
-            "gpu_percent": hardware.gpu_percent(),
+            "gpu_percent": telemetry.gpu_percent(),
         }
         self.add("heartbeat", payload)
 

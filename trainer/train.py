@@ -14,7 +14,8 @@ from transformers import AutoTokenizer, PrinterCallback
 from trl import SFTConfig
 
 from brightrun.jobs import JobSpec
-from trainer import loading
+from trainer import loading, optimizers
+from trainer.choices import Choices
 from trainer.control import StopRequested
 from trainer.labelled import LabelledTrainer, Work
 from trainer.narrator import Narrator
@@ -27,7 +28,8 @@ def train(work: Work, base: loading.Base, narrator: Narrator, publish: Callable[
 
     Raises StopRequested after saving when a stop was noticed.
     """
-    settings = sft_config(work.spec, len(work.plan), work.scratch)
+    optimizer = optimizers.settled(base.choices.optimizer, work.resume)
+    settings = sft_config(work.spec, len(work.plan), work.scratch, base.choices, optimizer.value)
     folder = base.model.config._name_or_path
     rows = [{"input_ids": list(s.ids), "labels": list(s.labels)} for s in work.samples]
     trainer = LabelledTrainer(
@@ -64,7 +66,9 @@ def lora_config(spec: JobSpec) -> LoraConfig:
     )
 
 
-def sft_config(spec: JobSpec, total_steps: int, scratch: Path) -> SFTConfig:
+def sft_config(
+    spec: JobSpec, total_steps: int, scratch: Path, made: Choices, optimizer: str
+) -> SFTConfig:
     """The HF side of the spec. Saving, logging and evaluation are decided by our callback."""
     cuda = torch.cuda.is_available()
     return SFTConfig(
@@ -76,11 +80,11 @@ def sft_config(spec: JobSpec, total_steps: int, scratch: Path) -> SFTConfig:
         lr_scheduler_type=spec.scheduler,
         warmup_steps=math.ceil(total_steps * spec.warmup_ratio),
         max_grad_norm=spec.max_grad_norm,
-        optim=spec.optimizer,
+        optim=optimizer,
         weight_decay=0.0,
         seed=spec.values.seed,
         data_seed=spec.values.seed,
-        gradient_checkpointing=spec.values.gradient_checkpointing,
+        gradient_checkpointing=made.gradient_checkpointing.value,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         bf16=False,
         fp16=False,

@@ -1,0 +1,254 @@
+"""Which kernels, weights, optimizer and batch a pod uses: a table of (model, GPU, memory)."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from brightrun import gpus
+from brightrun.errors import ConfigurationError
+from brightrun.physics import LLAMA_3_70B, SMOLLM2, ModelProfile
+from trainer import choices, telemetry, weights
+from trainer.choices import Choices, Place, Wish, choose
+from trainer.overrides import checked
+
+LLAMA_8B = ModelProfile("8B", 8.03e9, 4096, 32, 128_256, 14_336, 0.25)
+ALL = frozenset({"flash_attn", "liger_kernel"})
+H100 = Place("cuda", 80, "H100", (9, 0), packages=ALL)
+A100_40 = Place("cuda", 40, "A100", (8, 0), packages=ALL)
+L4 = Place("cuda", 24, "L4", (8, 9), packages=ALL)
+T4 = Place("cuda", 16, "T4", (7, 5), packages=ALL)
+CPU = Place("cpu", 16)
+WISH = Wish("nf4", 16, 4096, True, "paged_adamw_32bit", "llama")
+
+
+def values(made: Choices) -> dict[str, Any]:
+    return {field.name: getattr(made, field.name).value for field in fields(made)}
+
+
+@pytest.mark.parametrize(
+    ("place", "model", "longest", "expected"),
+    [
+        # 56 of 80 GB with one conversation of 4,096 tokens; two fit, three do not.
+        (H100, LLAMA_3_70B, 4096, {"micro_batch": 2, "gradient_checkpointing": True}),
+        (H100, LLAMA_3_70B, 8192, {"micro_batch": 1, "optimizer": "adamw_torch_fused"}),
+        (H100, LLAMA_3_70B, 256, {"gradient_checkpointing": False, "micro_batch": 1}),
+        (H100, LLAMA_8B, 4096, {"micro_batch": 4, "optimizer": "adamw_torch_fused"}),
+        (H100, LLAMA_8B, 2048, {"gradient_checkpointing": False, "micro_batch": 1}),
+        (A100_40, LLAMA_3_70B, 4096, {"micro_batch": 1, "optimizer": "paged_adamw_32bit"}),
+        (A100_40, LLAMA_8B, 4096, {"micro_batch": 4, "attention": "flash_attention_2"}),
+        (L4, LLAMA_8B, 4096, {"micro_batch": 3, "gradient_checkpointing": True, "liger": True}),
+        (L4, LLAMA_3_70B, 4096, {"micro_batch": 1, "activation_tokens": 0}),
+        (T4, LLAMA_8B, 2048, {"dtype": "float32", "attention": "sdpa", "varlen": False}),
+        (CPU, SMOLLM2, 4096, {"dtype": "float32", "attention": "sdpa", "micro_batch": 1,
+                              "liger": False, "optimizer": "paged_adamw_32bit",
+                              "activation_tokens": None, "gradient_checkpointing": True}),
+        (replace(CPU, native_bf16=True), SMOLLM2, 4096, {"dtype": "bfloat16"}),
+    ],
+)  # fmt: skip
+def test_choices_of_a_table_of_machines(
+    place: Place, model: ModelProfile, longest: int, expected: dict[str, Any]
+) -> None:
+    made = choose(place, model, replace(WISH, longest=longest))
+    found = values(made)
+    assert {name: found[name] for name in expected} == expected
+    reasons = made.reasons()
+    assert len(reasons) == len(found)
+    assert all(reason.partition(": ")[2] for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("precision", "place", "expected"),
+    [
+        ("nf4", H100, "bfloat16"),
+        ("nf4", replace(CPU, native_bf16=True), "bfloat16"),
+        ("nf4", CPU, "float32"),
+        ("bf16", CPU, "float32"),
+        ("fp32", H100, "float32"),
+    ],
+)
+def test_number_format_follows_from_precision_and_hardware(
+    precision: Any, place: Place, expected: str
+) -> None:
+    assert choices.compute_dtype(precision, place).value == expected
+
+
+def test_flash_attention_needs_package_capability_and_bf16() -> None:
+    assert choices.attention(H100, "bfloat16").value == "flash_attention_2"
+    assert choices.varlen("flash_attention_2").value
+    for place, dtype in ((replace(H100, packages=frozenset()), "bfloat16"), (T4, "bfloat16"),
+                         (H100, "float32"), (CPU, "bfloat16")):  # fmt: skip
+        found = choices.attention(place, dtype)  # type: ignore[arg-type]
+        assert found.value == "sdpa"
+        assert not choices.varlen(found.value).value
+    assert (
+        "not installed" in choices.attention(replace(H100, packages=frozenset()), "bfloat16").reason
+    )
+
+
+def test_liger_is_for_known_families_on_a_gpu() -> None:
+    assert choices.liger(H100, WISH).value
+    assert choices.liger(H100, replace(WISH, family="qwen2")).value
+    assert not choices.liger(H100, replace(WISH, family="gemma")).value
+    assert not choices.liger(replace(H100, packages=frozenset({"flash_attn"})), WISH).value
+    assert not choices.liger(replace(CPU, packages=ALL), WISH).value
+
+
+@pytest.mark.parametrize(("place", "model"), [(H100, LLAMA_3_70B), (L4, LLAMA_8B)])
+def test_what_is_chosen_fits_by_the_estimate_and_one_more_would_not(
+    place: Place, model: ModelProfile
+) -> None:
+    room = place.memory_gb * choices.USABLE
+    most = choices.recomputed_tokens(place, model, WISH)
+    assert choices.estimate(place, model, WISH, most) <= room
+    assert choices.estimate(place, model, WISH, most + 2) > room
+    made = choose(place, model, WISH)
+    assert made.micro_batch.value * WISH.longest <= most < (made.micro_batch.value + 1) * 4096 * 2
+    # More memory never makes a batch smaller, and a smaller model keeps more activations.
+    more = choose(replace(place, memory_gb=2 * place.memory_gb), model, WISH)
+    assert more.micro_batch.value >= made.micro_batch.value
+    assert choices.kept_tokens(place, model, WISH) < choices.kept_tokens(place, SMOLLM2, WISH)
+
+
+def test_memory_that_is_tight_pages_the_optimizer() -> None:
+    large = replace(WISH, lora_r=256, longest=4096)
+    assert choose(H100, LLAMA_3_70B, large).optimizer.value == "paged_adamw_32bit"
+    assert choose(H100, LLAMA_3_70B, replace(WISH, longest=8192)).optimizer.value == (
+        "adamw_torch_fused"
+    )
+
+
+def test_a_spec_without_checkpointing_stays_without_it() -> None:
+    off = replace(WISH, gradient_checkpointing=False)
+    assert not choose(H100, LLAMA_3_70B, off).gradient_checkpointing.value
+    assert not choose(CPU, SMOLLM2, off).gradient_checkpointing.value
+
+
+def test_a_person_may_choose_otherwise() -> None:
+    given = {"attention": "sdpa", "liger": False, "micro_batch": 7, "activation_tokens": 0}
+    made = choose(H100, LLAMA_3_70B, WISH, checked(given, H100, WISH))
+    found = values(made)
+    assert {name: found[name] for name in given} == given
+    assert not made.varlen.value
+    assert made.attention.reason == "set by BRIGHTRUN_CHOICES"
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "words"),
+    [
+        ({"attension": "sdpa"}, H100, "names 'attension'"),
+        ({"attention": "flash"}, H100, "sets attention to 'flash'"),
+        ({"micro_batch": 0}, H100, "sets micro_batch to 0"),
+        ({"micro_batch": True}, H100, "sets micro_batch to True"),
+        ({"liger": 1}, H100, "sets liger to 1"),
+        ({"liger": True}, CPU, "cannot be here"),
+        ({"attention": "flash_attention_2"}, T4, "cannot be here"),
+        ({"weights": "as stored"}, H100, "names 'weights'"),
+    ],
+)
+def test_an_override_that_is_unknown_or_impossible_is_refused(
+    given: dict[str, Any], place: Place, words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words) as found:
+        checked(given, place, WISH)
+    assert found.value.fix
+
+
+NF4 = {
+    "quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4",
+    "bnb_4bit_use_double_quant": True,
+}  # fmt: skip
+
+
+def test_stored_nf4_weights_are_recognised_and_preferred() -> None:
+    assert weights.stored_nf4({"quantization_config": NF4})
+    assert not weights.stored_nf4({})
+    assert choices.weights(replace(WISH, stored_nf4=True)).value == "stored nf4"
+    assert choices.weights(WISH).value == "quantised while loading"
+    with pytest.raises(ConfigurationError, match="hold NF4 weights") as found:
+        weights.check_precision(True, "bf16")
+    assert found.value.adjustment == {"precision": "nf4"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"bnb_4bit_quant_type": "fp4"}, "fp4, not nf4"),
+        ({"bnb_4bit_use_double_quant": False}, "without double quantisation"),
+        ({"load_in_4bit": False, "load_in_8bit": True}, "8 bit"),
+        ({"quant_method": "gptq"}, "gptq"),
+    ],
+)
+def test_any_other_quantisation_is_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        weights.stored_nf4({"quantization_config": NF4 | change})
+
+
+def test_packed_weights_count_as_the_parameters_they_stand_for() -> None:
+    beside = {
+        "a.weight.absmax": ("U8", (16,)), "a.weight.nested_absmax": ("F32", (1,)),
+        "a.weight.quant_map": ("F32", (16,)), "a.weight.nested_quant_map": ("F32", (256,)),
+        "a.weight.quant_state.bitsandbytes__nf4": ("U8", (90,)), "norm.weight": ("BF16", (64,)),
+    }  # fmt: skip
+    assert weights.counted({"a.weight": ("U8", (64 * 128 // 2, 1)), **beside}) == 64 * 128 + 64
+    # quant_storage bf16, as FSDP wants it: two bytes an element hold four weights.
+    assert weights.counted({"a.weight": ("BF16", (64 * 128 // 4, 1)), **beside}) == 64 * 128 + 64
+    assert weights.counted({"a.weight": ("BF16", (64, 128))}) == 64 * 128
+
+
+@pytest.mark.parametrize(
+    ("device", "tflops"),
+    [
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA A100-SXM4-40GB", 312),
+        ("NVIDIA A100 80GB PCIe", 312),
+        ("NVIDIA L4", 121),
+        ("NVIDIA L40S", 362),
+        ("NVIDIA GeForce RTX 4090", 165.2),
+    ],
+)
+def test_a_gpu_is_known_by_the_name_that_the_driver_gives(device: str, tflops: float) -> None:
+    found = gpus.known(device)
+    assert found is not None
+    assert found.tflops == tflops
+    assert gpus.mfu(tflops * 1e12, 2.0, device) == pytest.approx(0.5)
+    assert gpus.mfu(tflops * 1e12, 2.0, device, count=2) == pytest.approx(0.25)
+
+
+def test_no_peak_no_utilisation() -> None:
+    assert gpus.known("NVIDIA L4X") is None
+    assert gpus.mfu(1e12, 1.0, "cpu") is None
+    assert gpus.known("NVIDIA A100-SXM4-40GB") != gpus.known("NVIDIA A100-SXM4-80GB")
+
+
+class FakeNvml:
+    """Two GPUs; the second is busy. The names are those of nvidia-ml-py."""
+
+    class NVMLError(Exception):
+        pass
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        if index > 1:
+            raise self.NVMLError("not found")
+        return index
+
+    def nvmlDeviceGetHandleByUUID(self, name: str) -> int:
+        return {"GPU-1": 1}[name]
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:
+        return type("Memory", (), {"used": handle * 40_000_000_000, "total": 80_000_000_000})
+
+    def nvmlDeviceGetUtilizationRates(self, handle: int) -> Any:
+        return type("Rates", (), {"gpu": 97 * handle})
+
+
+def test_telemetry_reads_the_gpu_that_the_process_may_use() -> None:
+    busy = telemetry.Sample(97.0, 40_000, 80_000)
+    for visible in ("1", "1,0", "GPU-1"):
+        assert telemetry.sample(FakeNvml(), {"CUDA_VISIBLE_DEVICES": visible}) == busy
+    assert telemetry.sample(FakeNvml(), {}) == telemetry.Sample(0.0, 0, 80_000)
+    for visible in ("", "-1", "5"):
+        assert telemetry.sample(FakeNvml(), {"CUDA_VISIBLE_DEVICES": visible}) is None

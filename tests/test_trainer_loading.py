@@ -1,0 +1,140 @@
+"""Loading the base model: stored NF4 weights, the choices' reasons, overrides that cannot be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trainer_jobs import tiny_models
+
+from brightrun import basemodels
+from brightrun.errors import ConfigurationError
+from brightrun.jobs import Hyperparameters
+from brightrun.physics import ModelProfile
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def torch() -> Any:
+    import torch
+
+    torch.set_num_threads(1)
+    return torch
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny` as somebody saved it in NF4, prepared as a base model of its own."""
+    from trainer import loading
+    from trainer.prepare import prepare
+
+    place = tmp_path_factory.mktemp("stored")
+    source = basemodels.prepared_folder("tiny", tiny_models())
+    base = loading.load_base(source, "nf4")
+    base.model.save_pretrained(place / "tiny-nf4")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copyfile(source / name, place / "tiny-nf4" / name)
+    return prepare(str(place / "tiny-nf4"), place / "models")
+
+
+def test_a_folder_of_nf4_weights_is_recognised_when_it_is_prepared(stored: Path) -> None:
+    plain = basemodels.profile(basemodels.prepared_folder("tiny", tiny_models()))
+    found = basemodels.profile(stored)
+    assert (found["stored"], plain["stored"]) == ("nf4", "")
+    assert found["parameters"] == plain["parameters"]
+    assert ModelProfile.of_prepared(found).parameters == plain["parameters"]
+    size = sum(file.stat().st_size for file in basemodels.weight_files(stored))
+    whole = basemodels.weight_files(basemodels.prepared_folder("tiny", tiny_models()))[0]
+    assert size < 0.6 * whole.stat().st_size
+
+
+def test_stored_nf4_weights_compute_what_quantising_while_loading_computes(
+    stored: Path, torch: Any
+) -> None:
+    from trainer import loading
+
+    fresh = loading.load_base(basemodels.prepared_folder("tiny", tiny_models()), "nf4")
+    again = loading.load_base(stored, "nf4")
+    assert any("files hold NF4 weights" in reason for reason in again.reasons)
+    layers = loading.quantised_layers(again.model)
+    assert len(layers) == 28
+    assert {layer.compute_dtype for layer in layers.values()} == {again.dtype}
+    assert not any(layer.support_avx512bf16_for_cpu for layer in layers.values())
+    assert not any(parameter.requires_grad for parameter in again.model.parameters())
+    ids = torch.arange(3, 40)[None]
+    with torch.no_grad():
+        assert torch.equal(again.model(ids).logits, fresh.model(ids).logits)
+
+
+def test_stored_nf4_weights_are_not_trained_as_something_else(stored: Path) -> None:
+    from trainer import loading
+
+    with pytest.raises(ConfigurationError, match="files hold NF4 weights"):
+        loading.load_base(stored, "bf16")
+
+
+def test_files_that_are_not_what_their_config_says_are_refused(
+    stored: Path, tmp_path: Path, torch: Any
+) -> None:
+    from trainer import loading
+
+    plain = basemodels.prepared_folder("tiny", tiny_models())
+    wrong = tmp_path / "wrong"
+    shutil.copytree(plain, wrong)
+    config = json.loads((plain / "config.json").read_bytes())
+    config["quantization_config"] = json.loads((stored / "config.json").read_bytes())[
+        "quantization_config"
+    ]
+    (wrong / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigurationError, match="is stored as unpacked"):
+        loading.load_base(wrong, "nf4")
+    base = loading.load_base(stored, "nf4")
+    next(iter(loading.quantised_layers(base.model).values())).weight.quant_state.quant_type = "fp4"
+    with pytest.raises(ConfigurationError, match="is stored as fp4"):
+        loading.compute_in(base.model, torch.float32)
+
+
+def test_every_choice_is_told_with_its_reason() -> None:
+    from trainer import loading
+
+    folder = basemodels.prepared_folder("tiny", tiny_models())
+    profile = basemodels.profile(folder)
+    values = Hyperparameters(precision="fp32")
+    made = loading.decide(folder, profile, values, 100, "paged_adamw_32bit", {"attention": "eager"})
+    base = loading.load_base(folder, "fp32", made)
+    assert "attention eager: set by BRIGHTRUN_CHOICES" in base.reasons
+    assert base.model.config._attn_implementation == "eager"
+    assert made.optimizer.value == "paged_adamw_32bit"
+    with pytest.raises(ConfigurationError, match="names 'speed'"):
+        loading.decide(folder, profile, values, 100, "paged_adamw_32bit", {"speed": "high"})
+
+
+def test_a_checkpoint_is_resumed_with_the_optimizer_it_was_made_with(
+    torch: Any, tmp_path: Path
+) -> None:
+    import bitsandbytes as bnb
+
+    from trainer import optimizers
+    from trainer.choices import Choice
+
+    made = {
+        "paged_adamw_32bit": lambda p: bnb.optim.AdamW32bit([p]),
+        "adamw_torch_fused": lambda p: torch.optim.AdamW([p], fused=True),
+    }
+    for name, make in made.items():
+        weight = torch.nn.Parameter(torch.ones(64, 64))
+        optimizer = make(weight)
+        weight.sum().backward()
+        optimizer.step()
+        torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
+        for wanted in made:
+            choice: Choice[Any] = Choice(wanted, "chosen here")
+            assert optimizers.settled(choice, tmp_path).value == name
+            assert optimizers.settled(choice, None) is choice

@@ -1,0 +1,253 @@
+"""What is used on this machine, and why: pure functions (model, GPU, memory, spec) -> Choice.
+
+None of these choices decides the result beyond rounding: they belong to the launch, not to the
+spec. Every reason goes into the events; `BRIGHTRUN_CHOICES='{"attention": "sdpa"}'` overrides.
+No torch here: `trainer.hardware` and `trainer.weights` look, this module decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Generic, Literal, TypeVar
+
+from brightrun.physics import GIGA, Machine, ModelProfile, Precision, memory_gb
+
+Dtype = Literal["float32", "bfloat16"]
+Attention = Literal["flash_attention_2", "sdpa", "eager"]
+Optimizer = Literal["paged_adamw_32bit", "adamw_torch_fused"]
+Weights = Literal["stored nf4", "quantised while loading", "as stored"]
+T = TypeVar("T")
+
+BF16_CAPABILITY = (8, 0)
+LIGER_FAMILIES = frozenset({"llama", "qwen2", "qwen3"})
+# The allocator's fragmentation and what other libraries take.
+USABLE = 0.92
+# From this share of the memory on, optimizer state is better paged out than an out-of-memory.
+TIGHT = 0.85
+# The fixed cost of a micro-step is about 1,000 tokens' worth (DOMAIN 5: a / b): at 16,384 tokens it
+# is 6 %, and what comes after that is not worth the memory.
+MOST_TOKENS = 16_384
+# Elements that a token leaves for the backward pass of a LoRA-Llama layer were counted on a CPU
+# (trainer.cpu: 24 hidden + 7 intermediate). In bf16 they take 2 bytes; half again for the fp32
+# casts of adapter inputs under autocast: a guess until it has run on a GPU.
+GPU_ACTIVATION_BYTES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Generic[T]):
+    """A decision with the reason that goes into the events."""
+
+    value: T
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is there. memory_gb: free memory of one GPU, or of the machine; capability: CUDA's;
+    packages: of PACKAGES those that can be imported."""
+
+    device: Literal["cuda", "cpu"]
+    memory_gb: float
+    gpu: str = ""
+    capability: tuple[int, int] = (0, 0)
+    gpus: int = 1
+    native_bf16: bool = False
+    packages: frozenset[str] = frozenset()
+
+
+PACKAGES = ("flash_attn", "liger_kernel")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the spec asks for. longest: tokens of the longest sequence; family: the model's
+    `model_type`; stored_nf4: the base model's files already hold NF4 weights."""
+
+    precision: Precision
+    lora_r: int
+    longest: int
+    gradient_checkpointing: bool
+    optimizer: str
+    family: str
+    stored_nf4: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """All choices of a pod. micro_batch: sequences at once; activation_tokens: micro-batches up to
+    that size keep their activations although checkpointing is on (None: `train` decides)."""
+
+    dtype: Choice[Dtype]
+    attention: Choice[Attention]
+    varlen: Choice[bool]
+    liger: Choice[bool]
+    weights: Choice[Weights]
+    optimizer: Choice[Optimizer]
+    gradient_checkpointing: Choice[bool]
+    activation_tokens: Choice[int | None]
+    micro_batch: Choice[int]
+
+    def reasons(self) -> list[str]:
+        """One line for each choice."""
+        made = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        return [f"{name} {choice.value}: {choice.reason}" for name, choice in made]
+
+
+def choose(
+    place: Place, model: ModelProfile, wish: Wish, overrides: Mapping[str, Any] | None = None
+) -> Choices:
+    """Every choice; those of `overrides` (see `trainer.overrides.checked`) as given."""
+    given = overrides or {}
+
+    def pick(name: str, own: Choice[Any]) -> Choice[Any]:
+        return Choice(given[name], "set by BRIGHTRUN_CHOICES") if name in given else own
+
+    dtype = pick("dtype", compute_dtype(wish.precision, place))
+    attention_ = pick("attention", attention(place, dtype.value))
+    checkpointing = pick("gradient_checkpointing", gradient_checkpointing(place, model, wish))
+    tokens = pick("activation_tokens", activation_tokens(place, model, wish))
+    micro = pick("micro_batch", micro_batch(place, model, wish, checkpointing.value))
+    return Choices(
+        dtype=dtype,
+        attention=attention_,
+        varlen=varlen(attention_.value),
+        liger=pick("liger", liger(place, wish)),
+        weights=weights(wish),
+        optimizer=pick("optimizer", optimizer(place, model, wish, micro.value)),
+        gradient_checkpointing=checkpointing,
+        activation_tokens=tokens,
+        micro_batch=micro,
+    )
+
+
+def compute_dtype(precision: Precision, place: Place) -> Choice[Dtype]:
+    """Number format of the matrix products."""
+    if precision == "fp32":
+        return Choice("float32", "precision fp32 was asked for")
+    if place.device == "cuda":
+        if place.capability >= BF16_CAPABILITY:
+            return Choice("bfloat16", "GPU with bf16 tensor cores")
+        return Choice("float32", f"{gpu(place)} has no bf16 tensor cores: slow but right")
+    if place.native_bf16:
+        return Choice("bfloat16", "this CPU multiplies bf16 in hardware")
+    return Choice(
+        "float32", "this CPU emulates bf16 (5 times slower): the same weights computed in fp32"
+    )
+
+
+def attention(place: Place, dtype: Dtype) -> Choice[Attention]:
+    """Attention kernel: FlashAttention 2 needs its package, Ampere or newer, and bf16."""
+    if place.device == "cpu":
+        return Choice("sdpa", "the only fast kernel on a CPU")
+    if "flash_attn" not in place.packages:
+        return Choice("sdpa", "the package flash-attn is not installed")
+    if place.capability < BF16_CAPABILITY:
+        return Choice("sdpa", f"{gpu(place)} is older than FlashAttention 2 asks for (8.0)")
+    if dtype != "bfloat16":
+        return Choice("sdpa", f"FlashAttention 2 does not compute in {dtype}")
+    return Choice("flash_attention_2", f"installed, {gpu(place)}, bf16")
+
+
+def varlen(attention_: Attention) -> Choice[bool]:
+    """Whether packed conversations are computed without the attention between them."""
+    if attention_ == "flash_attention_2":
+        return Choice(True, "FlashAttention 2 takes the lengths: packing costs nothing")
+    return Choice(False, f"{attention_} masks what lies between packed conversations, at full cost")
+
+
+def liger(place: Place, wish: Wish) -> Choice[bool]:
+    """Fused RMSNorm, RoPE and SwiGLU (the loss is our own: labelled positions only)."""
+    if place.device == "cpu":
+        return Choice(False, "Liger kernels are Triton kernels: GPU only")
+    if "liger_kernel" not in place.packages:
+        return Choice(False, "the package liger-kernel is not installed")
+    if wish.family not in LIGER_FAMILIES:
+        return Choice(False, f"Liger kernels are used for {', '.join(sorted(LIGER_FAMILIES))} only")
+    return Choice(True, f"installed, {wish.family} on a GPU")
+
+
+def weights(wish: Wish) -> Choice[Weights]:
+    """Where NF4 weights come from."""
+    if wish.precision != "nf4":
+        return Choice("as stored", f"precision {wish.precision}")
+    if wish.stored_nf4:
+        return Choice("stored nf4", "the files hold NF4 weights: a quarter of the bytes to read")
+    return Choice("quantised while loading", "the files hold 16 or 32 bit weights")
+
+
+def gradient_checkpointing(place: Place, model: ModelProfile, wish: Wish) -> Choice[bool]:
+    """Whether activations may be computed twice; on a GPU only if the estimate asks for it."""
+    if not wish.gradient_checkpointing:
+        return Choice(False, "switched off by the spec")
+    if place.device == "cpu":
+        return Choice(True, "for sequences whose activations do not fit into free memory")
+    kept, room = kept_tokens(place, model, wish), place.memory_gb * USABLE
+    if wish.longest <= kept:
+        return Choice(False, f"{wish.longest} tokens fit into {room:.0f} GB with all activations")
+    return Choice(True, f"{wish.longest} tokens do not fit into {room:.0f} GB, {kept} would")
+
+
+def activation_tokens(place: Place, model: ModelProfile, wish: Wish) -> Choice[int | None]:
+    """Size of a micro-batch up to which nothing is computed twice."""
+    if place.device == "cpu":
+        return Choice(None, "from the memory that is free when training starts")
+    return Choice(kept_tokens(place, model, wish), "what the memory estimate leaves room for")
+
+
+def micro_batch(place: Place, model: ModelProfile, wish: Wish, checkpointing: bool) -> Choice[int]:
+    """Sequences of the longest kind in one forward pass."""
+    if place.device == "cpu":
+        return Choice(1, "a CPU gains nothing from batches, and padding costs")
+    fits = (recomputed_tokens if checkpointing else kept_tokens)(place, model, wish)
+    if fits < wish.longest:
+        need = estimate(place, model, wish, wish.longest)
+        return Choice(1, f"tight: {need:.0f} GB estimated, {place.memory_gb:.0f} GB there")
+    value = max(1, min(fits, MOST_TOKENS) // wish.longest)
+    return Choice(value, f"{fits} tokens fit at once, more than {MOST_TOKENS} gain nothing")
+
+
+def optimizer(place: Place, model: ModelProfile, wish: Wish, micro: int) -> Choice[Optimizer]:
+    """AdamW: fused where memory allows, paged where it is tight; the same mathematics."""
+    if place.device == "cpu":
+        asked: Any = wish.optimizer
+        return Choice(asked, "exact resume is proven with it on a CPU")
+    need = estimate(place, model, wish, micro * wish.longest)
+    share = need / place.memory_gb
+    if share > TIGHT:
+        return Choice("paged_adamw_32bit", f"{share:.0%} of the memory are needed by estimate")
+    return Choice("adamw_torch_fused", f"only {share:.0%} of the memory are needed by estimate")
+
+
+def estimate(place: Place, model: ModelProfile, wish: Wish, tokens: int) -> float:
+    """GB of a micro-batch of `tokens` with checkpointing: brightrun.physics without logits (the
+    loss never holds them), and the layer being recomputed with all that was counted on a CPU."""
+    known = memory_gb(
+        model, Machine(place.gpu or "GPU", memory_gb=place.memory_gb), precision=wish.precision,
+        lora_r=wish.lora_r, tokens=tokens, checkpointing=True, logits=0.0,
+    )  # fmt: skip
+    more = max(0.0, layer_bytes(model) - 73.0 * model.hidden)
+    return known + more * tokens / GIGA
+
+
+def layer_bytes(model: ModelProfile) -> float:
+    """What one token leaves in one layer for the backward pass, on a GPU."""
+    return GPU_ACTIVATION_BYTES * (24.0 * model.hidden + 7.0 * model.mlp)
+
+
+def recomputed_tokens(place: Place, model: ModelProfile, wish: Wish) -> int:
+    """Tokens of the largest micro-batch that fits with gradient checkpointing."""
+    empty = estimate(place, model, wish, 0)
+    per_token = (estimate(place, model, wish, 1_000_000) - empty) / 1e6
+    return max(0, int((place.memory_gb * USABLE - empty) / per_token))
+
+
+def kept_tokens(place: Place, model: ModelProfile, wish: Wish) -> int:
+    """Tokens of the largest micro-batch whose activations all stay in memory."""
+    left = place.memory_gb * USABLE - estimate(place, model, wish, 0)
+    return max(0, int(left * GIGA / (model.layers * layer_bytes(model))))
+
+
+def gpu(place: Place) -> str:
+    """Name and capability for a reason."""
+    return f"{place.gpu or 'GPU'} ({place.capability[0]}.{place.capability[1]})"

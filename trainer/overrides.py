@@ -1,0 +1,66 @@
+"""BRIGHTRUN_CHOICES: choices that a person makes for a pod. Pure; what cannot be is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from brightrun.errors import ConfigurationError
+from trainer import choices
+from trainer.choices import Place, Wish
+
+NAME = "BRIGHTRUN_CHOICES"
+ONE_OF: dict[str, tuple[Any, ...]] = {
+    "dtype": ("float32", "bfloat16"),
+    "attention": ("flash_attention_2", "sdpa", "eager"),
+    "liger": (True, False),
+    "optimizer": ("paged_adamw_32bit", "adamw_torch_fused"),
+    "gradient_checkpointing": (True, False),
+}
+AT_LEAST: dict[str, int] = {"activation_tokens": 0, "micro_batch": 1}
+
+
+def checked(given: Mapping[str, Any], place: Place, wish: Wish) -> dict[str, Any]:
+    """`given` if every name and value is known and possible here; else ConfigurationError."""
+    names = [*ONE_OF, *AT_LEAST]
+    for name, value in given.items():
+        if name not in names:
+            raise ConfigurationError(
+                f"{NAME} names {name!r}", cause="there is no such choice",
+                fix=f"choices: {', '.join(names)}",
+            )  # fmt: skip
+        if not _known(name, value):
+            raise ConfigurationError(
+                f"{NAME} sets {name} to {value!r}", cause="there is no such value",
+                fix=f"use {_allowed(name)}",
+            )  # fmt: skip
+        if why := _impossible(name, value, place, wish):
+            raise ConfigurationError(
+                f"{NAME} sets {name} to {value!r}, which cannot be here", cause=why,
+                fix=f"leave {name} out of {NAME}, or use another pod",
+            )  # fmt: skip
+    return dict(given)
+
+
+def _known(name: str, value: Any) -> bool:
+    if name in ONE_OF:
+        return any(value is v or (isinstance(v, str) and value == v) for v in ONE_OF[name])
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and value >= AT_LEAST[name]
+
+
+def _allowed(name: str) -> str:
+    if name in ONE_OF:
+        return " or ".join(str(v).lower() for v in ONE_OF[name])
+    return f"a whole number from {AT_LEAST[name]} on"
+
+
+def _impossible(name: str, value: Any, place: Place, wish: Wish) -> str:
+    """Why a known value cannot be used; empty if it can."""
+    if name == "attention" and value == "flash_attention_2":
+        own: choices.Choice[Any] = choices.attention(place, "bfloat16")
+    elif name == "liger" and value is True:
+        own = choices.liger(place, wish)
+    else:
+        return ""
+    return "" if own.value == value else own.reason
