@@ -39,8 +39,10 @@ check: lint test  ## lint and test
 ui: setup  ## Prefect UI, worker, deployments and report pages on loopback; Ctrl-C stops all
 	@$(BIN)/python -m flows.ui
 
-soak: $(INSTALLED)  ## the slow tests: 1 GB files, many kills
-	$(BIN)/python -m pytest -m slow --timeout 3000 $(ARGS)
+soak: $(INSTALLED)  ## the slow tests: 1 GB files, 20 kills and their table
+	@mkdir -p .brightrun && rm -f .brightrun/soak-kills.jsonl
+	SOAK_TABLE=$(CURDIR)/.brightrun/soak-kills.jsonl $(BIN)/python -m pytest -m slow --timeout 3000 $(ARGS)
+	@$(BIN)/python tests/soak_kills.py .brightrun/soak-kills.jsonl
 
 clean:  ## remove .venv and all state (ledger, run folders, models, reports)
 	rm -rf $(VENV) .brightrun

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 # A person or a limit ended the job: no new pod is rented for it.
 FINAL_STOPS = ("cancel", "budget")
 # Wanted stops that say nothing against the pod.
-HARMLESS_STOPS = ("pause", "switch", "lease")
+HARMLESS_STOPS = ("pause", "switch", "lease", "superseded")
 
 # So long may storage or ledger be away while a pod is followed.
 OUTAGE_SECONDS = 600.0

@@ -1,14 +1,20 @@
-"""Checkpoints: cadence, the last three, damaged and half-made ones."""
+"""Checkpoints: cadence, which are kept, damaged and half-made ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
 
-from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
+from brightrun.runfolder import MANIFEST, RunFolder, checkpoint, sha256_file
 from trainer import checkpoints
 from trainer.reporter import Reporter
+from trainer.resuming import Found, differences, newest
+from trainer.uploads import Saved
 
 FACTS = {"versions": {"torch": "2"}, "threads": 1, "hardware": {"device": "cpu"}}
 
@@ -22,13 +28,24 @@ def reporter_of(folder: RunFolder) -> Reporter:
     return Reporter(folder, 1, {})
 
 
-def publish(folder: RunFolder, scratch: Path, step: int) -> None:
-    local = scratch / f"checkpoint-{step}"
+def write(local: Path, step: int, value: float = 0.5) -> Path:
+    """A checkpoint folder as the HF trainer leaves it."""
     local.mkdir(parents=True)
-    for name in ("adapter_model.safetensors", "optimizer.pt", "training_args.bin"):
-        (local / name).write_text(f"{name} of {step}")
-    checkpoints.Saver(folder, reporter_of(folder), FACTS).publish(local, step, step / 4)
-    assert not local.exists()
+    save_file({"lora": torch.full((4,), value)}, local / "adapter_model.safetensors")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        torch.save({"step": step}, local / name)
+    (local / "trainer_state.json").write_text("{}")
+    (local / "training_args.bin").write_text("a pickle")
+    return local
+
+
+def publish(
+    folder: RunFolder, scratch: Path, step: int, value: float = 0.5, **facts: float
+) -> Reporter:
+    local = write(scratch / f"checkpoint-{step}", step, value)
+    reporter = reporter_of(folder)
+    checkpoints.Publisher(folder, reporter, FACTS).publish(Saved(local, step, facts, 0.25))
+    return reporter
 
 
 def warnings_of(reporter: Reporter, folder: RunFolder) -> list[str]:
@@ -61,8 +78,43 @@ def test_only_the_last_three_are_kept_and_no_pickle_is_published(
     assert folder.checkpoints() == [2, 3, 4]
     manifest = folder.manifest(checkpoint(4))
     assert manifest is not None
-    assert set(manifest["files"]) == {"adapter_model.safetensors", "optimizer.pt"}
-    assert (manifest["step"], manifest["epoch"], manifest["threads"]) == (4, 1.0, 1)
+    assert set(manifest["files"]) == {
+        "adapter_model.safetensors", "optimizer.pt", "rng_state.pth", "scheduler.pt",
+        "trainer_state.json",
+    }  # fmt: skip
+    assert (manifest["step"], manifest["threads"]) == (4, 1)
+
+
+def test_the_best_by_validation_loss_is_kept_beside_the_last_three(
+    folder: RunFolder, tmp_path: Path
+) -> None:
+    for step, loss in enumerate((3.0, 1.0, 2.0, 1.5, 1.2, 1.7), start=1):
+        publish(folder, tmp_path, step, validation_loss=loss)
+    # Each publisher is new: what is best is read from the manifests, as after a resume.
+    assert folder.checkpoints() == [2, 4, 5, 6]
+    publish(folder, tmp_path, 7, validation_loss=0.9)
+    assert folder.checkpoints() == [5, 6, 7]
+
+
+@given(st.sets(st.integers(1, 50)), st.dictionaries(st.integers(1, 50), st.floats(0, 9)))
+def test_never_fewer_than_the_last_three_and_never_more_than_four(
+    complete: set[int], losses: dict[int, float]
+) -> None:
+    kept = checkpoints.kept(sorted(complete), losses)
+    assert set(sorted(complete)[-3:]) <= kept <= complete
+    assert len(kept) <= 4
+    known = complete & set(losses)
+    assert not known or min(losses[s] for s in known) in {losses[s] for s in kept & known}
+
+
+def test_the_event_tells_size_time_and_stall(folder: RunFolder, tmp_path: Path) -> None:
+    reporter = publish(folder, tmp_path, 1)
+    reporter.flush()
+    (event,) = [e.payload for e in folder.events(1) if e.type == "checkpoint"]
+    assert set(event) == {"step", "bytes", "seconds", "stalled_s"}
+    files = (folder.manifest(checkpoint(1)) or {})["files"]
+    assert event["bytes"] == sum(f["size"] for f in files.values())
+    assert event["stalled_s"] == 0.25
 
 
 def test_a_damaged_checkpoint_is_skipped_with_a_warning_and_the_previous_used(
@@ -72,12 +124,42 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning_and_the_previous_used(
     publish(folder, tmp_path, 4)
     folder.write_bytes(f"{checkpoint(4)}/optimizer.pt", b"other bytes")
     reporter = reporter_of(folder)
-    step, local = checkpoints.newest(folder, tmp_path / "scratch", reporter, FACTS)
-    assert step == 2
-    assert local is not None
-    assert (local / "optimizer.pt").read_text() == "optimizer.pt of 2"
+    found = newest(folder, tmp_path / "scratch", reporter, FACTS)
+    assert found.step == found.manifest["step"] == 2
+    assert found.local is not None
+    assert torch.load(found.local / "optimizer.pt", weights_only=True) == {"step": 2}
     assert warnings_of(reporter, folder) == ["damaged_checkpoint"]
     assert folder.checkpoints() == [2]
+
+
+def test_nonsense_that_was_hashed_as_it_is_does_not_pass(folder: RunFolder, tmp_path: Path) -> None:
+    """A faulty disk of the pod: the manifest fits the bytes, but nothing can load them."""
+    publish(folder, tmp_path, 2)
+    for step, name in ((4, "adapter_model.safetensors"), (5, "optimizer.pt")):
+        publish(folder, tmp_path, step)
+        folder.write_bytes(f"{checkpoint(step)}/{name}", b"nonsense")
+        manifest = folder.manifest(checkpoint(step)) or {}
+        place = folder.local_path(f"{checkpoint(step)}/{name}")
+        manifest["files"][name] = {"size": 8, "sha256": sha256_file(place)}
+        folder.write_json(f"{checkpoint(step)}/{MANIFEST}", manifest)
+    reporter = reporter_of(folder)
+    assert newest(folder, tmp_path / "scratch", reporter, FACTS).step == 2
+    assert warnings_of(reporter, folder) == ["damaged_checkpoint"] * 2
+
+
+@pytest.mark.parametrize("damage", ["nan", "manifest"])
+def test_values_that_are_not_finite_and_torn_manifests_are_damage(
+    folder: RunFolder, tmp_path: Path, damage: str
+) -> None:
+    publish(folder, tmp_path, 2)
+    publish(folder, tmp_path, 4, float("nan") if damage == "nan" else 0.5)
+    if damage == "manifest":
+        folder.write_bytes(f"{checkpoint(4)}/{MANIFEST}", b'{"files": {"adap')
+    reporter = reporter_of(folder)
+    assert newest(folder, tmp_path / "scratch", reporter, FACTS).step == 2
+    assert warnings_of(reporter, folder) == ["damaged_checkpoint"]
+    publish(folder, tmp_path / "later", 6)
+    assert folder.checkpoints() == [2, 6]
 
 
 def test_a_half_made_upload_does_not_exist_and_is_cleaned_up(
@@ -85,27 +167,26 @@ def test_a_half_made_upload_does_not_exist_and_is_cleaned_up(
 ) -> None:
     publish(folder, tmp_path, 2)
     folder.write_bytes(f"{checkpoint(4)}/optimizer.pt", b"half")
-    step, _ = checkpoints.newest(folder, tmp_path / "scratch", reporter_of(folder), FACTS)
-    assert step == 2
+    assert newest(folder, tmp_path / "scratch", reporter_of(folder), FACTS).step == 2
     assert folder.names("checkpoints") == ["step-00000002"]
 
 
 def test_a_new_save_replaces_a_half_made_one(folder: RunFolder, tmp_path: Path) -> None:
     folder.write_bytes(f"{checkpoint(2)}/leftover.pt", b"half")
     publish(folder, tmp_path, 2)
-    assert folder.names(checkpoint(2)) == ["adapter_model.safetensors", MANIFEST, "optimizer.pt"]
+    assert "leftover.pt" not in folder.names(checkpoint(2))
 
 
 def test_another_machine_is_said_to_break_bit_exactness(folder: RunFolder, tmp_path: Path) -> None:
     publish(folder, tmp_path, 2)
     reporter = reporter_of(folder)
     now = {**FACTS, "threads": 2, "versions": {"torch": "3"}}
-    assert checkpoints.newest(folder, tmp_path / "scratch", reporter, now)[0] == 2
+    assert newest(folder, tmp_path / "scratch", reporter, now).step == 2
     assert warnings_of(reporter, folder) == ["inexact_resume", "inexact_resume"]
-    assert checkpoints.differences(FACTS, FACTS) == []
+    assert differences(FACTS, FACTS) == []
 
 
 def test_without_checkpoints_training_starts_at_the_beginning(
     folder: RunFolder, tmp_path: Path
 ) -> None:
-    assert checkpoints.newest(folder, tmp_path, reporter_of(folder), FACTS) == (0, None)
+    assert newest(folder, tmp_path, reporter_of(folder), FACTS) == Found()

@@ -13,7 +13,7 @@ from brightrun.errors import (
     TrainerError,
 )
 from brightrun.jobs import Hyperparameters
-from trainer.control import Stop, decide
+from trainer.control import Stop, decide, grace
 from trainer.failures import explain
 from trainer.pod import MissingVariable, Pod
 
@@ -36,9 +36,31 @@ def test_a_pod_stops_when_its_lease_has_run_out_or_when_it_is_asked() -> None:
     assert asked.marker() == {"reason": "budget", "by": "gate"}
 
 
+def test_a_lease_for_a_newer_attempt_stops_a_pod_at_once_and_before_everything_else() -> None:
+    asked = {"reason": "pause", "by": "gate"}
+    for attempt, newer in ((1, 2), (2, 9)):
+        found = decide({**LEASE, "attempt": newer}, asked, 101.0, attempt)
+        assert found == Stop("superseded", f"attempt {newer}")
+    for attempt in (2, 3):
+        assert decide({**LEASE, "attempt": 2}, None, 99.0, attempt) is None
+    # A lease of any attempt, and a pod that does not know its own.
+    assert decide(LEASE, None, 99.0, 5) is None
+    assert decide({**LEASE, "attempt": 2}, None, 99.0) is None
+    assert grace("superseded", 60) == 0
+
+
+def test_the_time_to_save_depends_on_why_a_pod_stops() -> None:
+    assert grace("sigterm", 900) + 1 < 5
+    assert [grace("lease", seconds) for seconds in (10, 60, 900)] == [7.0, 7.5, 45.0]
+    assert grace("budget", 60) == grace("pause", 60) == grace("cancel", 60) == 45.0
+
+
 def test_the_pod_reads_its_environment_and_names_what_is_missing() -> None:
     pod = Pod.from_environment({**ENVIRONMENT, "BRIGHTRUN_INTERRUPT_AT": "7"})
     assert (pod.attempt, pod.threads, pod.interrupt_at) == (2, 2, 7)
+    assert pod.storage_patience is None
+    patient = Pod.from_environment({**ENVIRONMENT, "BRIGHTRUN_STORAGE_PATIENCE": "2.5"})
+    assert patient.storage_patience == 2.5
     assert pod.folder("_DONE") == "attempts/2/_DONE"
     for name in ("BRIGHTRUN_JOB_ID", "BRIGHTRUN_ATTEMPT", "STORAGE_URL", "BRIGHTRUN_MODELS"):
         with pytest.raises(MissingVariable, match=name):

@@ -18,13 +18,15 @@ from brightrun.errors import ConfigurationError, StorageError, TrainerError
 from brightrun.jobs import JobSpec
 from brightrun.runfolder import MANIFEST, RunFolder
 from brightrun.tokens import ChatTokenizer
-from trainer import checkpoints, data, finalize, hardware, loading
+from trainer import checkpoints, data, finalize, hardware, loading, resuming
 from trainer.batches import Cut
 from trainer.control import Control
 from trainer.measure import Bench, measure
 from trainer.narrator import Narrator, evaluation_steps
+from trainer.patience import PatientFolder
 from trainer.pod import Pod
 from trainer.reporter import Reporter
+from trainer.saver import Saver
 from trainer.train import Work, train
 
 
@@ -47,7 +49,7 @@ class Attempt:
     """The run folder and the threads that all stages share."""
 
     pod: Pod
-    folder: RunFolder
+    folder: PatientFolder
     reporter: Reporter
     control: Control
     scratch: Path
@@ -129,7 +131,8 @@ class Attempt:
         if self.folder.exists(f"{finalize.ADAPTER}/{MANIFEST}"):
             self.reporter.skip("training", "the adapter of an earlier attempt is complete")
             return self.load_adapter(base)
-        step, resume = checkpoints.newest(self.folder, self.scratch, self.reporter, facts)
+        found = resuming.newest(self.folder, self.scratch, self.reporter, facts)
+        step, resume = found.step, found.local
         adapter_facts = {"step": total, **facts}
         if resume is not None and step >= total:
             self.reporter.skip("training", f"the checkpoint of the last step {step} is complete")
@@ -152,7 +155,7 @@ class Attempt:
     ) -> Any:  # fmt: skip
         spec, total = prepared.spec, len(prepared.plan)
         values = spec.values
-        saver = checkpoints.Saver(self.folder, self.reporter, facts)
+        saver = Saver(self.folder, self.reporter, self.control, facts)
         schedule = checkpoints.Schedule(
             values.checkpoint_steps, values.checkpoint_minutes, total, step
         )
@@ -171,12 +174,12 @@ class Attempt:
             prepared.plan,
             self.scratch,
             resume,
-            self.control.check,
+            saver.check,
             self.pod.activation_tokens,
             Cut(self.pod.micro_batch or base.choices.micro_batch.value, prepared.row),
         )
-        per_epoch = spec.steps_per_epoch
-        model = train(work, base, narrator, lambda p, s: saver.publish(p, s, s / per_epoch))
+        with saver.draining():
+            model = train(work, base, narrator, saver)
         for parameter in model.parameters():
             parameter.grad = None
         return model

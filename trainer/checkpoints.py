@@ -1,16 +1,15 @@
-"""Checkpoints: when to save, what is published, which one a new attempt goes on from."""
+"""Checkpoints: when to save, what is stored, which ones are kept."""
 
 from __future__ import annotations
 
-import shutil
 import time
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from brightrun.errors import StorageError
-from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
+from brightrun.runfolder import RunFolder, checkpoint
 from trainer import hardware
 from trainer.reporter import Reporter
+from trainer.uploads import Saved
 
 KEPT = 3
 # Written by the HF Trainer, but a pickle that nobody loads, or of no use for a resume.
@@ -45,30 +44,59 @@ class Schedule:
         self.last_step, self.last_time = step, time.monotonic()
 
 
-class Saver:
-    """Publishes local checkpoint folders; keeps the last three complete ones."""
+def kept(complete: list[int], losses: Mapping[int, float]) -> set[int]:
+    """Steps of the checkpoints that stay: the last three and the best by validation loss. Pure."""
+    known = [step for step in complete if step in losses]
+    best = min(known, key=lambda step: (losses[step], -step), default=None)
+    return {*sorted(complete)[-KEPT:], *([] if best is None else [best])}
+
+
+class Publisher:
+    """Stores local checkpoint folders and removes those that are not kept."""
 
     def __init__(self, folder: RunFolder, reporter: Reporter, facts: dict[str, Any]) -> None:
         self.folder = folder
         self.reporter = reporter
         self.facts = facts
+        self._losses: dict[int, float | None] = {}
 
-    def publish(self, local: Path, step: int, epoch: float) -> None:
-        """Upload `local`, manifest last, then delete it and the checkpoints beyond the last 3."""
-        begun = time.monotonic()
+    def publish(self, saved: Saved) -> None:
+        """Upload, manifest last, then delete the checkpoints that are not kept. Repeatable.
+
+        The event tells seconds from the local copy on, and for how long training stood still.
+        """
         for name in UNWANTED:
-            (local / name).unlink(missing_ok=True)
-        target = checkpoint(step)
+            (saved.local / name).unlink(missing_ok=True)
+        target = checkpoint(saved.step)
         # A half-made upload of a killed attempt may lie there.
         self.folder.remove(target)
-        facts = {"step": step, "epoch": epoch, **self.facts}
-        manifest = self.folder.upload_folder(local, target, facts)
-        shutil.rmtree(local)
-        for old in self.folder.checkpoints()[:-KEPT]:
-            self.folder.remove(checkpoint(old))
+        facts = {"step": saved.step, **saved.facts, **self.facts}
+        manifest = self.folder.upload_folder(saved.local, target, facts)
+        self._prune()
         size = sum(file["size"] for file in manifest["files"].values())
-        seconds = round(time.monotonic() - begun, 3)
-        self.reporter.add("checkpoint", {"step": step, "bytes": size, "seconds": seconds})
+        payload = {
+            "step": saved.step,
+            "bytes": size,
+            "seconds": round(time.monotonic() - saved.at, 3),
+            "stalled_s": round(saved.stalled_s, 3),
+        }
+        self.reporter.add("checkpoint", payload)
+
+    def _prune(self) -> None:
+        complete = self.folder.checkpoints()
+        for step in complete:
+            if step not in self._losses:
+                self._losses[step] = self._validation_loss(step)
+        losses = {step: loss for step, loss in self._losses.items() if loss is not None}
+        for step in set(complete) - kept(complete, losses):
+            self.folder.remove(checkpoint(step))
+
+    def _validation_loss(self, step: int) -> float | None:
+        try:
+            manifest = self.folder.manifest(checkpoint(step)) or {}
+        except ValueError:  # no JSON: damaged, which a resume will find out
+            return None
+        return manifest.get("validation_loss")
 
 
 def facts(threads: int) -> dict[str, Any]:
@@ -78,59 +106,3 @@ def facts(threads: int) -> dict[str, Any]:
         "threads": threads,
         "hardware": hardware.describe(),
     }
-
-
-def newest(
-    folder: RunFolder, scratch: Path, reporter: Reporter, current: dict[str, Any]
-) -> tuple[int, Path | None]:
-    """(step, local copy) of the newest complete, hash-checked checkpoint; (0, None) if none.
-
-    A damaged one is removed with a warning and the one before it is taken.
-    """
-    remove_half_made(folder)
-    for step in reversed(folder.checkpoints()):
-        local = scratch / f"checkpoint-{step}"
-        try:
-            manifest = folder.download_folder(checkpoint(step), local)
-        except StorageError as error:
-            shutil.rmtree(local, ignore_errors=True)
-            reporter.warn(
-                "damaged_checkpoint",
-                f"checkpoint of step {step} is not used: {error.message}",
-                "an upload or the storage damaged it",
-                "nothing: the checkpoint before it is used",
-            )
-            folder.remove(checkpoint(step))
-            continue
-        for difference in differences(manifest, current):
-            reporter.warn(
-                "inexact_resume",
-                f"the run is no longer bit-exact from step {step}: {difference}",
-                "this attempt runs on another machine or with other libraries than the last",
-                "for an exact run use the same pod type, image and thread count",
-            )
-        return step, local
-    return 0, None
-
-
-def differences(manifest: dict[str, Any], current: dict[str, Any]) -> list[str]:
-    """What differs between a checkpoint's facts and this pod's, in words. Pure."""
-    found = []
-    for name in ("versions", "hardware"):
-        before, now = manifest.get(name, {}), current[name]
-        keys = sorted(set(before) | set(now))
-        found += [
-            f"{key} {before.get(key)} -> {now.get(key)}"
-            for key in keys
-            if before.get(key) != now.get(key)
-        ]
-    if manifest.get("threads") != current["threads"]:
-        found.append(f"threads {manifest.get('threads')} -> {current['threads']}")
-    return found
-
-
-def remove_half_made(folder: RunFolder) -> None:
-    """Delete what killed attempts left without a manifest."""
-    for name in folder.names("checkpoints"):
-        if not folder.exists(f"checkpoints/{name}/{MANIFEST}"):
-            folder.remove(f"checkpoints/{name}")

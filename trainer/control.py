@@ -1,12 +1,15 @@
-"""Stop when asked: lease expired, control/stop.json, SIGTERM.
+"""Stop when asked: lease expired, control/stop.json, SIGTERM, or a successor of this pod.
 
-A watcher thread notices within 2 seconds. The training loop ends at its next safe point and saves;
-if that takes too long the watcher ends the process itself: the last checkpoint is kept.
+A watcher thread notices within 2 seconds. The training loop ends at its next safe point and saves,
+whatever the reason (also for a cancel: a person may resume it); if that takes too long the watcher
+ends the process itself: the last complete checkpoint is kept. Only a pod whose lease names a newer
+attempt saves nothing more: the checkpoints belong to its successor.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -18,10 +21,15 @@ from typing import Any
 from brightrun.runfolder import RunFolder
 
 POLL_SECONDS = 2.0
-# Seconds between noticing and the hard end.
-GRACE = {"sigterm": 3.5, "lease": 7.0}
-GRACE_ASKED = 20.0
 LEASE = "control/lease.json"
+SUPERSEDED = "superseded"
+# Seconds between noticing and the end of the process. SIGTERM: a provider kills 5 seconds later.
+SIGTERM_GRACE = 3.5
+# Asked: the control plane waits a minute. A 70B adapter with its optimizer (2.5 GB) takes half of
+# one to store.
+ASKED_GRACE = 45.0
+# Lease: the eighth part of it, so that a pod without a driver is gone soon after one lease.
+LEASE_SHARE, LEAST_LEASE_GRACE = 1 / 8, 7.0
 
 
 class StopRequested(Exception):
@@ -38,8 +46,15 @@ class Stop:
         return {"reason": self.reason, **({"by": self.by} if self.by else {})}
 
 
-def decide(lease: dict[str, Any] | None, asked: dict[str, Any] | None, now: float) -> Stop | None:
-    """Whether the control files end this pod at `now` (epoch seconds). Pure."""
+def decide(
+    lease: dict[str, Any] | None, asked: dict[str, Any] | None, now: float, attempt: int = 0
+) -> Stop | None:
+    """Whether the control files end the pod of `attempt` at `now` (epoch seconds). Pure.
+
+    A lease for a newer attempt comes first: whatever was asked is its successor's business.
+    """
+    if lease is not None and int(lease.get("attempt", 0)) > attempt > 0:
+        return Stop(SUPERSEDED, f"attempt {lease['attempt']}")
     if asked is not None:
         return Stop(str(asked.get("reason", "cancel")), str(asked.get("by", "")))
     if lease is not None and float(lease["expires"]) < now:
@@ -47,15 +62,31 @@ def decide(lease: dict[str, Any] | None, asked: dict[str, Any] | None, now: floa
     return None
 
 
+def grace(reason: str, lease_seconds: float) -> float:
+    """Seconds that a pod has to save and store before its process is ended. Pure."""
+    match reason:
+        case "sigterm":
+            return SIGTERM_GRACE
+        case "superseded":
+            return 0.0
+        case "lease":
+            return min(ASKED_GRACE, max(LEAST_LEASE_GRACE, LEASE_SHARE * lease_seconds))
+        case _:
+            return ASKED_GRACE
+
+
 class Control:
     """Watches the control files and SIGTERM. `end(stop)` must not return: it ends the process."""
 
-    def __init__(self, folder: RunFolder, end: Callable[[Stop], None]) -> None:
+    def __init__(self, folder: RunFolder, end: Callable[[Stop], None], attempt: int = 0) -> None:
         self.folder = folder
+        self.attempt = attempt
         self.stop: Stop | None = None
+        self.terminated = False
         self._end = end
         self._lease: dict[str, Any] | None = None
         self._noticed = threading.Event()
+        self._ends_at = math.inf
         self._read, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
 
@@ -73,30 +104,62 @@ class Control:
         if self._noticed.is_set():
             raise StopRequested
 
+    def wait(self, seconds: float) -> None:
+        """A pause that a stop ends: raises StopRequested."""
+        self._noticed.wait(seconds)
+        self.check()
+
+    def seconds_left(self) -> float:
+        """Until the process is ended; infinite while nobody has asked it to stop."""
+        return max(0.0, self._ends_at - time.monotonic())
+
+    def owned(self) -> bool:
+        """Whether the checkpoints still are this pod's; a lease that cannot be read is no answer.
+
+        Looks at once: a pod that was frozen may be awake before its watcher has looked.
+        """
+        if self.stop is not None and self.stop.reason == SUPERSEDED:
+            return False
+        self._look_at_lease()
+        found = decide(self._lease, None, 0.0, self.attempt)
+        if found is None or found.reason != SUPERSEDED:
+            return True
+        self._notice(found)
+        return False
+
+    def must_own(self) -> None:
+        """StopRequested when a successor owns the run folder now."""
+        if not self.owned():
+            raise StopRequested
+
     def _signals(self) -> None:
         while data := os.read(self._read, 64):
             if signal.SIGTERM not in data:
                 continue
+            self.terminated = True
             if self.stop is None:
                 self._notice(Stop("sigterm"))
             else:
                 # Already stopping for another reason: only the time left gets shorter.
-                self._force_later(self.stop, GRACE["sigterm"])
+                self._force_later(self.stop, SIGTERM_GRACE)
 
     def _files(self) -> None:
         while not self._noticed.is_set():
-            # A store that cannot be read (each has its own exceptions) is no reason to stop: the
-            # known lease still runs out.
-            with contextlib.suppress(Exception):
-                if self.folder.exists(LEASE):
-                    self._lease = self.folder.read_json(LEASE)
+            self._look_at_lease()
             asked = None
             with contextlib.suppress(Exception):
                 asked = self.folder.stop_request()
-            if stop := decide(self._lease, asked, time.time()):
+            if stop := decide(self._lease, asked, time.time(), self.attempt):
                 self._notice(stop)
                 return
             self._noticed.wait(POLL_SECONDS)
+
+    def _look_at_lease(self) -> None:
+        # A store that cannot be read (each has its own exceptions) is no reason to stop: the
+        # known lease still runs out.
+        with contextlib.suppress(Exception):
+            if self.folder.exists(LEASE):
+                self._lease = self.folder.read_json(LEASE)
 
     def _notice(self, stop: Stop) -> None:
         if self._noticed.is_set():
@@ -104,9 +167,12 @@ class Control:
         self.stop = stop
         print(f"stopping: {stop.reason}", flush=True)
         self._noticed.set()
-        self._force_later(stop, GRACE.get(stop.reason, GRACE_ASKED))
+        lease_seconds = float((self._lease or {}).get("seconds", 0.0))
+        self._force_later(stop, grace(stop.reason, lease_seconds))
 
     def _force_later(self, stop: Stop, seconds: float) -> None:
+        self._ends_at = min(self._ends_at, time.monotonic() + seconds)
+
         def force() -> None:
             time.sleep(seconds)
             self._end(stop)

@@ -23,6 +23,8 @@ from trainer.outbox import Outbox
 from trainer.pod import MissingVariable, Pod
 
 DONE, FAILED, STOPPED = "_DONE", "_FAILED.json", "_STOPPED.json"
+# A storage that hangs must not keep a pod that has to go: 1 s more than SIGTERM's 3.5 s, or 15.
+LAST_WORDS_SECONDS = {True: 1.0, False: 15.0}
 
 
 class Ending:
@@ -70,7 +72,7 @@ def main() -> int:
     ending = Ending(outbox, pod, tee)
     scratch = Path(tempfile.mkdtemp(prefix=f"brightrun-{pod.job_id}-"))
     # Until the control thread takes over, SIGTERM ends the pod with its marker.
-    signal.signal(signal.SIGTERM, lambda *_: _leave(ending, {"reason": "sigterm"}))
+    signal.signal(signal.SIGTERM, lambda *_: _leave(ending, {"reason": "sigterm"}, True))
     try:
         return _run(pod, ending, scratch)
     except Exception as error:  # noqa: BLE001 the last line of the process: it must say why
@@ -91,17 +93,23 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
     reporter = Reporter(folder, pod.attempt, pod.expected)
     ending.reporter = reporter
     reporter.start()
-    control = Control(folder, lambda stop: _leave(ending, stop.marker()))
+    control = Control(
+        folder, lambda stop: _leave(ending, stop.marker(), control.terminated), pod.attempt
+    )
     control.start()
     print(f"attempt {pod.attempt} of job {pod.job_id}, {pod.threads} threads", flush=True)
     from trainer import failures
     from trainer.attempt import Attempt, read_spec
+    from trainer.patience import Limits, Outages, PatientFolder
 
+    outages = Outages(reporter, Limits.of(0.0, pod.storage_patience))
+    patient = PatientFolder(pod.storage_url, pod.job_id, outages, control.wait, control.must_own)
     spec = None
     try:
         control.check()
-        spec = read_spec(folder)
-        done = Attempt(pod, folder, reporter, control, scratch).run(spec)
+        spec = read_spec(patient)
+        outages.limits = Limits.of(spec.values.checkpoint_minutes, pod.storage_patience)
+        done = Attempt(pod, patient, reporter, control, scratch).run(spec)
     except StopRequested:
         ending.write(STOPPED, control.stop.marker() if control.stop else {"reason": "lease"})
         return 0
@@ -115,8 +123,11 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
     return 0
 
 
-def _leave(ending: Ending, marker: dict[str, Any]) -> None:
-    """End the process now, from whatever thread; no return."""
+def _leave(ending: Ending, marker: dict[str, Any], terminated: bool) -> None:
+    """End the process now, from whatever thread; no return. terminated: a SIGKILL follows soon."""
+    last = threading.Timer(LAST_WORDS_SECONDS[terminated], os._exit, [0])
+    last.daemon = True
+    last.start()
     ending.write(STOPPED, marker)
     os._exit(0)
 

@@ -8,6 +8,7 @@ whole steps of one flat plan, so that it is exact in every epoch.
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from trainer import batches, cpu, data, failures, hardware, loading, loss, memor
 from trainer.batches import Cut, MicroBatch
 from trainer.memory import Fit
 from trainer.narrator import Narrator
+from trainer.saver import Saver
 from trainer.timing import Stopwatch, micro_steps
 
 ONE = Cut(1)
@@ -66,13 +68,13 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
     """SFTTrainer that scores labelled tokens only and takes one whole step per item."""
 
     def __init__(
-        self, work: Work, base: loading.Base, narrator: Narrator, publish: Callable[..., None],
+        self, work: Work, base: loading.Base, narrator: Narrator, saver: Saver,
         **settings: Any,
     ) -> None:  # fmt: skip
         self.work = work
         self.base = base
         self.narrator = narrator
-        self.publish = publish
+        self.saver = saver
         self.rng = rng_state()
         super().__init__(model=base.model, callbacks=[narrator], **settings)
         # TRL casts the adapter of a quantised model to bf16, a reload makes it fp32: only with
@@ -214,9 +216,15 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # Past TRL's own method, which writes a model card first.
-        Trainer._save_checkpoint(self, model, trial)
         step = self.state.global_step
-        self.publish(Path(self.args.output_dir) / f"checkpoint-{step}", step)
+        local = Path(self.args.output_dir) / f"checkpoint-{step}"
+        begun = time.monotonic()
+        try:
+            Trainer._save_checkpoint(self, model, trial)
+        except Exception as error:  # noqa: BLE001 full disks have many names
+            self.saver.not_written(error, local, step)
+            return
+        self.saver.save(local, step, self.narrator.facts(step), time.monotonic() - begun)
 
     def _checkpoint_activations(self, tokens: int) -> None:
         if self.fit.kept is not None:

@@ -45,6 +45,7 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         self.validated = validated
         self.begun = time.monotonic()
         self.seconds = 0.0
+        self.validation: dict[int, float] = {}
         self.trainer: Any = None
 
     def attach(self, trainer: Any) -> None:
@@ -102,10 +103,19 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         self.schedule.saved(state.global_step)
 
     def _validate(self, step: int) -> None:
+        print(f"validating after step {step}", flush=True)
         value = self.trainer.validation_loss(self.held_out)
+        self.validation[step] = value
         payload = {"step": step, "epoch": self._epoch(step), "validation_loss": value}
         self.reporter.add("metric", payload)
         print(f"step {step} validation loss {value:.4f}", flush=True)
+
+    def facts(self, step: int) -> dict[str, Any]:
+        """What the manifest of the checkpoint of `step` says about the training so far."""
+        known = {"epoch": step / self.steps_per_epoch}
+        if step in self.validation:
+            known["validation_loss"] = self.validation[step]
+        return known
 
     def _epoch(self, step: int) -> float:
         return round(step / self.steps_per_epoch, 4)

@@ -19,7 +19,8 @@ class Pod:
     """One attempt. interrupt_at: SIGKILL itself after that step; expected: seconds by stage;
     activation_tokens: overrides up to which length a sequence keeps its activations;
     micro_batch: sequences computed at once, 0 = chosen here;
-    choices: overrides of `trainer.choices`."""
+    choices: overrides of `trainer.choices`;
+    storage_patience: overrides for how many seconds storage trouble is waited out."""
 
     job_id: str
     attempt: int
@@ -31,6 +32,7 @@ class Pod:
     activation_tokens: int | None = None
     micro_batch: int = 0
     choices: dict[str, Any] = field(default_factory=dict)
+    storage_patience: float | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Pod:
@@ -47,6 +49,9 @@ class Pod:
             activation_tokens = _optional(environ.get(name, ""))
             name = "BRIGHTRUN_MICRO_BATCH"
             micro_batch = _optional(environ.get(name, "")) or 0
+            name = "BRIGHTRUN_STORAGE_PATIENCE"
+            patience = environ.get(name, "")
+            storage_patience = float(patience) if patience else None
             name = "BRIGHTRUN_EXPECTED"
             expected = dict(json.loads(environ.get(name, "") or "{}"))
             name = "BRIGHTRUN_CHOICES"
@@ -63,7 +68,7 @@ class Pod:
             raise MissingVariable(f"environment variable {name} cannot be read") from None
         return cls(
             job_id, attempt, storage_url, models, threads, interrupt_at, expected,
-            activation_tokens, micro_batch, choices,
+            activation_tokens, micro_batch, choices, storage_patience,
         )  # fmt: skip
 
     def folder(self, relative: str = "") -> str:

@@ -19,11 +19,12 @@ from trainer.choices import Choices
 from trainer.control import StopRequested
 from trainer.labelled import LabelledTrainer, Work
 from trainer.narrator import Narrator
+from trainer.saver import Saver
 
 __all__ = ["Work", "train"]
 
 
-def train(work: Work, base: loading.Base, narrator: Narrator, publish: Callable[..., None]) -> Any:
+def train(work: Work, base: loading.Base, narrator: Narrator, saver: Saver) -> Any:
     """Train to the last step, from `work.resume` on; the model with its trained adapter.
 
     Raises StopRequested after saving when a stop was noticed.
@@ -36,7 +37,7 @@ def train(work: Work, base: loading.Base, narrator: Narrator, publish: Callable[
         work,
         base,
         narrator,
-        publish,
+        saver,
         args=settings,
         train_dataset=Dataset.from_list(rows),
         processing_class=AutoTokenizer.from_pretrained(folder, trust_remote_code=False),

@@ -1,0 +1,222 @@
+"""Background uploads: training never waits for them, the newest is stored, the end waits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from faulty_storage import break_storage, mend_storage
+
+from brightrun.errors import StorageError
+from brightrun.runfolder import RunFolder, checkpoint
+from trainer.control import Control, Stop, StopRequested
+from trainer.patience import Limits, Outages, PatientFolder
+from trainer.reporter import Reporter
+from trainer.saver import Saver
+from trainer.uploads import Saved, Uploads
+
+
+def local(place: Path, step: int) -> Path:
+    folder = place / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        (folder / name).write_text(f"{name} of {step}")
+    return folder
+
+
+class Gate:
+    """A send that waits until it is let through."""
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+        self.entered = threading.Semaphore(0)
+        self.let = threading.Semaphore(0)
+
+    def send(self, saved: Saved) -> None:
+        self.entered.release()
+        assert self.let.acquire(timeout=20)
+        self.sent.append(saved.step)
+
+
+def test_a_newer_checkpoint_replaces_a_waiting_one_and_training_never_waits(
+    tmp_path: Path,
+) -> None:
+    gate = Gate()
+    uploads = Uploads(gate.send)
+    folders = {step: local(tmp_path, step) for step in (1, 2, 3, 4)}
+    uploads.submit(Saved(folders[1], 1))
+    assert gate.entered.acquire(timeout=20)
+    begun = time.monotonic()
+    for step in (2, 3, 4):
+        uploads.submit(Saved(folders[step], step))
+    assert time.monotonic() - begun < 1
+    # The local disk holds the one under way and the newest.
+    assert [step for step in folders if folders[step].exists()] == [1, 4]
+    assert not uploads.drain(0.05)
+    gate.let.release(2)
+    assert uploads.drain(20)
+    assert gate.sent == [1, 4]
+    assert not any(folder.exists() for folder in folders.values())
+
+
+def test_a_failed_upload_is_raised_in_the_training_thread_once(tmp_path: Path) -> None:
+    def fail(saved: Saved) -> None:
+        raise StorageError(f"step {saved.step}")
+
+    uploads = Uploads(fail)
+    uploads.submit(Saved(local(tmp_path, 1), 1))
+    assert uploads.drain(20)
+    with pytest.raises(StorageError, match="step 1"):
+        uploads.check()
+    uploads.check()
+
+
+class Office:
+    """A saver on a faulty storage, with the control of attempt 1."""
+
+    def __init__(self, tmp_path: Path, limits: Limits) -> None:
+        self.storage = tmp_path / "storage"
+        self.scratch = tmp_path / "scratch"
+        self.scratch.mkdir()
+        self.plain = RunFolder(self.storage.as_uri(), "job-1")
+        self.plain.write_json("spec.json", {})
+        self.reporter = Reporter(self.plain, 1, {})
+        self.stops: list[Stop] = []
+        self.control = Control(self.plain, self.stops.append, 1)
+        self.outages = Outages(self.reporter, limits)
+        self.folder = PatientFolder(
+            f"faulty://{self.storage}", "job-1", self.outages, self.control.wait
+        )
+        self.saver = Saver(self.folder, self.reporter, self.control, {})
+
+    def save(self, step: int) -> None:
+        self.saver.save(local(self.scratch, step), step, {}, 0.0)
+
+    def codes(self) -> list[str]:
+        self.reporter.flush()
+        return [e.payload["code"] for e in self.plain.events(1) if e.type == "warning"]
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    return Office(tmp_path, Limits(60, 60))
+
+
+def until(what: object, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not what():  # type: ignore[operator]
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def test_training_goes_on_while_the_storage_is_down(office: Office) -> None:
+    break_storage(office.storage, "SlowDown", only="checkpoints")
+    with office.saver.draining():
+        office.save(2)
+        until(lambda: office.codes() == ["storage_away"])
+        for step in (4, 6):  # training goes on and saves
+            office.saver.check()
+            office.save(step)
+        assert office.plain.checkpoints() == []
+        mend_storage(office.storage)
+    assert office.plain.checkpoints() == [2, 6]
+    assert office.codes() == ["storage_away", "storage_back"]
+
+
+def test_without_a_stored_checkpoint_the_pod_ends_when_patience_does(tmp_path: Path) -> None:
+    office = Office(tmp_path, Limits(60, 0.3))
+    office.save(2)
+    assert office.saver.uploads.drain(20)
+    break_storage(office.storage, "ExpiredToken", only="checkpoints")
+    office.save(4)
+
+    def train() -> None:
+        with office.saver.draining():
+            until(lambda: office.saver.check())
+
+    with pytest.raises(StorageError, match="credentials have expired") as caught:
+        train()
+    assert "step-00000004" in caught.value.message
+    assert office.codes() == ["storage_expired"]
+    mend_storage(office.storage)
+    assert office.plain.checkpoints() == [2]
+
+
+def test_a_stop_stores_what_there_is_time_for(office: Office) -> None:
+    def stopped() -> None:
+        with office.saver.draining():
+            office.save(2)
+            office.control._notice(Stop("budget"))
+            office.saver.check()
+
+    with pytest.raises(StopRequested):
+        stopped()
+    assert office.plain.checkpoints() == [2]
+
+
+def test_a_stop_does_not_wait_for_a_storage_that_is_away(office: Office) -> None:
+    break_storage(office.storage, "unreachable", only="checkpoints")
+
+    def stopped() -> None:
+        with office.saver.draining():
+            office.save(2)
+            office.control._notice(Stop("sigterm"))
+            office.saver.check()
+
+    begun = time.monotonic()
+    with pytest.raises(StopRequested):
+        stopped()
+    assert time.monotonic() - begun < 4
+
+
+def test_a_pod_with_a_successor_stores_and_removes_nothing_more(office: Office) -> None:
+    office.save(2)
+    assert office.saver.uploads.drain(20)
+    office.plain.write_json("control/lease.json", {"attempt": 2, "expires": 9e9, "seconds": 60})
+    before = sorted(str(p) for p in office.plain.local_path("checkpoints").rglob("*"))
+    office.save(4)
+    assert office.saver.uploads.drain(20)
+    assert sorted(str(p) for p in office.plain.local_path("checkpoints").rglob("*")) == before
+    with pytest.raises(StopRequested):
+        office.saver.check()
+    until(lambda: office.stops)
+    assert office.stops[0].marker() == {"reason": "superseded", "by": "attempt 2"}
+
+
+def test_a_successor_in_the_middle_of_an_upload_leaves_it_without_manifest(
+    office: Office,
+) -> None:
+    break_storage(office.storage, "SlowDown", only="/b")
+    office.save(4)
+    until(lambda: office.codes() == ["storage_away"])  # the first file is there
+    office.plain.write_json("control/lease.json", {"attempt": 2, "expires": 9e9, "seconds": 60})
+    mend_storage(office.storage)
+    assert office.saver.uploads.drain(20)
+    assert office.plain.names(checkpoint(4)) == ["a"]
+    assert office.plain.checkpoints() == []
+
+
+def test_a_full_local_disk_costs_one_checkpoint_and_later_the_pod(tmp_path: Path) -> None:
+    office = Office(tmp_path, Limits(60, 0.0))
+    full = OSError(28, "No space left on device")
+    office.saver.not_written(full, local(office.scratch, 2), 2)
+    assert office.codes() == ["storage_full"]
+    assert not list(office.scratch.iterdir())
+    office.save(4)
+    assert office.saver.uploads.drain(20)
+    assert office.codes() == ["storage_full", "storage_back"]
+    office.saver.not_written(full, local(office.scratch, 6), 6)
+    with pytest.raises(StorageError, match="on the pod failed: the disk or the storage is full"):
+        office.saver.not_written(full, local(office.scratch, 8), 8)
+    assert office.plain.checkpoints() == [4]
+    with pytest.raises(ValueError, match="a bug"):
+        office.saver.not_written(ValueError("a bug"), office.scratch / "x", 10)
+
+
+def test_a_checkpoint_is_complete_or_absent(office: Office) -> None:
+    office.save(2)
+    assert office.saver.uploads.drain(20)
+    manifest = office.plain.manifest(checkpoint(2)) or {}
+    assert set(manifest["files"]) == {"a", "b", "c"}

@@ -1,0 +1,94 @@
+"""What the training thread does about checkpoints: hand over, notice failures, wait at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trainer.checkpoints import Publisher
+from trainer.control import Control, StopRequested
+from trainer.patience import PatientFolder
+from trainer.reporter import Reporter
+from trainer.storagefaults import local_fault
+from trainer.uploads import Abandoned, Saved, Uploads
+
+# After a failure of the training: so long for what is still under way.
+FAILURE_DRAIN_SECONDS = 60.0
+# Kept of the time before the process is ended, for events, log and marker.
+MARGIN_SECONDS = 0.5
+
+
+class Saver:
+    """Takes local checkpoints and has them stored by a thread of its own.
+
+    folder: the patient folder of the main thread; the thread gets one that waits in its own way.
+    """
+
+    def __init__(
+        self, folder: PatientFolder, reporter: Reporter, control: Control, facts: dict[str, Any]
+    ) -> None:
+        self.control = control
+        self.outages = folder.outages
+        stored = PatientFolder(
+            folder.storage_url,
+            folder.job_id,
+            folder.outages,
+            lambda seconds: self.uploads.pause(seconds),
+            self._guard,
+        )
+        self.uploads = Uploads(Publisher(stored, reporter, facts).publish)
+        self._unwritten_since: float | None = None
+
+    def save(self, local: Path, step: int, facts: dict[str, Any], stalled_s: float) -> None:
+        """Hand over a written checkpoint; returns at once."""
+        self._unwritten_since = None
+        print(f"checkpoint of step {step} written in {stalled_s:.3f} s", flush=True)
+        self.uploads.submit(Saved(local, step, facts, stalled_s))
+
+    def not_written(self, error: Exception, local: Path, step: int) -> None:
+        """A checkpoint could not be written here: training goes on, until patience ends.
+
+        Raises what is no trouble of the disk as it is.
+        """
+        free = shutil.disk_usage(local if local.exists() else local.parent).free
+        fault = local_fault(error, free)
+        if fault is None:
+            raise error
+        shutil.rmtree(local, ignore_errors=True)
+        now = time.monotonic()
+        began = self._unwritten_since = self._unwritten_since or now
+        what = f"writing the checkpoint of step {step} on the pod"
+        self.outages.failed(fault, what, writing=True)
+        if self.outages.limits.over(fault, now - began):
+            tail = f", for {now - began:.0f} s; the last complete checkpoint is kept"
+            raise fault.error(f"{what} failed", tail) from error
+
+    def check(self) -> None:
+        """A safe point: StopRequested, or the StorageError that ended the uploads."""
+        self.control.check()
+        self.uploads.check()
+
+    @contextlib.contextmanager
+    def draining(self) -> Iterator[None]:
+        """Around the training: at its end all is stored, or as much as there is time for."""
+        try:
+            yield
+            while not self.uploads.drain(0.5):
+                self.control.check()
+            self.uploads.check()
+        except StopRequested:
+            self.uploads.drain(max(0.0, self.control.seconds_left() - MARGIN_SECONDS))
+            raise
+        except Exception:
+            self.uploads.drain(FAILURE_DRAIN_SECONDS)
+            raise
+
+    def _guard(self) -> None:
+        self.uploads.may_go_on()
+        if not self.control.owned():
+            self.uploads.abandon()
+            raise Abandoned

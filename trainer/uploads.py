@@ -1,0 +1,122 @@
+"""Checkpoints go to the storage in the background, one at a time, while training goes on.
+
+At most one waits beyond the one under way, and a newer one replaces it: training never waits for
+a slow storage; then fewer checkpoints are stored, always the newest. The local disk holds three
+at most: under way, waiting, being written.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HURRIED_PAUSE = 0.5
+
+
+class Abandoned(Exception):
+    """Raised inside an upload that must not go on: another pod owns the checkpoints now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint on the local disk. stalled_s: seconds that training stood still for it."""
+
+    local: Path
+    step: int
+    facts: dict[str, Any] = field(default_factory=dict)
+    stalled_s: float = 0.0
+    at: float = field(default_factory=time.monotonic)
+
+
+class Uploads:
+    """The one thread that runs send(saved), and the one place in front of it."""
+
+    def __init__(self, send: Callable[[Saved], None]) -> None:
+        self._send = send
+        self._waiting: Saved | None = None
+        self._running: Saved | None = None
+        self._failure: BaseException | None = None
+        self._over = False
+        self._changed = threading.Condition()
+        self._hurry = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, saved: Saved) -> None:
+        """Take over a local checkpoint; returns at once. Raises like `check`."""
+        self.check()
+        with self._changed:
+            replaced, self._waiting = self._waiting, saved
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="uploads", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+        if replaced is not None:
+            print(
+                f"checkpoint of step {replaced.step} is not stored: that of step {saved.step} "
+                "is newer, and the storage is slower than the checkpoints come",
+                flush=True,
+            )
+            shutil.rmtree(replaced.local, ignore_errors=True)
+
+    def check(self) -> None:
+        """A safe point of the training: raises what ended the uploads, once."""
+        with self._changed:
+            failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until nothing is under way or waiting; False when the time did not suffice."""
+        self._hurry.set()
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._over or (self._running is None and self._waiting is None), seconds
+            )
+
+    def abandon(self) -> None:
+        """Nothing more is stored: what is under way ends before its next object."""
+        with self._changed:
+            self._over = True
+            self._waiting = None
+            self._changed.notify_all()
+        self._hurry.set()
+
+    def may_go_on(self) -> None:
+        """Called before each object: raises Abandoned."""
+        if self._over:
+            raise Abandoned
+
+    def pause(self, seconds: float) -> None:
+        """A pause between two tries: short once the pod wants to end."""
+        if not self._hurry.wait(seconds):
+            return
+        time.sleep(min(seconds, HURRIED_PAUSE))
+        self.may_go_on()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting is not None or self._over)
+                if self._over:
+                    return
+                self._running, self._waiting = self._waiting, None
+            saved = self._running
+            try:
+                if saved is not None:
+                    self._send(saved)
+            except Abandoned:
+                return
+            except BaseException as error:  # noqa: BLE001 raised again in the training thread
+                with self._changed:
+                    self._failure = error
+            finally:
+                if saved is not None:
+                    shutil.rmtree(saved.local, ignore_errors=True)
+                with self._changed:
+                    self._running = None
+                    self._changed.notify_all()
