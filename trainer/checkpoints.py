@@ -65,6 +65,8 @@ class Publisher:
 
         The event tells seconds from the local copy on, and for how long training stood still.
         """
+        # What its steps were is told before they can no longer be repeated.
+        self.reporter.try_flush()
         for name in UNWANTED:
             (saved.local / name).unlink(missing_ok=True)
         target = checkpoint(saved.step)

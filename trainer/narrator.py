@@ -76,15 +76,15 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         guards.check_finite(logs["loss"], step, ids, args.learning_rate)
         control.should_save = self.schedule.due(step, self.seconds)
         self.reporter.add("metric", self._metric(step, state.max_steps, logs))
-        if control.should_save or step == self.interrupt_at:
-            self.reporter.try_flush()
         if step == self.interrupt_at:
+            self.reporter.try_flush()
             print(f"planned interruption after step {step}", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         if step in self.eval_steps:
             self._validate(step)
-            if control.should_save:
-                self.reporter.try_flush()
+            # The best state is worth keeping, also between two checkpoints.
+            if self.validation[step] <= min(self.validation.values()):
+                control.should_save = True
 
     def out_of_memory(self, step: int, before: Fit, after: Fit, failure: str) -> None:
         """The step is done again in smaller pieces: a warning with the new setting."""
