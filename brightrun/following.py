@@ -18,7 +18,7 @@ from brightrun.stopping import DriverReplaced
 POLL_SECONDS = 1.0
 SECOND_LOOK_SECONDS = 2.0
 BOOT_DEADLINE_SECONDS = 600.0
-# A pod that was asked to stop saves within 20 seconds; one that does not is ended.
+# A pod that was asked to stop saves and goes within 45 seconds; else it is ended.
 STOP_DEADLINE_SECONDS = 60.0
 ALERT_SECONDS = 10.0
 S3_CLIENTS = ("botocore", "aiobotocore", "aiohttp")
