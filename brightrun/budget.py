@@ -112,6 +112,17 @@ def gate(
     )
 
 
+def foreseen(cost: Estimate | CostRange, settings: Settings, state: BudgetState) -> dict[str, Any]:
+    """The month, and what the gate would say to a job that a person starts now."""
+    decision = gate(cost, Limits.of(settings), state, confirm=Confirm.always)
+    return {**state.as_json(), "gate": decision.as_json()}
+
+
+def unspent(settings: Settings, now: datetime) -> BudgetState:
+    """The month of a home that has no ledger yet."""
+    return BudgetState(month_name(now), settings.month_budget_usd, Decimal(0), Decimal(0))
+
+
 def admits(decision: GateDecision, *, approved: bool, override_budget: bool) -> tuple[str, ...]:
     """Why a given approval does not open this gate; empty = it does."""
     if not approved:

@@ -2,7 +2,7 @@
 
     estimate(work, machine, model, values, price, observed) -> Estimate
 
-Physics (DOMAIN 5) is the first guess; what past jobs on the same machine really took (`Observed`)
+Physics (`physics`) is the first guess; what past jobs on the same machine really took (`Observed`)
 replaces it part by part and narrows the range (`brightrun.durations`).
 """
 
@@ -129,7 +129,7 @@ def dollars(hours: float, usd_per_hour: Decimal) -> Decimal:
 def hard_limit(
     high: Decimal, budget_left: Decimal | None, usd_per_hour: Decimal = Decimal(0)
 ) -> Decimal:
-    """max(1.25 x the high estimate, half an hour's rent), at most the budget left (DOMAIN 4).
+    """max(1.25 x the high estimate, half an hour's rent), at most the budget left.
 
     Dollars, never negative. usd_per_hour 0: the price is not known, the estimate alone counts.
     """

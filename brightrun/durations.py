@@ -43,7 +43,8 @@ PARTS: tuple[Part, ...] = (
 PER_TOKEN: frozenset[str] = frozenset({"preprocessing", "training", "measuring"})
 DETECTION = Range(60.0, 75.0, 120.0)  # seconds until a rented pod is believed lost
 DETECTION_HERE = Range(2.0, 10.0, 75.0)  # a process of this machine is seen to be gone
-# Lost pods per hour: spot 10-30 % is DOMAIN 4's; on-demand hosts fail too (a guess).
+# Lost pods per hour: the business reckons with 10-30 % on spot; on-demand hosts fail too (a
+# guess).
 LOST_PER_HOUR = {Market.spot: Range(0.1, 0.2, 0.3), Market.on_demand: Range(0.0, 0.005, 0.02)}
 GOLDEN_PROMPTS = 3
 
@@ -200,7 +201,7 @@ def guess(
 def saving(work: Work, model: ModelProfile, values: Hyperparameters, every: int) -> Range:
     """Seconds of all checkpoints, written at 0.5 / 0.2 / 0.05 GB/s with 0.02-1 s of overhead.
 
-    Size: 12 B per adapter parameter (fp32, Adam) + 0.3 MB (FIELD-NOTES); 2.5 GB at 70B r16.
+    Size: 12 B per adapter parameter (fp32, Adam) + 0.3 MB (measured); 2.5 GB at 70B r16.
     """
     size = (12.0 * model.lora_parameters(values.lora_r) + 3e5) / 1e9
     saves = -(-work.steps // every)

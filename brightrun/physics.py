@@ -153,7 +153,7 @@ def training_flops(
 ) -> float:
     """Frozen base with LoRA: 2N forward + 2N activation gradients (+ 2N recompute) a token.
 
-    Attention adds 7 (9 with recompute) x hidden x layers x length: DOMAIN 5's 429 / 441 / 465
+    Attention adds 7 (9 with recompute) x hidden x layers x length: the known 429 / 441 / 465
     GFLOP a token at 2k / 4k / 8k for N = 69.5e9. sum_squared: sum over sequences of tokens**2.
     """
     dense, attention = (6.0, 9.0) if checkpointing else (4.0, 7.0)
@@ -170,11 +170,11 @@ def training_seconds(
 ) -> Range:
     """Seconds of forward and backward over `tokens`, in `micro_steps` micro-batches.
 
-    GPU: a micro-step is a line a + b x tokens (DOMAIN 5): a 0.4-1.0 s at 70B, proportional to
+    GPU: a micro-step is a line a + b x tokens: a 0.4-1.0 s at 70B, proportional to
     the weights dequantised; b from the FLOPs at 45-60 % of the dense bf16 peak (the published
-    A100 line, 2.34 ms, is 60 %; DOMAIN's 0.8-1.1 ms are 53 % on PCIe and 56 % on SXM).
+    A100 line, 2.34 ms, is 60 %; our first guess, 0.8-1.1 ms, is 53 % on PCIe and 56 % on SXM).
     CPU: SmolLM2 114 tokens per CPU second without gradient checkpointing, 27-35 % slower with it
-    (FIELD-NOTES), proportional to FLOPs, never under 0.8 ms a token (measured with `tiny` on 2
+    (measured), proportional to FLOPs, never under 0.8 ms a token (measured with `tiny` on 2
     threads). High is 4 x likely: a second job on the same cores costs that much and more.
     """
     if machine.is_gpu:
@@ -210,7 +210,7 @@ def generation_seconds(
 
     GPU: one step of a batch reads all weights once, at 50 / 20 / 10 % of the memory bandwidth
     (a guess: 4-bit kernels are far from the roof). CPU: SmolLM2 21 tokens/s as a single stream
-    (FIELD-NOTES), 1.5 x that in batches (a guess), with threads gaining as in training; one step
+    (measured), 1.5 x that in batches (a guess), with threads gaining as in training; one step
     never takes less than 25 ms (measured with `tiny`: 4.5 ms a token in batches of 6).
     """
     if machine.is_gpu:
@@ -241,7 +241,7 @@ def memory_gb(
     checkpointing: bool,
     logits: float = 2.5,
 ) -> float:
-    """Peak memory in GB for a micro-batch of `tokens` (DOMAIN 5; 70B NF4 r16: 58-60 at 4,096).
+    """Peak memory in GB for a micro-batch of `tokens` (70B NF4 r16: 58-60 at 4,096).
 
     Weights + LoRA with fp32 Adam (16 B each) + activations kept (2 B x hidden x layers with
     checkpointing, else 34 B: Korthikanti et al. 2022, table 2) + one layer's peak (73 B x hidden)

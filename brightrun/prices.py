@@ -1,7 +1,7 @@
 """What a GPU hour costs, where the figure came from and when. Pure; live prices replace these.
 
-The RunPod table is the fall-back for a silent API. Its figures are the user's own documents'
-(DOMAIN 4); none was read from RunPod's service.
+The RunPod table is the fall-back for a silent API. Its figures are the user's own documents';
+none was read from RunPod's service.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def work_of(report: FileReport, values: Hyperparameters, interruptions: int = 0)
     sequences = max(1, len(usable) - held_out)
     repeats = 1.0
     if values.sequence == "pair":
-        repeats, sequences = 2.2, max(1, round(pairs * share))  # DOMAIN 2.3: 2.1-2.4 x the tokens
+        repeats, sequences = 2.2, max(1, round(pairs * share))  # 2.1-2.4 x, measured
     per_step = max(1, round(values.pairs_per_step * sequences / max(1.0, pairs * share)))
     prompt = round(len(report.system_prompt) / 4.66 * SYSTEM_TO_PROMPT) + 40
     return Work(
@@ -89,7 +89,7 @@ def machine_for(provider: str, gpu: str, settings: Settings) -> Machine:
 
 def model_for(base_model: str, provider: str, settings: Settings) -> ModelProfile:
     """Of the prepared model; else what is known about the provider's default."""
-    name = base_model or ("demo" if provider == "local" else LLAMA_3_70B.name)
+    name = basemodels.chosen(base_model, provider, settings)
     if basemodels.is_prepared(name, settings.models):
         folder = basemodels.prepared_folder(name, settings.models)
         return ModelProfile.of_prepared(basemodels.profile(folder))

@@ -31,6 +31,10 @@ class Settings(BaseSettings):
         None, validation_alias=AliasChoices("REPORTS_URL", "BRIGHTRUN_REPORTS_URL")
     )
 
+    local_base_model: str = Field("demo", description="Base model of the local provider")
+    runpod_base_model: str = Field(
+        "meta-llama/Meta-Llama-3-70B-Instruct", description="Base model of runpod"
+    )
     ui_port: int = Field(4200, ge=1, le=65535, description="Prefect pages of `make ui`")
     reports_port: int = Field(4280, ge=1, le=65535, description="Report pages of `make ui`")
 

@@ -28,7 +28,7 @@ from evals.sources import (
 
 MODELS = ("baseline", "trained")
 GOLDEN_PROMPTS = 3
-# The sold targets (DOMAIN 6). The perplexity target is a relative change: 30 % lower.
+# What clients are promised. The perplexity target is a relative change: 30 % lower.
 TARGETS: dict[MetricName, float | None] = {
     MetricName.perplexity: -0.30,
     MetricName.emotional_intelligence: 0.40,

@@ -1,7 +1,7 @@
 """Thin wrappers over scipy: intervals, tests and decisions. Pure functions of numbers.
 
 Every interval is two-sided 95 %. A ratio is worked on as a logarithm (a percentile bootstrap of a
-ratio covers 92.9 % at n = 50 Likert pairs, a log-ratio t interval 94.9 %: FIELD-NOTES).
+ratio covers 92.9 % at n = 50 Likert pairs, a log-ratio t interval 94.9 %: both simulated).
 """
 
 from __future__ import annotations

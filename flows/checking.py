@@ -21,22 +21,25 @@ def checked(
     quality_min: float | None = None,
     max_length: int = 8192,
     base_model: str = "",
+    provider: str = "local",
 ) -> FileReport:
     """Validate with the prepared tokenizer; a bar on long files."""
     from rich.progress import Progress
 
+    from brightrun import basemodels
     from brightrun.settings import load
     from expectations.validation import validate_file
     from flows.terminal import ERR
 
     file = registered(str(file))
     existing(file)
+    name = basemodels.chosen(base_model, provider, load())
     with Progress(console=ERR, transient=True, disable=not ERR.is_terminal) as bar:
         task = bar.add_task("checking", total=file.stat().st_size)
         return validate_file(
             file,
-            tokenizer=tokenizer_of(base_model),
-            max_length=min(max_length, context_of(base_model)),
+            tokenizer=tokenizer_of(name),
+            max_length=min(max_length, context_of(name)),
             max_json_gb=load().max_json_gb,
             quality_min=quality_min,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
@@ -56,14 +59,11 @@ def registered(name: str) -> Path:
 
 
 def context_of(base_model: str) -> int:
-    """Longest sequence of the prepared base model; no limit of its own while it is not here."""
+    """Longest sequence of a base model; no limit of its own while nothing is known about it."""
     from brightrun import basemodels
     from brightrun.settings import load
 
-    settings, name = load(), base_model or "demo"
-    if not basemodels.is_prepared(name, settings.models):
-        return MOST_TOKENS
-    return basemodels.resolve(name, settings.models).context
+    return basemodels.context_of(base_model, load().models) or MOST_TOKENS
 
 
 def existing(file: Path) -> None:
@@ -85,7 +85,8 @@ def tokenizer_of(
     from brightrun.settings import load
     from brightrun.tokens import ChatTokenizer
 
-    settings, name = load(), base_model or "demo"
+    settings = load()
+    name = basemodels.chosen(base_model, "local", settings)
     basemodels.key_of(name)
     if not basemodels.is_prepared(name, settings.models):
         return None

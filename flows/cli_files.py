@@ -157,20 +157,24 @@ def estimate(
     json: Json = False,
 ) -> None:
     """Tokens, memory, hours and cost of a run, low / likely / high, before a cent is spent."""
+    from brightrun import budget
+    from brightrun.settings import load
     from flows import quoting
     from flows.options import overrides_of
     from flows.terminal import emit
 
     values = quoting.values_of(preset, overrides_of(set_))
-    report = checked(file, base_model=base_model, max_length=values.max_length)
+    report = checked(file, base_model=base_model, provider=provider, max_length=values.max_length)
     if not report.valid:
         show_report(report, json)
         raise typer.Exit(1)
     found = quoting.quote(report, values, preset, provider, gpu, market, base_model)
+    month = budget.foreseen(found.estimate, load(), quoting.month())
     if json:
-        emit({**found.as_json(), "tokens_exact": report.tokens_exact})
+        emit({**found.as_json(), "tokens_exact": report.tokens_exact, "budget": month})
         return
     quoting.show(found, report)
+    quoting.show_budget(month)
 
 
 def presets(json: Json = False) -> None:

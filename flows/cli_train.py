@@ -146,6 +146,7 @@ def check_before(request: JobRequest, as_json: bool) -> None:
         quality_min=request.quality_min,
         max_length=request.values.max_length,
         base_model=request.base_model,
+        provider=request.provider,
     )
     if not report.valid:
         show_report(report, as_json)

@@ -32,7 +32,8 @@ def estimate(request: EstimateRequest) -> dict[str, Any]:
     Args:
         request: Which file to price.
     """
-    report = estimates.check(request.training_file, request.base_model)
-    rows = estimates.price_all(report, request.base_model)
-    estimates.show(request.training_file, rows)
-    return {"training_file": request.training_file, "rows": rows}
+    reports = estimates.check(request.training_file, request.base_model)
+    rows = estimates.price_all(reports, request.base_model)
+    budget = estimates.month()
+    estimates.show(request.training_file, rows, budget)
+    return {"training_file": request.training_file, "rows": rows, "budget": budget}

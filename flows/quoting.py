@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from brightrun import quotes
+from brightrun import budget, quotes
+from brightrun.budget import BudgetState
 from brightrun.conversations import FileReport
 from brightrun.jobs import Hyperparameters, apply_overrides, preset_of
 from brightrun.ledger import Ledger
 from brightrun.quotes import Quote
-from brightrun.settings import load
+from brightrun.settings import Settings, load
 from flows.terminal import money, say, span, table, tell
+from reports import jobcards
 
 
 def values_of(preset: str, overrides: dict[str, Any]) -> Hyperparameters:
@@ -29,11 +31,10 @@ def quote(
     base_model: str,
 ) -> Quote:
     """Price a validated file; reads history and budget from the ledger when there is one."""
-    settings = load()
+    settings, state = load(), month()
     model = quotes.model_for(base_model, provider, settings)
     machine = quotes.machine_for(provider, gpu, settings)
-    known = settings.database_url is not None or (settings.home / "ledger.db").exists()
-    ledger = Ledger.open(settings) if known else None
+    ledger = ledger_if_any(settings)
     return quotes.quote(
         quotes.work_of(report, values),
         values,
@@ -43,9 +44,33 @@ def quote(
         market=market,
         settings=settings,
         observed=ledger.observed(machine.key, model.name) if ledger else (),
-        budget_left=ledger.budget_state(datetime.now(UTC)).left if ledger else None,
+        budget_left=state.left,
         users_hours=preset_of(preset).users_hours,
     )
+
+
+def ledger_if_any(settings: Settings) -> Ledger | None:
+    """An estimate writes nothing: no ledger is made for it."""
+    known = settings.database_url is not None or (settings.home / "ledger.db").exists()
+    return Ledger.open(settings) if known else None
+
+
+def month() -> BudgetState:
+    """The budget of this month as the gate would see it now."""
+    settings, now = load(), datetime.now(UTC)
+    ledger = ledger_if_any(settings)
+    return ledger.budget_state(now) if ledger else budget.unspent(settings, now)
+
+
+def show_budget(facts: dict[str, Any]) -> None:
+    """Spent and left this month, and what the gate would say."""
+    tell(jobcards.budget_sentence(facts))
+    decision = facts["gate"]
+    tell(f"Gate: {jobcards.GATE[decision['action']]}")
+    for reason in decision["reasons"]:
+        tell(f"  {reason}")
+    for warning in decision["warnings"]:
+        say(f"  Warning: {warning}", "yellow")
 
 
 def show(found: Quote, report: FileReport) -> None:

@@ -1,6 +1,6 @@
 """Markdown for Prefect artifacts: pure functions, value -> text. Everything given is escaped.
 
-Prefect renders a Markdown image with a data-URI SVG; raw <svg> it does not (FIELD-NOTES).
+Prefect renders a Markdown image with a data-URI SVG; raw <svg> it does not.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import Literal
 from brightrun.verdicts import EvidenceKind, MetricName, TargetMet, Verdict
 from reports.formats import NONE, Scale, count, interval, level, number, prose
 
-FEWEST = 5  # DESIGN 8: fewer clusters carry no claim
+FEWEST = 5  # fewer clusters carry no claim
 State = Literal["improved", "got worse", "no difference shown", "not measured"]
 
 

@@ -10,6 +10,12 @@ from brightrun.progress import Progress
 from brightrun.verdicts import CurvePoint, Table
 from reports import cards, formats
 
+# What the gate would do, in words.
+GATE = {
+    "pass": "passes by policy",
+    "confirm": "asks for a confirmation",
+    "approve": "needs an approval (`brightrun approve`)",
+}
 _MARKET = ("Market", "Likely cost", "Low to high", "Pod time", "To report")
 
 
@@ -62,12 +68,7 @@ def gate_card(facts: dict[str, Any], question: dict[str, Any]) -> str:
         *(f"Warning: {w}" for w in (*question["warnings"], *facts["warnings"])),
     ]
     if "budget" in question:
-        month = question["budget"]
-        lines.append(
-            f"Budget {month['month']}: {formats.usd(month['left'])} of "
-            f"{formats.usd(month['limit'])} left, {formats.usd(month['spent'])} spent, "
-            f"{formats.usd(month['committed'])} committed"
-        )
+        lines.append(budget_sentence(question["budget"]))
     shown = tuple(
         (
             row["market"],
@@ -81,15 +82,27 @@ def gate_card(facts: dict[str, Any], question: dict[str, Any]) -> str:
     return f"{told}\n{cards.table(markets)}"
 
 
-def markets_card(training_file: str, rows: Sequence[dict[str, Any]]) -> str:
-    """Every preset on every provider and market."""
-    shown = tuple((row["provider"], row["preset"], *_market(row)) for row in rows)
+def budget_sentence(month: dict[str, Any]) -> str:
+    """A month's budget in one line (`BudgetState.as_json`)."""
+    return (
+        f"Budget {month['month']}: {formats.usd(month['left'])} of "
+        f"{formats.usd(month['limit'])} left, {formats.usd(month['spent'])} spent, "
+        f"{formats.usd(month['committed'])} committed"
+    )
+
+
+def markets_card(training_file: str, rows: Sequence[dict[str, Any]], month: dict[str, Any]) -> str:
+    """Every preset on every provider and market, with the gate's word; the month's budget."""
+    shown = tuple(
+        (row["provider"], row["preset"], *_market(row), row.get("gate", "")) for row in rows
+    )
     models = dict.fromkeys(f"{row['provider']} {row['model']}" for row in rows)
     note = (
         f"File {training_file}. Base models: {', '.join(models)}. Nothing was started. "
-        f"{_prices(rows)}"
+        f"{budget_sentence(month)}. {_prices(rows)}"
     )
-    return cards.estimate(Table(columns=("Provider", "Preset", *_MARKET), rows=shown), note=note)
+    columns = ("Provider", "Preset", *_MARKET, "Gate")
+    return cards.estimate(Table(columns=columns, rows=shown), note=note)
 
 
 def progress_card(state: Progress, cost_usd: float) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import basemodels, quotes
+from brightrun import basemodels, budget, quotes
+from brightrun.budget import BudgetState
 from brightrun.conversations import FileReport
-from brightrun.jobs import PRESETS
+from brightrun.costs import MarketRow
+from brightrun.jobs import PRESETS, Hyperparameters
 from brightrun.ledger import Ledger
-from brightrun.settings import load
+from brightrun.settings import Settings, load
 from brightrun.tokens import ChatTokenizer
 from expectations.validation import validate_file
 from reports import jobcards
@@ -23,26 +26,44 @@ PROVIDERS = ("local", "runpod")
 
 
 @task(name="check file", cache_policy=NO_CACHE)
-def check(training_file: str, base_model: str) -> FileReport:
-    """The file's report; a broken one ends the run with all its defects."""
+def check(training_file: str, base_model: str) -> dict[str, FileReport]:
+    """Provider -> the file's report, counted for the base model that would be trained there.
+
+    A model that is not here is counted approximately. A broken file ends the run with all its
+    defects.
+    """
     settings = load()
     known = Ledger.open(settings).file(training_file)
-    name = base_model or "demo"
-    tokenizer = None
-    if basemodels.is_prepared(name, settings.models):
-        tokenizer = ChatTokenizer.load(basemodels.prepared_folder(name, settings.models))
     path = Path(known.path if known is not None else training_file).expanduser()
-    report = validate_file(path, tokenizer=tokenizer, max_json_gb=settings.max_json_gb)
-    if not report.valid:
-        raise dataset_error(report)
-    return report
+    names = {p: basemodels.chosen(base_model, p, settings) for p in PROVIDERS}
+    reports = {name: report_for(path, name, settings) for name in set(names.values())}
+    for report in reports.values():
+        if not report.valid:
+            raise dataset_error(report)
+    return {provider: reports[name] for provider, name in names.items()}
+
+
+def report_for(path: Path, base_model: str, settings: Settings) -> FileReport:
+    """The file as one base model sees it."""
+    tokenizer = None
+    if basemodels.is_prepared(base_model, settings.models):
+        tokenizer = ChatTokenizer.load(basemodels.prepared_folder(base_model, settings.models))
+    limit = basemodels.context_of(base_model, settings.models)
+    longest = Hyperparameters().max_length
+    return validate_file(
+        path,
+        tokenizer=tokenizer,
+        max_length=min(longest, limit or longest),
+        max_json_gb=settings.max_json_gb,
+    )
 
 
 @task(name="price presets", cache_policy=NO_CACHE)
-def price_all(report: FileReport, base_model: str) -> list[dict[str, Any]]:
+def price_all(reports: dict[str, FileReport], base_model: str) -> list[dict[str, Any]]:
     """One row per preset, provider and market; what is not offered says so."""
     settings, rows = load(), []
-    for provider in PROVIDERS:
+    state = Ledger.open(settings).budget_state(datetime.now(UTC))
+    for provider, report in reports.items():
         model = quotes.model_for(base_model, provider, settings)
         for preset, info in PRESETS.items():
             found = quotes.quote(
@@ -55,15 +76,28 @@ def price_all(report: FileReport, base_model: str) -> list[dict[str, Any]]:
                 settings=settings,
                 users_hours=info.users_hours,
             )
-            rows += [
-                {"provider": provider, "preset": str(preset), "model": model.name, **row.as_json()}
-                for row in found.markets
-            ]
+            counted = "" if report.tokens_exact else " (tokens approximate)"
+            about = {
+                "provider": provider, "preset": str(preset), "model": f"{model.name}{counted}",
+            }  # fmt: skip
+            rows += [{**about, **row.as_json(), "gate": word(row, state)} for row in found.markets]
     return rows
 
 
+def word(row: MarketRow, state: BudgetState) -> str:
+    """What the gate would do with such a job; "" where there is no offer."""
+    if row.estimate is None:
+        return ""
+    return str(budget.foreseen(row.estimate, load(), state)["gate"]["action"])
+
+
+@task(name="read budget", cache_policy=NO_CACHE)
+def month() -> dict[str, Any]:
+    """{month, limit, spent, committed, left} in dollars, now."""
+    return Ledger.open(load()).budget_state(datetime.now(UTC)).as_json()
+
+
 @task(name="show estimate", cache_policy=NO_CACHE)
-def show(training_file: str, rows: list[dict[str, Any]]) -> None:
-    artifacts.publish(
-        "estimate-all", jobcards.markets_card(training_file, rows), "All presets and markets"
-    )
+def show(training_file: str, rows: list[dict[str, Any]], month: dict[str, Any]) -> None:
+    card = jobcards.markets_card(training_file, rows, month)
+    artifacts.publish("estimate-all", card, "All presets and markets")

@@ -86,7 +86,8 @@ def plan(job_id: str) -> str:
 
 
 def base_model_name(job: JobContext) -> str:
-    return job.request.base_model or "demo"
+    """What was asked for, else the provider's default."""
+    return basemodels.chosen(job.request.base_model, job.request.provider, job.settings)
 
 
 def tokenizer_of(job: JobContext) -> ChatTokenizer:

@@ -1,4 +1,4 @@
-"""The floors of the house, proved from its imports (DESIGN 1)."""
+"""The floors of the house, proved from its imports: they point down only."""
 
 from __future__ import annotations
 

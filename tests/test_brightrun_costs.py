@@ -1,4 +1,4 @@
-"""Estimates: physics of DOMAIN 5, the history that replaces it, prices and their sources."""
+"""Estimates: the physics of a 70B model, the history that replaces it, prices and their sources."""
 
 from __future__ import annotations
 

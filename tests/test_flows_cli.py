@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import brightrun
+from commands import brightrun, furnish
 from training_files import document, jsonl_rows, write_json, write_jsonl
 from typer.testing import CliRunner
 
@@ -229,6 +229,36 @@ def test_an_estimate_says_what_it_costs_and_where_the_price_is_from(
     )
     assert more["cost_usd"]["likely"] > found["cost_usd"]["likely"]
     assert not home.exists()
+
+
+def test_an_estimate_shows_the_month_and_what_the_gate_would_say(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = str(write_json(tmp_path / "a.json", document(8, 4)))
+    month = json.loads(run("estimate", file, "--preset", "demo", "--json").stdout)["budget"]
+    assert (month["limit"], month["spent"], month["left"]) == (500.0, 0.0, 500.0)
+    assert month["gate"]["action"] == "confirm"
+    monkeypatch.setenv("BRIGHTRUN_MONTH_BUDGET_USD", "0.000001")
+    over = json.loads(run("estimate", file, "--preset", "demo", "--json").stdout)["budget"]
+    assert (over["gate"]["action"], over["gate"]["over_budget"]) == ("approve", True)
+    done = brightrun(home, "estimate", file, "--preset", "demo")
+    assert "of $500.00 left" in done.out
+    assert "Gate: asks for a confirmation" in done.out
+    assert not home.exists()
+
+
+def test_runpod_is_estimated_for_its_own_model_without_having_it(
+    home: Path, tmp_path: Path, models: Path
+) -> None:
+    """The prepared local model must not count the tokens of a model that is not here."""
+    furnish(home, models)
+    file = str(write_json(tmp_path / "a.json", document(8, 4)))
+    found = json.loads(run("estimate", file, "--provider", "runpod", "--json").stdout)
+    assert found["tokens_exact"] is False
+    assert found["vram_gb"] > 40
+    local = json.loads(run("estimate", file, "--base-model", "tiny", "--json").stdout)
+    assert local["tokens_exact"] is True
+    assert found["tokens_per_epoch"] != local["tokens_per_epoch"]
 
 
 def test_a_preview_shows_what_is_trained_on(home: Path, tmp_path: Path) -> None:

@@ -58,7 +58,11 @@ def test_all_presets_and_markets_stand_in_one_table() -> None:
         for preset in ("balanced", "demo")
         for market in (SPOT, ON_DEMAND)
     ]
-    card = plain(jobcards.markets_card("file.json", rows))
+    month = {"month": "2026-11", "limit": 500.0, "spent": 20.0, "committed": 5.0, "left": 475.0}
+    rows[0]["gate"] = "approve"
+    card = plain(jobcards.markets_card("file.json", rows, month))
+    assert "$475.00 of $500.00 left, $20.00 spent, $5.00 committed" in card
+    assert card.count("approve") == 1
     assert sum(line.startswith("| local |") for line in card.splitlines()) == 4
     assert card.count("(a table, 2026-05-01)") == 1  # said once, not in every row
     assert "Nothing was started" in card

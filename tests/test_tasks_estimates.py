@@ -1,0 +1,51 @@
+"""All providers in one table: each with the tokens of its own model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import furnish
+from training_files import document, write_json
+
+from brightrun import basemodels
+from brightrun.errors import CapacityError
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger
+from brightrun.settings import load
+from tasks import estimates, intake
+
+
+def test_each_provider_is_priced_for_its_default_model(
+    home: Path, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(home, models)
+    monkeypatch.setenv("BRIGHTRUN_LOCAL_BASE_MODEL", "tiny")
+    file = write_json(tmp_path / "a.json", document(8, 4))
+    reports = estimates.check.fn(str(file), "")
+    assert {p: r.tokens_exact for p, r in reports.items()} == {"local": True, "runpod": False}
+    rows = estimates.price_all.fn(reports, "")
+    named = {row["provider"]: row["model"] for row in rows}
+    assert named["local"].startswith("tiny")
+    assert named["runpod"] == "meta-llama/Meta-Llama-3-70B-Instruct (tokens approximate)"
+    assert {r["gate"] for r in rows if r["offered"]} <= {"confirm", "approve"}
+    assert {r["gate"] for r in rows if not r["offered"]} == {""}
+    assert estimates.month.fn()["left"] == 500.0
+
+
+def test_the_base_model_that_is_not_named_is_the_providers(home: Path) -> None:
+    settings = load()
+    llama = "meta-llama/Meta-Llama-3-70B-Instruct"
+    assert basemodels.chosen("", "local", settings) == "demo"
+    assert basemodels.chosen("", "runpod", settings) == llama
+    assert basemodels.chosen("tiny", "runpod", settings) == "tiny"
+    assert basemodels.context_of(llama, settings.models) == 8192
+    assert basemodels.context_of("org/unknown", settings.models) is None
+
+
+def test_a_run_on_runpod_is_refused_with_what_can_be_done(home: Path) -> None:
+    settings = load()
+    Ledger.open(settings).create_job("j1", JobRequest(training_file="f", provider="runpod"))
+    with pytest.raises(CapacityError, match="cannot rent") as caught:
+        intake.prepare.fn("j1")
+    assert "brightrun estimate --provider runpod" in caught.value.fix
