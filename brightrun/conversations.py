@@ -125,7 +125,7 @@ class Conversation:
 
 
 class RowFacts(Frozen):
-    """What is known of one conversation without its texts. `tokens`: its one sequence."""
+    """What is known of one conversation without its texts. `tokens`: of all its sequences."""
 
     conversation_id: str
     index: int
@@ -136,6 +136,13 @@ class RowFacts(Frozen):
     tokens: int
     supervised_tokens: int
     characters: int
+    parts: tuple[int, ...] = Field((), description="Tokens of each part; empty: it is whole")
+    added_tokens: int = Field(0, description="By the system prompts of its parts")
+
+    @property
+    def sequences(self) -> tuple[int, ...]:
+        """Tokens of each sequence that is made of it."""
+        return self.parts or (self.tokens,)
 
 
 class FileReport(Frozen):
@@ -152,7 +159,7 @@ class FileReport(Frozen):
     tokens: int
     supervised_tokens: int
     tokens_exact: bool = Field(description="False: characters / 4.66, without a tokenizer")
-    longest: int = Field(description="Tokens of the longest conversation")
+    longest: int = Field(description="Tokens of the longest sequence")
     system_prompt: str
     arcs: dict[str, int]
     personas: dict[str, int]

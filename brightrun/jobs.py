@@ -151,6 +151,7 @@ class DataRef(Frozen):
     validation_sha256: str
     train_conversations: int
     validation_conversations: int
+    train_sequences: int = Field(0, description="With the parts of split ones; 0: none is split")
     supervised_pairs: int = Field(description="In the training part")
     train_tokens: int = Field(description="Per epoch, template included")
     supervised_tokens: int = Field(description="Per epoch")
@@ -184,18 +185,19 @@ class JobSpec(Frozen):
         return self.values.epochs * self.steps_per_epoch
 
     @property
+    def sequences(self) -> int:
+        """Rows that are trained on: conversations, and parts of those that were split."""
+        return self.data.train_sequences or self.data.train_conversations
+
+    @property
     def conversations_per_step(self) -> int:
         """Whole sequences per optimizer step that hold about pairs_per_step supervised pairs."""
         if self.values.sequence == "pair":
             return self.values.pairs_per_step
-        pairs_each = self.data.supervised_pairs / max(1, self.data.train_conversations)
+        pairs_each = self.data.supervised_pairs / max(1, self.sequences)
         return max(1, round(self.values.pairs_per_step / max(1.0, pairs_each)))
 
     @property
     def steps_per_epoch(self) -> int:
-        rows = (
-            self.data.supervised_pairs
-            if self.values.sequence == "pair"
-            else self.data.train_conversations
-        )
+        rows = self.data.supervised_pairs if self.values.sequence == "pair" else self.sequences
         return max(1, -(-rows // self.conversations_per_step))

@@ -35,6 +35,9 @@ class Hyperparameters(Frozen):
     max_length: int = Field(
         8192, ge=128, le=131072, description="Longest sequence in tokens, 128-131072"
     )
+    too_long: Literal["refuse", "split"] = Field(
+        "refuse", description="Longer conversations: refuse, or split at turn boundaries"
+    )
     sequence: Literal["conversation", "pair"] = Field(
         "conversation", description="One sequence per conversation, or per pair (reference)"
     )

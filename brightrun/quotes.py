@@ -24,6 +24,7 @@ class Quote:
     estimate: costs.Estimate
     markets: tuple[costs.MarketRow, ...]
     market_note: str
+    notes: tuple[str, ...] = ()
 
     @property
     def stage_seconds(self) -> dict[str, float]:
@@ -39,7 +40,7 @@ class Quote:
 
     def as_json(self) -> dict[str, Any]:
         """The issue's estimate object, with the markets."""
-        notes = [*self.estimate.as_json()["warnings"]]
+        notes = [*self.estimate.as_json()["warnings"], *self.notes]
         if self.market_note and self.market_note not in " ".join(notes):
             notes.append(self.market_note)
         return {
@@ -54,9 +55,10 @@ def work_of(report: FileReport, values: Hyperparameters, interruptions: int = 0)
     usable = [row for row in report.rows if row.supervised_pairs > 0]
     held_out = max(1, round(len(usable) * values.validation_share))
     share = 1 - held_out / max(1, len(usable))
-    lengths = [row.tokens for row in usable]
+    lengths = [size for row in usable for size in row.sequences]
     pairs = sum(row.supervised_pairs for row in usable)
-    sequences = max(1, len(usable) - held_out)
+    more = round((len(lengths) - len(usable)) * share)  # parts of conversations that are split
+    sequences = max(1, len(usable) - held_out + more)
     repeats = 1.0
     if values.sequence == "pair":
         repeats, sequences = 2.2, max(1, round(pairs * share))  # 2.1-2.4 x, measured
@@ -79,6 +81,18 @@ def work_of(report: FileReport, values: Hyperparameters, interruptions: int = 0)
         prompt_tokens=prompt,
         max_new_tokens=values.max_new_tokens,
         interruptions=interruptions,
+    )
+
+
+def notes_of(report: FileReport) -> tuple[str, ...]:
+    """What the work in a file has that a person may not expect."""
+    split = [row for row in report.rows if len(row.parts) > 1]
+    if not split:
+        return ()
+    parts, added = sum(len(row.parts) for row in split), sum(row.added_tokens for row in split)
+    return (
+        f"{len(split)} of {report.conversations} conversations are longer than max_length and are "
+        f"split into {parts} parts; {added:,} tokens an epoch are their system prompts, again",
     )
 
 
@@ -108,6 +122,7 @@ def quote(
     observed: Sequence[Observed] = (),
     budget_left: Decimal | None = None,
     users_hours: str = "",
+    notes: tuple[str, ...] = (),
 ) -> Quote:
     """Price every market on offer and estimate the chosen one."""
     machine = machine_for(provider, gpu, settings)
@@ -125,4 +140,4 @@ def quote(
         warn_above_usd=settings.warn_above_usd,
     )
     rows = costs.compare_markets(work, machine, model, values, offered, observed)
-    return Quote(estimate=estimate, markets=tuple(rows), market_note=note)
+    return Quote(estimate=estimate, markets=tuple(rows), market_note=note, notes=notes)

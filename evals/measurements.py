@@ -91,7 +91,8 @@ def load(
             f"{folder.url}/{VALIDATION} is missing or empty: nothing was held out",
             fix="run the job's validation stage again",
         )
-    conversations = tuple(str(row["conversation_id"]) for row in rows)
+    # One that was split has a row for each part.
+    conversations = tuple(dict.fromkeys(str(row["conversation_id"]) for row in rows))
     questions, scenarios = tuple(questions), tuple(scenarios)
     _same_questions(folder, questions)
     _same_scenarios(folder, scenarios)

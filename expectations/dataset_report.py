@@ -9,9 +9,10 @@ from brightrun.verdicts import Table
 
 
 def dataset_tables(report: FileReport) -> Table:
-    """Two columns, fact and value; tokens are per epoch, one sequence per conversation."""
+    """Two columns, fact and value; tokens are per epoch, one sequence per conversation or part."""
     about = "" if report.tokens_exact else " (about: characters / 4.66)"
     used = [row for row in report.rows if row.supervised_pairs]
+    split = [row for row in report.rows if len(row.parts) > 1]
     share = report.supervised_tokens / report.tokens if report.tokens else None
     rows: list[tuple[str, str | int | float | None]] = [
         ("File", report.path.name),
@@ -25,11 +26,17 @@ def dataset_tables(report: FileReport) -> Table:
         (f"Tokens per epoch{about}", report.tokens),
         (f"Supervised tokens per epoch{about}", report.supervised_tokens),
         ("Supervised share of the tokens", None if share is None else round(share, 4)),
-        (f"Longest conversation, tokens{about}", report.longest),
+        (f"Longest sequence, tokens{about}", report.longest),
         ("Median conversation, tokens", round(median(r.tokens for r in used)) if used else None),
         ("Errors", len(report.errors)),
         ("Warnings", len(report.warnings)),
     ]
+    if split:
+        rows += [
+            ("Conversations split at turn boundaries", len(split)),
+            ("Parts made of them", sum(len(row.parts) for row in split)),
+            (f"Tokens added by their system prompts{about}", sum(r.added_tokens for r in split)),
+        ]
     rows += [(f"Arc {name}", count) for name, count in _largest_first(report.arcs)]
     rows += [(f"Persona {name}", count) for name, count in _largest_first(report.personas)]
     return Table(columns=("Fact", "Value"), rows=tuple(rows), caption="The training file")

@@ -17,22 +17,31 @@ from brightrun.jobs import Hyperparameters
 from brightrun.proof import ENOUGH, prove
 from brightrun.reading import TrainingFile
 from brightrun.runfolder import MANIFEST, RunFolder, sha256_file
+from brightrun.splitting import parts_of, trained
 from brightrun.tokens import ChatTokenizer
 from expectations.split import held_out
 
 AT_ONCE = 64
+RAISE = "raise max_length (up to the base model's context)"
 
 
 @dataclass(slots=True)
 class Part:
-    """One of the two files: where it is written, and its totals per epoch."""
+    """One of the two files: where it is written, and its totals per epoch.
+
+    sequences: rows, the parts of `split` conversations counted each; added_tokens: by their
+    repeated system prompts.
+    """
 
     path: Path
     conversations: int = 0
+    sequences: int = 0
     supervised_pairs: int = 0
     tokens: int = 0
     supervised_tokens: int = 0
     sum_squared_tokens: int = 0
+    split: int = 0
+    added_tokens: int = 0
     too_long: list[str] = field(default_factory=list)
 
 
@@ -48,10 +57,12 @@ def snapshot(
 ) -> dict[str, Any]:
     """Split and write the conversations of a validated file; returns the manifest.
 
-    Conversations without an answer are left out and counted (`left_out`). Token totals are those
-    of values.sequence. DatasetError when the file is invalid or has changed since, when a
-    sequence is longer than values.max_length, or when there is too little to split.
-    ConfigurationError when our chat template does not write what the base model's own writes.
+    Conversations without an answer are left out and counted (`left_out`). With values.too_long =
+    split, a conversation longer than values.max_length becomes several rows of the same file,
+    with its id and `part`, `parts`. Token totals are those of values.sequence. DatasetError when
+    the file is invalid or has changed since, when a sequence is longer than values.max_length or
+    has too few supervised tokens, or when there is too little to split. ConfigurationError when
+    our chat template does not write what the base model's own writes.
     """
     if not report.valid:
         raise DatasetError(
@@ -78,6 +89,10 @@ def snapshot(
         "files": files,
         "train_conversations": train.conversations,
         "validation_conversations": validation.conversations,
+        "train_sequences": train.sequences,
+        "validation_sequences": validation.sequences,
+        "split_conversations": train.split + validation.split,
+        "added_tokens": train.added_tokens + validation.added_tokens,
         "supervised_pairs": train.supervised_pairs,
         "train_tokens": train.tokens,
         "supervised_tokens": train.supervised_tokens,
@@ -115,14 +130,53 @@ def _write(
             lengths = tokenizer.lengths(sequences)
             for one, messages, length in zip(batch, sequences, lengths, strict=True):
                 held = one.index in chosen
-                row = _row(one, messages, length)
-                out = validation_out if held else train_out
-                out.write(json.dumps(row, ensure_ascii=False) + "\n")
-                _add(validation if held else train, row, values, tokenizer)
+                part, out = (validation, validation_out) if held else (train, train_out)
+                for row in _rows(one, messages, length, part, values, tokenizer):
+                    out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    _add(part, row, values, tokenizer)
     return compared
 
 
+def _rows(
+    one: Conversation,
+    messages: list[Message],
+    length: tuple[int, int],
+    part: Part,
+    values: Hyperparameters,
+    tokenizer: ChatTokenizer,
+) -> Iterator[dict[str, Any]]:
+    """The conversation's one row, or those of its parts."""
+    part.conversations += 1
+    if length[0] <= values.max_length or values.too_long == "refuse":
+        yield _row(one, messages, length)
+        return
+    cut = parts_of(
+        messages, values.max_length, lambda parts: [n for n, _ in tokenizer.lengths(parts)]
+    )
+    lengths = tokenizer.lengths(cut)
+    if sum(supervised for _, supervised in lengths) != length[1]:
+        raise DatasetError(
+            f"conversation {one.index}: {length[1]} supervised tokens before it is split, "
+            f"{sum(supervised for _, supervised in lengths)} after",
+            cause="its chat template writes an answer differently at another place",
+            fix="raise max_length to keep it whole",
+            fault="token_count",
+        )
+    part.split += len(cut) > 1
+    part.added_tokens += sum(tokens for tokens, _ in lengths) - length[0]
+    for number, (said, size) in enumerate(zip(cut, lengths, strict=True), start=1):
+        yield {**_row(one, said, size), "part": number, "parts": len(cut)}
+
+
 def _row(one: Conversation, messages: list[Message], length: tuple[int, int]) -> dict[str, Any]:
+    """A line of the file. Fewer than two tokens an answer: the mask is wrong."""
+    pairs = sum(map(trained, messages))
+    if length[1] < 2 * pairs:
+        raise DatasetError(
+            f"conversation {one.index}: {length[1]} of {length[0]} tokens would be trained on, "
+            f"though it has {pairs} answers",
+            fault="no_supervised_tokens",
+        )
     return {
         "conversation_id": one.conversation_id,
         "index": one.index,
@@ -132,25 +186,22 @@ def _row(one: Conversation, messages: list[Message], length: tuple[int, int]) ->
         "messages": messages,
         "tokens": length[0],
         "supervised_tokens": length[1],
-        "supervised_pairs": one.supervised_pairs,
+        "supervised_pairs": pairs,
     }
 
 
 def _add(part: Part, row: dict[str, Any], values: Hyperparameters, tok: ChatTokenizer) -> None:
-    part.conversations += 1
+    part.sequences += 1
     part.supervised_pairs += row["supervised_pairs"]
     part.supervised_tokens += row["supervised_tokens"]
     if row["tokens"] > values.max_length:
-        part.too_long.append(f"conversation {row['index']} ({row['tokens']:,} tokens)")
+        place = f", part {row['part']}" if "part" in row else ""
+        part.too_long.append(f"conversation {row['index']}{place} ({row['tokens']:,} tokens)")
     sequences = [row["tokens"]]
     if values.sequence == "pair":
         # The reference mode: one sequence per answer, each with all that was said before it.
         messages = row["messages"]
-        answers = [
-            at
-            for at, message in enumerate(messages)
-            if message["role"] == "assistant" and message.get("supervised", True)
-        ]
+        answers = [at for at, message in enumerate(messages) if trained(message)]
         sequences = [tokens for tokens, _ in tok.lengths([messages[: at + 1] for at in answers])]
     part.tokens += sum(sequences)
     part.sum_squared_tokens += sum(tokens * tokens for tokens in sequences)
@@ -184,5 +235,6 @@ def _refuse_too_long(parts: tuple[Part, Part], values: Hyperparameters) -> None:
         raise DatasetError(
             f"{len(found)} conversations are longer than max_length = {values.max_length}: {shown}",
             cause="nothing is cut silently: a cut sequence loses its last answers",
-            fix="raise max_length (up to the base model's context), or split them",
+            fix=RAISE if values.too_long == "split" else f"{RAISE}, or use --set too_long=split",
+            fault="too_long",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
+from brightrun.conversations import RowFacts
 from brightrun.reading import Declared, TrainingFile
 from brightrun.records import ConversationRecord
 from expectations.columns import Row
@@ -56,10 +57,14 @@ class Repeats:
 
 
 def conversation_row(
-    record: ConversationRecord, repeats: Repeats, tokens: int, max_length: int
+    record: ConversationRecord, repeats: Repeats, facts: RowFacts, max_length: int
 ) -> Row:
-    """Flags of one conversation. `turns_gap`: turns found minus turns said (JSON only)."""
+    """Flags of one conversation. `turns_gap`: turns found minus turns said (JSON only).
+
+    tokens: before it is split; pair_tokens: of the longest part, of one question when too long.
+    """
     found, said = len(record.pairs), record.total_turns
+    longest = max(facts.sequences)
     read = bool(found)  # one that could not be read is a defect of shape already
     return {
         "conversation": record.index,
@@ -68,9 +73,13 @@ def conversation_row(
         "declared": said,
         "turns_gap": None if said is None else found - said,
         "answers": sum(pair.supervised() for pair in record.pairs) if read else None,
-        "tokens": tokens,
+        "tokens": facts.tokens - facts.added_tokens,
         "max_length": max_length,
-        "tokens_over": max(0, tokens - max_length),
+        "tokens_over": 0 if facts.parts else max(0, facts.tokens - max_length),
+        "parts": len(facts.sequences),
+        "pair_tokens": longest,
+        "pair_over": max(0, longest - max_length) if facts.parts else 0,
+        "unmasked": int(not facts.supervised_tokens) if facts.supervised_pairs else None,
         "unknown_arc": int(record.arc not in ARCS) if read else None,
         "unknown_persona": int(record.persona not in PERSONAS) if read else None,
         **repeats.row(record),
@@ -106,8 +115,16 @@ class Counts:
         self.turns_most += last + (last % 2 == 0)
 
 
-def file_row(file: TrainingFile, counts: Counts, quality_min: float | None) -> Row:
-    """Flags of the whole file; one whose end was not read is not held to its counts."""
+def file_row(
+    file: TrainingFile, counts: Counts, quality_min: float | None, totals: tuple[int, int]
+) -> Row:
+    """Flags of the whole file; one whose end was not read is not held to its counts.
+
+    totals: tokens and supervised tokens. A quality filter lowers their share: then it proves
+    nothing about the mask.
+    """
+    tokens, supervised = totals
+    judged = quality_min is None and supervised > 0
     said = file.declared if file.complete else Declared()
     json, pairs = file.format == "json", said.pairs
     low, high = counts.turns_least, counts.turns_most
@@ -119,6 +136,9 @@ def file_row(file: TrainingFile, counts: Counts, quality_min: float | None) -> R
         "quality_min": quality_min,
         "quality_best": counts.quality_best,
         "wrong_format": _wrong_format(file),
+        "tokens": tokens,
+        "supervised_tokens": supervised,
+        "supervised_percent": 100 * supervised / tokens if judged else None,
         "said_conversations": said.conversations,
         "conversations_gap": _gap(counts.conversations, said.conversations),
         "pairs": counts.pairs,

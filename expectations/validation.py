@@ -10,13 +10,16 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 from brightrun.bytestream import Progress
-from brightrun.conversations import Conversation, DefectLog, FileReport, RowFacts
+from brightrun.conversations import Conversation, DefectLog, FileReport, Message, RowFacts
 from brightrun.reading import TrainingFile
 from brightrun.records import ConversationRecord
+from brightrun.splitting import parts_of, trained
 from brightrun.tokens import ChatTokenizer
 from expectations.columns import Columns
 from expectations.runner import Runner
@@ -45,6 +48,7 @@ def validate_file(
     *,
     tokenizer: ChatTokenizer | None = None,
     max_length: int = 8192,
+    too_long: Literal["refuse", "split"] = "refuse",
     quality_min: float | None = None,
     max_json_gb: float = 20.0,
     progress: Progress | None = None,
@@ -52,8 +56,9 @@ def validate_file(
 ) -> FileReport:
     """Read the file once and judge it. A bad file gives a report with errors, never an exception.
 
-    max_length: tokens. progress(bytes done, bytes in all). Without a tokenizer, tokens are
-    characters / 4.66. DatasetError when the file does not exist or cannot be opened.
+    max_length: tokens; a longer conversation is a defect, or split. progress(bytes done, bytes in
+    all). Without a tokenizer, tokens are characters / 4.66. DatasetError when the file does not
+    exist or cannot be opened.
     """
     log = DefectLog()
     file = TrainingFile(path, log, progress, max_json_gb)
@@ -61,17 +66,18 @@ def validate_file(
     records = iter(file)
     while batch := list(islice(records, AT_ONCE)):
         conversations = [record.conversation(quality_min) for record in batch]
-        lengths = _lengths(conversations, tokenizer)
+        lengths = _lengths(conversations, tokenizer, max_length if too_long == "split" else 0)
         for record, conversation, length in zip(batch, conversations, lengths, strict=True):
             found.rows.append(_facts(record, conversation, length))
             found.ids.append(record.conversation_id)
             found.counts.add(record, quality_min)
-            row = conversation_row(record, found.repeats, length[0], max_length)
-            found.conversations.add(row)
+            found.conversations.add(
+                conversation_row(record, found.repeats, found.rows[-1], max_length)
+            )
             for flags in turn_rows(record, file.format):
                 found.turns.add(flags)
     whole = Columns()
-    whole.add(file_row(file, found.counts, quality_min))
+    whole.add(file_row(file, found.counts, quality_min, _totals(found.rows)))
     runner = runner or Runner()
     runner.apply("turns", found.turns, log, found.ids)
     runner.apply("conversations", found.conversations, log, found.ids)
@@ -79,35 +85,55 @@ def validate_file(
     return _report(file, found, log, exact=tokenizer is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Tokens of one conversation; `parts`: of each part when it is split, else empty."""
+
+    tokens: int = 0
+    supervised: int = 0
+    characters: int = 0
+    parts: tuple[int, ...] = ()
+
+
 def _lengths(
-    conversations: list[Conversation], tokenizer: ChatTokenizer | None
-) -> Iterator[tuple[int, int, int]]:
-    """(tokens, supervised tokens, characters) of each conversation's one sequence."""
+    conversations: list[Conversation], tokenizer: ChatTokenizer | None, split_above: int
+) -> Iterator[Length]:
+    """Of each conversation; one longer than split_above tokens is split (0: none is)."""
     messages = [conversation.messages() for conversation in conversations]
-    counts = tokenizer.lengths(messages) if tokenizer is not None else None
-    for number, sequence in enumerate(messages):
-        characters = sum(len(m["content"]) for m in sequence)
+    counts = _counts(messages, tokenizer)
+    for sequence, (tokens, supervised) in zip(messages, counts, strict=True):
         if len(sequence) == 1:
-            yield 0, 0, 0  # no answer to train on: not in the training data
-        elif counts is not None:
-            yield *counts[number], characters
-        else:
-            trained = sum(
-                len(m["content"])
-                for m in sequence
-                if m["role"] == "assistant" and m.get("supervised", True)
-            )
-            yield _about(characters), _about(trained), characters
+            yield Length()  # no answer to train on: not in the training data
+            continue
+        parts: tuple[int, ...] = ()
+        if split_above and tokens > split_above:
+            cut = parts_of(sequence, split_above, partial(_sizes, tokenizer=tokenizer))
+            parts = tuple(_sizes(cut, tokenizer))
+        characters = sum(len(m["content"]) for m in sequence)
+        yield Length(tokens, supervised, characters, parts)
 
 
-def _about(characters: int) -> int:
-    return math.ceil(characters / CHARACTERS_PER_TOKEN)
+def _sizes(sequences: list[list[Message]], tokenizer: ChatTokenizer | None) -> list[int]:
+    return [tokens for tokens, _ in _counts(sequences, tokenizer)]
 
 
-def _facts(
-    record: ConversationRecord, conversation: Conversation, length: tuple[int, int, int]
-) -> RowFacts:
-    tokens, supervised_tokens, characters = length
+def _counts(
+    sequences: list[list[Message]], tokenizer: ChatTokenizer | None
+) -> list[tuple[int, int]]:
+    """(tokens, supervised tokens) of each sequence."""
+    if tokenizer is not None:
+        return tokenizer.lengths(sequences)
+    return [
+        (_about(sequence), _about([m for m in sequence if trained(m)])) for sequence in sequences
+    ]
+
+
+def _about(messages: list[Message]) -> int:
+    return math.ceil(sum(len(m["content"]) for m in messages) / CHARACTERS_PER_TOKEN)
+
+
+def _facts(record: ConversationRecord, conversation: Conversation, length: Length) -> RowFacts:
+    tokens = sum(length.parts) or length.tokens
     return RowFacts(
         conversation_id=conversation.conversation_id,
         index=record.index,
@@ -116,13 +142,20 @@ def _facts(
         pairs=len(record.pairs),
         supervised_pairs=conversation.supervised_pairs,
         tokens=tokens,
-        supervised_tokens=supervised_tokens,
-        characters=characters,
+        supervised_tokens=length.supervised,
+        characters=length.characters,
+        parts=length.parts,
+        added_tokens=tokens - length.tokens,
     )
+
+
+def _totals(rows: list[RowFacts]) -> tuple[int, int]:
+    return sum(row.tokens for row in rows), sum(row.supervised_tokens for row in rows)
 
 
 def _report(file: TrainingFile, found: Gathered, log: DefectLog, *, exact: bool) -> FileReport:
     rows = found.rows
+    tokens, supervised = _totals(rows)
     return FileReport(
         path=file.path,
         name=file.path.stem,
@@ -132,10 +165,10 @@ def _report(file: TrainingFile, found: Gathered, log: DefectLog, *, exact: bool)
         conversations=len(rows),
         pairs=file.pairs,
         supervised_pairs=sum(row.supervised_pairs for row in rows),
-        tokens=sum(row.tokens for row in rows),
-        supervised_tokens=sum(row.supervised_tokens for row in rows),
+        tokens=tokens,
+        supervised_tokens=supervised,
         tokens_exact=exact,
-        longest=max((row.tokens for row in rows), default=0),
+        longest=max((size for row in rows for size in row.sequences), default=0),
         system_prompt=found.repeats.prompt or "",
         arcs=dict(Counter(row.arc for row in rows)),
         personas=dict(Counter(row.persona for row in rows)),

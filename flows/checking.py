@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from brightrun.errors import DatasetError
 
@@ -20,6 +20,7 @@ def checked(
     *,
     quality_min: float | None = None,
     max_length: int = 8192,
+    too_long: Literal["refuse", "split"] = "refuse",
     base_model: str = "",
     provider: str = "local",
 ) -> FileReport:
@@ -40,6 +41,7 @@ def checked(
             file,
             tokenizer=tokenizer_of(name),
             max_length=min(max_length, context_of(name)),
+            too_long=too_long,
             max_json_gb=load().max_json_gb,
             quality_min=quality_min,
             progress=lambda done, total: bar.update(task, completed=done, total=total),

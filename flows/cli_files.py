@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -102,13 +102,17 @@ def validate(
         float | None, typer.Option(help="Drop pairs whose quality_score is below this.")
     ] = None,
     max_length: Annotated[int, typer.Option(help="Longest conversation in tokens.")] = 8192,
+    split: Annotated[
+        bool, typer.Option("--split", help="Split longer ones, as --set too_long=split does.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Check a training file and list **all** its defects, each with place and mend.
 
     Example: `brightrun validate examples/training-file.json`
     """
-    report = checked(file, quality_min=quality_min, max_length=max_length)
+    too_long: Literal["refuse", "split"] = "split" if split else "refuse"
+    report = checked(file, quality_min=quality_min, max_length=max_length, too_long=too_long)
     show_report(report, json)
     raise typer.Exit(0 if report.valid else 1)
 
@@ -164,7 +168,13 @@ def estimate(
     from flows.terminal import emit
 
     values = quoting.values_of(preset, overrides_of(set_))
-    report = checked(file, base_model=base_model, provider=provider, max_length=values.max_length)
+    report = checked(
+        file,
+        base_model=base_model,
+        provider=provider,
+        max_length=values.max_length,
+        too_long=values.too_long,
+    )
     if not report.valid:
         show_report(report, json)
         raise typer.Exit(1)

@@ -145,6 +145,7 @@ def check_before(request: JobRequest, as_json: bool) -> None:
         Path(request.training_file),
         quality_min=request.quality_min,
         max_length=request.values.max_length,
+        too_long=request.values.too_long,
         base_model=request.base_model,
         provider=request.provider,
     )

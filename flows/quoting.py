@@ -46,6 +46,7 @@ def quote(
         observed=ledger.observed(machine.key, model.name) if ledger else (),
         budget_left=state.left,
         users_hours=preset_of(preset).users_hours,
+        notes=quotes.notes_of(report),
     )
 
 

@@ -122,7 +122,8 @@ def quote_of(job: JobContext) -> dict[str, Any]:
     """The estimate's JSON, its stage seconds and the budget it was made against."""
     request = job.request
     kills = len(request.interrupt_at)
-    work = quotes.work_of(stored_report(job), request.values, interruptions=kills)
+    report = stored_report(job)
+    work = quotes.work_of(report, request.values, interruptions=kills)
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     model = ModelProfile.of_prepared(basemodels.profile(base))
     machine = quotes.machine_for(request.provider, request.gpu, job.settings)
@@ -137,6 +138,7 @@ def quote_of(job: JobContext) -> dict[str, Any]:
         observed=job.ledger.observed(machine.key, model.name),
         budget_left=job.ledger.budget_state(datetime.now(UTC), excluding=job.job_id).left,
         users_hours=preset_of(request.preset).users_hours,
+        notes=quotes.notes_of(report),
     )
     spent = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
     return {

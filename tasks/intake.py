@@ -107,6 +107,7 @@ def read_file(job: JobContext) -> FileReport:
         source_file(job),
         tokenizer=tokenizer_of(job),
         max_length=min(job.request.values.max_length, reference.context),
+        too_long=job.request.values.too_long,
         quality_min=job.request.quality_min,
         max_json_gb=job.settings.max_json_gb,
     )
@@ -138,6 +139,7 @@ def frozen_spec(job: JobContext) -> JobSpec:
             train_sha256=data["files"]["train.jsonl"]["sha256"],
             validation_sha256=data["files"]["validation.jsonl"]["sha256"],
             train_conversations=data["train_conversations"],
+            train_sequences=data["train_sequences"],
             validation_conversations=data["validation_conversations"],
             supervised_pairs=data["supervised_pairs"],
             train_tokens=data["train_tokens"],

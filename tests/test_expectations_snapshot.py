@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import training_files as tf
@@ -19,8 +19,11 @@ from brightrun.chat import TEMPLATES
 from brightrun.conversations import FileReport, RowFacts
 from brightrun.errors import DatasetError
 from brightrun.jobs import Hyperparameters
+from brightrun.quotes import notes_of, work_of
+from brightrun.reading import conversations
 from brightrun.runfolder import RunFolder
 from brightrun.tokens import ChatTokenizer
+from expectations.dataset_report import dataset_tables
 from expectations.runner import Runner
 from expectations.snapshot import snapshot
 from expectations.split import held_out
@@ -181,6 +184,105 @@ def test_nothing_is_written_when_a_sequence_is_too_long(
     with pytest.raises(DatasetError, match=f"max_length = {report.longest - 1}"):
         snapshot(path, report, run, tight, tokenizer=tokenizer)
     assert run.names("data") == []
+
+
+def split_snapshot(
+    tmp_path: Path, runner: Runner, tokenizer: ChatTokenizer, **more: Any
+) -> tuple[FileReport, RunFolder, Json]:
+    """Five short conversations, and one of 12 turns that is twice as long as the limit."""
+    doc = tf.document(6, 4)
+    doc["conversations"][2] = tf.conversation(3, 12)
+    path = tmp_path / "x.json"
+    tf.write_json(path, tf.counted(doc))
+    values = VALUES.model_copy(update={"max_length": 600, "too_long": "split", **more})
+    report = validate_file(
+        path, tokenizer=tokenizer, runner=runner, max_length=600, too_long="split"
+    )
+    run = folder(tmp_path)
+    return report, run, snapshot(path, report, run, values, tokenizer=tokenizer)
+
+
+def test_a_long_conversation_is_split_where_it_is_asked_for_and_counted(
+    tmp_path: Path, runner: Runner, tokenizer: ChatTokenizer
+) -> None:
+    report, run, manifest = split_snapshot(tmp_path, runner, tokenizer)
+    assert report.valid
+    assert [(d.code, d.conversation) for d in report.warnings] == [("split", 3)]
+    rows = rows_of(run, "train") + rows_of(run, "validation")
+    parts = [row for row in rows if row["index"] == 3]
+    assert [(row["part"], row["parts"]) for row in parts] == [(n, len(parts)) for n in (1, 2)]
+    assert len({row["conversation_id"] for row in parts}) == 1
+    assert all("part" not in row for row in rows if row["index"] != 3)
+    assert all(row["tokens"] <= 600 for row in rows)
+    # Part of one conversation are never on both sides of the split.
+    assert len({"train" if row in rows_of(run, "train") else "held" for row in parts}) == 1
+    said = [m for row in parts for m in row["messages"] if m["role"] != "system"]
+    whole = next(c for c in conversations(report.path) if c.index == 3)
+    assert said == whole.messages()[1:]
+    assert sum(row["supervised_pairs"] for row in parts) == 6
+    assert manifest["train_conversations"] + manifest["validation_conversations"] == 6
+    assert manifest["train_sequences"] + manifest["validation_sequences"] == 7
+    assert (manifest["split_conversations"], report.longest <= 600) == (1, True)
+    added = sum(row["tokens"] for row in parts) - len(tokenizer.encode(whole.messages()).input_ids)
+    assert manifest["added_tokens"] == added == report.rows[2].added_tokens > 0
+    assert manifest["train_tokens"] + manifest["validation_tokens"] == report.tokens
+    both = manifest["supervised_tokens"] + manifest["validation_supervised_tokens"]
+    assert (
+        both
+        == report.supervised_tokens
+        == sum(tokenizer.lengths([c.messages()])[0][1] for c in conversations(report.path))
+    )
+    facts = dict(dataset_tables(report).rows)
+    assert facts["Conversations split at turn boundaries"] == 1
+    assert facts["Parts made of them"] == 2
+    assert notes_of(report) == (
+        "1 of 6 conversations are longer than max_length and are split into 2 parts; "
+        f"{added:,} tokens an epoch are their system prompts, again",
+    )
+
+
+def test_work_counts_the_parts(tmp_path: Path, runner: Runner, tokenizer: ChatTokenizer) -> None:
+    report, _, manifest = split_snapshot(tmp_path, runner, tokenizer)
+    work = work_of(report, VALUES)
+    assert work.longest == report.longest <= 600
+    assert work.sequences == manifest["train_sequences"] == 6
+    assert work.train_tokens + work.validation_tokens == pytest.approx(report.tokens, abs=1)
+
+
+def test_a_question_too_long_for_one_sequence_is_refused_even_then(
+    tmp_path: Path, runner: Runner, tokenizer: ChatTokenizer
+) -> None:
+    doc = tf.document(3, 4)
+    doc["conversations"][1] = tf.conversation(2, 4, length=9)
+    path = tf.write_json(tmp_path / "x.json", doc)
+    report = validate_file(
+        path, tokenizer=tokenizer, runner=runner, max_length=600, too_long="split"
+    )
+    assert [(d.code, d.conversation) for d in report.errors] == [("too_long", 2)]
+    assert "cannot be split" in report.errors[0].message
+    good = validate_file(path, tokenizer=tokenizer, runner=runner)
+    tight = VALUES.model_copy(update={"max_length": 600, "too_long": "split"})
+    with pytest.raises(DatasetError, match=r"conversation 2, part 1 \([\d,]+ tokens\)") as caught:
+        snapshot(path, good, folder(tmp_path), tight, tokenizer=tokenizer)
+    assert caught.value.fault == "too_long"
+
+
+def test_an_answer_that_the_template_does_not_mark_stops_the_job(
+    tmp_path: Path, runner: Runner, tokenizer: ChatTokenizer
+) -> None:
+    path = tf.write_json(tmp_path / "x.json", tf.document(3, 4))
+    report = valid(path, runner, tokenizer)
+
+    class Half:
+        """A fake tokenizer whose template marks one token a conversation."""
+
+        family, own = tokenizer.family, None
+
+        def lengths(self, messages: list[Any]) -> list[tuple[int, int]]:
+            return [(n, 1) for n, _ in tokenizer.lengths(messages)]
+
+    with pytest.raises(DatasetError, match=r"1 of .* tokens would be trained on, though it has 2"):
+        snapshot(path, report, folder(tmp_path), VALUES, tokenizer=cast(ChatTokenizer, Half()))
 
 
 def test_a_file_that_changed_since_validation_is_refused(

@@ -100,6 +100,19 @@ def scaffolding(key: str, pair_key: str, value: str) -> Callable[[Json], None]:
     return change
 
 
+def long_prompts(doc: Json) -> None:
+    for one in doc["conversations"]:
+        for pair in one["training_pairs"]:
+            pair["system_prompt"] = tf.PROMPT * 60
+
+
+class Blind:
+    """A fake tokenizer whose chat template marks nothing."""
+
+    def lengths(self, conversations: list[Any]) -> list[tuple[int, int]]:
+        return [(10, 0) for _ in conversations]
+
+
 def no_conversations(doc: Json) -> None:
     doc["conversations"] = []
     tf.counted(doc)
@@ -131,6 +144,17 @@ BAD: dict[tuple[str, str], tuple[str, Callable[[Json], None], Json]] = {
     ("conversations", "earlier_id"): ("json", same_id, {}),
     ("conversations", "earlier_copy"): ("json", copied, {}),
     ("conversations", "tokens_over"): ("json", lambda doc: None, {"max_length": 30}),
+    ("conversations", "pair_over"): (
+        "json",
+        lambda doc: None,
+        {"max_length": 30, "too_long": "split"},
+    ),
+    ("conversations", "parts"): (
+        "json",
+        lambda doc: None,
+        {"max_length": 50, "too_long": "split"},
+    ),
+    ("conversations", "unmasked"): ("json", lambda doc: None, {"tokenizer": Blind()}),
     ("conversations", "answers"): ("json", one_unanswered, {}),
     ("conversations", "other_prompt"): ("json", other_prompt, {}),
     ("conversations", "unknown_arc"): (
@@ -143,6 +167,7 @@ BAD: dict[tuple[str, str], tuple[str, Callable[[Json], None], Json]] = {
         scaffolding("persona_key", "persona_archetype", "robot"),
         {},
     ),
+    ("file", "supervised_percent"): ("json", long_prompts, {}),
     ("file", "wrong_format"): ("json", in_metadata("format_spec", "brightrun-lora-v3"), {}),
     ("file", "conversations"): ("json", no_conversations, {}),
     ("file", "answers"): ("json", all_unanswered, {}),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import pytest
 from trainer_jobs import SMALL, conversation, lay_out, row, tiny_models
 
 from brightrun import basemodels
-from brightrun.errors import DatasetError, StorageError
+from brightrun.conversations import Message
+from brightrun.errors import DatasetError, StorageError, TrainerError
 from brightrun.jobs import JobSpec
+from brightrun.splitting import parts_of
 from brightrun.tokens import ChatTokenizer
 from trainer import data
 
@@ -53,6 +58,47 @@ def test_pairs_train_on_the_same_tokens_as_their_conversation(tokenizer: ChatTok
     assert sum(p.supervised for p in pairs) == whole.supervised
     joined = [label for p in pairs for label in p.labels if label != data.IGNORED]
     assert joined == [label for label in whole.labels if label != data.IGNORED]
+
+
+def test_pairs_leave_out_answers_that_the_quality_filter_left_out(
+    tokenizer: ChatTokenizer,
+) -> None:
+    messages: list[Message] = [*conversation(3)]
+    messages[2] = {**messages[2], "supervised": False}
+    rows = [row(3, messages, tokenizer)]
+    (whole,) = data.samples(rows, tokenizer, "conversation", 1024)
+    pairs = data.samples(rows, tokenizer, "pair", 1024)
+    assert [p.sample_id for p in pairs] == ["conversation-3#4", "conversation-3#6"]
+    learned = [label for p in pairs for label in p.labels if label != data.IGNORED]
+    assert learned == [label for label in whole.labels if label != data.IGNORED]
+
+
+@pytest.mark.parametrize("sequence", ["conversation", "pair"])
+def test_parts_train_on_the_same_tokens_as_the_whole(
+    sequence: Literal["conversation", "pair"], tokenizer: ChatTokenizer
+) -> None:
+    messages = conversation(1, pairs=6)
+    (whole,) = data.samples([row(1, messages, tokenizer)], tokenizer, "conversation", 2048)
+    cut = parts_of(messages, 320, lambda many: [n for n, _ in tokenizer.lengths(many)])
+    rows = [{**row(1, said, tokenizer), "part": n} for n, said in enumerate(cut, start=1)]
+    parts = data.samples(rows, tokenizer, sequence, 320)
+    assert len(cut) > 1
+    assert parts[0].sample_id.startswith("conversation-1/1")
+    assert {part.conversation_id for part in parts} == {"conversation-1"}
+    learned = [label for part in parts for label in part.labels if label != data.IGNORED]
+    assert learned == [label for label in whole.labels if label != data.IGNORED]
+
+
+def test_other_tokens_than_planned_stop_the_job(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    folder = lay_out(tmp_path, tiny_models(), SMALL)
+    spec = JobSpec.model_validate(folder.read_json("spec.json")["spec"])
+    loaded = data.load(folder, spec, tokenizer)
+    assert loaded.facts["supervised_tokens"] == spec.data.supervised_tokens
+    assert loaded.facts["template_compared"] == 9
+    less = spec.data.model_copy(update={"supervised_tokens": spec.data.supervised_tokens - 1})
+    with pytest.raises(TrainerError, match="were planned") as caught:
+        data.load(folder, spec.model_copy(update={"data": less}), tokenizer)
+    assert caught.value.fault == "token_count"
 
 
 def test_a_conversation_without_supervised_tokens_stops_the_job(tokenizer: ChatTokenizer) -> None:

@@ -191,6 +191,16 @@ def test_likelihood_is_the_fp32_sum_over_content_tokens(torch: Any) -> None:
     assert found["nll_all"] > found["nll"]
 
 
+def test_a_split_conversation_is_one_likelihood() -> None:
+    from trainer.measure import whole
+
+    row = {"conversation_id": "c", "arc": "a", "nll": 1.5, "tokens": 2, "nll_all": 2.0,
+           "tokens_all": 3}  # fmt: skip
+    both = whole([row, {**row, "nll": 2.5}])
+    assert both == {**row, "nll": 4.0, "tokens": 4, "nll_all": 4.0, "tokens_all": 6}
+    assert whole([row]) == row
+
+
 def test_left_padded_answers_equal_answers_at_batch_one(torch: Any) -> None:
     from trainer import answers
 

@@ -8,22 +8,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from brightrun.conversations import Message
 from brightrun.errors import DatasetError, StorageError, TrainerError
 from brightrun.jobs import JobSpec
 from brightrun.proof import prove
 from brightrun.runfolder import RunFolder
+from brightrun.splitting import trained
 from brightrun.tokens import ChatTokenizer
 
 IGNORED = -100
-Messages = list[dict[str, str]]
+Messages = list[Message]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One sequence. `labels` are the ids where trained on, else -100; `content` without the
-    end-of-turn tokens; all three have the length of `ids`."""
+    end-of-turn tokens; all three have the length of `ids`. sample_id: the conversation's id, with
+    `/part` when it is split, with `#message` per pair."""
 
     sample_id: str
+    conversation_id: str
     arc: str
     ids: tuple[int, ...]
     labels: tuple[int, ...]
@@ -143,12 +147,15 @@ def _sequences(
 ) -> Iterator[tuple[str, Messages, int]]:
     """(sample id, messages, index of the first message that is trained on)."""
     messages: Messages = row["messages"]
+    name = str(row["conversation_id"])
+    if "part" in row:
+        name = f"{name}/{row['part']}"
     if sequence == "conversation":
-        yield row["conversation_id"], messages, 0
+        yield name, messages, 0
         return
     for index, message in enumerate(messages):
-        if message["role"] == "assistant":
-            yield f"{row['conversation_id']}#{index}", messages[: index + 1], index
+        if trained(message):
+            yield f"{name}#{index}", messages[: index + 1], index
 
 
 def _sample(
@@ -157,8 +164,9 @@ def _sample(
     encoded = tokenizer.encode(messages)
     # Tokens before the first trained message are context only (pair mode).
     start = len(tokenizer.prompt(messages[:first])) if first else 0
-    trained = [on and place >= start for place, on in enumerate(encoded.supervised)]
+    learned = [on and place >= start for place, on in enumerate(encoded.supervised)]
     ids = encoded.input_ids
-    labels = tuple(token if on else IGNORED for token, on in zip(ids, trained, strict=True))
-    content = tuple(on and use for on, use in zip(encoded.content, trained, strict=True))
-    return Sample(name, str(row.get("arc", "")), tuple(ids), labels, content)
+    labels = tuple(token if on else IGNORED for token, on in zip(ids, learned, strict=True))
+    content = tuple(on and use for on, use in zip(encoded.content, learned, strict=True))
+    conversation, arc = str(row["conversation_id"]), str(row.get("arc", ""))
+    return Sample(name, conversation, arc, tuple(ids), labels, content)

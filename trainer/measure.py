@@ -74,22 +74,34 @@ def _rows(folder: RunFolder, relative: str) -> list[Any]:
 
 
 def likelihoods(bench: Bench, held_out: list[Sample]) -> int:
-    """measurements/likelihood.jsonl: nats of the held-out conversations, one at a time."""
+    """measurements/likelihood.jsonl: nats of the held-out conversations, one at a time.
+
+    One that was split is one row all the same: its parts are no independent evidence.
+    """
     store = bench.store("likelihood", "model", "conversation_id")
-    wanted = [(which, sample.sample_id) for which in MODELS for sample in held_out]
-    samples = {sample.sample_id: sample for sample in held_out}
+    samples: dict[str, list[Sample]] = {}
+    for sample in held_out:
+        samples.setdefault(sample.conversation_id, []).append(sample)
+    wanted = [(which, name) for which in MODELS for name in samples]
     for done, (which, name) in enumerate(wanted):
         bench.check()
         bench.progress(done, len(wanted), f"likelihood, {which}")
         if not store.has([(which, name)]):
             with bench.as_model(which):
-                store.append([{"model": which, **likelihood(bench.model, samples[name])}])
+                parts = [likelihood(bench.model, sample) for sample in samples[name]]
+            store.append([{"model": which, **whole(parts)}])
     store.finish(wanted)
     return len(wanted)
 
 
+def whole(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The row of a conversation from those of its parts."""
+    sums = ("nll", "tokens", "nll_all", "tokens_all")
+    return parts[0] | {name: sum(part[name] for part in parts) for name in sums}
+
+
 def likelihood(model: Any, sample: Sample) -> dict[str, Any]:
-    """nll (content tokens) and nll_all (with end-of-turn tokens) of one conversation, in nats."""
+    """nll (content tokens) and nll_all (with end-of-turn tokens) of one sequence, in nats."""
     device = next(model.parameters()).device
     backbone, head = loading.parts(model)
     hidden = backbone(input_ids=torch.tensor([sample.ids], device=device), use_cache=False)
@@ -99,7 +111,7 @@ def likelihood(model: Any, sample: Sample) -> dict[str, Any]:
     pairs = zip(sample.content[1:], sample.labels[1:], strict=True)
     content = torch.tensor([c for c, label in pairs if label != IGNORED], device=device)
     return {
-        "conversation_id": sample.sample_id,
+        "conversation_id": sample.conversation_id,
         "arc": sample.arc,
         "nll": nll[content].sum().item(),
         "tokens": int(content.sum().item()),
