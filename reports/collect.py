@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import PurePath
@@ -11,10 +12,13 @@ from typing import Any
 from brightrun import __version__
 from brightrun.context import JobContext
 from brightrun.jobs import Preset, preset_of
+from brightrun.ledger_rows import EventRow
 from brightrun.progress import Progress
 from brightrun.verdicts import CurvePoint, Evaluation, Interruption, ReportData, Table
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "prefect")
+# Warnings of a pod whose results may differ from an unbroken run's in the last bits.
+INEXACT = ("inexact_resume", "out_of_memory")
 POD_PARTS = {
     "model_loading": ("boot", "model_loading"),
     "preprocessing": ("preprocessing",),
@@ -182,8 +186,16 @@ def provenance(job: JobContext) -> dict[str, str]:
         "Adapter sha256": job.ledger.job(job.job_id).adapter_sha256,
         "Seed": str(spec.values.seed),
         "Threads": str(spec.threads),
+        "Exactness": exactness(job.ledger.events(job.job_id, type="warning")),
         **{name: version(name) for name in LIBRARIES},
     }
+
+
+def exactness(warnings: Iterable[EventRow]) -> str:
+    """Whether the adapter is bit for bit that of an unbroken run, and if not, why not. Pure."""
+    said = (event.payload for event in warnings)
+    why = {str(w["message"]): None for w in said if w.get("code") in INEXACT}
+    return "; ".join(why) or "bit for bit that of a run without interruptions"
 
 
 def reproduce(job: JobContext) -> str:

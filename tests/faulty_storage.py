@@ -1,7 +1,7 @@
 """A real local filesystem under `faulty://` that fails as it is told by a file beside the storage.
 
 Like S3 it writes whole objects (temporary name, rename). The orders lie in `{storage}/FAULT.json`:
-{"error": name in ERRORS, "only": part of a path, "puts": how many writes still work}.
+{"error": an S3 error code | full | unreachable | hang, "only": part of a path}.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,11 @@ class FaultyFileSystem(LocalFileSystem):  # type: ignore[misc]
             place = folder / ORDERS
             if place.exists():
                 orders = json.loads(place.read_text())
-                if orders.get("only", "") in path:
+                if orders.get("only", "") not in path:
+                    return
+                if orders["error"] == "hang":
+                    time.sleep(600)
+                else:
                     raise raised(orders["error"])
 
     def pipe_file(self, path: str, value: bytes, **_: Any) -> None:

@@ -74,13 +74,13 @@ def job(place: Path, precision: str, packing: bool) -> RunFolder:
 class WatchedPod:
     """A pod with its console in a file and its scratch folder in a known place."""
 
-    def __init__(self, folder: RunFolder, place: Path, attempt: int) -> None:
+    def __init__(self, folder: RunFolder, place: Path, attempt: int, **more: str) -> None:
         self.folder = folder
         self.scratch = place / f"scratch-{attempt}"
-        self.scratch.mkdir()
+        self.scratch.mkdir(exist_ok=True)
         self.console = place / f"console-{attempt}.txt"
         self.console.touch()
-        told = environment(folder, tiny_models(), attempt, TMPDIR=str(self.scratch))
+        told = environment(folder, tiny_models(), attempt, TMPDIR=str(self.scratch), **more)
         self.process: BaseProcess = FORKS.Process(target=_pod, args=(told, str(self.console)))
         self.process.start()
 
@@ -115,8 +115,11 @@ def _pod(environ: dict[str, str], console: str) -> None:
     place = os.open(console, os.O_WRONLY | os.O_APPEND)
     os.dup2(place, 1)
     os.dup2(place, 2)
+    import faulty_storage  # registers faulty://
+
     from trainer.entry import main
 
+    assert faulty_storage.ORDERS
     sys.exit(main())
 
 

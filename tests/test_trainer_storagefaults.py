@@ -157,6 +157,7 @@ def test_a_lasting_fault_ends_with_its_own_error(tmp_path: Path, error: str, sai
         place.folder.write_json("state.json", {})
     assert "last complete checkpoint is kept" in caught.value.message
     assert caught.value.fix
+    assert caught.value.fault == classify_code(error)
     assert [w["code"] for w in place.warnings()] == [classify_code(error)]
     mend_storage(place.storage)
     assert place.plain.checkpoints() == [2]
@@ -175,9 +176,9 @@ def test_a_full_disk_that_can_be_read_is_still_full(tmp_path: Path) -> None:
 
     place.folder.wait = reading
     place.folder.write_json("big.json", {})
-    assert seen == [["storage_full"], ["storage_full"]]
+    assert seen == [["disk_full"], ["disk_full"]]
     assert outages.reporter is place.reporter
-    assert [w["code"] for w in place.warnings()] == ["storage_full", "storage_back"]
+    assert [w["code"] for w in place.warnings()] == ["disk_full", "storage_back"]
 
 
 def test_a_deleted_run_folder_does_not_come_back_empty(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_a_missing_file_is_an_answer_at_once(tmp_path: Path) -> None:
 def classify_code(error: str) -> str:
     found = classify(refused(error)) if error != "full" else Fault("full", "")
     assert found is not None
-    return found.code
+    return found.name
 
 
 def _local(tmp_path: Path) -> Path:

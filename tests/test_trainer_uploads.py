@@ -139,7 +139,7 @@ def test_without_a_stored_checkpoint_the_pod_ends_when_patience_does(tmp_path: P
     with pytest.raises(StorageError, match="credentials have expired") as caught:
         train()
     assert "step-00000004" in caught.value.message
-    assert office.codes() == ["storage_expired"]
+    assert office.codes() == ["storage_denied"]
     mend_storage(office.storage)
     assert office.plain.checkpoints() == [2]
 
@@ -202,11 +202,11 @@ def test_a_full_local_disk_costs_one_checkpoint_and_later_the_pod(tmp_path: Path
     office = Office(tmp_path, Limits(60, 0.0))
     full = OSError(28, "No space left on device")
     office.saver.not_written(full, local(office.scratch, 2), 2)
-    assert office.codes() == ["storage_full"]
+    assert office.codes() == ["disk_full"]
     assert not list(office.scratch.iterdir())
     office.save(4)
     assert office.saver.uploads.drain(20)
-    assert office.codes() == ["storage_full", "storage_back"]
+    assert office.codes() == ["disk_full", "storage_back"]
     office.saver.not_written(full, local(office.scratch, 6), 6)
     with pytest.raises(StorageError, match="on the pod failed: the disk or the storage is full"):
         office.saver.not_written(full, local(office.scratch, 8), 8)

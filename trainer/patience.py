@@ -70,10 +70,10 @@ class Outages:
             if self._began is None:
                 self._began = time.monotonic()
             self._writing = self._writing or writing
-            if fault.code != self._told:
-                self._told = fault.code
+            if fault.kind != self._told:
+                self._told = fault.kind
                 error = fault.error(f"{what} is tried again")
-                self.reporter.warn(fault.code, error.message, error.cause, error.fix)
+                self.reporter.warn(fault.name, error.message, error.cause, error.fix)
 
     def worked(self, writing: bool) -> None:
         """Note a call that worked. A full disk can still be read: that ends no outage."""

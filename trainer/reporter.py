@@ -13,6 +13,10 @@ from brightrun.errors import BrightRunError
 from brightrun.runfolder import EventType, EventWriter, RunFolder
 from trainer import hardware, telemetry
 
+# Beyond so many events that could not be written (a few MB), only what cannot be told again is
+# taken in. A pod gives up long before: 30 minutes bring about 400 steps at most of a real model.
+MOST_PENDING = 20_000
+INDISPENSABLE = ("stage", "checkpoint", "warning", "error")
 FLUSH_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
 
@@ -27,6 +31,8 @@ class Reporter:
         self.stage_name = "starting"
         self.step = 0
         self._queue: queue.SimpleQueue[tuple[EventType, dict[str, Any]]] = queue.SimpleQueue()
+        self._away = self._told = False
+        self._dropped = 0
         self._flushing = threading.Lock()
         self._closed = threading.Event()
 
@@ -36,6 +42,11 @@ class Reporter:
         threading.Thread(target=self._run, name="events", daemon=True).start()
 
     def add(self, type_: EventType, payload: dict[str, Any]) -> None:
+        """Queue an event. A storage that is away delays events; it loses none that matter."""
+        pending = self._queue.qsize() + len(self.writer.pending)
+        if pending >= MOST_PENDING and type_ not in INDISPENSABLE:
+            self._dropped += 1
+            return
         self._queue.put((type_, payload))
 
     def warn(self, code: str, message: str, cause: str = "", fix: str = "", **numbers: Any) -> None:
@@ -73,7 +84,12 @@ class Reporter:
             with contextlib.suppress(queue.Empty):
                 while True:
                     self.writer.add(*self._queue.get_nowait())
+            self._away = True
             self.writer.flush()
+            self._away = False
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            self.warn("events_dropped", f"{dropped} events were dropped while the storage was away")
 
     def close(self) -> None:
         """Stop the heartbeat and write the last events."""
@@ -85,7 +101,9 @@ class Reporter:
         while not self._closed.wait(FLUSH_SECONDS):
             if time.monotonic() - beat >= HEARTBEAT_SECONDS:
                 beat = time.monotonic()
-                self._heartbeat()
+                # A sign of life that nobody can see is not worth keeping.
+                if not self._away:
+                    self._heartbeat()
             self.try_flush()
 
     def _heartbeat(self) -> None:
@@ -102,4 +120,8 @@ class Reporter:
         try:
             self.flush()
         except Exception as error:  # noqa: BLE001 every kind of storage raises its own
-            print(f"events are kept back: {error}", flush=True)
+            if not self._told:
+                self._told = True
+                print(f"events are kept back: {error}", flush=True)
+        else:
+            self._told = False

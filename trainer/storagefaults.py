@@ -48,6 +48,14 @@ NAMES: dict[str, Kind] = {
 OS_ERROR = re.compile(r"os error (\d+)")
 ARCHIVE_WORDS = ("PytorchStreamWriter", "inline_container", "unexpected pos")
 NEARLY_FULL_BYTES = 64 << 20
+NAMED: dict[Kind, str] = {
+    "away": "storage_away",
+    "full": "disk_full",
+    "expired": "storage_denied",
+    "denied": "storage_denied",
+    "read_only": "storage_denied",
+    "gone": "storage_gone",
+}
 # Kind -> what happened, its likely cause, its mend.
 TEXTS: dict[Kind, tuple[str, str, str]] = {
     "away": ("the storage cannot be reached", "the network or the storage service is down",
@@ -80,14 +88,15 @@ class Fault:
         return self.kind != "away"
 
     @property
-    def code(self) -> str:
-        """Code of the warning event."""
-        return f"storage_{self.kind}"
+    def name(self) -> str:
+        """Its name in brightrun.faults, also the code of the warning event."""
+        return NAMED[self.kind]
 
     def error(self, what: str, tail: str = "") -> StorageError:
         """As an exception: `what` could not be done."""
         happened, cause, fix = TEXTS[self.kind]
-        return StorageError(f"{what}: {happened} ({self.detail}){tail}", cause=cause, fix=fix)
+        said = f"{what}: {happened} ({self.detail}){tail}"
+        return StorageError(said, cause=cause, fix=fix, fault=self.name)
 
 
 def classify(error: BaseException) -> Fault | None:
