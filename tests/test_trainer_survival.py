@@ -1,7 +1,8 @@
-"""Whole pods on `tiny` in bad weather: storage outages, a hanging storage, full disks, successors."""
+"""Whole pods on `tiny` in bad weather: outages, a hanging storage, full disks, successors."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -151,8 +152,7 @@ def test_a_full_disk_of_the_pod_keeps_the_last_checkpoint(
         ended.append(pod)
         assert pod.until(lambda: bool(weather.plain.checkpoints()))
         kept = weather.plain.checkpoints()
-        filling = small / "filling"
-        with filling.open("wb", buffering=0) as out, pytest.raises(OSError, match="No space"):
+        with contextlib.suppress(OSError), (small / "filling").open("wb", buffering=0) as out:
             while True:
                 out.write(bytes(1 << 12))
         pod.process.join(60)
