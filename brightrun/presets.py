@@ -43,19 +43,29 @@ class Hyperparameters(Frozen):
     )
     packing: bool = Field(False, description="Needs a varlen attention kernel on the pod")
     precision: Literal["nf4", "bf16", "fp32"] = Field("nf4", description="Of the frozen base")
-    seed: int = Field(42, ge=0, le=2**31 - 1, description="Split, order, dropout, sampling")
+    seed: int = Field(
+        42, ge=0, le=2**31 - 1, description="Split, order, dropout, sampling, 0-2147483647"
+    )
     validation_share: float = Field(
         0.15, gt=0, lt=0.5, description="Share of conversations held out, above 0, below 0.5"
     )
-    checkpoint_steps: int = Field(100, ge=1, description="Save at least every N steps")
-    checkpoint_minutes: float = Field(10.0, gt=0, le=120, description="... or N minutes")
-    eval_points: int = Field(0, ge=0, le=100, description="Validation losses during training")
+    checkpoint_steps: int = Field(100, ge=1, description="Save at least every N steps, 1 or more")
+    checkpoint_minutes: float = Field(
+        10.0, gt=0, le=120, description="... or N minutes, above 0 up to 120"
+    )
+    eval_points: int = Field(
+        0, ge=0, le=100, description="Validation losses during training, 0-100"
+    )
     gradient_checkpointing: bool = Field(True, description="Less memory, about 30 % more time")
-    scenarios: int = Field(50, ge=1, le=1000, description="Scenarios answered by each model")
-    questions: int = Field(100, ge=1, le=10000, description="Knowledge questions")
+    scenarios: int = Field(
+        50, ge=1, le=1000, description="Scenarios answered by each model, 1-1000"
+    )
+    questions: int = Field(100, ge=1, le=10000, description="Knowledge questions, 1-10000")
     rotations: int = Field(4, ge=1, le=4, description="Cyclic orders of a question's options, 1-4")
-    max_new_tokens: int = Field(512, ge=8, le=4096, description="Length limit of an answer")
-    passes: int = Field(1, ge=1, le=10, description="Answers per scenario and model")
+    max_new_tokens: int = Field(
+        512, ge=8, le=4096, description="Length limit of an answer in tokens, 8-4096"
+    )
+    passes: int = Field(1, ge=1, le=10, description="Answers per scenario and model, 1-10")
 
 
 SETTABLE: tuple[str, ...] = tuple(Hyperparameters.model_fields)
@@ -136,9 +146,9 @@ PRESETS: dict[Preset, PresetInfo] = {
 
 
 def preset_help() -> str:
-    """What the form says about the presets: expected result and risk."""
-    return ". ".join(
-        f"{name}: {info.summary}; expect {info.expected}; risk {info.risk}"
+    """What the form says about the presets: a Markdown list with expected result and risk."""
+    return "\n\n".join(  # Prefect's form shows Markdown, but joins single lines
+        f"- **{name}**: {info.summary}; expect {info.expected}; risk {info.risk}"
         for name, info in PRESETS.items()
     )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WAITING = 3
 # A pod that is asked to stop saves its checkpoint within this time.
-SAVING_SECONDS = 30.0
+SAVING_SECONDS = 60.0
 CLAIM_STALE_SECONDS = 120.0
 
 

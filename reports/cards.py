@@ -46,27 +46,41 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def verdicts(found: Sequence[Verdict], *, meaningful: bool = True) -> str:
-    """Headline, EI claim and the table of verdicts."""
-    head = ("Metric", "Baseline", "Trained", "Gold", "Estimate", "95% interval", "Target",
-            "Sample", "Evidence", "Verdict")  # fmt: skip
-    rows = []
-    for verdict in found:
-        known = claims.measured(verdict)
-        rows.append(
-            (
-                claims.words_of(verdict).label,
-                *claims.levels(verdict),
-                claims.estimate(verdict) if known else formats.NONE,
-                claims.estimate_interval(verdict) if known else formats.NONE,
-                claims.target(verdict),
-                claims.sample(verdict) if verdict.n else formats.NONE,
-                claims.EVIDENCE[verdict.evidence] if known else "no evidence",
-                claims.status(verdict),
-            )
-        )
+    """Headline, EI claim, a narrow table of verdicts, and below it what each one rests on.
+
+    Prefect never breaks a table's cells into lines: what does not fit beside its side bar is cut.
+    """
+    head = ("Metric", "Verdict", "Result")
+    rows = [(claims.words_of(v).label, verdict_cell(v), result(v)) for v in found]
     warning = "" if meaningful else "**Test model: the numbers mean nothing.**\n\n"
     said = f"**{text(claims.headline(found))}** {text(claims.ei_claim(found))}."
-    return f"## Verdicts\n\n{warning}{said}\n\n{rows_table(head, rows)}"
+    rest = "".join(f"- {text(basis(verdict))}\n" for verdict in found)
+    return f"## Verdicts\n\n{warning}{said}\n\n{rows_table(head, rows)}\n{rest}"
+
+
+def verdict_cell(verdict: Verdict) -> str:
+    """`Target met (95% or more)`."""
+    goal = claims.target(verdict)
+    return claims.status(verdict) + (f" ({goal})" if goal != formats.NONE else "")
+
+
+def result(verdict: Verdict) -> str:
+    """The estimate and its interval."""
+    if not claims.measured(verdict):
+        return formats.NONE
+    spread = claims.estimate_interval(verdict)
+    return claims.estimate(verdict) + (f" ({spread})" if spread != formats.NONE else "")
+
+
+def basis(verdict: Verdict) -> str:
+    """The levels, how they were found, and on how much."""
+    label = claims.words_of(verdict).label
+    if not claims.measured(verdict):
+        return f"{label}: no evidence"
+    named = zip(("baseline", "trained", "gold"), claims.levels(verdict), strict=True)
+    parts = [f"{name} {level}" for name, level in named if level != formats.NONE]
+    parts.append(claims.EVIDENCE[verdict.evidence])
+    return f"{label}: {', '.join(parts)}, {claims.sample(verdict)}"
 
 
 def loss_curve(curve: Sequence[CurvePoint]) -> str:

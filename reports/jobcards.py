@@ -92,16 +92,21 @@ def budget_sentence(month: dict[str, Any]) -> str:
 
 
 def markets_card(training_file: str, rows: Sequence[dict[str, Any]], month: dict[str, Any]) -> str:
-    """Every preset on every provider and market, with the gate's word; the month's budget."""
+    """Every preset on every provider and market, with the gate's word; the month's budget.
+
+    Six columns: Prefect cuts off what does not fit beside its side bar.
+    """
     shown = tuple(
-        (row["provider"], row["preset"], *_market(row), row.get("gate", "")) for row in rows
+        (f"{row['provider']} {row['market']}", row["preset"], cost, spread, total, row["gate"])
+        for row in rows
+        for _, cost, spread, _, total in [_market(row)]
     )
     models = dict.fromkeys(f"{row['provider']} {row['model']}" for row in rows)
     note = (
         f"File {training_file}. Base models: {', '.join(models)}. Nothing was started. "
         f"{budget_sentence(month)}. {_prices(rows)}"
     )
-    columns = ("Provider", "Preset", *_MARKET, "Gate")
+    columns = ("Market", "Preset", "Likely cost", "Low to high", "To report", "Gate")
     return cards.estimate(Table(columns=columns, rows=shown), note=note)
 
 

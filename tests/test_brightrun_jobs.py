@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from brightrun.jobs import (
     apply_overrides,
     preset_of,
 )  # fmt: skip
+from brightrun.presets import preset_help
 
 
 def spec(**values: object) -> JobSpec:
@@ -102,3 +105,22 @@ def test_steps_cover_every_sequence_once_an_epoch(
     assert (whole.steps_per_epoch - 1) * whole.conversations_per_step < rows
     assert whole.steps_per_epoch * whole.conversations_per_step >= rows
     assert whole.total_steps == epochs * whole.steps_per_epoch
+
+
+def test_the_form_says_every_range_in_words() -> None:
+    """Prefect's form does not show limits: each bound stands in its field's description."""
+    for name, field in Hyperparameters.model_fields.items():
+        bounds = {
+            float(bound)
+            for rule in field.metadata
+            for kind in ("ge", "gt", "le", "lt")
+            if (bound := getattr(rule, kind, None)) is not None
+        }
+        said = {float(n) for n in re.findall(r"\d+(?:\.\d+)?", field.description or "")}
+        assert bounds <= said, name
+
+
+def test_the_presets_stand_below_each_other() -> None:
+    lines = preset_help().split("\n\n")
+    assert [line.split("**")[1] for line in lines] == list(Preset)
+    assert all(line.startswith("- **") and "risk" in line for line in lines)

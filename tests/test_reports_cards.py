@@ -34,6 +34,20 @@ def test_the_verdict_card_says_what_was_not_measured() -> None:
     assert page.count("<tr") == 1 + len(report_samples.verdicts())
 
 
+def test_the_verdict_table_is_narrow_and_its_evidence_stands_below() -> None:
+    """Prefect leaves about 730 pixels and breaks no cell: some 85 characters in three columns."""
+    lines = cards.verdicts(report_samples.verdicts()).splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    widest = [
+        max(map(len, column)) for column in zip(*(r.split("|")[1:-1] for r in rows), strict=True)
+    ]
+    assert len(widest) == 3
+    assert sum(widest) <= 95
+    below = [line for line in lines if line.startswith("- ")]
+    assert len(below) == len(report_samples.verdicts())
+    assert below[0].startswith("- Perplexity: baseline 13.47, trained 11.07, measured on the model")
+
+
 def test_the_loss_curve_is_an_image_with_the_svg_inside() -> None:
     text = cards.loss_curve(report_samples.curve())
     found = re.search(r"!\[(.+?)\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", text)

@@ -54,7 +54,7 @@ def test_the_gate_says_cost_reason_and_budget() -> None:
 
 def test_all_presets_and_markets_stand_in_one_table() -> None:
     rows = [
-        {"provider": "local", "preset": preset, "model": "tiny", **market}
+        {"provider": "local", "preset": preset, "model": "tiny", "gate": "", **market}
         for preset in ("balanced", "demo")
         for market in (SPOT, ON_DEMAND)
     ]
@@ -63,7 +63,7 @@ def test_all_presets_and_markets_stand_in_one_table() -> None:
     card = plain(jobcards.markets_card("file.json", rows, month))
     assert "$475.00 of $500.00 left, $20.00 spent, $5.00 committed" in card
     assert card.count("approve") == 1
-    assert sum(line.startswith("| local |") for line in card.splitlines()) == 4
+    assert sum(line.startswith("| local ") for line in card.splitlines()) == 4
     assert card.count("(a table, 2026-05-01)") == 1  # said once, not in every row
     assert "Nothing was started" in card
 
