@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trainer_jobs import SMALL, lay_out, payloads, run_pod, tiny_models, without_golden
 
+from trainer import batches, forecast
+from trainer.batches import Cut
 from trainer.calibrate import Calibration, Fit, Remaining, Size, fit, wanted
+from trainer.data import Sample
 
 A, B, C = 0.4, 1.1e-3, 6e-8
 
@@ -129,10 +134,9 @@ def test_the_forecast_counts_exactly_what_is_left_and_the_time_between_steps(
 
 def test_validation_that_is_still_to_come_is_counted() -> None:
     steps = [[900, 1800, 700], [2500, 1200]] * 6
-    without, once = (
-        Pod(steps).told[0],
-        Pod(steps, validated=[Size.of([n]) for n in (1500, 2500)]).told[0],
-    )
+    held_out = [Size.of([n]) for n in (1500, 2500)]
+    without = Pod(steps).told[0]
+    once = Pod(steps, validations=[1, 12], validated=held_out).told[0]
     more = once["training_s"]["likely"] - without["training_s"]["likely"]
     whole = truth(Size.of([1500])) + truth(Size.of([2500]))
     assert 0.3 * whole < more < 0.6 * whole
@@ -140,3 +144,30 @@ def test_validation_that_is_still_to_come_is_counted() -> None:
 
 def test_a_job_that_is_over_before_there_is_enough_says_nothing() -> None:
     assert Pod([[500], [700]]).told == []
+
+
+@pytest.mark.parametrize("cut", [Cut(1), Cut(3), Cut(1, 900), Cut(2, 600)])
+def test_planned_micro_steps_are_those_that_are_run(cut: Cut) -> None:
+    lengths = [310, 120, 590, 40, 300, 210, 580]
+    samples = [
+        Sample(str(n), "", "", (1,) * n, (1,) * n, (True,) * n) for n in lengths
+    ]  # fmt: skip
+    made = [Size(batch.tokens, batch.squares) for batch in batches.cut(samples, cut)]
+    assert forecast.micro_steps(lengths, cut) == made
+
+
+@pytest.mark.heavy
+def test_a_pod_tells_its_forecast_once_and_it_counts_what_is_left(tmp_path: Path) -> None:
+    values = SMALL.model_copy(update={"scenarios": 1, "questions": 1, "rotations": 1})
+    folder = without_golden(lay_out(tmp_path, tiny_models(), values))
+    assert run_pod(folder, tiny_models()) == 0
+    (told,) = [p for p in payloads(folder, "progress") if p["what"] == "calibrated"]
+    steps = [m for m in payloads(folder, "metric") if "loss" in m]
+    left = [m for m in steps if m["step"] > told["step"]]
+    assert told["stage"] == "training"
+    assert told["steps"] >= 3
+    assert told["tokens"] == sum(m["tokens"] for m in left) > 0
+    training_s = told["training_s"]
+    assert 0 < training_s["low"] < training_s["likely"] < training_s["high"]
+    # A loaded machine may slow down any part: only the order of magnitude is certain.
+    assert 0.2 < training_s["likely"] / sum(m["seconds"] for m in left) < 10

@@ -18,9 +18,11 @@ from brightrun.errors import ConfigurationError, StorageError, TrainerError
 from brightrun.jobs import JobSpec
 from brightrun.runfolder import MANIFEST, RunFolder
 from brightrun.tokens import ChatTokenizer
-from trainer import checkpoints, data, finalize, hardware, loading, resuming
+from trainer import checkpoints, data, finalize, forecast, hardware, loading, resuming
 from trainer.batches import Cut
+from trainer.calibrate import Calibration
 from trainer.control import Control
+from trainer.labelled import activation_limit
 from trainer.measure import Bench, measure
 from trainer.narrator import Narrator, evaluation_steps
 from trainer.patience import PatientFolder
@@ -168,6 +170,7 @@ class Attempt:
             self.pod.interrupt_at,
             self.validated(),
         )
+        cut = Cut(self.pod.micro_batch or base.choices.micro_batch.value, prepared.row)
         work = Work(
             spec,
             prepared.training,
@@ -176,13 +179,29 @@ class Attempt:
             resume,
             saver.check,
             self.pod.activation_tokens,
-            Cut(self.pod.micro_batch or base.choices.micro_batch.value, prepared.row),
+            cut,
+            self.calibration(prepared, base, cut, step).on_micro_step,
         )
         with saver.draining():
             model = train(work, base, narrator, saver)
         for parameter in model.parameters():
             parameter.grad = None
         return model
+
+    def calibration(
+        self, prepared: Prepared, base: loading.Base, cut: Cut, step: int
+    ) -> Calibration:
+        """Tells the rest of the training's seconds after the first micro-steps of this pod."""
+        values, total = prepared.spec.values, len(prepared.plan)
+        above = self.pod.activation_tokens
+        if above is None:
+            above = activation_limit(base)
+        left = forecast.remaining(
+            prepared.plan, prepared.training, prepared.held_out, cut, step,
+            evaluation_steps(values.eval_points, total),
+            above if values.gradient_checkpointing else None,
+        )  # fmt: skip
+        return Calibration(left, lambda payload: self.reporter.add("progress", payload))
 
     def validated(self) -> frozenset[int]:
         """Steps whose validation loss an earlier attempt has told."""

@@ -116,14 +116,16 @@ def _rows(sizes: Sequence[Size]) -> Vector:
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """What is left to do: micro-steps by optimizer step, and the sequences of all validations.
+    """What is left to do: micro-steps by optimizer step, and the sequences of one validation.
 
-    step: optimizer steps done before. recomputed_above: tokens above which a micro-step computes
+    step: optimizer steps done before. validations: steps with a validation after them.
+    recomputed_above: tokens above which a micro-step computes
     its activations twice; None = never.
     """
 
     steps: Sequence[Sequence[Size]]
     step: int = 0
+    validations: Sequence[int] = ()
     validated: Sequence[Size] = ()
     recomputed_above: int | None = None
 
@@ -188,7 +190,10 @@ class Calibration:
         found = fit(sizes, seconds)
         micro_steps = [size for step in left for size in step]
         gaps = (median(self.between) if self.between else 0.0) * len(left)
-        checks = found.forecast(self.remaining.validated)
+        step = self.remaining.step + self.steps_done
+        # The validation of this very step comes after its metric, so it is still to come.
+        times = sum(at >= step for at in self.remaining.validations)
+        checks = found.forecast([*self.remaining.validated] * times)
         training = found.forecast([self.remaining.work(size) for size in micro_steps])
         training += Range(gaps / 2, gaps, gaps * 2) + Range(
             checks.low * FORWARD.low, checks.likely * FORWARD.likely, checks.high * FORWARD.high
@@ -196,7 +201,7 @@ class Calibration:
         return {
             "what": "calibrated",
             "stage": "training",
-            "step": self.remaining.step + self.steps_done,
+            "step": step,
             "a": found.a,
             "b": found.b,
             "c": found.c,

@@ -1,0 +1,118 @@
+"""One contender, one run, in a process of its own; prints one JSON line.
+
+    python -m benches.contender ours --file eq12 --conversations 6 --held-out 3 --seed 1
+
+ours              trainer.train.train: the pod's own training loop, without the run folder's events
+bare              a plain PyTorch loop over the same micro-batches, PEFT's layers, labelled head
+trl-conversation  TRL's SFTTrainer as shipped, our sequences and labels
+trl-pair          the same with one sequence per pair: the recipe that users write
+
+All: SmolLM2 in fp32 (this is what a CPU computes), LoRA r16 on all seven projections, the same
+pairs per optimizer step, learning rate, schedule, clipping, and order by seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=["ours", "bare", "trl-conversation", "trl-pair"])
+    parser.add_argument("--file", default="example", help="example, eq12 or a path")
+    parser.add_argument("--base-model", default="demo")
+    parser.add_argument("--conversations", type=int, default=6)
+    parser.add_argument("--held-out", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--pairs-per-step", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--at-cpu", type=float, help="look at the perplexity after these seconds")
+    parser.add_argument("--models", type=Path, help="folder of prepared models")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Exit status 0; the result is the last line of stdout."""
+    given = arguments()
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(given.threads)
+    # Threads that spin while they wait would count as work and disturb their neighbours.
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    from trainer import offline
+
+    offline.apply()
+    from benches.sample import FILES, material
+    from brightrun.jobs import Hyperparameters
+    from brightrun.settings import load
+
+    file = FILES.get(given.file) or Path(given.file)
+    models = given.models or load().models
+    found = material(file, models, given.base_model, given.conversations, given.held_out)
+    values = Hyperparameters(
+        epochs=given.epochs,
+        pairs_per_step=given.pairs_per_step,
+        seed=given.seed,
+        precision="fp32",
+        sequence="pair" if given.name == "trl-pair" else "conversation",
+    )
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    from benches.loops import LOOPS, Race
+    from benches.meter import Meter, mean_nll
+    from trainer import data, hardware, loading
+
+    disable_progress_bar()
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(given.seed)
+    spec = found.spec(values, given.threads)
+    samples = found.sequences(values.sequence)
+    names = [sample.sample_id for sample in samples]
+    plan = data.steps(values.seed, values.epochs, spec.conversations_per_step, names)
+    base = loading.load_base(found.folder, "fp32")
+    before = mean_nll(base.model, found.held_out)
+    loaded = hardware.memory_mb()
+    with tempfile.TemporaryDirectory() as place:
+        race = Race(spec, samples, plan, base, found.held_out, Path(place))
+        race.meter = Meter(given.at_cpu, lambda: mean_nll(race.model, found.held_out))
+        LOOPS[given.name](race)
+    wall, cpu = race.meter.steps[-1]
+    after = mean_nll(race.model, found.held_out)
+    result: dict[str, Any] = {
+        "contender": given.name,
+        "file": file.name,
+        "seed": given.seed,
+        "conversations": given.conversations,
+        "held_out": given.held_out,
+        "epochs": given.epochs,
+        "threads": given.threads,
+        "sequences": len(samples),
+        "steps": len(plan),
+        "tokens_per_epoch": sum(len(sample.ids) for sample in samples),
+        "supervised_tokens": sum(sample.supervised for sample in samples),
+        "longest": max(len(sample.ids) for sample in samples),
+        "recomputed_above": race.limit,
+        "wall_s": round(wall, 3),
+        "cpu_s": round(cpu, 3),
+        "step_cpu_s": [round(seconds, 3) for seconds in race.meter.per_step()],
+        "perplexity_before": round(math.exp(before), 4),
+        "perplexity": round(math.exp(after), 4),
+        "perplexity_at_cpu": race.meter.seen and round(math.exp(race.meter.seen), 4),
+        "at_cpu_s": given.at_cpu,
+        "loaded_mb": loaded,
+        "peak_mb": hardware.peak_memory_mb(),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""What a pod has before it, for its calibration: every micro-step of the rest of the plan. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from trainer import batches, packing
+from trainer.batches import Cut
+from trainer.calibrate import Remaining, Size
+from trainer.data import Sample
+
+
+def remaining(
+    plan: Sequence[Sequence[int]],
+    training: Sequence[Sample],
+    held_out: Sequence[Sample],
+    cut: Cut,
+    step: int,
+    validations: Iterable[int],
+    recomputed_above: int | None,
+) -> Remaining:
+    """The plan after `step`; validations: steps after which all of `held_out` is read."""
+    lengths = [len(sample.ids) for sample in training]
+    return Remaining(
+        [micro_steps([lengths[position] for position in chosen], cut) for chosen in plan[step:]],
+        step,
+        sorted(validations),
+        [Size.of([len(sample.ids)]) for sample in held_out],
+        recomputed_above,
+    )
+
+
+def micro_steps(lengths: Sequence[int], cut: Cut) -> list[Size]:
+    """Sizes of a step's micro-batches, as `batches.cut` makes them."""
+    if cut.row is None:
+        groups = batches.groups(lengths, cut.micro_batch)
+        return [Size.of([lengths[at] for at in group]) for group in groups]
+    rows = packing.rows(lengths, cut.row)
+    packed = [
+        [lengths[at] for row in rows[first : first + cut.micro_batch] for at in row]
+        for first in range(0, len(rows), cut.micro_batch)
+    ]
+    return [Size(sum(row), sum(n * n for n in row)) for row in packed]
