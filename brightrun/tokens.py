@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -14,6 +15,8 @@ from brightrun.chat import TEMPLATES, Family, Span, spans, template_text
 from brightrun.conversations import Conversation, Message
 from brightrun.errors import ConfigurationError
 from brightrun.owntemplate import OwnTemplate, matching, own_template
+
+AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,14 @@ class ChatTokenizer:
 
     def encode_many(self, conversations: Iterable[Sequence[Message]]) -> list[Encoded]:
         """Several conversations at once: the texts are tokenized in parallel."""
+        found: list[Encoded] = []
+        source = iter(conversations)
+        # In batches: while it is worked on, a token takes a hundred times its room.
+        while batch := list(islice(source, AT_ONCE)):
+            found += self._encode_batch(batch)
+        return found
+
+    def _encode_batch(self, conversations: list[Sequence[Message]]) -> list[Encoded]:
         plans = [_segments(spans(messages, self.family)) for messages in conversations]
         texts = [s.literal + s.content for plan in plans for s in plan if s.content]
         batch = self.tokenizer.encode_batch(texts, add_special_tokens=False)

@@ -29,6 +29,7 @@ from trainer.patience import PatientFolder
 from trainer.pod import Pod
 from trainer.reporter import Reporter
 from trainer.saver import Saver
+from trainer.tokencache import TokenCache
 from trainer.train import Work, train
 
 
@@ -96,7 +97,7 @@ class Attempt:
         values = spec.values
         limit = min(values.max_length, spec.base_model.context)
         row = limit if values.packing else None
-        loaded = data.load(self.folder, spec, tokenizer)
+        loaded = data.load(self.folder, spec, tokenizer, TokenCache(self.pod.models))
         training = loaded.training
         names = [sample.sample_id for sample in training]
         plan = data.steps(values.seed, values.epochs, spec.conversations_per_step, names)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from brightrun.conversations import Message
@@ -14,7 +15,8 @@ from brightrun.jobs import JobSpec
 from brightrun.proof import prove
 from brightrun.runfolder import RunFolder
 from brightrun.splitting import trained
-from brightrun.tokens import ChatTokenizer
+from brightrun.tokens import ChatTokenizer, Encoded
+from trainer.tokencache import TokenCache
 
 IGNORED = -100
 Messages = list[Message]
@@ -63,8 +65,10 @@ class Loaded:
     facts: dict[str, Any]
 
 
-def load(folder: RunFolder, spec: JobSpec, tokenizer: ChatTokenizer) -> Loaded:
-    """Read, prove and tokenise the snapshot.
+def load(
+    folder: RunFolder, spec: JobSpec, tokenizer: ChatTokenizer, cache: TokenCache | None = None
+) -> Loaded:
+    """Read, prove and tokenise the snapshot; what the cache has is not tokenised again.
 
     ConfigurationError when our chat template does not write what the base model's own writes;
     TrainerError when other tokens would be trained on than were planned.
@@ -74,7 +78,10 @@ def load(folder: RunFolder, spec: JobSpec, tokenizer: ChatTokenizer) -> Loaded:
     held = read_rows(folder, spec, "validation")
     named = ((str(row["conversation_id"]), row["messages"]) for row in [*rows, *held])
     compared = prove(tokenizer, named)
-    training = samples(rows, tokenizer, spec.values.sequence, limit)
+    mode = spec.values.sequence
+    encode = tokenizer.encode_many if cache is None else partial(cache.encoded, tokenizer)
+    training = samples(rows, tokenizer, mode, limit, encode)
+    held_out = samples(held, tokenizer, "conversation", limit, encode)
     supervised = sum(sample.supervised for sample in training)
     if supervised != spec.data.supervised_tokens:
         raise TrainerError(
@@ -91,8 +98,9 @@ def load(folder: RunFolder, spec: JobSpec, tokenizer: ChatTokenizer) -> Loaded:
         "template": tokenizer.family,
         "tokenizer_sha256": tokenizer.sha256,
         "template_compared": compared,
+        "token_cache": cache.told if cache is not None else [],
     }
-    return Loaded(training, samples(held, tokenizer, "conversation", limit), facts)
+    return Loaded(training, held_out, facts)
 
 
 def samples(
@@ -100,26 +108,30 @@ def samples(
     tokenizer: ChatTokenizer,
     sequence: Literal["conversation", "pair"],
     max_length: int,
+    encode: Callable[[list[Messages]], list[Encoded]] | None = None,
 ) -> list[Sample]:
-    """Tokenised rows; DatasetError for a sequence that is too long or has nothing to learn."""
-    made: list[Sample] = []
-    for row in rows:
-        for name, messages, first in _sequences(row, sequence):
-            sample = _sample(name, row, messages, first, tokenizer)
-            tokenizer.check_beginning(sample.ids)
-            if len(sample.ids) > max_length:
-                raise DatasetError(
-                    f"conversation {name} has {len(sample.ids)} tokens, more than {max_length}",
-                    fix=f"use --set max_length={len(sample.ids)}, or --set too_long=split",
-                    fault="too_long",
-                )
-            if not sample.supervised:
-                raise DatasetError(
-                    f"conversation {name} has no supervised token",
-                    fault="no_supervised_tokens",
-                )
-            made.append(sample)
-    return made
+    """Tokenised rows, by `encode` or the tokenizer itself.
+
+    DatasetError for a sequence that is too long or has nothing to learn.
+    """
+    made = [(row, name, said) for row in rows for name, said in _sequences(row, sequence)]
+    encoded = (encode or tokenizer.encode_many)([said for _, _, said in made])
+    found: list[Sample] = []
+    for (row, name, _), one in zip(made, encoded, strict=True):
+        tokenizer.check_beginning(one.input_ids)
+        sample = _sample(name, row, one)
+        if len(sample.ids) > max_length:
+            raise DatasetError(
+                f"conversation {name} has {len(sample.ids)} tokens, more than {max_length}",
+                fix=f"use --set max_length={len(sample.ids)}, or --set too_long=split",
+                fault="too_long",
+            )
+        if not sample.supervised:
+            raise DatasetError(
+                f"conversation {name} has no supervised token", fault="no_supervised_tokens"
+            )
+        found.append(sample)
+    return found
 
 
 def order(seed: int, epoch: int, names: list[str]) -> list[int]:
@@ -144,29 +156,24 @@ def steps(seed: int, epochs: int, per_step: int, names: list[str]) -> list[list[
 
 def _sequences(
     row: Any, sequence: Literal["conversation", "pair"]
-) -> Iterator[tuple[str, Messages, int]]:
-    """(sample id, messages, index of the first message that is trained on)."""
+) -> Iterator[tuple[str, Messages]]:
+    """(sample id, messages); of a pair only the last answer is trained on."""
     messages: Messages = row["messages"]
     name = str(row["conversation_id"])
     if "part" in row:
         name = f"{name}/{row['part']}"
     if sequence == "conversation":
-        yield name, messages, 0
+        yield name, messages
         return
+    context = [{**m, "supervised": False} if trained(m) else m for m in messages]
     for index, message in enumerate(messages):
         if trained(message):
-            yield f"{name}#{index}", messages[: index + 1], index
+            yield f"{name}#{index}", [*context[:index], message]
 
 
-def _sample(
-    name: str, row: Any, messages: Messages, first: int, tokenizer: ChatTokenizer
-) -> Sample:
-    encoded = tokenizer.encode(messages)
-    # Tokens before the first trained message are context only (pair mode).
-    start = len(tokenizer.prompt(messages[:first])) if first else 0
-    learned = [on and place >= start for place, on in enumerate(encoded.supervised)]
+def _sample(name: str, row: Any, encoded: Encoded) -> Sample:
     ids = encoded.input_ids
-    labels = tuple(token if on else IGNORED for token, on in zip(ids, learned, strict=True))
-    content = tuple(on and use for on, use in zip(encoded.content, learned, strict=True))
+    pairs = zip(ids, encoded.supervised, strict=True)
+    labels = tuple(token if on else IGNORED for token, on in pairs)
     conversation, arc = str(row["conversation_id"]), str(row.get("arc", ""))
-    return Sample(name, conversation, arc, tuple(ids), labels, content)
+    return Sample(name, conversation, arc, ids, labels, encoded.content)
