@@ -52,7 +52,7 @@ def show(job: Job, json: Json = False) -> None:
     from brightrun.context import open_job
     from flows.outcome import show as show_result
     from flows.outcome import summary
-    from flows.terminal import emit, facts, money, span, table
+    from flows.terminal import emit, facts, money, say, span, table
     from reports.jobcards import revised_sentence
 
     known = open_job(job)
@@ -94,6 +94,8 @@ def show(job: Job, json: Json = False) -> None:
         ],
         keep=("no.", "pod", "from", "to step", "cost"),
     )  # fmt: skip
+    for text in state.warnings:
+        say(f"Warning: {text}", "yellow")
     show_result(summary(known.job_id))
 
 
