@@ -1,0 +1,70 @@
+"""Reading and setting the states of flow runs over the API's own shapes."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+
+from flows import run_states
+
+Calls = list[tuple[str, dict[str, Any]]]
+
+
+@contextmanager
+def prefect(answers: dict[str, tuple[int, Any]]) -> Iterator[tuple[str, Calls]]:
+    """A server that answers by path; its API address and what it was sent."""
+    calls: Calls = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers.get(self.path, (404, {}))
+            data = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            calls.append((self.path, json.loads(self.rfile.read(length))))
+            self.do_GET()
+
+        def log_message(self, format: str, *words: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/api", calls
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_runs_that_look_wrong_are_read_and_set_right() -> None:
+    answers = {
+        "/api/flow_runs/filter": (200, [{"id": "r1", "state_type": "CRASHED"}]),
+        "/api/flow_runs/r1": (200, {"state_type": "CRASHED"}),
+        "/api/flow_runs/r1/set_state": (201, {"status": "ACCEPT"}),
+    }
+    with prefect(answers) as (url, calls):
+        assert run_states.unsettled(url) == [("r1", "CRASHED")]
+        assert run_states.state_of(url, "r1") == "CRASHED"
+        assert run_states.state_of(url, "another server's") == ""
+        run_states.tell(url, "r1", "CANCELLED", "stopped; go on")
+    wanted, told = calls
+    assert "RUNNING" in wanted[1]["flow_runs"]["state"]["type"]["any_"]
+    state = {"type": "CANCELLED", "message": "stopped; go on"}
+    assert told[1] == {"state": state, "force": True}
+
+
+def test_a_server_that_refuses_is_an_error_for_the_sweeper_to_put_off() -> None:
+    with prefect({"/api/flow_runs/filter": (503, {})}) as (url, _), pytest.raises(httpx.HTTPError):
+        run_states.unsettled(url)
