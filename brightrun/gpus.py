@@ -2,7 +2,7 @@
 
 Peaks are those of the tensor cores with fp32 accumulation and without sparsity; where a data sheet
 prints the figure with sparsity it is halved here. Sources: NVIDIA's data sheets of each product;
-RTX 3090, 4090 and 6000 Ada: the GA102 and Ada white papers; H100 also DOMAIN 5. None was measured.
+RTX 3090, 4090 and 6000 Ada: the GA102 and Ada white papers. None was measured.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from trainer import packing
 from trainer.data import IGNORED, Sample
 
 # A micro-batch is ended rather than padded beyond this share. Another micro-step costs about as
-# much as 700 tokens on the GPU that 70B models are trained on (DOMAIN 5: a / b), a fifth of the
+# much as 700 tokens on the GPU that 70B models are trained on (a / b), a fifth of the
 # usual 4,096.
 MAX_PADDING = 0.2
 

@@ -1,6 +1,6 @@
 """What the rest of the training takes, from the pod's own first micro-steps.
 
-A micro-step takes a + b x tokens + c x sum of squared lengths (DOMAIN 5; FIELD-NOTES: a forecast
+A micro-step takes a + b x tokens + c x sum of squared lengths (measured: a forecast
 from it errs by 0.2-4.3 %, by tokens alone 0.6-5.5 %, by the number of steps 10-16 %).
 """
 
@@ -33,7 +33,7 @@ DEVIATIONS = 2.0  # low and high: about 95 %
 DRIFT = 0.03  # what a machine's speed changes by itself over hours: never promise less
 # Forward pass alone over forward and backward of a LoRA model: 250 against 120 tokens/s measured.
 FORWARD = Range(0.33, 0.48, 0.60)
-RECOMPUTED = 1.31  # gradient checkpointing, measured 27-35 % (FIELD-NOTES)
+RECOMPUTED = 1.31  # gradient checkpointing, measured: 27-35 % more time
 
 Vector = NDArray[np.float64]
 

@@ -25,7 +25,7 @@ LIGER_FAMILIES = frozenset({"llama", "qwen2", "qwen3"})
 USABLE = 0.92
 # From this share of the memory on, optimizer state is better paged out than an out-of-memory.
 TIGHT = 0.85
-# The fixed cost of a micro-step is about 1,000 tokens' worth (DOMAIN 5: a / b): at 16,384 tokens it
+# The fixed cost of a micro-step is about 1,000 tokens' worth (a / b): at 16,384 tokens it
 # is 6 %, and what comes after that is not worth the memory.
 MOST_TOKENS = 16_384
 # Elements that a token leaves for the backward pass of a LoRA-Llama layer were counted on a CPU
