@@ -6,10 +6,10 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .DEFAULT_GOAL := help
 ARGS ?=
-.PHONY: help setup demo test lint check ui soak clean
+.PHONY: help setup demo test lint check ui soak clean bench bench-train bench-calibrate bench-recovery
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed (PYTHON=... to name it)"; exit 2; }
@@ -43,6 +43,30 @@ soak: $(INSTALLED)  ## the slow tests: 1 GB files, 20 kills and their table
 	@mkdir -p .brightrun && rm -f .brightrun/soak-kills.jsonl
 	SOAK_TABLE=$(CURDIR)/.brightrun/soak-kills.jsonl $(BIN)/python -m pytest -m slow --timeout 3000 $(ARGS)
 	@$(BIN)/python tests/soak_kills.py .brightrun/soak-kills.jsonl
+
+bench: bench-calibrate bench-train bench-recovery  ## all benches (hours on 2 cores), into docs/benchmarks.md
+
+# A quick look: make bench-train BENCH="--base-model tiny --conversations 2 --held-out 1 --seeds 1"
+BENCH ?= --conversations 6 --held-out 3 --seeds 1,2,3
+EQ12 := ../shared/data/eq12/EQ-12-conversations-demo.json
+RESULTS := .brightrun/bench
+
+bench-train: setup  ## ours against TRL's recipes and a bare loop, interleaved
+	@rm -f $(RESULTS)/training*.jsonl
+	$(BIN)/python -m benches.training $(BENCH) --out $(RESULTS)/training.jsonl
+	$(BIN)/python -m benches.training --base-model tiny --conversations 4 --held-out 2 --out $(RESULTS)/training-tiny.jsonl
+	@if test -f $(EQ12); then $(BIN)/python -m benches.training $(BENCH) --file eq12 --out $(RESULTS)/training-eq12.jsonl; fi
+	@$(BIN)/python -m benches.tables $(RESULTS)
+
+bench-calibrate: $(INSTALLED)  ## forecast of the rest from the first micro-steps, 12 configurations
+	@rm -f $(RESULTS)/calibration.jsonl
+	$(BIN)/python -W ignore -m benches.calibration --out $(RESULTS)/calibration.jsonl
+	@$(BIN)/python -m benches.tables $(RESULTS)
+
+bench-recovery: setup  ## checkpoint stall; from a kill to the next step, part by part
+	@rm -f $(RESULTS)/recovery.jsonl
+	$(BIN)/python -m benches.recovery --interrupt-at 14 --out $(RESULTS)/recovery.jsonl
+	@$(BIN)/python -m benches.tables $(RESULTS)
 
 clean:  ## remove .venv and all state (ledger, run folders, models, reports)
 	rm -rf $(VENV) .brightrun

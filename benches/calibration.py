@@ -24,7 +24,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-SIZES = {"S": (256, 4), "M": (384, 6), "L": (512, 8)}  # hidden, layers
+SIZES = {"S": (192, 4), "M": (256, 6), "L": (384, 6)}  # hidden, layers
 SHAPES = ("1 long", "4 short")
 PRECISIONS = ("fp32", "nf4")
 UNSEEN = 9
@@ -75,11 +75,11 @@ class Run:
 
     def lengths(self, draw: random.Random) -> list[int]:
         if self.shape == "1 long":
-            return [draw.randint(100, 900)]
-        return [draw.randint(30, 220) for _ in range(4)]
+            return [draw.randint(100, 500)]
+        return [draw.randint(30, 120) for _ in range(4)]
 
     def fixed(self) -> list[int]:
-        return [400] if self.shape == "1 long" else [100, 90, 80, 70]
+        return [300] if self.shape == "1 long" else [80, 70, 60, 50]
 
     def result(self) -> dict[str, Any]:
         from trainer import calibrate
@@ -157,14 +157,16 @@ def load(place: Path, size: str, precision: str) -> Any:
         config = LlamaConfig(
             vocab_size=VOCABULARY,
             hidden_size=hidden,
-            intermediate_size=hidden * 11 // 4,
+            intermediate_size=hidden * 3,
             num_hidden_layers=layers,
             num_attention_heads=hidden // 64,
             num_key_value_heads=hidden // 128,
             max_position_embeddings=2048,
             tie_word_embeddings=True,
         )
-        LlamaForCausalLM(config).save_pretrained(folder)
+        model = LlamaForCausalLM(config)
+        model.save_pretrained(folder)
+        (folder / "prepared.json").write_text(json.dumps(profile(size, model.num_parameters())))
     base = loading.load_base(folder, precision)  # type: ignore[arg-type]
     for layer in loading.quantised_layers(base.model).values():
         if "dense_weight" in vars(layer):
@@ -175,6 +177,27 @@ def load(place: Path, size: str, precision: str) -> Any:
     cpu.fuse_lora(model)
     model.train()
     return model
+
+
+def profile(size: str, parameters: int) -> dict[str, Any]:
+    """What `prepare` would have written about such a model."""
+    hidden, layers = SIZES[size]
+    shape = {
+        "hidden_size": hidden,
+        "layers": layers,
+        "intermediate_size": hidden * 3,
+        "heads": hidden // 64,
+        "kv_heads": hidden // 128,
+        "vocab": VOCABULARY,
+    }
+    return {
+        "name": size,
+        "public_name": size,
+        "context": 2048,
+        "template": "chatml",
+        "parameters": parameters,
+        "architecture": shape,
+    }
 
 
 if __name__ == "__main__":

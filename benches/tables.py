@@ -1,0 +1,142 @@
+"""Put the newest results into docs/benchmarks.md: `python -m benches.tables [FOLDER]`.
+
+Only what stands between `<!-- NAME -->` and `<!-- /NAME -->` is replaced; a part without results
+stays as it is. Cells: median (lowest to highest) over the repeats.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benches.sample import ROOT, lines
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+Row = dict[str, Any]
+
+
+def main() -> int:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".brightrun/bench")
+    page = PAGE.read_text(encoding="utf-8")
+    for name, write in TABLES.items():
+        if rows := lines(folder / f"{name}.jsonl"):
+            page = replaced(page, name, write(rows))
+    PAGE.write_text(page, encoding="utf-8")
+    return 0
+
+
+def replaced(page: str, name: str, text: str) -> str:
+    """The page with another text between the marks of `name`; ValueError when it has none."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if begin not in page or end not in page:
+        raise ValueError(f"{PAGE.name} has no marks of {name!r}")
+    return re.sub(
+        f"{re.escape(begin)}.*?{re.escape(end)}",
+        lambda _: f"{begin}\n{text}{end}",
+        page,
+        flags=re.S,
+    )
+
+
+def training(rows: Sequence[Row]) -> str:
+    """All contenders on one file; times as CPU seconds, beside them wall seconds."""
+    last = rows[-1]
+    names = list(dict.fromkeys(row["contender"] for row in rows))
+    mine = [row["cpu_s"] for row in rows if row["contender"] == "ours"]
+    head = ("", "tokens per epoch", "CPU s per epoch", "times ours", "wall s", "perplexity",
+            "at ours' CPU time", "peak MB", "repeats")  # fmt: skip
+    body = []
+    for name in names:
+        own = [row for row in rows if row["contender"] == name]
+        cpu = [row["cpu_s"] / row["epochs"] for row in own]
+        seen = [row["perplexity_at_cpu"] for row in own if row["perplexity_at_cpu"]]
+        body.append(
+            (
+                name,
+                f"{own[0]['tokens_per_epoch']:,}",
+                spread(cpu, 1),
+                f"{median(cpu) * last['epochs'] / median(mine):.2f}" if mine else "-",
+                spread([row["wall_s"] / row["epochs"] for row in own], 0),
+                spread([row["perplexity"] for row in own], 2),
+                spread(seen, 2) if seen else "-",
+                f"{max(row['peak_mb'] for row in own):,}",
+                str(len(own)),
+            )
+        )
+    before = median([row["perplexity_before"] for row in rows])
+    load = spread([row["load_average"] for row in rows], 1)
+    where = f"{last['at'][:10]}, {last['cpu']}, {last['threads']} threads, load average {load}"
+    return (
+        f"{table(head, body)}\n{last['file']}: {last['conversations']} training and "
+        f"{last['held_out']} held-out conversations, {last['epochs']} epoch, {last['steps']} "
+        f"steps, perplexity before {before:.2f}. {where}; {versions(last)}.\n"
+    )
+
+
+def calibration(rows: Sequence[Row]) -> str:
+    head = ("size", "batch", "precision", "error of the rest", "inside the range",
+            "median step error", "identical repeats differ by", "first step takes")  # fmt: skip
+    body = [
+        (
+            row["size"], row["shape"], row["precision"], f"{row['error']:+.1%}",
+            "yes" if row["inside"] else "no", f"{row['median_step_error']:.1%}",
+            f"{row['repeat_spread']:.1%}", f"{row['warm_up']:.2f}x",
+        )
+        for row in rows
+    ]  # fmt: skip
+    errors = [abs(row["error"]) for row in rows]
+    repeats = median([row["repeat_spread"] for row in rows])
+    last = rows[-1]
+    return (
+        f"{table(head, body)}\nMedian error {median(errors):.1%}, worst {max(errors):.1%}; "
+        f"identical repeats differ by {repeats:.1%} (median). "
+        f"{last['at'][:10]}, {last['threads']} threads, load average {last['load_average']}.\n"
+    )
+
+
+def recovery(rows: Sequence[Row]) -> str:
+    head = ("base model", "checkpoints", "stall", "detect", "start", "import", "load", "restore",
+            "first step", "kill to step")  # fmt: skip
+    parts = ("detect_s", "start_s", "import_s", "load_s", "restore_s", "step_s", "first_step_s")
+    body = [
+        (row["base_model"], f"{row['checkpoints']} of {row['checkpoint_bytes'] / 1e6:.1f} MB",
+         f"{row['stall_share']:.1%}", *(f"{restart[part]:.1f} s" for part in parts))
+        for row in rows
+        for restart in row["restarts"]
+    ]  # fmt: skip
+    loads = spread([row["load_average"] for row in rows], 1)
+    return f"{table(head, body)}\nLoad average {loads}.\n"
+
+
+def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] * len(head)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *body))
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """`12.3 (11.9 to 12.8)`; one value stands alone."""
+    middle = f"{median(values):,.{digits}f}"
+    if len(values) < 2:
+        return middle
+    return f"{middle} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def versions(row: Row) -> str:
+    return ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+
+
+TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
+    "training": training,
+    "training-tiny": training,
+    "training-eq12": training,
+    "calibration": calibration,
+    "recovery": recovery,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
