@@ -562,3 +562,13 @@ def test_a_job_cancelled_without_a_pod_stops_before_its_next_stage(home: Path) -
     job.folder.request_stop("budget", "the hard limit")  # costs nothing without a pod
     with job.stage("package", "reporting"):
         pass
+
+
+def test_money_is_watched_while_a_pod_runs(home: Path) -> None:
+    job = job_with(home, finishes)
+    estimate = {"cost_usd": {"low": 1e-9, "likely": 1e-9, "high": 1.0}}
+    job.ledger.update_job("job-1", estimate=estimate)
+    drive(job)
+    said = [e.payload for e in job.ledger.events("job-1", 0, "warning")]
+    assert [p["threshold"] for p in said] == ["80", "95", "over_20"]
+    assert {p["scope"] for p in said} == {"job-1"}
