@@ -30,7 +30,8 @@ from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
 Phase = Literal["step", "save", "upload", "validation"]
 KEYS = ("loss", "grad_norm", "learning_rate", "sample_ids")
 ADAPTER = "adapter/manifest.json"
-# 7 conversations, 2 a step, one sequence a micro-batch: 4 steps an epoch, the last one short.
+# 7 conversations, 2 a step, one a micro-batch; packed: 14, 4 a step in rows of 2. Both: 4 steps an
+# epoch, the last one short, and several micro-batches in the others.
 STEPS, PER_EPOCH = 12, 4
 MOST_TRIES = 4
 POD_SECONDS = 240.0
@@ -68,7 +69,10 @@ def job(place: Path, precision: str, packing: bool) -> RunFolder:
         "precision": precision, "packing": packing, "epochs": 3, "eval_points": 3,
         "scenarios": 1, "questions": 1, "rotations": 1,
     }  # fmt: skip
-    return lay_out(place, tiny_models(), SMALL.model_copy(update=changes))
+    if packing:
+        changes |= {"pairs_per_step": 9, "max_length": 480}
+    training = 14 if packing else 7
+    return lay_out(place, tiny_models(), SMALL.model_copy(update=changes), training=training)
 
 
 class WatchedPod:
@@ -234,6 +238,7 @@ def run(case: Case, place: Path) -> dict[str, Any]:
         finish(folder, place / str(tries), len(kills) + 1)
         found = trained(folder)
         executed = sum("loss" in metric for metric in payloads(folder, "metric"))
+        micro = [m["micro_batches"] for m in payloads(folder, "metric") if "loss" in m]
         differing = [s for s in reference if found.get(s) != reference[s]]
         return {
             "case": case.name,
@@ -241,6 +246,7 @@ def run(case: Case, place: Path) -> dict[str, Any]:
             "tries": tries,
             "hits": [asdict(kill) for kill in kills],
             "steps": len(found),
+            "micro_batches": [min(micro), max(micro)],
             "repeated_steps": executed - len(found),
             "differing_steps": differing,
             "adapter_equal": adapter_sha(folder) == sha,
