@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ from transformers.utils.logging import disable_progress_bar
 from brightrun import basemodels
 from brightrun.errors import ConfigurationError, StorageError, TrainerError
 from brightrun.jobs import JobSpec
-from brightrun.runfolder import MANIFEST, RunFolder
+from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
 from brightrun.tokens import ChatTokenizer
 from trainer import checkpoints, data, finalize, forecast, hardware, loading, resuming
 from trainer.batches import Cut
 from trainer.calibrate import Calibration
 from trainer.control import Control
+from trainer.distributed import NOTHING, Group
 from trainer.labelled import activation_limit
 from trainer.measure import Bench, measure
 from trainer.narrator import Narrator, evaluation_steps
@@ -49,13 +50,15 @@ class Prepared:
 
 @dataclass(slots=True)
 class Attempt:
-    """The run folder and the threads that all stages share."""
+    """The run folder and the threads that all stages share. Processes that do not lead the group
+    take part in the training, and in nothing else."""
 
     pod: Pod
     folder: PatientFolder
     reporter: Reporter
     control: Control
     scratch: Path
+    group: Group = field(default_factory=Group)
 
     def run(self, spec: JobSpec) -> dict[str, Any]:
         """All stages; the content of `_DONE`."""
@@ -64,6 +67,7 @@ class Attempt:
         with self.reporter.stage("preprocessing") as detail:
             prepared = self.preprocess(spec, detail)
         facts = checkpoints.facts(self.pod.threads)
+        facts["hardware"]["processes"] = str(self.group.size)
         with self.reporter.stage("model_loading") as detail:
             base = self.load(prepared)
             detail.update(reasons=list(base.reasons), memory_mb=hardware.memory_mb())
@@ -71,6 +75,9 @@ class Attempt:
                 print(reason, flush=True)
         self.control.check()
         model = self.train(prepared, base, facts)
+        self.group.close()
+        if not self.group.leads:
+            return {}
         with self.reporter.stage("measuring") as detail:
             bench = Bench(
                 model, base.dtype, prepared.tokenizer, spec.values, self.folder,
@@ -131,13 +138,17 @@ class Attempt:
     def train(self, prepared: Prepared, base: loading.Base, facts: dict[str, Any]) -> Any:
         """The model with its trained adapter, trained here or by an earlier attempt."""
         total = len(prepared.plan)
+        if not self.group.leads:
+            return self.follow(prepared, base, facts)
         if self.folder.exists(f"{finalize.ADAPTER}/{MANIFEST}"):
+            self.group.tell(NOTHING)
             self.reporter.skip("training", "the adapter of an earlier attempt is complete")
             return self.load_adapter(base)
         found = resuming.newest(self.folder, self.scratch, self.reporter, facts)
         step, resume = found.step, found.local
         adapter_facts = {"step": total, **facts}
         if resume is not None and step >= total:
+            self.group.tell(NOTHING)
             self.reporter.skip("training", f"the checkpoint of the last step {step} is complete")
             finalize.upload_adapter(resume, prepared.profile["public_name"], self.folder,
                                     adapter_facts)  # fmt: skip
@@ -146,11 +157,22 @@ class Attempt:
             detail.update(resumed_from=step, total_steps=total)
             if step:
                 print(f"resuming from step {step}", flush=True)
+            self.group.tell(step)
             model = self.train_from(prepared, base, facts, step, resume)
             public = prepared.profile["public_name"]
             finalize.publish_adapter(model, public, self.folder, self.scratch, adapter_facts)
         gc.collect()
         return model
+
+    def follow(self, prepared: Prepared, base: loading.Base, facts: dict[str, Any]) -> Any:
+        """Train from the step that the leader says, or nothing when it has nothing to train."""
+        step = self.group.tell(NOTHING)
+        if step == NOTHING:
+            return None
+        resume = self.scratch / f"checkpoint-{step}" if step else None
+        if resume is not None:
+            self.folder.download_folder(checkpoint(step), resume)
+        return self.train_from(prepared, base, facts, step, resume)
 
     def train_from(
         self, prepared: Prepared, base: loading.Base, facts: dict[str, Any], step: int,
@@ -181,7 +203,11 @@ class Attempt:
             saver.check,
             self.pod.activation_tokens,
             cut,
-            self.calibration(prepared, base, cut, step).on_micro_step,
+            # It forecasts from all micro-steps of a step, and one of several has but a share.
+            self.calibration(prepared, base, cut, step).on_micro_step
+            if self.group.size == 1
+            else None,
+            group=self.group,
         )
         with saver.draining():
             model = train(work, base, narrator, saver)

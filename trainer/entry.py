@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,26 @@ from trainer import offline
 from trainer.logtee import LogTee
 from trainer.outbox import Outbox
 from trainer.pod import MissingVariable, Pod
+from trainer.seat import Seat, take
 
+# For a failed process to say why, before the leader says that it does not know.
+PEER_SECONDS = 5.0
 DONE, FAILED, STOPPED = "_DONE", "_FAILED.json", "_STOPPED.json"
 # A storage that hangs must not keep a pod that has to go: 1 s more than SIGTERM's 3.5 s, or 15.
 LAST_WORDS_SECONDS = {True: 1.0, False: 15.0}
 
 
 class Ending:
-    """Writes the one marker of this attempt: whoever comes first."""
+    """Writes the one marker of this attempt: whoever comes first.
 
-    def __init__(self, outbox: Outbox, pod: Pod, tee: LogTee) -> None:
+    Of several processes the leader writes it, except that each says why it failed itself.
+    """
+
+    def __init__(self, outbox: Outbox, pod: Pod, tee: LogTee, seat: Seat) -> None:
         self.outbox = outbox
         self.pod = pod
         self.tee = tee
+        self.seat = seat
         self.reporter: Any = None
         self._lock = threading.Lock()
         self._ended = False
@@ -49,16 +57,38 @@ class Ending:
                 with contextlib.suppress(Exception):
                     self.reporter.close()
             self.tee.finish()
-            self.outbox.put_json(self.pod.folder(name), content)
+            if self._is_mine(name):
+                self.outbox.put_json(self.pod.folder(name), content)
             return True
+
+    def wait_for_another(self, seconds: float) -> bool:
+        """Whether another process has written the marker within so many seconds."""
+        end = time.monotonic() + seconds
+        while not (found := self._is_written()) and time.monotonic() < end:
+            time.sleep(0.2)
+        return found
+
+    def _is_mine(self, name: str) -> bool:
+        if self.seat.size == 1:
+            return True
+        # The first failure ends the others too: what they say would hide it.
+        return (self.seat.leads or name == FAILED) and not self._is_written()
+
+    def _is_written(self) -> bool:
+        with contextlib.suppress(Exception):
+            from brightrun.runfolder import RunFolder
+
+            folder = RunFolder(self.pod.storage_url, self.pod.job_id)
+            return folder.marker(self.pod.attempt) is not None
+        return False
 
 
 def main() -> int:
     """Exit status: 0 done or stopped as asked, 1 failed, 2 wrong environment."""
     offline.apply()
     try:
-        pod = Pod.from_environment()
-    except MissingVariable as error:
+        pod, seat = Pod.from_environment(), take(os.environ)
+    except (MissingVariable, KeyError, ValueError) as error:
         print(f"the pod cannot start: {error}", file=sys.stderr)
         return 2
     # Before torch is imported: its thread pool reads it once.
@@ -67,9 +97,9 @@ def main() -> int:
     # else runs here: measured 26 s instead of 11 s for one sequence on two busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     outbox = Outbox(pod.storage_url, pod.job_id)
-    tee = LogTee(outbox, f"{pod.folder()}/")
+    tee = LogTee(outbox, pod.folder("" if seat.leads else f"rank-{seat.rank}") + "/")
     tee.start()
-    ending = Ending(outbox, pod, tee)
+    ending = Ending(outbox, pod, tee, seat)
     scratch = Path(tempfile.mkdtemp(prefix=f"brightrun-{pod.job_id}-"))
     # Until the control thread takes over, SIGTERM ends the pod with its marker.
     signal.signal(signal.SIGTERM, lambda *_: _leave(ending, {"reason": "sigterm"}, True))
@@ -90,7 +120,8 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
     from trainer.reporter import Reporter
 
     folder = RunFolder(pod.storage_url, pod.job_id)
-    reporter = Reporter(folder, pod.attempt, pod.expected)
+    seat = ending.seat
+    reporter = Reporter(folder, pod.attempt, pod.expected, seat.leads)
     ending.reporter = reporter
     reporter.start()
     control = Control(
@@ -100,6 +131,7 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
     print(f"attempt {pod.attempt} of job {pod.job_id}, {pod.threads} threads", flush=True)
     from trainer import failures
     from trainer.attempt import Attempt, read_spec
+    from trainer.distributed import Group, PeerFailed
     from trainer.patience import Limits, Outages, PatientFolder
 
     outages = Outages(reporter, Limits.of(0.0, pod.storage_patience))
@@ -109,10 +141,15 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
         control.check()
         spec = read_spec(patient)
         outages.limits = Limits.of(spec.values.checkpoint_minutes, pod.storage_patience)
-        done = Attempt(pod, patient, reporter, control, scratch).run(spec)
+        done = Attempt(pod, patient, reporter, control, scratch, Group(seat)).run(spec)
     except StopRequested:
         ending.write(STOPPED, control.stop.marker() if control.stop else {"reason": "lease"})
         return 0
+    except PeerFailed as error:
+        print("another process of this pod has failed and says why", flush=True)
+        if seat.leads and not ending.wait_for_another(PEER_SECONDS):
+            ending.write(FAILED, failures.explain(error, None, reporter.stage_name).as_dict())
+        return 1
     except Exception as error:  # noqa: BLE001 mapped to what a person can act on
         traceback.print_exc()
         found = failures.explain(error, spec.values if spec else None, reporter.stage_name)

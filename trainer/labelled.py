@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from transformers import Trainer
 from trl import SFTTrainer
 
 from brightrun.jobs import JobSpec
-from trainer import batches, cpu, data, failures, hardware, loading, loss, memory
+from trainer import batches, cpu, data, distributed, failures, hardware, loading, loss, memory
 from trainer.batches import Cut, MicroBatch
+from trainer.distributed import Group
 from trainer.memory import Fit
 from trainer.narrator import Narrator
 from trainer.saver import Saver
@@ -49,15 +50,17 @@ class Work:
     cut: Cut = ONE
     on_micro_step: Callable[[int, int, float], None] | None = None
     before_micro_step: Callable[[MicroBatch], None] | None = None
+    group: Group = field(default_factory=Group)
 
 
 @dataclass(slots=True)
 class Step:
-    """What the last step was, for its metric."""
+    """What the last step was, for its metric. mine: places of the micro-batches done here."""
 
     samples: list[data.Sample]
     micro: list[MicroBatch]
     scored: int
+    mine: list[int]
 
     @property
     def tokens(self) -> int:
@@ -126,22 +129,33 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
     def _accumulate(self, samples: list[data.Sample]) -> torch.Tensor:
         self.stopwatch.start()
         micro = batches.cut(samples, self.fit.cut)
+        group = self.work.group
         # Scored, not planned: what the micro-batches hold is what is trained on.
-        step = Step(samples, micro, sum(len(batch.targets) for batch in micro))
+        scored = sum(len(batch.targets) for batch in micro)
+        step = Step(samples, micro, scored, group.mine([batch.tokens for batch in micro]))
         total = torch.zeros((), dtype=torch.float32, device=self.args.device)
         self.stopwatch.mark("data")
-        for batch in micro:
-            self.work.check()
-            if self.work.before_micro_step is not None:
-                self.work.before_micro_step(batch)
-            self._checkpoint_activations(batch.tokens)
-            part = self._summed_nll(batch.to(self.args.device)) / step.scored
-            self.stopwatch.mark("forward")
-            self.accelerator.backward(part)
-            self.stopwatch.mark("backward")
-            total += part.detach()
+        with group.together():
+            for number in step.mine:
+                total += self._micro_step(number, micro[number], scored)
+        group.add_up_gradients(self.model, total)
         self.last = step
         return total
+
+    def _micro_step(self, number: int, batch: MicroBatch, scored: int) -> torch.Tensor:
+        """Its part of the step's loss; its gradient is accumulated."""
+        self.work.check()
+        if self.work.before_micro_step is not None:
+            self.work.before_micro_step(batch)
+        self._checkpoint_activations(batch.tokens)
+        # Dropout depends on the micro-batch alone: not on which process computes it, or when.
+        seed = self.work.spec.values.seed
+        torch.manual_seed(distributed.dropout_seed(seed, self.state.global_step, number))
+        part = self._summed_nll(batch.to(self.args.device)) / scored
+        self.stopwatch.mark("forward")
+        self.accelerator.backward(part)
+        self.stopwatch.mark("backward")
+        return part.detach()
 
     def _summed_nll(self, batch: MicroBatch) -> torch.Tensor:
         hidden, head = self.hidden(batch.ids, batch.positions)
@@ -178,18 +192,21 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         rng = rng_state()
         self.model.eval()
         nats, tokens = 0.0, 0
-        with torch.no_grad():
-            for sample in held_out:
+        device, group = self.args.device, self.work.group
+        mine = [held_out[at] for at in group.mine([len(sample.ids) for sample in held_out])]
+        with group.together(), torch.no_grad():
+            for sample in mine:
                 self.work.check()
-                device = self.args.device
                 hidden, head = self.hidden(torch.tensor([sample.ids], device=device))
                 labels = torch.tensor([sample.labels], device=device)
                 states, targets = loss.labelled(hidden, labels)
                 nats += loss.token_nll(states, head, targets).double().sum().item()
                 tokens += len(targets)
+        sums = torch.tensor([nats, tokens], dtype=torch.float64, device=device)
+        group.add_up([sums])
         self.model.train()
         restore_rng(rng)
-        return nats / tokens
+        return (sums[0] / sums[1]).item()
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted here: its estimate needs the keys of a padded batch."""
@@ -204,7 +221,8 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         """(part, seconds) of the last step, when its loss was read; tells the micro-steps."""
         spans = self.stopwatch.spans()
         if self.work.on_micro_step is not None:
-            for batch, seconds in zip(self.last.micro, micro_steps(spans), strict=True):
+            done = [self.last.micro[number] for number in self.last.mine]
+            for batch, seconds in zip(done, micro_steps(spans), strict=True):
                 self.work.on_micro_step(batch.tokens, batch.squares, seconds)
         return spans
 
@@ -215,6 +233,8 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         self._save_checkpoint(self.model, None)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if not self.work.group.leads:
+            return
         # Past TRL's own method, which writes a model card first.
         step = self.state.global_step
         local = Path(self.args.output_dir) / f"checkpoint-{step}"

@@ -24,7 +24,11 @@ HEARTBEAT_SECONDS = 5.0
 class Reporter:
     """What the trainer tells the world. Nothing here waits for the storage, except `flush`."""
 
-    def __init__(self, folder: RunFolder, attempt: int, expected: dict[str, float]) -> None:
+    def __init__(
+        self, folder: RunFolder, attempt: int, expected: dict[str, float], speaks: bool = True
+    ) -> None:
+        # Of several processes one speaks; what the others would tell is dropped.
+        self.speaks = speaks
         self.writer = EventWriter(folder, attempt)
         self.expected = expected
         self.seconds: dict[str, float] = {}
@@ -83,7 +87,9 @@ class Reporter:
         with self._flushing:
             with contextlib.suppress(queue.Empty):
                 while True:
-                    self.writer.add(*self._queue.get_nowait())
+                    told = self._queue.get_nowait()
+                    if self.speaks:
+                        self.writer.add(*told)
             self._away = True
             self.writer.flush()
             self._away = False

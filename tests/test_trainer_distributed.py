@@ -1,0 +1,182 @@
+"""Several processes train like one: the same data, the same losses, one that writes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trainer_jobs import (
+    SMALL,
+    fork_pod,
+    lay_out,
+    log_of,
+    payloads,
+    run_pod,
+    tiny_models,
+    wait_for,
+    without_golden,
+)
+
+from brightrun.runfolder import DONE, FAILED, STOPPED, RunFolder
+from trainer.seat import Seat, take, visible
+
+# Dropout, 4 steps: two of three conversations' length, the last with a single conversation, so that
+# one of two processes has nothing to do in it.
+QUICK = SMALL.model_copy(
+    update={"epochs": 1, "precision": "fp32", "scenarios": 1, "questions": 1, "rotations": 1,
+            "max_new_tokens": 8, "eval_points": 2}
+)  # fmt: skip
+
+
+def start(folder: RunFolder, size: int, attempt: int = 1, **more: str) -> list[BaseProcess]:
+    """The processes of a pod, numbered as torchrun numbers them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    own: Callable[[int], dict[str, str]] = lambda n: {"RANK": str(n), "LOCAL_RANK": str(n)}  # noqa: E731
+    return [
+        fork_pod(folder, tiny_models(), attempt, **common, **own(number), **more)
+        for number in range(size)
+    ]
+
+
+def end(processes: list[BaseProcess]) -> list[int | None]:
+    for process in processes:
+        process.join(240)
+    return [process.exitcode for process in processes]
+
+
+def steps_of(folder: RunFolder, attempt: int | None = None) -> dict[int, dict[str, Any]]:
+    return {m["step"]: m for m in payloads(folder, "metric", attempt) if "loss" in m}
+
+
+def validations(folder: RunFolder) -> list[float]:
+    return [m["validation_loss"] for m in payloads(folder, "metric") if "validation_loss" in m]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The same job in one process."""
+    folder = without_golden(lay_out(tmp_path_factory.mktemp("alone"), tiny_models(), QUICK))
+    assert run_pod(folder, tiny_models()) == 0, log_of(folder)
+    return folder
+
+
+def assert_same(found: dict[int, dict[str, Any]], expected: dict[int, dict[str, Any]]) -> None:
+    for step, metric in found.items():
+        other = expected[step]
+        assert metric["sample_ids"] == other["sample_ids"]
+        assert metric["supervised_tokens"] == other["supervised_tokens"]
+        assert metric["loss"] == pytest.approx(other["loss"], abs=1e-4)
+        assert metric["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
+
+
+@pytest.mark.heavy
+def test_two_processes_train_like_one_and_one_of_them_writes(
+    alone: RunFolder, tmp_path: Path
+) -> None:
+    folder = without_golden(lay_out(tmp_path, tiny_models(), QUICK))
+    assert end(start(folder, 2)) == [0, 0], log_of(folder)
+    assert (folder.marker(1) or ("",))[0] == DONE
+    assert sorted(steps_of(folder)) == [1, 2, 3, 4]
+    assert_same(steps_of(folder), steps_of(alone))
+    assert validations(folder) == pytest.approx(validations(alone), abs=1e-4)
+    # One writer: every event, checkpoint and measurement is there once.
+    numbers = [event.seq for event in folder.events(1)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len([m for m in payloads(folder, "metric") if "loss" in m]) == 4
+    assert folder.checkpoints() == alone.checkpoints()
+    for name in ("likelihood", "knowledge", "answers"):
+        relative = f"measurements/{name}.jsonl"
+        assert len(folder.read_jsonl(relative)) == len(alone.read_jsonl(relative))
+    assert {n.split("-")[0] for n in folder.names("attempts/1/rank-1")} == {"log"}
+
+
+@pytest.mark.slow
+def test_checkpoints_of_two_processes_are_resumed_by_one_and_by_three(
+    alone: RunFolder, tmp_path: Path
+) -> None:
+    folder = without_golden(lay_out(tmp_path, tiny_models(), QUICK))
+    assert end(start(folder, 2, BRIGHTRUN_INTERRUPT_AT="2")) == [-9, -9]
+    assert run_pod(folder, tiny_models(), 2, BRIGHTRUN_INTERRUPT_AT="3") == -9
+    warned = [w["message"] for w in payloads(folder, "warning", 2)]
+    assert any("processes 2 -> 1" in message for message in warned)
+    assert end(start(folder, 3, 3)) == [0, 0, 0], log_of(folder, 3)
+    for attempt in (1, 2, 3):
+        assert_same(steps_of(folder, attempt), steps_of(alone))
+    assert max(steps_of(folder, 3)) == 4
+
+
+@pytest.mark.slow
+def test_a_stop_is_noticed_by_all_and_the_last_step_is_kept(tmp_path: Path) -> None:
+    longer = QUICK.model_copy(update={"epochs": 8})
+    folder = without_golden(lay_out(tmp_path, tiny_models(), longer))
+    processes = start(folder, 2)
+    wait_for(lambda: len(steps_of(folder)) >= 2, 120)
+    folder.request_stop("pause", "a tester")
+    assert end(processes) == [0, 0]
+    assert folder.marker(1) == (STOPPED, {"reason": "pause", "by": "a tester"})
+    assert folder.checkpoints()[-1] == max(steps_of(folder))
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_says_why_and_ends_the_others(tmp_path: Path) -> None:
+    folder = without_golden(lay_out(tmp_path, tiny_models(), QUICK))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    leader = fork_pod(folder, tiny_models(), RANK="0", LOCAL_RANK="0", **common)
+    other = fork_pod(
+        folder, tiny_models(), RANK="1", LOCAL_RANK="1", BRIGHTRUN_CHOICES='{"speed": 9}', **common
+    )
+    assert end([leader, other]) == [1, 1]
+    name, content = folder.marker(1) or ("", {})
+    assert (name, content["code"]) == (FAILED, "configuration")
+    assert "'speed'" in content["message"]
+
+
+@pytest.mark.parametrize(
+    ("costs", "size", "expected"),
+    [
+        ([5, 4, 3, 2], 2, [[0, 3], [1, 2]]),
+        ([7], 3, [[0], [], []]),
+        ([1, 1, 1, 1, 1], 2, [[0, 2, 4], [1, 3]]),
+        ([], 2, [[], []]),
+        ([3, 9, 1], 1, [[0, 1, 2]]),
+    ],
+)
+def test_shares_are_even_in_tokens_and_cover_everything(
+    costs: list[int], size: int, expected: list[list[int]]
+) -> None:
+    from trainer.distributed import shares
+
+    assert shares(costs, size) == expected
+
+
+def test_dropout_depends_on_the_micro_batch_and_on_nothing_else() -> None:
+    from trainer.distributed import dropout_seed
+
+    seeds = {dropout_seed(42, step, number) for step in range(20) for number in range(20)}
+    assert len(seeds) == 400
+    assert dropout_seed(42, 3, 1) == dropout_seed(42, 3, 1) != dropout_seed(43, 3, 1)
+    assert max(seeds) < 2**63
+
+
+def test_a_seat_is_read_once_and_leaves_one_gpu_visible() -> None:
+    environ = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "10.0.0.1",
+               "MASTER_PORT": "29500", "CUDA_VISIBLE_DEVICES": "4,6"}  # fmt: skip
+    assert take(environ) == Seat(3, 4, 1, "tcp://10.0.0.1:29500")
+    assert environ["CUDA_VISIBLE_DEVICES"] == "6"
+    # accelerate must not find them, or it would wrap the model once more.
+    assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & set(environ)
+    assert take({}) == take({"WORLD_SIZE": "1", "RANK": "0"}) == Seat()
+    assert take({}).leads
+    assert [visible(None, 2), visible("0", 1), visible("GPU-a, GPU-b", 1)] == ["2", "", "GPU-b"]
+    with pytest.raises(KeyError):
+        take({"WORLD_SIZE": "2"})

@@ -1,0 +1,164 @@
+"""Several processes train one adapter: each takes a share of every step's micro-batches.
+
+The step (global batch) is the plan's, and the loss is weighted by the whole step's labelled tokens.
+The processes hold the same adapter and the same optimizer state; at the end of a step the gradients
+are added up once, so a process may have more micro-batches than another, or none. Checkpoints are
+those of a single process: made by N, resumed by M. Same data, same dropout, same result up to the
+order in which numbers are added.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from trainer import failures
+from trainer.control import StopRequested
+from trainer.seat import Seat
+
+# Nobody waits longer for another process: a lost one is found by its connection long before.
+PATIENCE = timedelta(minutes=30)
+BUCKET = 32 << 20
+NOTHING = -1
+FINE, MEMORY, STOP, FAILED = range(4)
+
+
+class PeerFailed(Exception):
+    """Another process of this pod has failed; it says why."""
+
+    def __init__(self) -> None:
+        super().__init__("another process of this pod has failed and could not say why")
+
+
+class Group:
+    """The processes of a pod. A single one needs no connection, and every method is trivial."""
+
+    def __init__(self, seat: Seat | None = None) -> None:
+        self.seat = seat or Seat()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if self.size > 1:
+            backend = "nccl" if self.device.type == "cuda" else "gloo"
+            dist.init_process_group(
+                backend, init_method=self.seat.address, rank=self.seat.rank,
+                world_size=self.size, timeout=PATIENCE,
+            )  # fmt: skip
+
+    @property
+    def size(self) -> int:
+        return self.seat.size
+
+    @property
+    def leads(self) -> bool:
+        return self.seat.leads
+
+    def mine(self, costs: Sequence[int]) -> list[int]:
+        """Positions of the pieces of work that this process does, in order."""
+        return shares(costs, self.size)[self.seat.rank]
+
+    def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replace each tensor by its sum over the processes: the same bits in all of them."""
+        if self.size == 1:
+            return
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            dist.all_reduce(flat)
+            parts = flat.split([tensor.numel() for tensor in bucket])
+            for tensor, part in zip(bucket, parts, strict=True):
+                tensor.copy_(part.view_as(tensor))
+
+    def add_up_gradients(self, model: torch.nn.Module, also: torch.Tensor) -> None:
+        """Sum the gradients of what is trained, and `also` (the loss). No micro-batch: zeros."""
+        if self.size == 1:
+            return
+        gradients = []
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                gradients.append(parameter.grad)
+        self.add_up([also, *gradients])
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """All processes leave this block the same way: done, out of memory, stopped or failed."""
+        if self.size == 1:
+            yield
+            return
+        mine: BaseException | None = None
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 told to the others, then raised
+            mine = error
+        worst = self._worst(_kind(mine))
+        if mine is not None and _kind(mine) == worst:
+            raise mine
+        if worst == MEMORY:
+            raise MemoryError("another process is out of memory")
+        if worst == STOP:
+            raise StopRequested
+        if worst == FAILED:
+            raise PeerFailed
+
+    def tell(self, value: int) -> int:
+        """The leader's value, in every process."""
+        if self.size == 1:
+            return value
+        told = torch.tensor([value], device=self.device)
+        dist.broadcast(told, 0)
+        return int(told.item())
+
+    def close(self) -> None:
+        """Say goodbye, when all have come here."""
+        if self.size > 1:
+            dist.barrier()
+            dist.destroy_process_group()
+
+    def _worst(self, kind: int) -> int:
+        found = torch.tensor([kind], device=self.device)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return int(found.item())
+
+
+def shares(costs: Sequence[int], size: int) -> list[list[int]]:
+    """Positions for each of `size` processes: the largest first to whoever has least. Pure."""
+    made: list[list[int]] = [[] for _ in range(size)]
+    loads = [0] * size
+    for at in sorted(range(len(costs)), key=lambda at: (-costs[at], at)):
+        least = loads.index(min(loads))
+        made[least].append(at)
+        loads[least] += costs[at]
+    return [sorted(share) for share in made]
+
+
+def dropout_seed(seed: int, step: int, number: int) -> int:
+    """Seed of the random numbers of micro-batch `number` of a step: the same in whatever process,
+    attempt or order it is computed. Pure."""
+    digest = hashlib.sha256(f"dropout:{seed}:{step}:{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _kind(error: BaseException | None) -> int:
+    if error is None:
+        return FINE
+    if isinstance(error, StopRequested):
+        return STOP
+    return MEMORY if failures.is_out_of_memory(error) else FAILED
+
+
+def _buckets(tensors: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Runs of tensors with at most BUCKET elements together (a larger one is alone)."""
+    bucket: list[torch.Tensor] = []
+    count = 0
+    for tensor in tensors:
+        if bucket and count + tensor.numel() > BUCKET:
+            yield bucket
+            bucket, count = [], 0
+        bucket.append(tensor)
+        count += tensor.numel()
+    if bucket:
+        yield bucket
