@@ -42,6 +42,9 @@ class Settings(BaseSettings):
         Decimal("0.50"), ge=0, description="Notional price of the local provider"
     )
     threads: int = Field(2, ge=1, le=256, description="CPU threads of a local pod")
+    processes: int = Field(1, ge=1, le=64, description="Processes of a pod, one for each GPU")
+    micro_batch: int = Field(0, ge=0, description="Sequences computed at once; 0: the pod decides")
+    choices: str = Field("", description="JSON of choices that the pod must not make itself")
     lease_seconds: int = Field(60, ge=10, description="A local pod stops itself without renewal")
     heartbeat_stale_seconds: int = Field(60, ge=5)
     max_attempts: int = Field(6, ge=1, le=50, description="Pods per job before it is given up")

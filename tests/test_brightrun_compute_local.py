@@ -157,3 +157,12 @@ def test_only_the_local_provider_can_be_rented_yet(tmp_path: Path) -> None:
     assert isinstance(provider_of("local", Settings(home=tmp_path)), LocalProvider)
     with pytest.raises(CapacityError, match="runpod"):
         provider_of("runpod", Settings(home=tmp_path))
+
+
+def test_a_pod_of_several_processes_is_started_by_torchrun() -> None:
+    trainer = ("python", "-m", "trainer")
+    assert local.command_of(trainer, "1") == trainer
+    assert local.command_of(trainer, "4") == (
+        "python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4",
+        "-m", "trainer",
+    )  # fmt: skip

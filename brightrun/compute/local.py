@@ -29,6 +29,7 @@ QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 TERM_GRACE_SECONDS = 6.0
 KILL_GRACE_SECONDS = 5.0
 POD_VARIABLE = "BRIGHTRUN_POD"
+PROCESSES_VARIABLE = "BRIGHTRUN_PROCESSES"
 
 
 class LocalProvider:
@@ -48,7 +49,7 @@ class LocalProvider:
         with (self.records / f"{request.name}.log").open("wb") as console:
             try:
                 child = subprocess.Popen(
-                    self.command,
+                    command_of(self.command, mine.get(PROCESSES_VARIABLE, "1")),
                     cwd=CHECKOUT,
                     env=mine,
                     stdin=subprocess.DEVNULL,
@@ -121,6 +122,16 @@ class LocalProvider:
             except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
                 continue
         return tuple(found)
+
+
+def command_of(command: tuple[str, ...], processes: str) -> tuple[str, ...]:
+    """The command of a pod: with several processes it is torchrun's, which numbers them, hands
+    signals on, and ends all when one fails. Pure."""
+    if processes == "1":
+        return command
+    python, *rest = command
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes)
+    return (python, *launcher, *rest)
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
