@@ -138,3 +138,16 @@ def test_a_checkpoint_is_resumed_with_the_optimizer_it_was_made_with(
             choice: Choice[Any] = Choice(wanted, "chosen here")
             assert optimizers.settled(choice, tmp_path).value == name
             assert optimizers.settled(choice, None) is choice
+
+
+def test_the_repacking_of_other_cpus_is_switched_off_before_the_first_forward() -> None:
+    from trainer import loading
+
+    folder = basemodels.prepared_folder("tiny", tiny_models())
+    model = loading.load_base(folder, "nf4").model
+    layers = loading.quantised_layers(model).values()
+    for layer in layers:
+        # As bitsandbytes sets it on a CPU with avx512_bf16.
+        layer.support_avx512bf16_for_cpu = True
+    assert loading.close_traps(model, "cuda") == []
+    assert not any(layer.support_avx512bf16_for_cpu for layer in layers)
