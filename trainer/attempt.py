@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import gc
 import subprocess
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers.utils.logging import disable_progress_bar
 
 from brightrun import basemodels
 from brightrun.errors import ConfigurationError, StorageError, TrainerError
@@ -24,6 +22,7 @@ from trainer.calibrate import Calibration
 from trainer.control import Control
 from trainer.distributed import NOTHING, Group
 from trainer.labelled import activation_limit
+from trainer.libraries import deterministic, quiet
 from trainer.measure import Bench, measure
 from trainer.narrator import Narrator, evaluation_steps
 from trainer.patience import PatientFolder
@@ -296,20 +295,3 @@ def read_spec(folder: RunFolder) -> JobSpec:
             fix="start a new job",
         )
     return spec
-
-
-def quiet() -> None:
-    """Keep the log readable: no progress bars, no deprecations that only libraries can mend."""
-    disable_progress_bar()
-    for module in ("transformers", "peft", "trl", "bitsandbytes"):
-        for category in (FutureWarning, UserWarning):
-            warnings.filterwarnings("ignore", category=category, module=module)
-
-
-def deterministic(threads: int) -> None:
-    """The same numbers in every run on the same machine."""
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Filling every new tensor would only cost time: no kernel here reads uninitialised memory.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
