@@ -5,7 +5,10 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from brightrun.chat import Family
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+
+from brightrun.chat import TEMPLATES, Family
 
 
 def _of_trl(name: str) -> str:
@@ -48,3 +51,13 @@ OURS: dict[str, Family] = {
     "qwen2": "qwen2",
     "qwen2.5": "qwen2.5",
 }
+
+
+def byte_tokenizer(family: Family) -> Tokenizer:
+    """One token per byte, and the family's special tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    found = Tokenizer(BPE(vocab={c: n for n, c in enumerate(alphabet)}, merges=[]))
+    found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    found.decoder = decoders.ByteLevel()
+    found.add_special_tokens(list(TEMPLATES[family].controls))
+    return found

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 import training_files as tf
-from genuine_templates import GENUINE, OURS
-from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
+from genuine_templates import GENUINE, OURS, byte_tokenizer
+from tokenizers import AddedToken, Tokenizer
 
-from brightrun.chat import TEMPLATES, Family, spans
+from brightrun.chat import Family, spans
 from brightrun.conversations import Message
 from brightrun.errors import ConfigurationError
 from brightrun.owntemplate import OwnTemplate, matching, own_template
@@ -25,16 +24,6 @@ LLAMA: tuple[Family, ...] = ("llama3", "llama3.1")
 SPECIAL = {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"}
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "training-file.json"
 EQ12 = Path(__file__).resolve().parents[2] / "shared/data/eq12/EQ-12-conversations-demo.json"
-
-
-def byte_tokenizer(family: Family) -> Tokenizer:
-    """One token per byte, and the family's special tokens."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    found = Tokenizer(BPE(vocab={c: n for n, c in enumerate(alphabet)}, merges=[]))
-    found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    found.decoder = decoders.ByteLevel()
-    found.add_special_tokens(list(TEMPLATES[family].controls))
-    return found
 
 
 def model(folder: Path, family: Family, template: str | None, **config: Any) -> Path:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from trainer_jobs import SMALL, conversation, lay_out, row, tiny_models
+from genuine_templates import byte_tokenizer
+from trainer_jobs import ROOT, SMALL, conversation, lay_out, row, tiny_models
 
 from brightrun import basemodels
+from brightrun.chat import TEMPLATES, Family
 from brightrun.conversations import Message
 from brightrun.errors import DatasetError, StorageError, TrainerError
 from brightrun.jobs import JobSpec
+from brightrun.reading import conversations
 from brightrun.splitting import parts_of
 from brightrun.tokens import ChatTokenizer
 from trainer import data
 
+EXAMPLE = ROOT / "examples" / "training-file.json"
 NAMES = [f"c{n}" for n in range(7)]
 
 
@@ -87,6 +92,21 @@ def test_parts_train_on_the_same_tokens_as_the_whole(
     assert {part.conversation_id for part in parts} == {"conversation-1"}
     learned = [label for part in parts for label in part.labels if label != data.IGNORED]
     assert learned == [label for label in whole.labels if label != data.IGNORED]
+
+
+@pytest.mark.parametrize("family", TEMPLATES)
+def test_counted_at_the_snapshot_is_trained_on_whatever_the_template(family: Family) -> None:
+    tokenizer = ChatTokenizer(byte_tokenizer(family), family)
+    found = [one.messages() for one in islice(conversations(EXAMPLE), 6)]
+    rows = [row(number, messages, tokenizer) for number, messages in enumerate(found)]
+    counted = sum(supervised for _, supervised in tokenizer.lengths(found))
+    answers = [m["content"] for one in found for m in one if m["role"] == "assistant"]
+    # One token per byte, and the end of each turn.
+    assert counted == sum(len(answer.encode()) + 1 for answer in answers)
+    modes: tuple[Literal["conversation", "pair"], ...] = ("conversation", "pair")
+    for mode in modes:
+        made = data.samples(rows, tokenizer, mode, 60_000)
+        assert sum(sample.supervised for sample in made) == counted
 
 
 def test_other_tokens_than_planned_stop_the_job(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
