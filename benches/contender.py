@@ -49,6 +49,7 @@ def main() -> int:
 
     offline.apply()
     from benches.sample import FILES, material
+    from brightrun import basemodels
     from brightrun.jobs import Hyperparameters
     from brightrun.settings import load
 
@@ -76,7 +77,10 @@ def main() -> int:
     samples = found.sequences(values.sequence)
     names = [sample.sample_id for sample in samples]
     plan = data.steps(values.seed, values.epochs, spec.conversations_per_step, names)
-    base = loading.load_base(found.folder, "fp32")
+    longest = max(len(sample.ids) for sample in samples)
+    profile = basemodels.profile(found.folder)
+    made = loading.decide(found.folder, profile, values, longest, spec.optimizer, {})
+    base = loading.load_base(found.folder, values.precision, made)
     before = mean_nll(base.model, found.held_out)
     loaded = hardware.memory_mb()
     with tempfile.TemporaryDirectory() as place:
@@ -97,7 +101,7 @@ def main() -> int:
         "steps": len(plan),
         "tokens_per_epoch": sum(len(sample.ids) for sample in samples),
         "supervised_tokens": sum(sample.supervised for sample in samples),
-        "longest": max(len(sample.ids) for sample in samples),
+        "longest": longest,
         "recomputed_above": race.limit,
         "wall_s": round(wall, 3),
         "cpu_s": round(cpu, 3),

@@ -83,7 +83,12 @@ class JobContext:
         facts = self.ledger.job(self.job_id).estimate
         if state.calibration is None or not facts or "parts" not in facts:
             return None
-        return revised(facts, state.calibration, state.trained_s, state.took)
+        now = datetime.now(UTC)
+        pods = self.ledger.attempts(self.job_id)
+        rented = sum(((pod.ended_at or now) - pod.launched_at).total_seconds() for pod in pods)
+        spent = self.ledger.cost_so_far(self.job_id, now)
+        left = state.training_left_s
+        return revised(facts, state.calibration, left, state.shares_left, rented, spent)
 
     @contextmanager
     def stage(self, name: str, status: str) -> Iterator[None]:

@@ -97,27 +97,27 @@ def training_seconds(known: Calibration, work: Work) -> float:
 
 
 def revised(
-    facts: Mapping[str, Any], known: Calibration, trained_s: float, took: Mapping[str, float]
+    facts: Mapping[str, Any],
+    known: Calibration,
+    training_s: float,
+    left: Mapping[str, float],
+    pod_s: float,
+    spent_usd: Decimal,
 ) -> dict[str, Any]:
-    """The estimate's hours and cost with what is known by now.
+    """Hours and cost of the job: what its pods took by now, lost ones included, and what is left.
 
-    facts: the estimate's JSON; trained_s: seconds of training up to the calibration, lost pods
-    included; took: seconds of the pod's finished stages. {steps, training_s, hours, cost_usd}.
+    facts: the estimate's JSON; training_s: likely seconds of training that are left; left: share
+    of every stage that is still to do (0-1). {steps, hours, cost_usd}.
     """
-    training = exactly(trained_s) + Range(known.low, known.likely, known.high)
-    if "training" in took:
-        training = exactly(took["training"])
-    parts = [training]
+    wide = Range(known.low, known.likely, known.high).times(1 / max(1e-9, known.likely))
+    parts = [wide.times(training_s)]
     for name, part in facts["parts"].items():
-        if name in took and name != "training":
-            parts.append(exactly(took[name]))
-        elif name != "training":
-            parts.append(Range(part["low"], part["likely"], part["high"]))
-    hours = total(parts).times(1 / 3600)
-    price = Decimal(str(facts["price"]["usd_per_hour"]))
-    return {
-        "steps": known.steps,
-        "training_s": training.as_json(1),
-        "hours": hours.as_json(),
-        "cost_usd": CostRange.of(hours, price).as_json(),
-    }
+        if name in ("boot", "training"):
+            continue  # the pod runs already; another one is among the interruptions
+        share = left.get(name, left["training"])
+        parts.append(Range(part["low"], part["likely"], part["high"]).times(share))
+    rest = total(parts).times(1 / 3600)
+    cost = CostRange.of(rest, Decimal(str(facts["price"]["usd_per_hour"])))
+    spent = {name: round(float(spent_usd) + usd, 4) for name, usd in cost.as_json().items()}
+    hours = exactly(pod_s / 3600) + rest
+    return {"steps": known.steps, "hours": hours.as_json(), "cost_usd": spent}

@@ -88,12 +88,16 @@ class Progress(Frozen):
     validation_losses: tuple[tuple[int, float], ...] = ()
     warnings: tuple[str, ...] = ()
     calibration: Calibration | None = None
-    trained_s: float = 0.0  # seconds of training up to the calibration, over all attempts
 
     @property
-    def took(self) -> dict[str, float]:
-        """Seconds of the stages that are finished."""
-        return {s.name: s.elapsed_s for s in self.stages if s.status == "finished"}
+    def training_left_s(self) -> float:
+        """Likely seconds of training that are left."""
+        return next(s.remaining_s for s in self.stages if s.name == "training")
+
+    @property
+    def shares_left(self) -> dict[str, float]:
+        """Of every stage, 0-1."""
+        return {s.name: 1 - s.fraction for s in self.stages}
 
 
 def progress(
@@ -114,12 +118,11 @@ def progress(
     beat = next((e.payload for e in reversed(events) if e.type == "heartbeat"), {})
     counts = _shares(events)
     over: Over = None if not ended else "failed" if failed else "stopped"
-    known, trained, left = calibration_of(events), 0.0, None
+    known, left = calibration_of(events), None
     wanted = {**USUAL_SECONDS, **expected}
     if known is not None:
-        trained = _trained(events, known)
         left = training_left(known, events)
-        wanted["training"] = trained + known.likely
+        wanted["training"] = _trained(events, known) + known.likely
     stages = tuple(
         _stage(name, events, wanted, by_step, last, counts, left, now, over) for name in STAGES
     )
@@ -144,7 +147,6 @@ def progress(
         validation_losses=_validation(events),
         warnings=tuple(str(e.payload.get("message", "")) for e in events if e.type == "warning"),
         calibration=known,
-        trained_s=trained,
     )
 
 

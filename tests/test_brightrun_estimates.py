@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -70,7 +71,6 @@ def test_the_forecast_takes_the_place_of_the_first_guess() -> None:
     found = look(begun(), 34)
     assert found.calibration is not None
     assert found.calibration.steps == 9
-    assert found.trained_s == pytest.approx(25.0)
     assert training(found).expected_s == pytest.approx(125.0)
     assert training(found).remaining_s == pytest.approx(100.0, rel=0.01)
 
@@ -102,20 +102,32 @@ def test_a_second_pods_forecast_replaces_the_first_ones() -> None:
     found = look(events, 120)
     assert found.calibration is not None
     assert found.calibration.attempt == 2
-    assert found.trained_s == pytest.approx(25 + 12 + 20)  # the first pod's up to its last sign
+    # The first pod's time counts up to its last sign of life.
+    assert training(found).expected_s == pytest.approx(25 + 12 + 20 + 40)
     assert training(found).remaining_s == pytest.approx(40.0)
 
 
-def test_the_revised_cost_holds_what_was_spent_what_is_left_and_what_comes_after() -> None:
+def test_the_revised_cost_is_what_was_spent_and_what_is_left() -> None:
     state = look(begun(), 34)
     assert state.calibration is not None
-    found = revised(FACTS, state.calibration, state.trained_s, state.took)
-    seconds = 20 + 8 + 125 + 20  # boot as estimated, loading as it was, training, measuring
-    assert found["hours"]["likely"] == pytest.approx(seconds / 3600, abs=1e-4)
-    assert found["cost_usd"]["likely"] == pytest.approx(seconds * 0.001, abs=1e-4)
+    left = (state.calibration, state.training_left_s, state.shares_left)
+    found = revised(FACTS, *left, 60.0, Decimal("0.06"))
+    seconds = 60 + 100 + 20  # rented until now, training, measuring; the pod is up and has loaded
+    assert found["hours"]["likely"] == pytest.approx(seconds / 3600, abs=1e-3)
+    assert found["cost_usd"]["likely"] == pytest.approx(seconds * 0.001, abs=1e-3)
     assert found["cost_usd"]["low"] < found["cost_usd"]["likely"] < found["cost_usd"]["high"]
-    done = revised(FACTS, state.calibration, state.trained_s, {**state.took, "training": 300.0})
-    assert done["training_s"] == {"low": 300.0, "likely": 300.0, "high": 300.0}
+
+
+def test_the_revised_cost_is_never_under_what_was_spent() -> None:
+    """Time between pods, and while one starts, is in no stage, but it is billed."""
+    state = look(begun(), 34)
+    assert state.calibration is not None
+    left = (state.calibration, state.training_left_s, state.shares_left)
+    assert revised(FACTS, *left, 9000.0, Decimal(9))["cost_usd"]["low"] > 9
+    done = (state.calibration, 0.0, dict.fromkeys(state.shares_left, 0.0))
+    assert revised(FACTS, *done, 9000.0, Decimal(9))["cost_usd"] == {
+        "low": 9.0, "likely": 9.0, "high": 9.0,
+    }  # fmt: skip
 
 
 def test_a_calibration_is_no_progress_that_excuses_a_lost_pod() -> None:
