@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from brightrun.costs import CostRange, Estimate, hard_limit
 from brightrun.jobs import Confirm
+from brightrun.money import shown
 from brightrun.settings import Settings
 
 Action = Literal["pass", "confirm", "approve"]
@@ -149,10 +150,12 @@ def cost_alerts(
     for share, threshold in ((80, "80"), (95, "95"), (120, "over_20")):
         if likely > 0 and spent * 100 >= likely * share:
             found.append(
-                Alert(threshold, f"${spent:,.2f} spent: {share} % of the ${likely:,.2f} estimated")
+                Alert(
+                    threshold, f"{shown(spent)} spent: {share} % of the {shown(likely)} estimated"
+                )
             )
     if hard_limit_usd is not None and spent >= hard_limit_usd:
-        text = f"${spent:,.2f} spent: the hard limit of ${hard_limit_usd:,.2f} is reached"
+        text = f"{shown(spent)} spent: the hard limit of {shown(hard_limit_usd)} is reached"
         found.append(Alert("hard_limit", text, stop=True))
     return tuple(found)
 

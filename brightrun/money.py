@@ -20,6 +20,11 @@ def to_usd(micro: int) -> Decimal:
     return Decimal(micro) / MICRO
 
 
+def shown(usd: Decimal) -> str:
+    """$12.30; below a dollar with four digits, as small models cost."""
+    return f"${usd:,.4f}" if abs(usd) < 1 else f"${usd:,.2f}"
+
+
 def microseconds(start: datetime, end: datetime) -> int:
     """Whole microseconds from start to end; 0 when the clock ran backwards."""
     return max(0, (end - start) // _MICROSECOND)

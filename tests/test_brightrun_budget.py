@@ -152,6 +152,11 @@ def test_a_jobs_alerts_come_at_their_thresholds(spent: str, told: list[str]) -> 
     assert [a.threshold for a in alerts if a.stop] == [t for t in told if t == "hard_limit"]
 
 
+def test_small_sums_are_told_with_their_digits() -> None:
+    first = cost_alerts(Decimal("0.0041"), Decimal("0.005"), None)[0]
+    assert first.message == "$0.0041 spent: 80 % of the $0.0050 estimated"
+
+
 def test_without_estimate_or_limit_there_is_nothing_to_alert() -> None:
     assert cost_alerts(Decimal(5), Decimal(0), None) == ()
 
