@@ -156,6 +156,15 @@ def test_an_override_that_is_unknown_or_impossible_is_refused(
     assert found.value.fix
 
 
+def test_a_model_that_no_gpu_can_hold_is_refused_before_it_is_loaded() -> None:
+    for place in (L4, replace(L4, gpus=2), A100_40):
+        with pytest.raises(ConfigurationError, match=r"needs at least 4\d GB in nf4"):
+            choices.check_room(place, LLAMA_3_70B, WISH)
+    choices.check_room(H100, LLAMA_3_70B, WISH)
+    choices.check_room(L4, LLAMA_8B, WISH)
+    choices.check_room(replace(CPU, memory_gb=1), LLAMA_8B, WISH)
+
+
 NF4 = {
     "quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4",
     "bnb_4bit_use_double_quant": True,

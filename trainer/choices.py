@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Generic, Literal, TypeVar
 
+from brightrun.errors import ConfigurationError
 from brightrun.physics import GIGA, Machine, ModelProfile, Precision, memory_gb
 
 Dtype = Literal["float32", "bfloat16"]
@@ -217,6 +218,21 @@ def optimizer(place: Place, model: ModelProfile, wish: Wish, micro: int) -> Choi
     if share > TIGHT:
         return Choice("paged_adamw_32bit", f"{share:.0%} of the memory are needed by estimate")
     return Choice("adamw_torch_fused", f"only {share:.0%} of the memory are needed by estimate")
+
+
+def check_room(place: Place, model: ModelProfile, wish: Wish) -> None:
+    """ConfigurationError before anything is loaded when a GPU cannot even hold the model.
+
+    Every process holds the whole base model: several GPUs make a job faster, not smaller.
+    """
+    need = estimate(place, model, wish, 0)
+    if place.device == "cuda" and need > place.memory_gb:
+        raise ConfigurationError(
+            f"{model.name} needs at least {need:.0f} GB in {wish.precision}, {gpu(place)} has "
+            f"{place.memory_gb:.0f} GB free",
+            cause="the base model is not split over GPUs: each one holds all of it",
+            fix="use a GPU with more memory (an 80 GB one holds 70B in nf4), or a smaller model",
+        )
 
 
 def estimate(place: Place, model: ModelProfile, wish: Wish, tokens: int) -> float:

@@ -19,7 +19,9 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 from trl import SFTTrainer
 
+from brightrun import gpus
 from brightrun.jobs import JobSpec
+from brightrun.physics import training_flops
 from trainer import batches, cpu, data, distributed, failures, hardware, loading, loss, memory
 from trainer.batches import Cut, MicroBatch
 from trainer.distributed import Group
@@ -225,6 +227,15 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
             for batch, seconds in zip(done, micro_steps(spans), strict=True):
                 self.work.on_micro_step(batch.tokens, batch.squares, seconds)
         return spans
+
+    def mfu(self, seconds: float) -> float | None:
+        """Share of the GPUs' peak in the last step: what the model needs, without padding and
+        without what is computed twice (Chowdhery et al. 2022, B). None on a CPU."""
+        if self.args.device.type != "cuda":
+            return None
+        squares = sum(len(sample.ids) ** 2 for sample in self.last.samples)
+        flops = training_flops(self.base.profile, self.last.tokens, squares, False)
+        return gpus.mfu(flops, seconds, torch.cuda.get_device_name(), self.work.group.size)
 
     def save_now(self) -> None:
         """Save the state after the last finished step, also from the middle of the next."""

@@ -20,7 +20,7 @@ from brightrun.errors import ConfigurationError
 from brightrun.jobs import Hyperparameters
 from brightrun.physics import ModelProfile, Precision
 from trainer import cpu, hardware, weights
-from trainer.choices import Choices, Wish, choose
+from trainer.choices import Choices, Wish, check_room, choose
 from trainer.overrides import checked
 
 CPU_MULTIPLE = 64
@@ -34,6 +34,7 @@ class Base:
     dtype: torch.dtype
     reasons: tuple[str, ...]
     choices: Choices
+    profile: ModelProfile
 
 
 def decide(
@@ -52,6 +53,7 @@ def decide(
         str(config.get("model_type", "")), weights.stored_nf4(config),
     )  # fmt: skip
     model = ModelProfile.of_prepared(profile)
+    check_room(place, model, wish)
     return choose(place, model, wish, checked(overrides, place, wish))
 
 
@@ -102,7 +104,8 @@ def load_base(folder: Path, precision: Precision, choices: Choices | None = None
         apply_liger_kernel(model, {"cross_entropy": False, "fused_linear_cross_entropy": False})
     model.requires_grad_(False)
     model.eval()
-    return Base(model, dtype, tuple(reasons), choices)
+    profile = ModelProfile.of_prepared(basemodels.profile(folder))
+    return Base(model, dtype, tuple(reasons), choices, profile)
 
 
 def compute_in(model: nn.Module, dtype: torch.dtype) -> None:

@@ -139,6 +139,7 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
             "seconds": round(self.seconds, 3),
             "tokens_per_s": round(last.tokens / self.seconds, 1),
             "parts_s": parts,
+            "mfu": self.trainer.mfu(self.seconds),
             "memory_mb": hardware.memory_mb(),
             "gpu_percent": telemetry.gpu_percent(),
         }
