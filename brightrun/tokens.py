@@ -73,6 +73,7 @@ class ChatTokenizer:
                 f"no tokenizer in {folder}: {error.strerror}",
                 cause="the base model is not prepared",
                 fix="run `python -m trainer prepare NAME`",
+                fault="model_unusable",
             ) from None
         # One process of many: rayon's pool after a fork only warns and then runs on one thread.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import tiny_package
 
+from brightrun import chat
+
 SCRIPT = Path(__file__).resolve().parents[1] / "trainer" / "inference.py"
 MESSAGES = [
     {"role": "system", "content": "You are a calm financial planner."},
@@ -50,6 +52,11 @@ def test_it_imports_nothing_of_this_project() -> None:
     for room in ("brightrun", "evals", "reports", "expectations", "tasks", "flows", "trainer"):
         assert f"import {room}" not in source
         assert f"from {room}" not in source
+
+
+def test_a_template_with_a_date_gets_the_one_of_the_training() -> None:
+    written = f'TRAINED_DATE = "{chat.DATE.day} {chat.DATE:%b %Y}"'
+    assert written in SCRIPT.read_text(encoding="utf-8")
 
 
 def test_help_needs_no_library(place: Path) -> None:

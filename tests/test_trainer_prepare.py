@@ -98,3 +98,17 @@ def test_a_wheel_with_another_model_in_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=found):
         prepare.prepare("demo", tmp_path)
     assert not basemodels.is_prepared("demo", tmp_path)
+
+
+def test_weights_that_changed_after_they_were_prepared_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    shutil.copytree(tiny_models() / "tiny", folder)
+    basemodels.verify_weights(folder)
+    basemodels.verify_weights(folder)
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-7] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ConfigurationError, match="prepared were") as found:
+        basemodels.verify_weights(folder)
+    assert found.value.fault == "model_changed"

@@ -99,6 +99,7 @@ class Attempt:
     def preprocess(self, spec: JobSpec, detail: dict[str, Any]) -> Prepared:
         """Check hashes, tokenise, plan the steps."""
         folder = basemodels.prepared_folder(spec.base_model, self.pod.models)
+        basemodels.verify_weights(folder)
         tokenizer = ChatTokenizer.load(folder)
         values = spec.values
         limit = min(values.max_length, spec.base_model.context)
@@ -111,6 +112,7 @@ class Attempt:
             raise TrainerError(
                 f"the data gives {len(plan)} steps, the spec says {spec.total_steps}",
                 cause="the snapshot's counts in the spec do not fit its files",
+                fault="token_count",
             )
         detail.update(loaded.facts, steps=len(plan))
         return Prepared(
@@ -280,6 +282,7 @@ def check_packing(packing: bool, cuda: bool, varlen: bool) -> None:
             "packing needs an attention kernel for sequences of varying length",
             cause="this pod has none",
             fix="use --set packing=False",
+            fault="packing_unsupported",
         )
 
 
@@ -293,5 +296,6 @@ def read_spec(folder: RunFolder) -> JobSpec:
             f"{spec.spec_hash()[:12]}...",
             cause="the file was changed after the job was planned",
             fix="start a new job",
+            fault="data_changed",
         )
     return spec

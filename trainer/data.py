@@ -52,6 +52,7 @@ def read_rows(folder: RunFolder, spec: JobSpec, part: Literal["train", "validati
             f"{relative} has sha256 {found[:12]}..., the job was planned with {wanted[:12]}...",
             cause="the file was changed or damaged after the snapshot was taken",
             fix="start a new job from the training file",
+            fault="data_changed",
         )
     return [json.loads(line) for line in data.splitlines() if line.strip()]
 

@@ -78,6 +78,7 @@ def golden_answers(
             f"inference.py ended with {status}: {last}",
             cause="the delivered script cannot load what was trained",
             fix="run it by hand on the adapter folder; the adapter itself is saved",
+            fault="delivery_script",
         )
     folder.upload(out, "measurements/golden.jsonl")
     return len(folder.read_jsonl("measurements/golden.jsonl"))

@@ -90,6 +90,7 @@ def check_continuity(before: Band, losses: Sequence[float], resumed_at: int) -> 
             "adapter, or changed data",
             fix="compare base model, libraries and data of the attempts; the checkpoint that was "
             "resumed and those before it are untouched",
+            fault="loss_jump",
         )
 
 
@@ -102,6 +103,7 @@ def check_finite(loss: float, step: int, sample_ids: Sequence[str], learning_rat
             f"this step: {', '.join(sample_ids)}",
             fix=f"halve the learning rate: --set learning_rate={learning_rate / 2:g}",
             adjustment={"learning_rate": learning_rate / 2},
+            fault="nan_loss",
         )
 
 
@@ -152,6 +154,7 @@ class Divergence:
                 fix=f"halve the learning rate: --set learning_rate={learning_rate / 2:g}; the "
                 "checkpoint before the rise is kept",
                 adjustment={"learning_rate": learning_rate / 2},
+                fault="divergence",
             )
 
     def _take(self, loss: float) -> None:
@@ -178,4 +181,5 @@ def stalled(silence: float, limit: float, stage: str, step: int, doing: str) -> 
         cause="a hung GPU or driver, a storage that never answers, or a machine that is out of "
         "memory and swaps",
         fix="resume the job on another pod: the newest complete checkpoint is kept",
+        fault="stall",
     )

@@ -62,6 +62,7 @@ def check(name: str, place: Path) -> None:
                 f"{stored.name[:12]}...",
                 cause="the download or the disk damaged it",
                 fix=f"delete {stored} and prepare again: the other files are kept",
+                fault="model_changed",
             )
 
 
@@ -77,26 +78,31 @@ def explain(name: str, error: OSError) -> BrightRunError:
             f"base model {name!r} is gated: the hub does not give it to this account",
             cause="its licence was not accepted, or no token (HF_TOKEN) was given",
             fix="accept the licence on the model's page, set HF_TOKEN, and prepare again",
+            fault="model_gated",
         )
     if isinstance(cause, errors.RevisionNotFoundError):
         return ConfigurationError(
             f"base model {name!r}: the hub has no such revision",
             fix="use a commit of the model's history, or leave @revision out",
+            fault="model_missing",
         )
     if isinstance(cause, errors.RepositoryNotFoundError):
         return ConfigurationError(
             f"base model {name!r} is not on the hub, or it is private",
             cause="a typing error, a renamed model, or a private one without a token",
             fix="check the name; for a private model set HF_TOKEN",
+            fault="model_missing",
         )
     if cause is not None and getattr(cause, "errno", None) == 28:
         return StorageError(
             f"no space is left for base model {name!r} in {cache() or 'the hub cache'}",
             fix=f"use a larger volume ({VOLUME}), then prepare again: what is there is kept",
+            fault="disk_full",
         )
     return ConfigurationError(
         f"base model {name!r} is neither in the hub's cache {cache() or ''} nor can it be "
         f"fetched: {type(cause).__name__}",
         cause="no network, or HF_HUB_OFFLINE is set",
         fix="prepare it where there is a network, or put the hub's cache here",
+        fault="model_missing",
     )

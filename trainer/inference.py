@@ -33,6 +33,8 @@ DEFAULTS: dict[str, Any] = {
     "threads": 0,
     "system_prompt": "",
 }
+# Llama 3.1 and later write a date before every conversation: this one stood in the training.
+TRAINED_DATE = "26 Jul 2024"
 Message = dict[str, str]
 
 
@@ -195,6 +197,7 @@ class Answerer:
             add_generation_prompt=True,
             return_dict=True,
             return_tensors="pt",
+            date_string=TRAINED_DATE,
         ).to(self.model.device)
         with torch.inference_mode():
             output = self.model.generate(

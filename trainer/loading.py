@@ -91,6 +91,7 @@ def load_base(folder: Path, precision: Precision, choices: Choices | None = None
             f"the base model in {folder.name} cannot be loaded: {str(error).splitlines()[0]}",
             cause="its files are incomplete or of a kind that this transformers does not know",
             fix="prepare the model again: python -m trainer prepare NAME",
+            fault="model_unusable",
         ) from error
     if precision == "bf16":
         model = model.to(dtype)
@@ -122,6 +123,7 @@ def compute_in(model: nn.Module, dtype: torch.dtype) -> None:
                 f"{name} is stored as {found}",
                 cause="the files are not what the model's config.json says",
                 fix="use another copy of the base model",
+                fault="model_unusable",
             )
         layer.compute_dtype, layer.compute_type_is_set = dtype, True
         state.dtype = dtype
@@ -150,6 +152,7 @@ def close_traps(model: nn.Module, device: str) -> list[str]:
                 f"{name} is {layer.in_features} x {layer.out_features}",
                 cause=f"4-bit layers on a CPU need dimensions that are multiples of {CPU_MULTIPLE}",
                 fix="use --set precision=bf16",
+                fault="model_dimensions",
             )
     first = next(iter(layers.values()), None)
     if first is None:

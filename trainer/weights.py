@@ -76,4 +76,5 @@ def _unusable(why: str) -> ConfigurationError:
         cause="QLoRA trains on NF4 weights with double quantisation",
         fix="use the unquantised model (it is quantised while loading), or one saved as NF4 with "
         "bnb_4bit_use_double_quant=True",
+        fault="model_unusable",
     )
