@@ -12,11 +12,11 @@ import torch
 from peft import PeftModel
 
 from brightrun import basemodels
-from brightrun.errors import ConfigurationError, StorageError, TrainerError
+from brightrun.errors import StorageError, TrainerError
 from brightrun.jobs import JobSpec
 from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
 from brightrun.tokens import ChatTokenizer
-from trainer import checkpoints, data, finalize, forecast, hardware, loading, resuming
+from trainer import checkpoints, data, finalize, forecast, hardware, loading, packing, resuming
 from trainer.batches import Cut
 from trainer.calibrate import Calibration
 from trainer.control import Control
@@ -133,7 +133,7 @@ class Attempt:
         made = loading.decide(
             folder, prepared.profile, spec.values, longest, spec.optimizer, self.pod.choices
         )
-        check_packing(spec.values.packing, torch.cuda.is_available(), made.varlen.value)
+        packing.check(spec.values.packing, torch.cuda.is_available(), made.varlen.value)
         return loading.load_base(folder, spec.values.precision, made)
 
     def train(self, prepared: Prepared, base: loading.Base, facts: dict[str, Any]) -> Any:
@@ -269,21 +269,6 @@ class Attempt:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-
-
-def check_packing(packing: bool, cuda: bool, varlen: bool) -> None:
-    """ConfigurationError where packed conversations would cost more than they save.
-
-    Everywhere the positions keep them apart; without a varlen kernel a GPU computes the square of
-    the whole row. A CPU does that too: there it is a slow reference, never the default.
-    """
-    if packing and cuda and not varlen:
-        raise ConfigurationError(
-            "packing needs an attention kernel for sequences of varying length",
-            cause="this pod has none",
-            fix="use --set packing=False",
-            fault="packing_unsupported",
-        )
 
 
 def read_spec(folder: RunFolder) -> JobSpec:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from brightrun.errors import ConfigurationError
+
 
 def rows(lengths: Sequence[int], limit: int) -> list[list[int]]:
     """Positions of the sequences of every row; a row holds at most `limit` tokens.
@@ -27,3 +29,18 @@ def rows(lengths: Sequence[int], limit: int) -> list[list[int]]:
             made.append([position])
             room.append(limit - length)
     return made
+
+
+def check(packing: bool, cuda: bool, varlen: bool) -> None:
+    """ConfigurationError where packed conversations would cost more than they save.
+
+    Everywhere the positions keep them apart; without a varlen kernel a GPU computes the square of
+    the whole row. A CPU does that too: there it is a slow reference, never the default.
+    """
+    if packing and cuda and not varlen:
+        raise ConfigurationError(
+            "packing needs an attention kernel for sequences of varying length",
+            cause="this pod has none",
+            fix="use --set packing=False",
+            fault="packing_unsupported",
+        )
