@@ -24,10 +24,10 @@ from trainer_jobs import (
 from brightrun.runfolder import DONE, FAILED, STOPPED, RunFolder
 from trainer.seat import Seat, take, visible
 
-# Dropout, 4 steps: two of three conversations' length, the last with a single conversation, so that
-# one of two processes has nothing to do in it.
+# Dropout, 3 steps of 3, 3 and 1 conversations: shares of 2 and 1, and in the last step one of two
+# processes has nothing to do.
 QUICK = SMALL.model_copy(
-    update={"epochs": 1, "precision": "fp32", "scenarios": 1, "questions": 1, "rotations": 1,
+    update={"epochs": 1, "pairs_per_step": 7, "precision": "fp32", "scenarios": 1, "questions": 1, "rotations": 1,
             "max_new_tokens": 8, "eval_points": 2}
 )  # fmt: skip
 
@@ -84,13 +84,14 @@ def test_two_processes_train_like_one_and_one_of_them_writes(
     folder = without_golden(lay_out(tmp_path, tiny_models(), QUICK))
     assert end(start(folder, 2)) == [0, 0], log_of(folder)
     assert (folder.marker(1) or ("",))[0] == DONE
-    assert sorted(steps_of(folder)) == [1, 2, 3, 4]
+    found = sorted(steps_of(folder).items())
+    assert [(step, len(m["sample_ids"])) for step, m in found] == [(1, 3), (2, 3), (3, 1)]
     assert_same(steps_of(folder), steps_of(alone))
     assert validations(folder) == pytest.approx(validations(alone), abs=1e-4)
     # One writer: every event, checkpoint and measurement is there once.
     numbers = [event.seq for event in folder.events(1)]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert len([m for m in payloads(folder, "metric") if "loss" in m]) == 4
+    assert len([m for m in payloads(folder, "metric") if "loss" in m]) == 3
     assert folder.checkpoints() == alone.checkpoints()
     for name in ("likelihood", "knowledge", "answers"):
         relative = f"measurements/{name}.jsonl"
@@ -103,14 +104,14 @@ def test_checkpoints_of_two_processes_are_resumed_by_one_and_by_three(
     alone: RunFolder, tmp_path: Path
 ) -> None:
     folder = without_golden(lay_out(tmp_path, tiny_models(), QUICK))
-    assert end(start(folder, 2, BRIGHTRUN_INTERRUPT_AT="2")) == [-9, -9]
-    assert run_pod(folder, tiny_models(), 2, BRIGHTRUN_INTERRUPT_AT="3") == -9
+    assert end(start(folder, 2, BRIGHTRUN_INTERRUPT_AT="1")) == [-9, -9]
+    assert run_pod(folder, tiny_models(), 2, BRIGHTRUN_INTERRUPT_AT="2") == -9
     warned = [w["message"] for w in payloads(folder, "warning", 2)]
     assert any("processes 2 -> 1" in message for message in warned)
     assert end(start(folder, 3, 3)) == [0, 0, 0], log_of(folder, 3)
     for attempt in (1, 2, 3):
         assert_same(steps_of(folder, attempt), steps_of(alone))
-    assert max(steps_of(folder, 3)) == 4
+    assert max(steps_of(folder, 3)) == 3
 
 
 @pytest.mark.slow
