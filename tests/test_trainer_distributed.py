@@ -27,8 +27,8 @@ from trainer.seat import Seat, take, visible
 # Dropout, 3 steps of 3, 3 and 1 conversations: shares of 2 and 1, and in the last step one of two
 # processes has nothing to do.
 QUICK = SMALL.model_copy(
-    update={"epochs": 1, "pairs_per_step": 7, "precision": "fp32", "scenarios": 1, "questions": 1, "rotations": 1,
-            "max_new_tokens": 8, "eval_points": 2}
+    update={"epochs": 1, "pairs_per_step": 7, "precision": "fp32", "scenarios": 1,
+            "questions": 1, "rotations": 1, "max_new_tokens": 8, "eval_points": 2}
 )  # fmt: skip
 
 
