@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -150,7 +151,7 @@ def test_no_first_token_is_predicted_from_another_conversation(tokenizer: ChatTo
 
     samples = step_of(tokenizer)
     labelled = [
-        type(s)(s.sample_id, s.arc, s.ids, s.ids, tuple(True for _ in s.ids)) for s in samples
+        dataclasses.replace(s, labels=s.ids, content=tuple(True for _ in s.ids)) for s in samples
     ]
     batch = batches.collate([labelled])
     assert len(batch.targets) == sum(len(s.ids) - 1 for s in labelled)
