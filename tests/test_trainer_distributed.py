@@ -104,8 +104,8 @@ def test_checkpoints_of_two_processes_are_resumed_by_one_and_by_three(
     alone: RunFolder, tmp_path: Path
 ) -> None:
     folder = without_golden(lay_out(tmp_path, tiny_models(), QUICK))
-    assert end(start(folder, 2, BRIGHTRUN_INTERRUPT_AT="1")) == [-9, -9]
-    assert run_pod(folder, tiny_models(), 2, BRIGHTRUN_INTERRUPT_AT="2") == -9
+    assert end(start(folder, 2, BRIGHTRUN_INTERRUPT_AT="2")) == [-9, -9]
+    assert run_pod(folder, tiny_models(), 2, BRIGHTRUN_INTERRUPT_AT="3") == -9
     warned = [w["message"] for w in payloads(folder, "warning", 2)]
     assert any("processes 2 -> 1" in message for message in warned)
     assert end(start(folder, 3, 3)) == [0, 0, 0], log_of(folder, 3)
