@@ -134,10 +134,7 @@ def test_packed_conversations_cannot_see_each_other(
 
     first, second, third = step_of(tokenizer, count=6)[:3]
     # The same number of tokens, all of them others.
-    changed = [
-        type(s)(s.sample_id, s.arc, tuple(reversed(s.ids)), s.labels, s.content)
-        for s in (first, third)
-    ]
+    changed = [dataclasses.replace(s, ids=tuple(reversed(s.ids))) for s in (first, third)]
     begin, end = len(first.ids), len(first.ids) + len(second.ids)
     before = hidden([first, second, third])
     after = hidden([changed[0], second, changed[1]])
