@@ -54,7 +54,7 @@ class Hyperparameters(Frozen):
         10.0, gt=0, le=120, description="... or N minutes, above 0 up to 120"
     )
     eval_points: int = Field(
-        0, ge=0, le=100, description="Validation losses during training, 0-100"
+        10, ge=0, le=100, description="Validation losses during training, 0-100"
     )
     gradient_checkpointing: bool = Field(True, description="Less memory, about 30 % more time")
     scenarios: int = Field(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import random
+import threading
+import time
 
 import pytest
 
 from brightrun.errors import TrainerError
 from trainer import guards
+from trainer.course import Course
 from trainer.guards import Band, Divergence
+from trainer.stall import StallWatch
 
 
 def falling(count: int, seed: int = 1) -> list[float]:
@@ -99,3 +103,92 @@ def test_the_stall_limit_follows_the_median_step() -> None:
     error = guards.stalled(700, 600, "training", 12, "backward")
     assert "after step 12" in error.message
     assert "700 s" in error.message
+
+
+def course(losses: list[float], manifest: dict[str, object] | None = None, at: int = 0) -> Course:
+    """Two epochs of four steps with 10, 20, 30, 40 supervised tokens."""
+    made = Course([10, 20, 30, 40] * 2, 4, at, manifest)
+    made.go_on_from(losses)
+    return made
+
+
+def test_tokens_scored_in_an_epoch_are_those_of_the_data() -> None:
+    made = course([])
+    for step, scored in enumerate([10, 20, 30, 40] * 2, start=1):
+        made.add(step, 2.0, scored, ["a"], 1e-4)
+    assert made.detail() == {"scored_tokens": [100, 100], "supervised_tokens_per_epoch": 100}
+    made = course([])
+    for step, scored in enumerate([10, 20, 30], start=1):
+        made.add(step, 2.0, scored, ["a"], 1e-4)
+    with pytest.raises(TrainerError, match=r"epoch 1 was trained on 99 supervised .* has 100"):
+        made.add(4, 2.0, 39, ["a"], 1e-4)
+
+
+def test_the_count_goes_on_over_a_resume() -> None:
+    first = course([])
+    first.add(1, 2.0, 10, ["a"], 1e-4)
+    first.add(2, 2.1, 20, ["a"], 1e-4)
+    facts = first.facts()
+    assert facts["scored_tokens"] == 30
+    for manifest in (facts, {}):
+        made = course([2.0, 2.1], manifest, at=2)
+        made.add(3, 2.0, 30, ["a"], 1e-4)
+        made.add(4, 2.0, 40, ["a"], 1e-4)
+        assert made.detail()["scored_tokens"] == [100]
+    lost = course([2.0, 2.1], {**facts, "scored_tokens": 29}, at=2)
+    lost.add(3, 2.0, 30, ["a"], 1e-4)
+    with pytest.raises(TrainerError, match="99 supervised"):
+        lost.add(4, 2.0, 40, ["a"], 1e-4)
+
+
+def test_a_resume_is_judged_by_its_first_three_losses_only() -> None:
+    band = {"loss_band": {"mean": 2.0, "std": 0.05, "steps": 10}}
+    with pytest.raises(TrainerError, match="resumed at step 4, the first 1 losses"):
+        course([2.0] * 4, band, at=4).add(5, 2.6, 10, ["a"], 1e-4)
+    made = course([2.0] * 4, band, at=4)
+    for step, scored in ((5, 10), (6, 20), (7, 30)):
+        made.add(step, 2.05, scored, ["a"], 1e-4)
+    made.add(8, 2.6, 40, ["a"], 1e-4)
+
+
+def test_nothing_is_saved_while_the_loss_is_suspicious() -> None:
+    made = Course([10] * 40, 40)
+    for step in range(1, 11):
+        made.add(step, 2.0, 10, ["a"], 1e-4)
+    assert made.may_save
+    made.add(11, 5.0, 10, ["a"], 1e-4)
+    assert not made.may_save
+    made.add(12, 2.0, 10, ["a"], 1e-4)
+    assert made.may_save
+
+
+def waiting_for_a_dead_gpu(ended: threading.Event) -> None:
+    ended.wait(30)
+
+
+def test_a_run_that_stands_still_is_ended_once_with_the_place_it_stands_at() -> None:
+    ended, errors = threading.Event(), []
+
+    def end(error: TrainerError) -> None:
+        errors.append(error)
+        ended.set()
+
+    watch = StallWatch(end, poll=0.01, limit=lambda seconds: 0.05 * len(seconds))
+    watch.stepped(7, 1.0)
+    with watch.watching():
+        waiting_for_a_dead_gpu(ended)
+    (error,) = errors
+    assert error.fault == "stall"
+    assert "after step 7" in error.message
+    assert "threading.py" in error.message
+
+
+def test_signs_of_life_keep_a_slow_run_going() -> None:
+    errors: list[TrainerError] = []
+    watch = StallWatch(errors.append, poll=0.01, limit=lambda seconds: 5.0)
+    with watch.watching():
+        for _ in range(20):
+            watch.alive()
+            time.sleep(0.01)
+    assert errors == []
+    assert watch.silence < 5

@@ -87,6 +87,23 @@ def test_pieces_of_the_loss_do_not_change_it(torch: Any, monkeypatch: pytest.Mon
     assert torch.allclose(found, expected, rtol=1e-4, atol=1e-7)
 
 
+def test_the_fused_loss_equals_cross_entropy_also_at_extreme_logits(torch: Any) -> None:
+    from trainer import loss
+
+    torch.manual_seed(3)
+    head = torch.nn.Linear(32, 500, bias=False).requires_grad_(False)
+    targets = torch.randint(0, 500, (40,))
+    for scale in (1.0, 3000.0):
+        hidden = (torch.randn(40, 32) * scale).requires_grad_()
+        value = loss.summed_nll(hidden, head, targets)
+        value.backward()
+        found, hidden.grad = hidden.grad, None
+        wanted = torch.nn.functional.cross_entropy(head(hidden), targets, reduction="sum")
+        wanted.backward()
+        assert value.item() == pytest.approx(wanted.item(), rel=1e-6)
+        assert torch.allclose(found, hidden.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_an_eval_forward_does_not_change_the_gradient(torch: Any) -> None:
     from trainer import loading
 

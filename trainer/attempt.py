@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,20 @@ import torch
 from peft import PeftModel
 
 from brightrun import basemodels
-from brightrun.errors import StorageError, TrainerError
+from brightrun.errors import BrightRunError, StorageError, TrainerError
 from brightrun.jobs import JobSpec
+from brightrun.physics import ModelProfile
 from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
 from brightrun.tokens import ChatTokenizer
-from trainer import checkpoints, data, finalize, forecast, hardware, loading, packing, resuming
-from trainer.batches import Cut
+from trainer import (
+    checkpoints,
+    data,
+    finalize,
+    hardware,
+    loading,
+    packing,
+    resuming,
+)
 from trainer.calibrate import Calibration
 from trainer.control import Control
 from trainer.distributed import NOTHING, Group
@@ -27,24 +37,19 @@ from trainer.measure import Bench, measure
 from trainer.narrator import Narrator, evaluation_steps
 from trainer.patience import PatientFolder
 from trainer.pod import Pod
+from trainer.prepared import Prepared
 from trainer.reporter import Reporter
+from trainer.resuming import Found
 from trainer.saver import Saver
+from trainer.stall import StallWatch
+from trainer.throughput import Throughput
 from trainer.tokencache import TokenCache
 from trainer.train import Work, train
 
 
-@dataclass(slots=True)
-class Prepared:
-    """What preprocessing found. row: tokens of a packed row, None = not packed."""
-
-    spec: JobSpec
-    base_folder: Path
-    profile: dict[str, Any]
-    tokenizer: ChatTokenizer
-    training: list[data.Sample]
-    held_out: list[data.Sample]
-    plan: list[list[int]]
-    row: int | None
+def _fail_here(error: BrightRunError) -> None:
+    print(error, flush=True)
+    os._exit(1)
 
 
 @dataclass(slots=True)
@@ -58,6 +63,8 @@ class Attempt:
     control: Control
     scratch: Path
     group: Group = field(default_factory=Group)
+    # Ends the process with a diagnosis; the entry point writes it into the marker.
+    fail: Callable[[BrightRunError], None] = _fail_here
 
     def run(self, spec: JobSpec) -> dict[str, Any]:
         """All stages; the content of `_DONE`."""
@@ -159,7 +166,7 @@ class Attempt:
             if step:
                 print(f"resuming from step {step}", flush=True)
             self.group.tell(step)
-            model = self.train_from(prepared, base, facts, step, resume)
+            model = self.train_from(prepared, base, facts, found, detail)
             public = prepared.profile["public_name"]
             finalize.publish_adapter(model, public, self.folder, self.scratch, adapter_facts)
         gc.collect()
@@ -170,15 +177,24 @@ class Attempt:
         step = self.group.tell(NOTHING)
         if step == NOTHING:
             return None
-        resume = self.scratch / f"checkpoint-{step}" if step else None
-        if resume is not None:
-            self.folder.download_folder(checkpoint(step), resume)
-        return self.train_from(prepared, base, facts, step, resume)
+        found = Found()
+        if step:
+            local = self.scratch / f"checkpoint-{step}"
+            found = Found(step, local, self.folder.download_folder(checkpoint(step), local))
+        return self.train_from(prepared, base, facts, found, {})
 
     def train_from(
-        self, prepared: Prepared, base: loading.Base, facts: dict[str, Any], step: int,
-        resume: Path | None,
+        self, prepared: Prepared, base: loading.Base, facts: dict[str, Any], found: Found,
+        detail: dict[str, Any],
     ) -> Any:  # fmt: skip
+        """The trained model; `detail` gets what the training stage tells at its end."""
+        step, resume = found.step, found.local
+        course = prepared.course(step, found.manifest)
+        asked, own = self.pod.micro_batch, base.choices.micro_batch.value
+        cut, inexact = prepared.cut(asked, own, found.manifest, facts["hardware"])
+        if inexact:
+            why = "launched with another micro-batch or machine"
+            self.reporter.warn("inexact_resume", inexact, why)
         spec, total = prepared.spec, len(prepared.plan)
         values = spec.values
         saver = Saver(self.folder, self.reporter, self.control, facts)
@@ -192,9 +208,13 @@ class Attempt:
             evaluation_steps(values.eval_points, total),
             spec.steps_per_epoch,
             self.pod.interrupt_at,
+            course,
+            StallWatch(self.fail),
+            Throughput(ModelProfile.of_prepared(prepared.profile), facts["hardware"]["device"]),
             self.validated(),
         )
-        cut = Cut(self.pod.micro_batch or base.choices.micro_batch.value, prepared.row)
+        given = self.pod.activation_tokens
+        left = prepared.remaining(cut, step, activation_limit(base) if given is None else given)
         work = Work(
             spec,
             prepared.training,
@@ -205,31 +225,17 @@ class Attempt:
             self.pod.activation_tokens,
             cut,
             # It forecasts from all micro-steps of a step, and one of several has but a share.
-            self.calibration(prepared, base, cut, step).on_micro_step
+            Calibration(left, lambda found: self.reporter.add("progress", found)).on_micro_step
             if self.group.size == 1
             else None,
             group=self.group,
         )
         with saver.draining():
             model = train(work, base, narrator, saver)
+        detail.update(course.detail())
         for parameter in model.parameters():
             parameter.grad = None
         return model
-
-    def calibration(
-        self, prepared: Prepared, base: loading.Base, cut: Cut, step: int
-    ) -> Calibration:
-        """Tells the rest of the training's seconds after the first micro-steps of this pod."""
-        values, total = prepared.spec.values, len(prepared.plan)
-        above = self.pod.activation_tokens
-        if above is None:
-            above = activation_limit(base)
-        left = forecast.remaining(
-            prepared.plan, prepared.training, prepared.held_out, cut, step,
-            evaluation_steps(values.eval_points, total),
-            above if values.gradient_checkpointing else None,
-        )  # fmt: skip
-        return Calibration(left, lambda payload: self.reporter.add("progress", payload))
 
     def validated(self) -> frozenset[int]:
         """Steps whose validation loss an earlier attempt has told."""

@@ -61,6 +61,27 @@ class MicroBatch:
         return MicroBatch(ids, positions, places, targets, self.tokens, self.real, self.squares)
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step as it was computed. scored: labelled tokens in its micro-batches; mine:
+    places of the micro-batches that this process computed."""
+
+    samples: Sequence[Sample]
+    micro: Sequence[MicroBatch]
+    scored: int
+    mine: Sequence[int]
+
+    @property
+    def tokens(self) -> int:
+        """Without padding."""
+        return sum(len(sample.ids) for sample in self.samples)
+
+    @property
+    def squares(self) -> int:
+        """Sum of the squared lengths of its sequences."""
+        return sum(len(sample.ids) ** 2 for sample in self.samples)
+
+
 def groups(lengths: Sequence[int], micro_batch: int, most: float = MAX_PADDING) -> list[list[int]]:
     """Positions of the sequences of every micro-batch: longest first, neighbours in length
     together, at most `micro_batch` of them and a padding share of at most `most` each. Pure."""

@@ -141,7 +141,9 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
         control.check()
         spec = read_spec(patient)
         outages.limits = Limits.of(spec.values.checkpoint_minutes, pod.storage_patience)
-        done = Attempt(pod, patient, reporter, control, scratch, Group(seat)).run(spec)
+        attempt = Attempt(pod, patient, reporter, control, scratch, Group(seat))
+        attempt.fail = lambda error: _fail(ending, error)
+        done = attempt.run(spec)
     except StopRequested:
         ending.write(STOPPED, control.stop.marker() if control.stop else {"reason": "lease"})
         return 0
@@ -167,6 +169,16 @@ def _leave(ending: Ending, marker: dict[str, Any], terminated: bool) -> None:
     last.start()
     ending.write(STOPPED, marker)
     os._exit(0)
+
+
+def _fail(ending: Ending, error: Any) -> None:
+    """End the process now with a diagnosis, from a thread that watches; no return."""
+    last = threading.Timer(LAST_WORDS_SECONDS[False], os._exit, [1])
+    last.daemon = True
+    last.start()
+    ending.reporter.error(error)
+    ending.write(FAILED, error.as_dict())
+    os._exit(1)
 
 
 def _explained(error: Exception) -> dict[str, Any]:

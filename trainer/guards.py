@@ -173,11 +173,11 @@ def stall_seconds(step_seconds: Sequence[float]) -> float:
     return max(STALL_FACTOR * statistics.median(step_seconds), STALL_LEAST_S)
 
 
-def stalled(silence: float, limit: float, stage: str, step: int, doing: str) -> TrainerError:
+def stalled(silence: float, limit: float, stage: str, step: int, place: str) -> TrainerError:
     """The error of a run that stands still."""
     return TrainerError(
         f"{stage} has stood still for {silence:.0f} s after step {step} (limit {limit:.0f} s), "
-        f"in {doing}",
+        f"in {place}",
         cause="a hung GPU or driver, a storage that never answers, or a machine that is out of "
         "memory and swaps",
         fix="resume the job on another pod: the newest complete checkpoint is kept",

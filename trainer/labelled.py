@@ -23,7 +23,7 @@ from brightrun import gpus
 from brightrun.jobs import JobSpec
 from brightrun.physics import training_flops
 from trainer import batches, cpu, data, distributed, failures, hardware, loading, loss, memory
-from trainer.batches import Cut, MicroBatch
+from trainer.batches import Cut, MicroBatch, Step
 from trainer.distributed import Group
 from trainer.memory import Fit
 from trainer.narrator import Narrator
@@ -53,20 +53,6 @@ class Work:
     on_micro_step: Callable[[int, int, float], None] | None = None
     before_micro_step: Callable[[MicroBatch], None] | None = None
     group: Group = field(default_factory=Group)
-
-
-@dataclass(slots=True)
-class Step:
-    """What the last step was, for its metric. mine: places of the micro-batches done here."""
-
-    samples: list[data.Sample]
-    micro: list[MicroBatch]
-    scored: int
-    mine: list[int]
-
-    @property
-    def tokens(self) -> int:
-        return sum(len(sample.ids) for sample in self.samples)
 
 
 class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
@@ -146,7 +132,7 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
 
     def _micro_step(self, number: int, batch: MicroBatch, scored: int) -> torch.Tensor:
         """Its part of the step's loss; its gradient is accumulated."""
-        self.work.check()
+        self._safe_point()
         if self.work.before_micro_step is not None:
             self.work.before_micro_step(batch)
         self._checkpoint_activations(batch.tokens)
@@ -179,6 +165,10 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
             raise memory.hopeless(step, lengths, self.work.spec.values, failure, free)
         self.fit = after
         self.narrator.out_of_memory(step, before, after, failure)
+
+    def _safe_point(self) -> None:
+        self.narrator.stall.alive()
+        self.work.check()
 
     def hidden(
         self, ids: torch.Tensor, positions: torch.Tensor | None = None

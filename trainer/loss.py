@@ -55,9 +55,12 @@ class _SummedNll(torch.autograd.Function):
             rows = slice(start, start + size)
             logits = (hidden[rows].to(weight.dtype) @ weight.T).float()
             wanted = targets[rows, None]
-            log_z = logits.logsumexp(dim=-1, keepdim=True)
-            total += (log_z - logits.gather(1, wanted)).sum()
-            logits.sub_(log_z).exp_()
+            # In place, a pass over the logits fewer than logsumexp and a second exp.
+            logits.sub_(logits.amax(dim=-1, keepdim=True))
+            at_target = logits.gather(1, wanted)
+            normaliser = logits.exp_().sum(dim=-1, keepdim=True)
+            total += (normaliser.log() - at_target).sum()
+            logits.div_(normaliser)
             logits.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=logits.dtype))
             gradient[rows] = (logits.to(weight.dtype) @ weight).to(hidden.dtype)
         ctx.save_for_backward(gradient)

@@ -40,6 +40,24 @@ class Fit:
         return f"micro-batch {self.cut.micro_batch}{packed}{twice}"
 
 
+def resumed(
+    chosen: int, asked: bool, before: int | None, same_hardware: bool
+) -> tuple[int, str]:  # fmt: skip
+    """(micro-batch to go on with, why that is not bit-exact or ""). Pure.
+
+    An out-of-memory may have halved it before the checkpoint: on the same hardware a resume goes
+    on with that, or dropout and rounding would differ from the unbroken run.
+    """
+    if before is None or before == chosen:
+        return chosen, ""
+    if same_hardware and not asked:
+        return before, ""
+    return chosen, (
+        f"the run goes on with micro-batch {chosen}, before the resume it was {before}: the same "
+        "up to floating point and dropout, no longer bit-exact"
+    )
+
+
 def hopeless(
     step: int, lengths: Sequence[int], values: Hyperparameters, failure: str,
     free: tuple[int, int] | None,

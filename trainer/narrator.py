@@ -9,12 +9,15 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from trainer import guards, hardware, telemetry
+from trainer import hardware, telemetry
 from trainer.batches import padding_share
 from trainer.checkpoints import Schedule
+from trainer.course import Course
 from trainer.data import Sample
 from trainer.memory import Fit
 from trainer.reporter import Reporter
+from trainer.stall import StallWatch
+from trainer.throughput import Throughput
 from trainer.timing import by_part
 
 
@@ -34,6 +37,9 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         eval_steps: frozenset[int],
         steps_per_epoch: int,
         interrupt_at: int | None,
+        course: Course,
+        stall: StallWatch,
+        throughput: Throughput,
         validated: frozenset[int] = frozenset(),
     ) -> None:
         self.reporter = reporter
@@ -42,16 +48,21 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         self.eval_steps = eval_steps
         self.steps_per_epoch = steps_per_epoch
         self.interrupt_at = interrupt_at
+        self.course = course
+        self.stall = stall
+        self.throughput = throughput
         self.validated = validated
-        self.begun = time.monotonic()
-        self.seconds = 0.0
         self.validation: dict[int, float] = {}
+        self.begun = time.monotonic()
+        self.seconds = self.saving = 0.0
+        self.logged = self.begun
         self.trainer: Any = None
 
     def attach(self, trainer: Any) -> None:
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.course.go_on_from([entry["loss"] for entry in state.log_history if "loss" in entry])
         # The last attempt may have been stopped between saving this step and validating it.
         step = state.global_step
         if step in self.eval_steps and step not in self.validated:
@@ -72,9 +83,13 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         step = state.global_step
         # The loss has been read: what a GPU does for this step is done.
         self.seconds = time.monotonic() - self.begun
-        ids = [sample.sample_id for sample in self.trainer.last.samples]
-        guards.check_finite(logs["loss"], step, ids, args.learning_rate)
-        control.should_save = self.schedule.due(step, self.seconds)
+        last = self.trainer.last
+        ids = [sample.sample_id for sample in last.samples]
+        self.course.add(step, logs["loss"], last.scored, ids, args.learning_rate)
+        self.stall.stepped(step, self.seconds)
+        last_step = step == state.max_steps
+        due = self.schedule.due(step, self.seconds)
+        control.should_save = due and (self.course.may_save or last_step)
         self.reporter.add("metric", self._metric(step, state.max_steps, logs))
         if step == self.interrupt_at:
             self.reporter.try_flush()
@@ -83,8 +98,10 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         if step in self.eval_steps:
             self._validate(step)
             # The best state is worth keeping, also between two checkpoints.
-            if self.validation[step] <= min(self.validation.values()):
+            best = self.validation[step] <= min(self.validation.values())
+            if best and self.course.may_save:
                 control.should_save = True
+        self.logged = time.monotonic()
 
     def out_of_memory(self, step: int, before: Fit, after: Fit, failure: str) -> None:
         """The step is done again in smaller pieces: a warning with the new setting."""
@@ -101,6 +118,8 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.schedule.saved(state.global_step)
+        self.saving = time.monotonic() - self.logged
+        self.stall.alive()
 
     def _validate(self, step: int) -> None:
         print(f"validating after step {step}", flush=True)
@@ -112,7 +131,9 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
 
     def facts(self, step: int) -> dict[str, Any]:
         """What the manifest of the checkpoint of `step` says about the training so far."""
-        known = {"epoch": step / self.steps_per_epoch}
+        known = {"epoch": step / self.steps_per_epoch, **self.course.facts()}
+        cut = self.trainer.fit.cut
+        known |= {"micro_batch": cut.micro_batch, "packed": cut.row is not None}
         if step in self.validation:
             known["validation_loss"] = self.validation[step]
         return known
@@ -123,6 +144,8 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
     def _metric(self, step: int, total: int, logs: dict[str, Any]) -> dict[str, Any]:
         last = self.trainer.last
         parts = by_part(self.trainer.step_logged())
+        # Saving comes after the step's own metric: it is told with the next one.
+        parts["checkpoint"], self.saving = round(self.saving, 4), 0.0
         print(f"step {step}/{total} loss {logs['loss']:.4f} {self.seconds:.1f} s", flush=True)
         return {
             "step": step,
@@ -138,6 +161,7 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
             "padding_share": round(padding_share(last.micro), 4),
             "seconds": round(self.seconds, 3),
             "tokens_per_s": round(last.tokens / self.seconds, 1),
+            "mfu": self.throughput.mfu(last, self.trainer.fit, self.seconds),
             "parts_s": parts,
             "mfu": self.trainer.mfu(self.seconds),
             "memory_mb": hardware.memory_mb(),

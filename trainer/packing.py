@@ -31,16 +31,15 @@ def rows(lengths: Sequence[int], limit: int) -> list[list[int]]:
     return made
 
 
-def check(packing: bool, cuda: bool, varlen: bool) -> None:
-    """ConfigurationError where packed conversations would cost more than they save.
+def check(packing: bool, cuda: bool, varlen: bool = False) -> None:
+    """ConfigurationError where packing would cost more than it saves: a GPU without `varlen`, an
+    attention kernel for sequences of varying length.
 
-    Everywhere the positions keep them apart; without a varlen kernel a GPU computes the square of
-    the whole row. A CPU does that too: there it is a slow reference, never the default.
+    The positions keep packed conversations apart everywhere, but without such a kernel the square
+    of the whole row is computed. So it is on a CPU: there packing is a slow reference.
     """
     if packing and cuda and not varlen:
         raise ConfigurationError(
-            "packing needs an attention kernel for sequences of varying length",
-            cause="this pod has none",
-            fix="use --set packing=False",
+            "packing needs an attention kernel for sequences of varying length: this pod has none",
             fault="packing_unsupported",
         )

@@ -46,9 +46,10 @@ def train(work: Work, base: loading.Base, narrator: Narrator, saver: Saver) -> A
     trainer.remove_callback(PrinterCallback)
     narrator.attach(trainer)
     try:
-        trainer.train(resume_from_checkpoint=str(work.resume) if work.resume else None)
+        with narrator.stall.watching():
+            trainer.train(resume_from_checkpoint=str(work.resume) if work.resume else None)
     except StopRequested:
-        if trainer.state.global_step > narrator.schedule.last_step:
+        if trainer.state.global_step > narrator.schedule.last_step and narrator.course.may_save:
             trainer.save_now()
         raise
     return trainer.model

@@ -1,0 +1,54 @@
+"""What preprocessing found, and what follows from it for the training. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brightrun.jobs import JobSpec
+from brightrun.tokens import ChatTokenizer
+from trainer import data, forecast, memory
+from trainer.batches import Cut
+from trainer.calibrate import Remaining
+from trainer.course import Course
+from trainer.narrator import evaluation_steps
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What preprocessing found. row: tokens of a packed row, None = not packed."""
+
+    spec: JobSpec
+    base_folder: Path
+    profile: dict[str, Any]
+    tokenizer: ChatTokenizer
+    training: list[data.Sample]
+    held_out: list[data.Sample]
+    plan: list[list[int]]
+    row: int | None
+
+    def course(self, step: int, manifest: dict[str, Any]) -> Course:
+        """What the guards know of the run up to `step`, whose checkpoint has this manifest."""
+        counts = [sample.supervised for sample in self.training]
+        planned = [sum(counts[position] for position in positions) for positions in self.plan]
+        return Course(planned, self.spec.steps_per_epoch, step, manifest)
+
+    def cut(
+        self, asked: int, own: int, manifest: dict[str, Any], hardware: dict[str, str]
+    ) -> tuple[Cut, str]:
+        """How steps are divided (as before the resume, when that was on such a machine), and why
+        that is not bit-exact or "". asked: micro-batch of the launch, 0 = `own`, the pod's."""
+        same = manifest.get("hardware") == hardware
+        before = manifest.get("micro_batch")
+        chosen, inexact = memory.resumed(asked or own, bool(asked), before, same)
+        return Cut(chosen, self.row if manifest.get("packed", True) else None), inexact
+
+    def remaining(self, cut: Cut, step: int, kept: int) -> Remaining:
+        """What is left to compute after `step`. kept: tokens up to which activations are kept."""
+        values = self.spec.values
+        return forecast.remaining(
+            self.plan, self.training, self.held_out, cut, step,
+            evaluation_steps(values.eval_points, len(self.plan)),
+            kept if values.gradient_checkpointing else None,
+        )  # fmt: skip
