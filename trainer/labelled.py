@@ -188,7 +188,7 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         mine = [held_out[at] for at in group.mine([len(sample.ids) for sample in held_out])]
         with group.together(), torch.no_grad():
             for sample in mine:
-                self.work.check()
+                self._safe_point()
                 hidden, head = self.hidden(torch.tensor([sample.ids], device=device))
                 labels = torch.tensor([sample.labels], device=device)
                 states, targets = loss.labelled(hidden, labels)
