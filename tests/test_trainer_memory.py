@@ -65,7 +65,6 @@ class Run:
         from trainer.narrator import Narrator
         from trainer.reporter import Reporter
         from trainer.stall import StallWatch
-        from trainer.throughput import Throughput
         from trainer.train import train
 
         torch.set_num_threads(1)
@@ -78,8 +77,6 @@ class Run:
         plan = data.steps(values.seed, values.epochs, spec.conversations_per_step, names)
         counts = [sum(loaded.training[at].supervised for at in step) for step in plan]
         reporter = Reporter(self.folder, 1, {})
-        from brightrun.physics import SMOLLM2
-
         narrator = Narrator(
             reporter,
             Schedule(100, 100.0, 10**6, 0),
@@ -89,7 +86,6 @@ class Run:
             None,
             Course(counts, spec.steps_per_epoch),
             StallWatch(lambda error: None),
-            Throughput(SMOLLM2, "cpu"),
         )
         work = Work(
             spec, loaded.training, plan, place / "scratch", None, lambda: None, **seams

@@ -16,7 +16,6 @@ from peft import PeftModel
 from brightrun import basemodels
 from brightrun.errors import BrightRunError, StorageError, TrainerError
 from brightrun.jobs import JobSpec
-from brightrun.physics import ModelProfile
 from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
 from brightrun.tokens import ChatTokenizer
 from trainer import (
@@ -42,7 +41,6 @@ from trainer.reporter import Reporter
 from trainer.resuming import Found
 from trainer.saver import Saver
 from trainer.stall import StallWatch
-from trainer.throughput import Throughput
 from trainer.tokencache import TokenCache
 from trainer.train import Work, train
 
@@ -210,7 +208,6 @@ class Attempt:
             self.pod.interrupt_at,
             course,
             StallWatch(self.fail),
-            Throughput(ModelProfile.of_prepared(prepared.profile), facts["hardware"]["device"]),
             self.validated(),
         )
         given = self.pod.activation_tokens

@@ -223,8 +223,7 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         without what is computed twice (Chowdhery et al. 2022, B). None on a CPU."""
         if self.args.device.type != "cuda":
             return None
-        squares = sum(len(sample.ids) ** 2 for sample in self.last.samples)
-        flops = training_flops(self.base.profile, self.last.tokens, squares, False)
+        flops = training_flops(self.base.profile, self.last.tokens, self.last.squares, False)
         return gpus.mfu(flops, seconds, torch.cuda.get_device_name(), self.work.group.size)
 
     def save_now(self) -> None:

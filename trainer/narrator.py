@@ -17,7 +17,6 @@ from trainer.data import Sample
 from trainer.memory import Fit
 from trainer.reporter import Reporter
 from trainer.stall import StallWatch
-from trainer.throughput import Throughput
 from trainer.timing import by_part
 
 
@@ -39,7 +38,6 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         interrupt_at: int | None,
         course: Course,
         stall: StallWatch,
-        throughput: Throughput,
         validated: frozenset[int] = frozenset(),
     ) -> None:
         self.reporter = reporter
@@ -50,7 +48,6 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         self.interrupt_at = interrupt_at
         self.course = course
         self.stall = stall
-        self.throughput = throughput
         self.validated = validated
         self.validation: dict[int, float] = {}
         self.begun = time.monotonic()
@@ -161,7 +158,6 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
             "padding_share": round(padding_share(last.micro), 4),
             "seconds": round(self.seconds, 3),
             "tokens_per_s": round(last.tokens / self.seconds, 1),
-            "mfu": self.throughput.mfu(last, self.trainer.fit, self.seconds),
             "parts_s": parts,
             "mfu": self.trainer.mfu(self.seconds),
             "memory_mb": hardware.memory_mb(),
