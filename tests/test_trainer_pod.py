@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ from trainer_jobs import (
 )
 
 from brightrun.jobs import Hyperparameters
-from brightrun.runfolder import DONE, FAILED, STOPPED, RunFolder
+from brightrun.runfolder import DONE, FAILED, STOPPED, RunFolder, sha256_file
 
 pytestmark = pytest.mark.heavy
 # Dropout, two sequences a step, 4 steps an epoch, a short last one; no measuring to speak of.
@@ -211,25 +210,85 @@ def test_checkpoints_load_without_unpickling_and_hold_no_base_model(unbroken: Ru
 def test_a_loss_that_is_not_finite_stops_the_job_and_keeps_the_checkpoint(
     unbroken: RunFolder, tmp_path: Path
 ) -> None:
-    from safetensors.torch import load_file, save_file
+    import torch
 
-    models = tmp_path / "models"
-    shutil.copytree(tiny_models() / "tiny", models / "tiny")
-    weights = models / "tiny" / "model.safetensors"
-    broken = load_file(weights)
-    broken["model.norm.weight"][0] = float("nan")
-    save_file(broken, weights, {"format": "pt"})
     folder = job(tmp_path)
     healthy = "checkpoints/step-00000006"
     for name in unbroken.names(healthy):
         folder.write_bytes(f"{healthy}/{name}", unbroken.read_bytes(f"{healthy}/{name}"))
-    assert run_pod(folder, models, 2) == 1
+    # Step 7 is computed with good weights; its update spoils them.
+    local = tmp_path / "optimizer.pt"
+    folder.download(f"{healthy}/optimizer.pt", local)
+    state = torch.load(local, weights_only=True)
+    # bitsandbytes keeps its moments one level deeper.
+    first = next(iter(state["state"].values()))
+    for part in (first, *(value for value in first.values() if isinstance(value, dict))):
+        for value in part.values():
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                value.fill_(float("nan"))
+    torch.save(state, local)
+    folder.upload(local, f"{healthy}/optimizer.pt")
+    manifest = folder.manifest(healthy) or {}
+    size, sha256 = local.stat().st_size, sha256_file(local)
+    manifest["files"]["optimizer.pt"].update(size=size, sha256=sha256)
+    folder.write_json(f"{healthy}/manifest.json", manifest)
+    assert run_pod(folder, tiny_models(), 2) == 1
     name, content = marker(folder, 2)
-    assert (name, content["code"]) == (FAILED, "trainer")
-    assert "loss of step 7 is nan" in content["message"]
+    assert (name, content["code"], content["fault"]) == (FAILED, "trainer", "nan_loss")
+    assert "loss of step 8 is nan" in content["message"]
     assert content["adjustment"] == {"learning_rate": 0.0005}
+    # Step 7 was saved with what its update left; a resume refuses that and takes step 6.
+    assert folder.checkpoints() == [6, 7]
+    assert list(steps_of(folder, 2)) == [7]
+
+
+def test_a_resume_whose_losses_leave_the_band_saves_nothing(
+    unbroken: RunFolder, tmp_path: Path
+) -> None:
+    folder = job(tmp_path)
+    place = "checkpoints/step-00000006"
+    for name in unbroken.names(place):
+        folder.write_bytes(f"{place}/{name}", unbroken.read_bytes(f"{place}/{name}"))
+    manifest = folder.manifest(place) or {}
+    assert manifest["loss_band"]["steps"] == 6
+    # As if it came from a run that was at 5 nats: on `tiny` no adapter can be that good.
+    manifest["loss_band"] = {"mean": 5.0, "std": 0.05, "steps": 10}
+    folder.write_json(f"{place}/manifest.json", manifest)
+    assert run_pod(folder, tiny_models(), 2) == 1
+    name, content = marker(folder, 2)
+    assert (name, content["fault"]) == (FAILED, "loss_jump")
+    assert "resumed at step 6" in content["message"]
     assert folder.checkpoints() == [6]
-    assert payloads(folder, "metric", 2) == []
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_resume_is_exact_with_micro_batches_of_two_and_dropout(
+    tmp_path: Path, packing: bool
+) -> None:
+    more = {"pairs_per_step": 8, "max_length": 256 if packing else 1024, "packing": packing}
+    values = QUICK.model_copy(update=more)
+    whole, broken = (job(tmp_path / name, values) for name in ("whole", "broken"))
+    two = {"BRIGHTRUN_MICRO_BATCH": "2"}
+    assert run_pod(whole, tiny_models(), **two) == 0
+    last = max(steps_of(whole, 1))
+    kill = {"BRIGHTRUN_INTERRUPT_AT": str(last - 1)}
+    assert run_pod(broken, tiny_models(), 1, **two, **kill) == -signal.SIGKILL
+    assert run_pod(broken, tiny_models(), 2, **two) == 0
+    found = {**steps_of(broken, 1), **steps_of(broken, 2)}
+    assert found == steps_of(whole, 1)
+    assert marker(broken, 2)[1]["adapter_sha256"] == marker(whole)[1]["adapter_sha256"]
+    sizes = [
+        (m["micro_batches"], len(m["sample_ids"]))
+        for m in payloads(whole, "metric", 1)
+        if "loss" in m
+    ]
+    assert any(micro < samples for micro, samples in sizes)
+    (stage,) = [
+        s["detail"]
+        for s in payloads(whole, "stage", 1)
+        if s["name"] == "training" and s["status"] == "finished"
+    ]
+    assert stage["scored_tokens"] == [stage["supervised_tokens_per_epoch"]] * 2
 
 
 def test_changed_data_is_refused_before_training(tmp_path: Path) -> None:
