@@ -75,6 +75,7 @@ def test_running_out_of_memory_is_explained_with_an_adjustment() -> None:
         MemoryError(),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
     ):
         found = explain(error, values, "training")
         assert isinstance(found, OutOfMemory)

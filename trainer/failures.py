@@ -11,7 +11,12 @@ from brightrun.faults import FAULTS
 from brightrun.jobs import Hyperparameters
 from trainer import hardware
 
-MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+MEMORY_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "cublas_status_alloc_failed",
+)
 # The first that is found in the text names the fault: the special before the general.
 GPU_WORDS: tuple[tuple[str, str], ...] = (
     (r"uncorrectable ecc|\becc error|xid\D{0,20}\b(48|63|64|94|95)\b", "gpu_ecc"),
