@@ -95,6 +95,7 @@ class Screen:
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         self.text = ""
+        self.told = False
         self.stop = threading.Event()
         self.live = Live(console=ERR, auto_refresh=False, get_renderable=self.draw, transient=False)
         self.thread = threading.Thread(target=self.plain, daemon=True)
@@ -107,6 +108,23 @@ class Screen:
         if text and not ERR.is_terminal:
             say(text)
 
+    def tell_estimate(self) -> None:
+        """Once, also when nobody is asked: what the job is going to cost, with its warnings."""
+        if self.told:
+            return
+        try:
+            job = open_job(self.job_id)
+            facts = job.ledger.job(self.job_id).estimate
+        except BrightRunError:
+            return
+        if facts:
+            from reports.jobcards import estimate_sentence
+
+            self.told = True
+            say(estimate_sentence(facts))
+            for warning in facts["warnings"]:
+                say(f"  Warning: {warning}", "yellow")
+
     def draw(self) -> RenderableType:
         try:
             return view(open_job(self.job_id))
@@ -115,12 +133,14 @@ class Screen:
 
     def refresh(self) -> None:
         while not self.stop.wait(REFRESH_SECONDS):
+            self.tell_estimate()
             self.live.refresh()
 
     def plain(self) -> None:
         """A line when the stage changes and every 15 seconds."""
         stage, said = "", 0.0
         while not self.stop.wait(REFRESH_SECONDS):
+            self.tell_estimate()
             try:
                 job = open_job(self.job_id)
                 state = job.progress()

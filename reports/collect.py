@@ -146,6 +146,16 @@ def cuts(job: JobContext, evaluation: Evaluation) -> tuple[str, ...]:
             f"Each step learned from about {values.pairs_per_step} answers; a delivery run takes "
             f"{full.pairs_per_step}."
         )
+    if values.lora_dropout < full.lora_dropout:
+        said.append(
+            f"Trained with dropout {values.lora_dropout:g}; a delivery run uses "
+            f"{full.lora_dropout:g} against memorising."
+        )
+    if values.eval_points < full.eval_points:
+        said.append(
+            f"Looked at the held-out loss {values.eval_points} times in training; a delivery run "
+            f"does {full.eval_points} times."
+        )
     if values.max_length < full.max_length:
         said.append(
             f"Accepted conversations of up to {values.max_length:,} tokens; a delivery run "

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from brightrun.context import JobContext
 from brightrun.errors import SpotInterrupted
+from brightrun.ledger import EventRow
 from brightrun.progress import Progress
 from reports import formats, jobcards
 from tasks import artifacts, story
@@ -41,6 +42,7 @@ class Board:
         self.seen = max((event.id for event in job.ledger.events(job.job_id)), default=0)
         self.attempt = 0
         self.told_step = 0.0
+        self.step: EventRow | None = None
         state = job.progress()
         self.progress = artifacts.publish(
             "progress", progress_card(self.job, state), "Stages, step, loss and cost so far"
@@ -58,7 +60,7 @@ class Board:
 
     def relay(self) -> bool:
         """Tell what is new in the ledger; True when a stage began or ended."""
-        changed, step = False, None
+        changed = False
         for event in self.job.ledger.events(self.job.job_id, after_id=self.seen):
             self.seen = max(self.seen, event.id)
             if event.attempt == 0:
@@ -67,15 +69,17 @@ class Board:
                 continue
             changed = changed or event.type == "stage"
             if event.type == "metric" and "loss" in event.payload:
-                step = event
+                self.step = event
             if event.payload.get("what") == "calibrated":
                 self.revise()
             if (line := story.sentence(event)) is not None:
                 story.tell(line[1], line[0])
         now = time.monotonic()
-        if step is not None and now - self.told_step >= STEP_SECONDS:
+        # A step that comes too soon after the last is told later, not dropped.
+        if self.step is not None and now - self.told_step >= STEP_SECONDS:
             self.told_step = now
-            story.tell(story.step_sentence(step))
+            story.tell(story.step_sentence(self.step))
+            self.step = None
         return changed
 
     def revise(self) -> None:
