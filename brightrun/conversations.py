@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from brightrun.frozen import Frozen
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 Message: TypeAlias = dict[str, Any]
@@ -15,10 +17,6 @@ Message: TypeAlias = dict[str, Any]
 
 KEPT_PER_CODE = 1000
 KEPT_SPECIAL = {"invalid_utf8": 20}
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Defect(Frozen):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
 from brightrun.costs import CostRange
 from brightrun.durations import Work
+from brightrun.frozen import Frozen
+from brightrun.happening import Happening
 from brightrun.physics import Range, exactly, total
 
 # What the pod measures against its forecast counts from the first step on, but gently: as if a
@@ -20,27 +20,13 @@ TRUST = 0.1
 FORWARD = 0.48
 
 
-class Sign(Protocol):
-    """What is needed of an event."""
-
-    @property
-    def ts(self) -> datetime: ...
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def payload(self) -> dict[str, Any]: ...
-
-
-class Calibration(BaseModel):
+class Calibration(Frozen):
     """A pod's forecast: seconds of a micro-step = a + b x tokens + c x sum of squared lengths.
 
     Made after optimizer step `step` from `steps` micro-steps; tokens and low, likely, high
     (seconds) are of the training that was left then.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     attempt: int
     at: datetime
     step: int
@@ -54,7 +40,7 @@ class Calibration(BaseModel):
     high: float
 
 
-def calibration_of(events: Iterable[Sign]) -> Calibration | None:
+def calibration_of(events: Iterable[Happening]) -> Calibration | None:
     """The newest pod's forecast, None before there is one."""
     found = None
     for event in events:
@@ -68,7 +54,7 @@ def calibration_of(events: Iterable[Sign]) -> Calibration | None:
     return found
 
 
-def training_left(known: Calibration, events: Iterable[Sign]) -> float:
+def training_left(known: Calibration, events: Iterable[Happening]) -> float:
     """Likely seconds of training that are left: the forecast by tokens, and the pace since."""
     tokens: dict[int, float] = {}
     mine, last = 0.0, known.at

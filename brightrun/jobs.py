@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
+from brightrun.frozen import Frozen
 from brightrun.presets import (
     PRESETS,
     SETTABLE,
-    Frozen,
     Hyperparameters,
     Preset,
     PresetInfo,

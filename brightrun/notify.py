@@ -12,20 +12,19 @@ from collections.abc import Iterable
 from email.message import EmailMessage
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackClientError
 from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
 
+from brightrun.frozen import Frozen
 from brightrun.settings import Settings
 
 TIMEOUT_SECONDS = 20
 
 
-class Message(BaseModel):
+class Message(Frozen):
     """A title and lines of plain text; links are full URLs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     title: str
     lines: tuple[str, ...] = ()
 

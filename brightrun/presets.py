@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from brightrun.errors import ConfigurationError
+from brightrun.frozen import Frozen
 
 
 class Preset(StrEnum):
@@ -15,10 +16,6 @@ class Preset(StrEnum):
     balanced = "balanced"
     aggressive = "aggressive"
     demo = "demo"
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Hyperparameters(Frozen):

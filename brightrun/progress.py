@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Protocol
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any, Literal
 
 from brightrun import runfolder
 from brightrun.estimates import Calibration, calibration_of, training_left
+from brightrun.frozen import Frozen
+from brightrun.happening import Happening
 
 CONTROL_FIRST = ("validate", "plan", "estimate")
 CONTROL_LAST = ("evaluate", "report", "package")
@@ -31,23 +31,6 @@ USUAL_SECONDS = {
 MEASURED_STEPS = 3
 # Writing answers takes most of the measuring; shares of its time in the demo.
 MEASURING = {"likelihood": 0.2, "knowledge": 0.2, "answers": 0.6}
-
-
-class Occurrence(Protocol):
-    """What progress needs of an event: `runfolder.Event` and the ledger's rows both have it."""
-
-    @property
-    def ts(self) -> datetime: ...
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def payload(self) -> dict[str, Any]: ...
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 # failed, stopped: it was under way when the job ended.
@@ -101,7 +84,7 @@ class Progress(Frozen):
 
 
 def progress(
-    events: Sequence[Occurrence],
+    events: Sequence[Happening],
     expected: Mapping[str, float],
     now: datetime,
     *,
@@ -150,7 +133,7 @@ def progress(
     )
 
 
-def _trained(events: Sequence[Occurrence], known: Calibration) -> float:
+def _trained(events: Sequence[Happening], known: Calibration) -> float:
     """Seconds of training up to the calibration, those of lost pods included."""
     until = [e for e in events if e.attempt <= known.attempt and e.ts <= known.at]
     return _clock("training", until, known.at, None)[0]
@@ -158,7 +141,7 @@ def _trained(events: Sequence[Occurrence], known: Calibration) -> float:
 
 def _stage(
     name: str,
-    events: Iterable[Occurrence],
+    events: Iterable[Happening],
     expected: Mapping[str, float],
     by_step: Mapping[int, dict[str, Any]],
     last: Mapping[str, Any],
@@ -197,7 +180,7 @@ def _stage(
 
 
 def _clock(
-    name: str, events: Iterable[Occurrence], now: datetime, over: Over
+    name: str, events: Iterable[Happening], now: datetime, over: Over
 ) -> tuple[float, bool, StageStatus]:
     """Seconds spent in a stage over all attempts, whether it was done before, and its status.
 
@@ -230,7 +213,7 @@ def _seconds(since: datetime, until: datetime | None) -> float:
     return max(0.0, ((until or since) - since).total_seconds())
 
 
-def _shares(events: Iterable[Occurrence]) -> dict[str, float]:
+def _shares(events: Iterable[Happening]) -> dict[str, float]:
     """Stage -> share done, 0-1. Measuring counts three kinds of items, each on its own."""
     done: dict[str, dict[str, float]] = {}
     for event in events:
@@ -249,7 +232,7 @@ def _weighted(stage: str, kinds: Mapping[str, float]) -> float:
     return sum(weight * kinds.get(kind, 0.0) for kind, weight in MEASURING.items())
 
 
-def _validation(events: Iterable[Occurrence]) -> tuple[tuple[int, float], ...]:
+def _validation(events: Iterable[Happening]) -> tuple[tuple[int, float], ...]:
     found = {
         int(e.payload["step"]): float(e.payload["validation_loss"])
         for e in events

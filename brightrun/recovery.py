@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from brightrun.frozen import Frozen
 
 # A person or a limit ended the job: no new pod is rented for it.
 FINAL_STOPS = ("cancel", "budget")
@@ -18,10 +18,6 @@ HARMLESS_STOPS = ("pause", "switch", "lease", "superseded")
 # So long may storage or ledger be away while a pod is followed.
 OUTAGE_SECONDS = 600.0
 LONGEST_PAUSE_SECONDS = 15.0
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Past(Frozen):

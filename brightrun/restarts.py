@@ -11,28 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
-
-
-class Occurrence(Protocol):
-    """An event of a run folder or of the ledger."""
-
-    @property
-    def ts(self) -> datetime: ...
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def payload(self) -> Mapping[str, Any]: ...
+from brightrun.frozen import Frozen
+from brightrun.happening import Happening
 
 
-class Restart(BaseModel):
+class Restart(Frozen):
     """One restart, in seconds. `first_step_s` is the sum of the parts."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     attempt: int
     resumed_from: int
     detect_s: float
@@ -47,7 +33,7 @@ class Restart(BaseModel):
 
 
 def restarts(
-    events: Sequence[Occurrence],
+    events: Sequence[Happening],
     launched: Mapping[int, datetime],
     killed: Mapping[int, datetime] | None = None,
 ) -> list[Restart]:
@@ -56,7 +42,7 @@ def restarts(
     launched: attempt -> when its pod was rented. killed: attempt -> when it was killed, where that
     is known; else its last event counts (up to 5 seconds too early: the heartbeat's interval).
     """
-    by_attempt: dict[int, list[Occurrence]] = {}
+    by_attempt: dict[int, list[Happening]] = {}
     for event in events:
         if event.attempt > 0:
             by_attempt.setdefault(event.attempt, []).append(event)
@@ -72,7 +58,7 @@ def restarts(
 
 
 def _restart(
-    attempt: int, events: Sequence[Occurrence], ended: datetime, launched: datetime, reached: int
+    attempt: int, events: Sequence[Happening], ended: datetime, launched: datetime, reached: int
 ) -> Restart | None:
     steps = _steps(events)
     preprocessing, training = _begun(events, "preprocessing"), _begun(events, "training")
@@ -96,11 +82,11 @@ def _restart(
     )
 
 
-def _steps(events: Iterable[Occurrence]) -> list[Occurrence]:
+def _steps(events: Iterable[Happening]) -> list[Happening]:
     return [e for e in events if e.type == "metric" and "loss" in e.payload]
 
 
-def _begun(events: Iterable[Occurrence], stage: str) -> datetime | None:
+def _begun(events: Iterable[Happening], stage: str) -> datetime | None:
     for event in events:
         payload = event.payload
         if event.type == "stage" and payload["name"] == stage and payload["status"] == "started":

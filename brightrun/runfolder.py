@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import fsspec
-from pydantic import BaseModel, ConfigDict
 
 from brightrun.errors import StorageError
+from brightrun.frozen import Frozen
 
 MANIFEST = "manifest.json"
 DONE, FAILED, STOPPED = "_DONE", "_FAILED.json", "_STOPPED.json"
@@ -30,10 +30,9 @@ EventType = Literal["stage", "metric", "checkpoint", "progress", "heartbeat", "w
 STAGES = ("preprocessing", "model_loading", "training", "measuring", "finalization")
 
 
-class Event(BaseModel):
+class Event(Frozen):
     """One line of `events-{seq}.jsonl`. (attempt, seq) is unique within a job; seq starts at 1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     ts: datetime
     attempt: int
     seq: int

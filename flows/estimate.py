@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import flow
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from brightrun.frozen import Frozen
 from tasks import estimates
 
 
-class EstimateRequest(BaseModel):
+class EstimateRequest(Frozen):
     """Which file, on whose machines."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     training_file: str = Field(
         title="Training file",
         min_length=1,

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from typing import Any
 
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
+from brightrun.happening import Happening
 from reports import formats
 
 INFO, WARNING, ERROR = logging.INFO, logging.WARNING, logging.ERROR
 Line = tuple[int, str]
-
-
-class Happening(Protocol):
-    """What a sentence needs of an event of the ledger."""
-
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def payload(self) -> dict[str, Any]: ...
 
 
 def tell(text: str, level: int = INFO) -> None:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from brightrun.frozen import Frozen
 
 PodState = Literal["running", "gone"]
 
 
-class LaunchRequest(BaseModel):
+class LaunchRequest(Frozen):
     """What a pod needs to know: a unique name and its environment, nothing else."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     environment: dict[str, str]
 
 
-class Pod(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Pod(Frozen):
     name: str
     provider_id: str
     state: PodState
