@@ -26,13 +26,13 @@ def ended(job: JobContext, what: str) -> None:
         lines += [str(row.error["message"]), f"Fix: {row.error['fix']}"]
         lines.append(f"Go on: brightrun train --resume {job.job_id}")
     message = Message(title=f"Bright Run job {job.job_id} {what}", lines=tuple(lines))
-    undelivered(job, send_all(notifiers(job.settings), message))
+    undelivered(job, message.title, send_all(notifiers(job.settings), message))
 
 
-def undelivered(job: JobContext, problems: list[str]) -> None:
+def undelivered(job: JobContext, title: str, problems: list[str]) -> None:
     """A channel that fails is a warning event, never a failed job."""
     for problem in problems:
-        job.note("warning", {"code": "notify", "message": f"not delivered: {problem}"})
+        job.note("warning", {"code": "notify", "message": f"not delivered: {title}: {problem}"})
 
 
 def check(job: JobContext) -> list[threading.Thread]:
@@ -74,4 +74,4 @@ def announce(job: JobContext, scope: str, alert: Alert) -> threading.Thread:
 def deliver(job: JobContext, message: Message, names: tuple[str, ...]) -> None:
     """Send on the configured ones of these channels; a failure becomes a warning event."""
     wanted = [channel for channel in notifiers(job.settings) if channel.name in names]
-    undelivered(job, send_all(wanted, message))
+    undelivered(job, message.title, send_all(wanted, message))

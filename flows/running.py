@@ -37,18 +37,21 @@ def run(request: JobRequest, job_id: str, *, yes: bool) -> dict[str, Any]:
     if found["status"] != "awaiting_approval":
         return found
     with stopping_is_told(job_id):
-        go_on = agreed(request, job_id, yes=yes)
+        go_on = agreed(request, job_id, yes=yes, told=screen.told)
     if not go_on:
         return found
-    with stopping_is_told(job_id), Screen(job_id):
+    with stopping_is_told(job_id), Screen(job_id, told=True):
         return driven(finetune, request, job_id)
 
 
-def agreed(request: JobRequest, job_id: str, *, yes: bool) -> bool:
-    """Show the gate's question and take the answer; False: the job waits."""
+def agreed(request: JobRequest, job_id: str, *, yes: bool, told: bool) -> bool:
+    """Show the gate's question and take the answer; False: the job waits.
+
+    told: the estimate stands on the screen already.
+    """
     from flows.terminal import say
 
-    question = show_gate(job_id)
+    question = show_gate(job_id, told=told)
     if question["action"] == "approve":
         say(f"An approval is needed: brightrun approve {job_id} --approver NAME", "yellow")
         say(f"Then: brightrun train --resume {job_id}")
@@ -126,22 +129,19 @@ def ended_by(message: str, job_id: str) -> bool:
     return row.is_final and row.error is not None and row.error["message"] == message
 
 
-def show_gate(job_id: str) -> dict[str, Any]:
+def show_gate(job_id: str, *, told: bool) -> dict[str, Any]:
     """What the job would cost and why a person is asked."""
     from brightrun.context import open_job
-    from flows.terminal import money, say, span
+    from flows.screen import say_estimate
+    from flows.terminal import say
 
     job = open_job(job_id)
-    e, question = job.folder.read_json("estimate.json"), job.folder.read_json("question.json")
-    h, c, p = e["hours"], e["cost_usd"], e["price"]
-    say(
-        f"Estimate: {span(h['low'] * 3600)} / {span(h['likely'] * 3600)} / "
-        f"{span(h['high'] * 3600)}, {money(c['low'])} / {money(c['likely'])} / {money(c['high'])} "
-        f"(low / likely / high) at {money(p['usd_per_hour'])}/h, {p['source']}, {p['as_of']}"
-    )
+    question = job.folder.read_json("question.json")
+    if not told:
+        say_estimate(job.folder.read_json("estimate.json"))
     for reason in question["reasons"]:
         say(f"  {reason}")
-    for warning in (*question["warnings"], *e["warnings"]):
+    for warning in question["warnings"]:
         say(f"  Warning: {warning}", "yellow")
     return dict(question)
 

@@ -89,13 +89,26 @@ def notes(state: Progress) -> list[RenderableType]:
     return [Text(f"Warning: {text}", style="yellow") for text in state.warnings[-2:]]
 
 
+def say_estimate(facts: dict[str, Any]) -> None:
+    """What a job is going to take and cost, where the price is from, and the warnings."""
+    h, c, p = facts["hours"], facts["cost_usd"], facts["price"]
+    say(
+        f"Estimate: {span(h['low'] * 3600)} / {span(h['likely'] * 3600)} / "
+        f"{span(h['high'] * 3600)}, {money(c['low'])} / {money(c['likely'])} / {money(c['high'])} "
+        f"(low / likely / high) at {money(p['usd_per_hour'])}/h, {p['source']}, {p['as_of']}"
+    )
+    for warning in facts["warnings"]:
+        say(f"  Warning: {warning}", "yellow")
+
+
 class Screen:
     """A context that shows a job while other code runs; plain lines where there is no terminal."""
 
-    def __init__(self, job_id: str) -> None:
+    def __init__(self, job_id: str, *, told: bool = False) -> None:
         self.job_id = job_id
         self.text = ""
-        self.told = False
+        # Whether the estimate was shown.
+        self.told = told
         self.stop = threading.Event()
         self.live = Live(console=ERR, auto_refresh=False, get_renderable=self.draw, transient=False)
         self.thread = threading.Thread(target=self.plain, daemon=True)
@@ -109,21 +122,16 @@ class Screen:
             say(text)
 
     def tell_estimate(self) -> None:
-        """Once, also when nobody is asked: what the job is going to cost, with its warnings."""
+        """Once, also when nobody is asked."""
         if self.told:
             return
         try:
-            job = open_job(self.job_id)
-            facts = job.ledger.job(self.job_id).estimate
+            facts = open_job(self.job_id).ledger.job(self.job_id).estimate
         except BrightRunError:
             return
         if facts:
-            from reports.jobcards import estimate_sentence
-
             self.told = True
-            say(estimate_sentence(facts))
-            for warning in facts["warnings"]:
-                say(f"  Warning: {warning}", "yellow")
+            say_estimate(facts)
 
     def draw(self) -> RenderableType:
         try:

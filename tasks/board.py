@@ -85,10 +85,11 @@ class Board:
     def revise(self) -> None:
         """The estimate's card, with what the pod has measured."""
         found = self.job.revised(self.job.progress())
+        if found is None:
+            return
         facts = self.job.folder.read_json("estimate.json")
         artifacts.publish("estimate", jobcards.estimate_card(facts, found), "Revised by the pod")
-        if found is not None:
-            story.tell(jobcards.revised_sentence(found))
+        story.tell(jobcards.revised_sentence(found))
 
     def close(self) -> None:
         """The pod ended: its last events and the cards as they stay."""

@@ -32,8 +32,6 @@ def sentence(event: Happening) -> Line | None:
         case "checkpoint":
             size = formats.size(said.get("bytes"))
             return INFO, f"Pod {event.attempt}: checkpoint at step {said.get('step')} ({size})"
-        case "progress" if said.get("what") == "calibrated":
-            return INFO, f"Pod {event.attempt}: {_calibrated(said)}"
         case "warning" | "error":
             level = ERROR if event.type == "error" else WARNING
             parts = (str(said.get("message", "")), str(said.get("fix") or ""))
@@ -47,14 +45,6 @@ def step_sentence(event: Happening) -> str:
     said = event.payload
     loss = formats.number(said["loss"], 3)
     return f"Pod {event.attempt}: step {said['step']} of {said['total_steps']}, loss {loss}"
-
-
-def _calibrated(said: dict[str, Any]) -> str:
-    left = {name: formats.duration(seconds) for name, seconds in said["training_s"].items()}
-    return (
-        f"{said['steps']} micro-steps measured, training takes about {left['likely']} more "
-        f"({left['low']} to {left['high']})"
-    )
 
 
 def _stage(said: dict[str, Any]) -> str:

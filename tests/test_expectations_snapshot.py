@@ -10,12 +10,10 @@ from typing import Any, cast
 
 import pytest
 import training_files as tf
+from genuine_templates import byte_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
 
-from brightrun.chat import TEMPLATES
 from brightrun.conversations import FileReport, RowFacts
 from brightrun.errors import DatasetError
 from brightrun.jobs import Hyperparameters
@@ -41,12 +39,7 @@ def runner() -> Runner:
 @pytest.fixture(scope="module")
 def tokenizer() -> ChatTokenizer:
     """One token per byte: lengths that can be counted by hand."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    found = Tokenizer(BPE(vocab={c: n for n, c in enumerate(alphabet)}, merges=[]))
-    found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    found.decoder = decoders.ByteLevel()
-    found.add_special_tokens(list(TEMPLATES["chatml"].controls))
-    return ChatTokenizer(found, "chatml")
+    return ChatTokenizer(byte_tokenizer("chatml"), "chatml")
 
 
 def folder(tmp_path: Path) -> RunFolder:

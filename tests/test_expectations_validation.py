@@ -603,7 +603,7 @@ JUNK = st.one_of(
     st.dictionaries(st.text(max_size=3), st.none(), max_size=2),
 )  # fmt: skip
 FUZZ = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

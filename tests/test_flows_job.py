@@ -249,7 +249,9 @@ def test_a_channel_that_is_away_is_a_warning(job: Finished) -> None:
     # Beside it stand the alerts of cost: at this size a job always reaches 80 % of its estimate.
     assert {w.payload["code"] for w in warned} <= {"notify", "budget"}
     away = [w for w in warned if w.payload["code"] == "notify"]
-    assert len(away) >= 2  # started, completed, and each alert
+    told = [w.payload["message"] for w in away]
+    for what in ("started", "completed"):
+        assert sum(f"job {job.job_id} {what}: " in text for text in told) == 1, told
 
 
 @pytest.mark.parametrize(

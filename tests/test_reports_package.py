@@ -196,7 +196,6 @@ def isolated(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.slow  # tests/test_flows_job.py does the same with a real job's package
 @pytest.mark.heavy
 def test_the_unpacked_package_gives_its_golden_answers(
     parts: dict[str, Any], tmp_path: Path
