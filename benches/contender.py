@@ -79,7 +79,9 @@ def main() -> int:
     plan = data.steps(values.seed, values.epochs, spec.conversations_per_step, names)
     longest = max(len(sample.ids) for sample in samples)
     profile = basemodels.profile(found.folder)
-    made = loading.decide(found.folder, profile, values, longest, spec.optimizer, {})
+    made = loading.decide(
+        hardware.place(), found.folder, profile, values, longest, spec.optimizer, {}
+    )
     base = loading.load_base(found.folder, values.precision, made)
     before = mean_nll(base.model, found.held_out)
     loaded = hardware.memory_mb()

@@ -15,13 +15,16 @@ from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, get_sc
 from trl import SFTConfig, SFTTrainer
 
 from benches.meter import Meter
+from brightrun.errors import TrainerError
 from brightrun.jobs import JobSpec
 from brightrun.runfolder import RunFolder
 from trainer import data, loading, loss
 from trainer.checkpoints import Schedule
+from trainer.course import Course
 from trainer.labelled import activation_limit
 from trainer.narrator import Narrator
 from trainer.reporter import Reporter
+from trainer.stall import StallWatch
 from trainer.train import Work, lora_config, train
 
 
@@ -86,16 +89,24 @@ class NoCheckpoints:
         raise RuntimeError("this bench does not save")
 
 
+def stood_still(error: TrainerError) -> None:
+    """A bench that hangs is for the person who started it."""
+    print(error, flush=True)
+
+
 def ours(race: Race) -> None:
     """The pod's loop; events go to a folder of their own and are never uploaded."""
     race.limit = activation_limit(race.base)
     reporter = Reporter(RunFolder(race.scratch.as_uri(), "bench"), 1, {})
     schedule = Schedule(10**9, 1e9, 10**9, 0)
+    epoch = race.spec.steps_per_epoch
+    supervised = [sum(race.samples[at].supervised for at in step) for step in race.plan]
     narrator = ClockedNarrator(
-        reporter, schedule, race.held_out, frozenset(), race.spec.steps_per_epoch, None
-    )
+        reporter, schedule, race.held_out, frozenset(), epoch, None,
+        Course(supervised, epoch), StallWatch(stood_still),
+    )  # fmt: skip
     narrator.race = race
-    work = Work(race.spec, race.samples, race.plan, race.scratch, None, lambda: None)
+    work = Work(race.spec, race.samples, race.plan, race.scratch, None, lambda: None, race.limit)
     train(work, race.base, narrator, NoCheckpoints())  # type: ignore[arg-type]
 
 
@@ -121,7 +132,7 @@ def bare(race: Race) -> None:
             hidden = backbone(input_ids=torch.tensor([sample.ids]), use_cache=False)
             states, targets = loss.labelled(hidden.last_hidden_state, torch.tensor([sample.labels]))
             nll = torch.nn.functional.cross_entropy(head(states), targets, reduction="sum")
-            (nll / supervised).backward()
+            torch.autograd.backward(nll / supervised)
         torch.nn.utils.clip_grad_norm_(trained, race.spec.max_grad_norm)
         optimizer.step()
         schedule.step()
@@ -130,6 +141,7 @@ def bare(race: Race) -> None:
 
 
 def recompute(model: torch.nn.Module, on: bool) -> None:
+    module: Any
     for module in model.modules():
         if hasattr(module, "gradient_checkpointing"):
             module.gradient_checkpointing = on

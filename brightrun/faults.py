@@ -144,20 +144,6 @@ FAULTS: dict[str, Fault] = {
         "no step for ten times the usual one: a hung kernel, storage or machine",
         "resume the job; if it stalls at the same step, read the attempt's log",
     ),
-    "time_limit": Fault(
-        "Time or money limit reached",
-        "budget",
-        "the job ran far longer than estimated",
-        "read why in the events; approve a higher limit and resume",
-        "The pod saves a checkpoint and stops.",
-    ),
-    "lease_expired": Fault(
-        "Lease expired",
-        "interruption",
-        "the control plane was away for longer than the lease: the pod stopped itself",
-        "nothing, or `brightrun train --resume JOB` when no flow runs",
-        "The pod saves a checkpoint and stops. " + NEW_POD,
-    ),
     "adapter_incompatible": Fault(
         "Adapter does not fit the model",
         "trainer",

@@ -61,7 +61,7 @@ def work_of(report: FileReport, values: Hyperparameters, interruptions: int = 0)
     sequences = max(1, len(usable) - held_out + more)
     repeats = 1.0
     if values.sequence == "pair":
-        repeats, sequences = 2.2, max(1, round(pairs * share))  # 2.1-2.4 x, measured
+        repeats, sequences = 2.2, max(1, round(pairs * share))  # 2.1-2.4 on real files
     per_step = max(1, round(values.pairs_per_step * sequences / max(1.0, pairs * share)))
     prompt = round(len(report.system_prompt) / 4.66 * SYSTEM_TO_PROMPT) + 40
     return Work(

@@ -162,6 +162,20 @@ def test_values_that_are_not_finite_and_torn_manifests_are_damage(
     assert folder.checkpoints() == [2, 6]
 
 
+def test_a_pod_without_memory_throws_no_checkpoint_away(
+    folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(folder, tmp_path, 2)
+
+    def no_room(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("trainer.resuming.load_file", no_room)
+    with pytest.raises(MemoryError):
+        newest(folder, tmp_path / "scratch", reporter_of(folder), FACTS)
+    assert folder.checkpoints() == [2]
+
+
 def test_a_half_made_upload_does_not_exist_and_is_cleaned_up(
     folder: RunFolder, tmp_path: Path
 ) -> None:

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from trainer_jobs import JOB, ROOT, environment, log_of
 
-from brightrun.runfolder import FAILED, RunFolder
+from brightrun.runfolder import DONE, FAILED, RunFolder
+from trainer.entry import Ending
+from trainer.logtee import LogTee
+from trainer.outbox import Outbox
+from trainer.pod import Pod
+from trainer.seat import Seat
 
 
 def start(folder: RunFolder, path: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -55,3 +60,28 @@ def test_a_wrong_environment_is_told_apart(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "BRIGHTRUN_ATTEMPT is not set" in done.stderr
+
+
+class MoodyOutbox(Outbox):
+    """A storage that refuses the first objects."""
+
+    refusals = 2
+
+    def put(self, relative: str, data: bytes) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise OSError("the storage is away")
+        super().put(relative, data)
+
+
+def test_the_marker_of_a_finished_pod_survives_a_storage_that_is_away_for_moments(
+    tmp_path: Path,
+) -> None:
+    url = (tmp_path / "storage").as_uri()
+    outbox = MoodyOutbox(url, JOB)
+    pod = Pod(JOB, 1, url, tmp_path, 1)
+    ending = Ending(outbox, pod, LogTee(outbox, "attempts/1/"), Seat())
+    assert ending.write(DONE, {"steps": 3})
+    assert outbox.refusals == 0
+    assert RunFolder(url, JOB).marker(1) == (DONE, {"steps": 3})
+    assert not ending.write(FAILED, {})

@@ -102,18 +102,22 @@ def test_files_that_are_not_what_their_config_says_are_refused(
 
 
 def test_every_choice_is_told_with_its_reason() -> None:
-    from trainer import loading
+    from trainer import hardware, loading
 
     folder = basemodels.prepared_folder("tiny", tiny_models())
     profile = basemodels.profile(folder)
     values = Hyperparameters(precision="fp32")
-    made = loading.decide(folder, profile, values, 100, "paged_adamw_32bit", {"attention": "eager"})
+    made = loading.decide(
+        hardware.place(), folder, profile, values, 100, "paged_adamw_32bit", {"attention": "eager"}
+    )
     base = loading.load_base(folder, "fp32", made)
     assert "attention eager: set by BRIGHTRUN_CHOICES" in base.reasons
     assert base.model.config._attn_implementation == "eager"
     assert made.optimizer.value == "paged_adamw_32bit"
     with pytest.raises(ConfigurationError, match="names 'speed'"):
-        loading.decide(folder, profile, values, 100, "paged_adamw_32bit", {"speed": "high"})
+        loading.decide(
+            hardware.place(), folder, profile, values, 100, "paged_adamw_32bit", {"speed": "high"}
+        )
 
 
 def test_a_checkpoint_is_resumed_with_the_optimizer_it_was_made_with(

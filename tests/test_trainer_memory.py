@@ -15,7 +15,7 @@ from brightrun.errors import OutOfMemory
 from brightrun.jobs import Hyperparameters, JobSpec
 from brightrun.runfolder import RunFolder
 from brightrun.tokens import ChatTokenizer
-from trainer import memory
+from trainer import hardware, memory
 from trainer.batches import Cut
 from trainer.memory import Fit
 
@@ -88,11 +88,18 @@ class Run:
             StallWatch(lambda error: None),
         )
         work = Work(
-            spec, loaded.training, plan, place / "scratch", None, lambda: None, **seams
+            spec, loaded.training, plan, place / "scratch", None, lambda: None,
+            **{"activation_tokens": 1 << 20, **seams},
         )  # fmt: skip
         precision = values.precision
         made = loading.decide(
-            base_folder, basemodels.profile(base_folder), values, 400, spec.optimizer, {}
+            hardware.place(),
+            base_folder,
+            basemodels.profile(base_folder),
+            values,
+            400,
+            spec.optimizer,
+            {},
         )
         base = loading.load_base(base_folder, precision, made)
         try:

@@ -11,7 +11,7 @@ from faulty_storage import break_storage, mend_storage
 
 from brightrun.errors import StorageError
 from brightrun.runfolder import RunFolder, checkpoint
-from trainer.control import Control, Stop, StopRequested
+from trainer.control import ASKED_GRACE, Control, Stop, StopRequested
 from trainer.patience import Limits, Outages, PatientFolder
 from trainer.reporter import Reporter
 from trainer.saver import Saver
@@ -154,6 +154,29 @@ def test_a_stop_stores_what_there_is_time_for(office: Office) -> None:
     with pytest.raises(StopRequested):
         stopped()
     assert office.plain.checkpoints() == [2]
+
+
+def test_a_stop_that_another_process_noticed_first_stores_too(office: Office) -> None:
+    """This one's watcher notices it while the upload is under way."""
+    noticed = threading.Timer(0.5, office.control._notice, [Stop("pause")])
+
+    def stopped() -> None:
+        with office.saver.draining():
+            office.save(2)
+            noticed.start()
+            raise StopRequested
+
+    with pytest.raises(StopRequested):
+        stopped()
+    assert office.plain.checkpoints() == [2]
+    assert office.control.stop == Stop("pause")
+
+
+def test_a_stop_is_noticed_once_and_its_time_is_known_with_it(office: Office) -> None:
+    assert office.control._notice(Stop("budget"))
+    assert not office.control._notice(Stop("sigterm"))
+    assert office.control.stop == Stop("budget")
+    assert office.control.time_to_store() <= ASKED_GRACE
 
 
 def test_a_stop_does_not_wait_for_a_storage_that_is_away(office: Office) -> None:

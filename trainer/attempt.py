@@ -6,7 +6,7 @@ import gc
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +135,11 @@ class Attempt:
         """The base model, loaded as this machine does best."""
         spec, folder = prepared.spec, prepared.base_folder
         longest = max(len(sample.ids) for sample in (*prepared.training, *prepared.held_out))
+        here = hardware.place()
+        # All processes choose the same: what fits where least is free.
+        place = replace(here, memory_gb=self.group.least(here.memory_gb))
         made = loading.decide(
-            folder, prepared.profile, spec.values, longest, spec.optimizer, self.pod.choices
+            place, folder, prepared.profile, spec.values, longest, spec.optimizer, self.pod.choices
         )
         packing.check(spec.values.packing, torch.cuda.is_available(), made.varlen.value)
         return loading.load_base(folder, spec.values.precision, made)
@@ -211,7 +214,8 @@ class Attempt:
             self.validated(),
         )
         given = self.pod.activation_tokens
-        left = prepared.remaining(cut, step, activation_limit(base) if given is None else given)
+        kept = int(self.group.least(activation_limit(base) if given is None else given))
+        left = prepared.remaining(cut, step, kept)
         work = Work(
             spec,
             prepared.training,
@@ -219,7 +223,7 @@ class Attempt:
             self.scratch,
             resume,
             saver.check,
-            self.pod.activation_tokens,
+            kept,
             cut,
             # It forecasts from all micro-steps of a step, and one of several has but a share.
             Calibration(left, lambda found: self.reporter.add("progress", found)).on_micro_step

@@ -1,7 +1,8 @@
 """What the rest of the training takes, from the pod's own first micro-steps.
 
-A micro-step takes a + b x tokens + c x sum of squared lengths (measured: a forecast
-from it errs by 0.2-4.3 %, by tokens alone 0.6-5.5 %, by the number of steps 10-16 %).
+A micro-step takes a + b x tokens + c x sum of squared lengths (on one quiet CPU
+run it erred by at most 4.3 %, by tokens alone 5.5 %, by the number of steps 16 %; what the bench
+finds on a loaded machine stands in docs/benchmarks.md).
 """
 
 from __future__ import annotations

@@ -86,6 +86,7 @@ class Control:
         self._end = end
         self._lease: dict[str, Any] | None = None
         self._noticed = threading.Event()
+        self._first = threading.Lock()
         self._ends_at = math.inf
         self._read, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
@@ -113,6 +114,12 @@ class Control:
         """Until the process is ended; infinite while nobody has asked it to stop."""
         return max(0.0, self._ends_at - time.monotonic())
 
+    def time_to_store(self) -> float:
+        """Seconds for last uploads once a stop is known; of several processes another one may have
+        noticed it first, then this one's watcher is waited for."""
+        self._noticed.wait(2 * POLL_SECONDS)
+        return min(ASKED_GRACE, self.seconds_left())
+
     def owned(self) -> bool:
         """Whether the checkpoints still are this pod's; a lease that cannot be read is no answer.
 
@@ -137,19 +144,23 @@ class Control:
             if signal.SIGTERM not in data:
                 continue
             self.terminated = True
-            if self.stop is None:
-                self._notice(Stop("sigterm"))
-            else:
+            stop = Stop("sigterm")
+            if not self._notice(stop):
                 # Already stopping for another reason: only the time left gets shorter.
-                self._force_later(self.stop, SIGTERM_GRACE)
+                self._force_later(self.stop or stop, SIGTERM_GRACE)
 
     def _files(self) -> None:
         while not self._noticed.is_set():
             self._look_at_lease()
-            asked = None
+            stop = asked = None
             with contextlib.suppress(Exception):
                 asked = self.folder.stop_request()
-            if stop := decide(self._lease, asked, time.time(), self.attempt):
+            try:
+                stop = decide(self._lease, asked, time.time(), self.attempt)
+            except (KeyError, TypeError, ValueError) as error:
+                # Without this thread no lease would ever expire.
+                print(f"control files cannot be understood: {error!r}", flush=True)
+            if stop is not None:
                 self._notice(stop)
                 return
             self._noticed.wait(POLL_SECONDS)
@@ -161,14 +172,18 @@ class Control:
             if self.folder.exists(LEASE):
                 self._lease = self.folder.read_json(LEASE)
 
-    def _notice(self, stop: Stop) -> None:
-        if self._noticed.is_set():
-            return
-        self.stop = stop
+    def _notice(self, stop: Stop) -> bool:
+        """False when a stop was noticed before."""
+        with self._first:
+            if self.stop is not None:
+                return False
+            self.stop = stop
         print(f"stopping: {stop.reason}", flush=True)
-        self._noticed.set()
         lease_seconds = float((self._lease or {}).get("seconds", 0.0))
         self._force_later(stop, grace(stop.reason, lease_seconds))
+        # Last: whoever sees it may ask how much time there is.
+        self._noticed.set()
+        return True
 
     def _force_later(self, stop: Stop, seconds: float) -> None:
         self._ends_at = min(self._ends_at, time.monotonic() + seconds)

@@ -112,6 +112,14 @@ class Group:
         dist.broadcast(told, 0)
         return int(told.item())
 
+    def least(self, value: float) -> float:
+        """The smallest of the processes' values, in every process."""
+        if self.size == 1:
+            return value
+        found = torch.tensor([value], dtype=torch.float64, device=self.device)
+        dist.all_reduce(found, dist.ReduceOp.MIN)
+        return float(found.item())
+
     def close(self) -> None:
         """Say goodbye, when all have come here."""
         if self.size > 1:

@@ -28,6 +28,7 @@ from trainer.seat import Seat, take
 PEER_SECONDS = 5.0
 DONE, FAILED, STOPPED = "_DONE", "_FAILED.json", "_STOPPED.json"
 # A storage that hangs must not keep a pod that has to go: 1 s more than SIGTERM's 3.5 s, or 15.
+MARKER_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 LAST_WORDS_SECONDS = {True: 1.0, False: 15.0}
 
 
@@ -54,12 +55,25 @@ class Ending:
             self._ended = True
             if self.reporter is not None:
                 # Any storage's own exception: the marker matters more than the last events.
-                with contextlib.suppress(Exception):
+                try:
                     self.reporter.close()
+                except Exception as error:  # noqa: BLE001 as above
+                    print(f"the last events could not be written: {error}", flush=True)
             self.tee.finish()
             if self._is_mine(name):
-                self.outbox.put_json(self.pod.folder(name), content)
+                self._put(name, content)
             return True
+
+    def _put(self, name: str, content: dict[str, Any]) -> None:
+        """A finished pod whose marker is missing counts as lost: the storage gets some tries."""
+        for seconds in MARKER_PAUSES:
+            try:
+                self.outbox.put_json(self.pod.folder(name), content)
+                return
+            except Exception as error:  # noqa: BLE001 any storage's own
+                print(f"{name} is written again in {seconds} s: {error}", file=sys.__stderr__)
+                time.sleep(seconds)
+        self.outbox.put_json(self.pod.folder(name), content)
 
     def wait_for_another(self, seconds: float) -> bool:
         """Whether another process has written the marker within so many seconds."""

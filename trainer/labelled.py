@@ -48,7 +48,7 @@ class Work:
     scratch: Path
     resume: Path | None
     check: Callable[[], None]
-    activation_tokens: int | None = None
+    activation_tokens: int
     cut: Cut = ONE
     on_micro_step: Callable[[int, int, float], None] | None = None
     before_micro_step: Callable[[MicroBatch], None] | None = None
@@ -77,9 +77,9 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
             cpu.fuse_lora(self.model)
         # Checkpoints need no copy of the tokenizer.
         self.processing_class = None
-        given = work.activation_tokens
-        kept = activation_limit(base) if given is None else given
-        self.fit = Fit(work.cut, kept if self.args.gradient_checkpointing else None)
+        self.fit = Fit(
+            work.cut, work.activation_tokens if self.args.gradient_checkpointing else None
+        )
         self.stopwatch = Stopwatch(self.args.device.type)
 
     def get_train_dataloader(self) -> Any:
@@ -233,10 +233,11 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         self._save_checkpoint(self.model, None)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        step = self.state.global_step
         if not self.work.group.leads:
+            self.narrator.schedule.saved(step)
             return
         # Past TRL's own method, which writes a model card first.
-        step = self.state.global_step
         local = Path(self.args.output_dir) / f"checkpoint-{step}"
         begun = time.monotonic()
         try:
@@ -244,6 +245,8 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 full disks have many names
             self.saver.not_written(error, local, step)
             return
+        # Only what was written counts: the next step tries again.
+        self.narrator.schedule.saved(step)
         self.saver.save(local, step, self.narrator.facts(step), time.monotonic() - begun)
 
     def _checkpoint_activations(self, tokens: int) -> None:

@@ -20,7 +20,7 @@ from brightrun.errors import ConfigurationError
 from brightrun.jobs import Hyperparameters
 from brightrun.physics import ModelProfile, Precision
 from trainer import cpu, hardware, weights
-from trainer.choices import Choices, Wish, check_room, choose
+from trainer.choices import Choices, Place, Wish, check_room, choose
 from trainer.overrides import checked
 
 CPU_MULTIPLE = 64
@@ -38,6 +38,7 @@ class Base:
 
 
 def decide(
+    place: Place,
     folder: Path,
     profile: Mapping[str, Any],
     values: Hyperparameters,
@@ -45,8 +46,7 @@ def decide(
     optimizer: str,
     overrides: Mapping[str, Any],
 ) -> Choices:
-    """All choices for the prepared model in `folder` on this machine; `longest` in tokens."""
-    place = hardware.place()
+    """All choices for the prepared model in `folder` on such a machine; `longest` in tokens."""
     config = json.loads((folder / "config.json").read_bytes())
     wish = Wish(
         values.precision, values.lora_r, longest, values.gradient_checkpointing, optimizer,
@@ -64,7 +64,7 @@ def load_base(folder: Path, precision: Precision, choices: Choices | None = None
     """
     if choices is None:
         values = Hyperparameters(precision=precision)
-        choices = decide(folder, basemodels.profile(folder), values, 1, "", {})
+        choices = decide(hardware.place(), folder, basemodels.profile(folder), values, 1, "", {})
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype: torch.dtype = getattr(torch, choices.dtype.value)
     stored = weights.folder_stores_nf4(folder)

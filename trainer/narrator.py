@@ -114,7 +114,6 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         )
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.schedule.saved(state.global_step)
         self.saving = time.monotonic() - self.logged
         self.stall.alive()
 

@@ -83,6 +83,8 @@ def check_readable(local: Path) -> None:
                 torch.load(local / name, map_location="cpu", weights_only=True)
         name = "trainer_state.json"
         json.loads((local / name).read_bytes())
+    except (MemoryError, ImportError):
+        raise  # the pod's trouble: no reason to throw a checkpoint away
     except Exception as error:  # noqa: BLE001 each reader has its own for nonsense
         raise StorageError(f"{name} cannot be read: {type(error).__name__}: {error}") from None
     if broken:

@@ -77,11 +77,11 @@ class Saver:
         """Around the training: at its end all is stored, or as much as there is time for."""
         try:
             yield
-            while not self.uploads.drain(0.5):
+            while not self.uploads.drain(0.5, hurry=False):
                 self.control.check()
             self.uploads.check()
         except StopRequested:
-            self.uploads.drain(max(0.0, self.control.seconds_left() - MARGIN_SECONDS))
+            self.uploads.drain(max(0.0, self.control.time_to_store() - MARGIN_SECONDS))
             raise
         except Exception:
             self.uploads.drain(FAILURE_DRAIN_SECONDS)

@@ -70,9 +70,13 @@ class Uploads:
         if failure is not None:
             raise failure
 
-    def drain(self, seconds: float) -> bool:
-        """Wait until nothing is under way or waiting; False when the time did not suffice."""
-        self._hurry.set()
+    def drain(self, seconds: float, hurry: bool = True) -> bool:
+        """Wait until nothing is under way or waiting; False when the time did not suffice.
+
+        hurry: the pauses between tries become short, because the pod has to go.
+        """
+        if hurry:
+            self._hurry.set()
         with self._changed:
             return self._changed.wait_for(
                 lambda: self._over or (self._running is None and self._waiting is None), seconds
