@@ -105,7 +105,7 @@ class JsonStream:
             code="truncated",
             message=f"Conversation {self.found + 1}: the file ends in the middle "
             f"(line {self.stream.line}, after {self.stream.read:,} bytes); "
-            f"{self.found} conversations before it are whole",
+            f"whole conversations before it: {self.found:,}",
             conversation=self.found + 1,
             line=self.stream.line,
             fix="copy or export the file again: its end is missing",

@@ -9,6 +9,7 @@ from typing import Any
 
 from brightrun.chat import spans
 from brightrun.conversations import Conversation
+from brightrun.counting import count
 from brightrun.tokens import ChatTokenizer
 
 GREY, BOLD, PLAIN = "\x1b[90m", "\x1b[1m", "\x1b[0m"
@@ -27,7 +28,7 @@ mark {{ background: #d7efe4; color: #0b3d2c; padding: .05em 0 }}
 .facts {{ color: #4b5563; font-size: .9rem }}
 </style></head><body>
 <h1>What will be trained on</h1>
-<p class="facts">{conversations} conversations. <mark>Marked</mark> text is what the model learns
+<p class="facts">{conversations}. <mark>Marked</mark> text is what the model learns
 to write; grey text is what it reads before.</p>
 {body}
 </body></html>
@@ -62,16 +63,16 @@ def preview_html(
 ) -> str:
     """One self-contained page: no script, nothing loaded, every text escaped."""
     parts: list[str] = []
-    count = 0
+    shown = 0
     for conversation in conversations:
-        count += 1
+        shown += 1
         pieces = (
             f"<mark>{escape(text)}</mark>" if supervised else escape(text)
             for text, supervised in _spans(conversation, tokenizer)
         )
         title = escape(_title(conversation, tokenizer))
         parts.append(f"<h2>{title}</h2>\n<pre>{''.join(pieces)}</pre>")
-    return PAGE.format(conversations=count, body="\n".join(parts))
+    return PAGE.format(conversations=count(shown, "conversation"), body="\n".join(parts))
 
 
 def preview_json(
@@ -104,7 +105,8 @@ def _spans(conversation: Conversation, tokenizer: ChatTokenizer | None) -> list[
 
 
 def _title(conversation: Conversation, tokenizer: ChatTokenizer | None) -> str:
-    facts = f"{conversation.arc}, {conversation.persona}; {conversation.supervised_pairs} answers"
+    answers = count(conversation.supervised_pairs, "answer")
+    facts = f"{conversation.arc}, {conversation.persona}; {answers}"
     if not conversation.supervised_pairs:
         facts += ", left out of the training"
     elif tokenizer is not None:

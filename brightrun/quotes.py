@@ -9,6 +9,7 @@ from typing import Any
 
 from brightrun import basemodels, costs, prices
 from brightrun.conversations import FileReport
+from brightrun.counting import count
 from brightrun.durations import Observed, Work
 from brightrun.jobs import Hyperparameters
 from brightrun.physics import LLAMA_3_70B, SMOLLM2, Machine, ModelProfile, machine_of
@@ -91,7 +92,7 @@ def notes_of(report: FileReport) -> tuple[str, ...]:
         return ()
     parts, added = sum(len(row.parts) for row in split), sum(row.added_tokens for row in split)
     return (
-        f"{len(split)} of {report.conversations} conversations are longer than max_length and are "
+        f"longer than max_length: {len(split)} of {count(report.conversations, 'conversation')}, "
         f"split into {parts} parts; {added:,} tokens an epoch are their system prompts, again",
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from brightrun.bytestream import Progress
 from brightrun.conversations import Conversation, DefectLog, FileReport, Message
+from brightrun.counting import count
 from brightrun.errors import DatasetError
 from brightrun.jobs import Hyperparameters
 from brightrun.proof import ENOUGH, prove
@@ -66,7 +67,7 @@ def snapshot(
     """
     if not report.valid:
         raise DatasetError(
-            f"{path.name} is not valid: {len(report.errors)} defects",
+            f"{path.name} is not valid: {count(len(report.errors), 'defect')}",
             fix="run `brightrun validate` and mend them",
         )
     used = [row for row in report.rows if row.supervised_pairs]
@@ -174,7 +175,7 @@ def _row(one: Conversation, messages: list[Message], length: tuple[int, int]) ->
     if length[1] < 2 * pairs:
         raise DatasetError(
             f"conversation {one.index}: {length[1]} of {length[0]} tokens would be trained on, "
-            f"though it has {pairs} answers",
+            f"though it has {count(pairs, 'answer')}",
             fault="no_supervised_tokens",
         )
     return {
@@ -221,7 +222,7 @@ def _refuse_changed(
         )
     if not same:
         raise DatasetError(
-            f"{pairs} supervised pairs in {written} conversations, "
+            f"{count(pairs, 'supervised pair')} in {count(written, 'conversation')}, "
             f"validated were {report.supervised_pairs} in {used_count}",
             cause="another quality filter than at validation",
             fix="validate and train with the same quality filter",
@@ -233,7 +234,8 @@ def _refuse_too_long(parts: tuple[Part, Part], values: Hyperparameters) -> None:
     if found:
         shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
         raise DatasetError(
-            f"{len(found)} conversations are longer than max_length = {values.max_length}: {shown}",
+            f"longer than max_length = {values.max_length}: {count(len(found), 'conversation')}: "
+            f"{shown}",
             cause="nothing is cut silently: a cut sequence loses its last answers",
             fix=RAISE if values.too_long == "split" else f"{RAISE}, or use --set too_long=split",
             fault="too_long",

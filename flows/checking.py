@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from brightrun.counting import count
 from brightrun.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -117,10 +118,11 @@ def show_report(report: FileReport, as_json: bool) -> None:
         tell_defect(f"Warning: {warning.message}.", warning.fix, "yellow")
     if as_json:
         return
-    verdict = "valid" if report.valid else f"INVALID: {len(report.errors)} defects"
+    verdict = "valid" if report.valid else f"INVALID: {count(len(report.errors), 'defect')}"
     exact = "" if report.tokens_exact else " (approximate: no tokenizer prepared)"
     tell(
-        f"{report.name}: {verdict}. {report.conversations} conversations, {report.pairs} pairs, "
-        f"{report.supervised_pairs} supervised, {report.tokens:,} tokens{exact}, "
-        f"{report.supervised_tokens:,} supervised; longest {report.longest:,}"
+        f"{report.name}: {verdict}. {count(report.conversations, 'conversation')}, "
+        f"{count(report.pairs, 'pair')}, {report.supervised_pairs:,} supervised, "
+        f"{report.tokens:,} tokens{exact}, {report.supervised_tokens:,} supervised; "
+        f"longest {report.longest:,}"
     )

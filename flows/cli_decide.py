@@ -120,7 +120,7 @@ def cancel(
         status = str(known.ledger.job(known.job_id).status)
         emit({"job_id": known.job_id, "status": status, "spent_usd": spent, "checkpoints": kept})
     verb = "Cancelled" if ended else "Cancelling"
-    say(f"{verb} {known.job_id}: ${spent:.4f} spent, {len(kept)} checkpoints are kept.")
+    say(f"{verb} {known.job_id}: ${spent:.4f} spent, checkpoints kept: {len(kept)}.")
 
 
 def end_undriven(job: JobContext) -> bool:

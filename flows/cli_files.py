@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from brightrun.counting import count
 from brightrun.errors import DatasetError
 from flows.checking import checked, existing, registered, show_report, tokenizer_of
 from flows.options import BaseModel, File, Gpu, Json, MarketOption, PresetOption, Provider, Sets
@@ -37,7 +38,10 @@ def add(
     Ledger.open(settings).register_file(label, file.resolve(), report.summary(), report.sha256)
     if json:
         emit({"name": label, **report.summary(), "sha256": report.sha256})
-    say(f"Registered {label}: {report.conversations} conversations, {report.pairs} pairs.")
+    say(
+        f"Registered {label}: {count(report.conversations, 'conversation')}, "
+        f"{count(report.pairs, 'pair')}."
+    )
 
 
 @files.command("list")
@@ -204,7 +208,7 @@ def presets(json: Json = False) -> None:
                 ("expect", info.expected),
                 ("risk", info.risk),
                 ("LoRA", f"r {v.lora_r}, alpha {v.lora_alpha}, dropout {v.lora_dropout}"),
-                ("rate", f"{v.learning_rate}, {v.epochs} epochs"),
+                ("rate", f"{v.learning_rate}, {count(v.epochs, 'epoch')}"),
                 ("planned", " on a spot H100, ".join(filter(None, (info.users_hours,
                                                                  info.users_spot_cost)))),
             ],

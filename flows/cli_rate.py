@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from brightrun.counting import count
 from brightrun.errors import EvaluationError
 from flows.options import Job, Json
 
@@ -55,5 +56,6 @@ def export(
     names = [f"rater-{s.rater}.csv" for s in sheets]
     if json:
         emit({"folder": str(place), "sheets": names, "items": len(asked), "key_sha256": digest})
-    say(f"{len(names)} sheets of {len(asked)} items in {place}; key.json (sha256 {digest[:12]})")
+    made = f"{count(len(names), 'sheet')} of {count(len(asked), 'item')}"
+    say(f"{made} in {place}; key.json (sha256 {digest[:12]})")
     say("This version does not read filled sheets back yet.")

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from brightrun.context import open_job
+from brightrun.counting import count
 from brightrun.settings import load
 from flows.server import run_page
 from flows.terminal import facts, money, say, table, tell, wide
@@ -66,15 +67,15 @@ def show(found: dict[str, Any]) -> None:
     tell(f"Job {found['job_id']}: {found['status']}")
     if found["status"] != "completed":
         return
-    if count := found["interruptions"]:
-        tell(f"Interrupted {count}x, resumed successfully")
+    if kills := found["interruptions"]:
+        tell(f"Interrupted {kills}x, resumed successfully")
     columns = VERDICT_COLUMNS if wide() else [c for c in VERDICT_COLUMNS if c != "effect"]
     rows = [verdict_row(v) for v in found["verdicts"]]
     table("Verdicts", columns, [[row[c] for c in columns] for row in rows], keep=columns)
     facts(
         "Result",
         [
-            ("cost", f"{money(found['cost_usd'])} for {found['steps']} steps"),
+            ("cost", f"{money(found['cost_usd'])} for {count(found['steps'], 'step')}"),
             *((name.replace("_", " "), found[name]) for name in PLACES),
             ("Prefect run", prefect_run(found["flow_run_id"])),
         ],

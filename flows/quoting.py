@@ -8,6 +8,7 @@ from typing import Any
 from brightrun import budget, quotes
 from brightrun.budget import BudgetState
 from brightrun.conversations import FileReport
+from brightrun.counting import count
 from brightrun.jobs import Hyperparameters, apply_overrides, preset_of
 from brightrun.ledger import Ledger
 from brightrun.quotes import Quote
@@ -102,8 +103,8 @@ def show(found: Quote, report: FileReport) -> None:
     exact = "" if report.tokens_exact else " (approximate)"
     tell(
         f"{e.tokens_per_epoch:,} tokens per epoch{exact}, {e.supervised_tokens:,} supervised, "
-        f"{e.steps} steps; memory {e.vram_gb:.1f} GB ({'fits' if e.fits else 'DOES NOT FIT'}); "
-        f"from {e.basis}"
+        f"{count(e.steps, 'step')}; memory {e.vram_gb:.1f} GB "
+        f"({'fits' if e.fits else 'DOES NOT FIT'}); from {e.basis}"
     )
     tell(f"Price: {e.price.source}, {e.price.as_of}; stopped by itself at "
          f"{money(float(e.hard_limit_usd))}")  # fmt: skip

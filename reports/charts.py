@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from brightrun.counting import count
 from brightrun.verdicts import CurvePoint, Interruption, Table, Verdict
 from reports import claims, formats, tables
 from reports.canvas import Chart, figure, svg
@@ -70,8 +71,8 @@ def loss_curve(curve: Sequence[CurvePoint], interruptions: Sequence[Interruption
         rate.xaxis.get_major_locator().set_params(integer=True)
         text = svg(drawn)
     alt = (
-        f"Training loss over {len(curve)} steps, from {formats.number(curve[0].loss, 2)} to "
-        f"{formats.number(curve[-1].loss, 2)}"
+        f"Training loss over {count(len(curve), 'step')}, from "
+        f"{formats.number(curve[0].loss, 2)} to {formats.number(curve[-1].loss, 2)}"
     )
     if held_out:
         alt += (
@@ -110,7 +111,7 @@ def perplexity(table: Table) -> Chart | None:
         return None
     fell = sum(a < b for _, b, a in pairs)
     alt = (
-        f"Perplexity of {formats.count(len(pairs), 'held-out conversation')}, baseline and "
+        f"Perplexity of {count(len(pairs), 'held-out conversation')}, baseline and "
         f"trained: lower after training in {fell} of {len(pairs)}."
     )
     draw = _dumbbells if len(pairs) <= MOST_ROWS else _scatter
@@ -261,7 +262,7 @@ def markers(table: Table) -> Chart | None:
     closer = sum(g is not None and abs(t - g) < abs(b - g) for _, b, t, g in rows)
     with_gold = sum(r[3] is not None for r in rows)
     alt = (
-        f"{formats.count(len(rows), 'style marker')} before and after training; in {closer} of "
+        f"{count(len(rows), 'style marker')} before and after training; in {closer} of "
         f"{with_gold} the trained model is closer to the advisor's own answers."
     )
     caption = "Style markers: an automatic index, not a human score. Closer to gold is the aim."

@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from brightrun.counting import count
 from brightrun.verdicts import EvidenceKind, MetricName, TargetMet, Verdict
-from reports.formats import NONE, Scale, count, interval, level, number, prose
+from reports.formats import NONE, Scale, interval, level, number, prose
 
 FEWEST = 5  # fewer clusters carry no claim
 State = Literal["improved", "got worse", "no difference shown", "not measured"]

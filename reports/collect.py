@@ -11,10 +11,12 @@ from typing import Any
 
 from brightrun import __version__
 from brightrun.context import JobContext
+from brightrun.counting import count
 from brightrun.jobs import Preset, preset_of
 from brightrun.ledger_rows import EventRow
 from brightrun.progress import Progress
 from brightrun.verdicts import CurvePoint, Evaluation, Interruption, ReportData, Table
+from reports.formats import times
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "prefect")
 # Warnings of a pod whose results may differ from an unbroken run's in the last bits.
@@ -140,11 +142,13 @@ def cuts(job: JobContext, evaluation: Evaluation) -> tuple[str, ...]:
     values, full = job.spec.values, preset_of(Preset.balanced).values
     said = []
     if values.epochs < full.epochs:
-        said.append(f"Trained for {values.epochs} epochs; a delivery run trains for {full.epochs}.")
+        said.append(
+            f"Trained for {count(values.epochs, 'epoch')}; a delivery run trains for {full.epochs}."
+        )
     if values.pairs_per_step < full.pairs_per_step:
         said.append(
-            f"Each step learned from about {values.pairs_per_step} answers; a delivery run takes "
-            f"{full.pairs_per_step}."
+            f"Each step learned from about {count(values.pairs_per_step, 'answer')}; a delivery "
+            f"run takes {full.pairs_per_step}."
         )
     if values.lora_dropout < full.lora_dropout:
         said.append(
@@ -153,7 +157,7 @@ def cuts(job: JobContext, evaluation: Evaluation) -> tuple[str, ...]:
         )
     if values.eval_points < full.eval_points:
         said.append(
-            f"Looked at the held-out loss {values.eval_points} times in training; a delivery run "
+            f"Looked at the held-out loss {times(values.eval_points)} in training; a delivery run "
             f"does {full.eval_points} times."
         )
     if values.max_length < full.max_length:

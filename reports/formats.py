@@ -117,11 +117,6 @@ def timestamp(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def count(n: int, one: str, many: str = "") -> str:
-    """`1 question`, `25 questions`."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
 def arc(key: str) -> str:
     """`couple_conflict_to_alignment` -> `Couple conflict to alignment`."""
     text = key.replace("_", " ").strip()

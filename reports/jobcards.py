@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from brightrun.counting import count
 from brightrun.progress import Progress
 from brightrun.verdicts import CurvePoint, Table
 from reports import cards, formats
@@ -23,7 +24,7 @@ def estimate_card(facts: dict[str, Any], revised: dict[str, Any] | None = None) 
     """The estimate with the markets side by side; `revised` stands first, once it is known."""
     said = f"{revised_sentence(revised)}. The first estimate: " if revised else ""
     said += (
-        f"{facts['steps']} steps, {facts['tokens_per_epoch']:,} tokens per epoch, "
+        f"{count(facts['steps'], 'step')}, {facts['tokens_per_epoch']:,} tokens per epoch, "
         f"memory {facts['vram_gb']:.1f} GB ({'fits' if facts['fits'] else 'DOES NOT FIT'}), "
         f"from {facts['basis']}; stopped by itself at {formats.usd(facts['hard_limit_usd'])}. "
         f"{_prices(facts['markets'])}"
@@ -49,7 +50,7 @@ def revised_sentence(found: dict[str, Any]) -> str:
     """Duration and cost after the pod has measured its own speed."""
     cost, hours = found["cost_usd"], found["hours"]
     return (
-        f"Revised after {formats.count(found['steps'], 'micro-step')}: "
+        f"Revised after {count(found['steps'], 'micro-step')}: "
         f"{formats.usd(cost['likely'])} likely "
         f"({formats.usd(cost['low'])} to {formats.usd(cost['high'])}), "
         f"{formats.duration(hours['likely'] * 3600)} on the pod "
@@ -61,7 +62,7 @@ def gate_card(facts: dict[str, Any], question: dict[str, Any]) -> str:
     """What stands above the form at the gate: narrow, because the form's window is."""
     lines = [
         estimate_sentence(facts),
-        f"{facts['steps']} steps, memory {facts['vram_gb']:.1f} GB "
+        f"{count(facts['steps'], 'step')}, memory {facts['vram_gb']:.1f} GB "
         f"({'fits' if facts['fits'] else 'DOES NOT FIT'}), "
         f"stopped by itself at {formats.usd(facts['hard_limit_usd'])}",
         *(f"Why you are asked: {reason}" for reason in question["reasons"]),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from brightrun.counting import count
 from reports import formats, sparkline
 from reports.escape import html
 
@@ -57,7 +58,7 @@ def page(jobs: Sequence[LiveJob], now: datetime, *, refresh: int | None = REFRES
     """The whole page. `refresh=None` for the last one, when nothing runs any more."""
     again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
     body = "".join(_job(job) for job in jobs) or '<p class="none">No job is running.</p>'
-    running = formats.count(len(jobs), "job")
+    running = count(len(jobs), "job")
     style = STYLE.read_text(encoding="utf-8")
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'

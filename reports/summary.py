@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from brightrun.counting import count
 from brightrun.verdicts import ReportData, Verdict
 from reports import blocks, claims, formats
 from reports.blocks import Fact
@@ -69,8 +70,8 @@ def tiles(data: ReportData, verdicts: Sequence[Verdict]) -> Markdown:
             Fact("Targets met", f"{met} of {len(goals)}", _rest(verdicts)),
             Fact(
                 "Trained on",
-                formats.count(int(numbers.get("train_conversations") or 0), "conversation"),
-                formats.count(int(numbers.get("supervised_pairs") or 0), "advisor answer"),
+                count(int(numbers.get("train_conversations") or 0), "conversation"),
+                count(int(numbers.get("supervised_pairs") or 0), "advisor answer"),
             ),
             Fact(
                 "Cost",
@@ -109,7 +110,7 @@ def trained(data: ReportData) -> str:
         f"The base model, {formats.clip(base_model(data), 80)}, read the training conversations of "
         f"{formats.clip(data.training_file, 80)}"
         f"{times} and learned to answer as the advisor does. "
-        f"{formats.count(held, 'conversation')} "
+        f"{count(held, 'conversation')} "
         f"{'was' if held == 1 else 'were'} held back to test it on words that it had never seen."
     )
 
@@ -149,7 +150,7 @@ def limits(data: ReportData, verdicts: Sequence[Verdict]) -> list[str]:
         "not the chance in training."
     )
     if data.cuts:
-        cut = formats.count(len(data.cuts), "thing")
+        cut = count(len(data.cuts), "thing")
         found.append(
             f"The preset “{formats.clip(data.preset, 40)}” left out {cut}: see “What was cut”."
         )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from brightrun.counting import count
 from brightrun.verdicts import MetricName, ReportData, Table, Verdict
 from reports import blocks, charts, claims, formats, summary, tables
 from reports.canvas import Chart
@@ -114,8 +115,8 @@ def _training(data: ReportData) -> str:
     if not data.curve:
         return ""
     last = data.curve[-1]
-    epochs = formats.count(round(last.epoch), "epoch")
-    said = f"{formats.count(last.step, 'optimizer step')}, {epochs}."
+    epochs = count(round(last.epoch), "epoch")
+    said = f"{count(last.step, 'optimizer step')}, {epochs}."
     if data.interruptions:
         said += f" {summary.interrupted(data)}."
     return said
@@ -126,7 +127,7 @@ def _examples_sentence(data: ReportData) -> str:
     if not shown:
         return "No answers were generated."
     said = (
-        f"{formats.count(len(shown), 'scenario')}, each answered by the baseline and by the "
+        f"{count(len(shown), 'scenario')}, each answered by the baseline and by the "
         "trained model with the same system prompt and greedy decoding. They were chosen by a "
         "fixed rule, not by taste: the best, the worst and a random part, losses included."
     )

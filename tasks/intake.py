@@ -14,6 +14,7 @@ from brightrun import basemodels
 from brightrun.compute import provider_of
 from brightrun.context import JobContext, open_job
 from brightrun.conversations import FileReport
+from brightrun.counting import count
 from brightrun.errors import ConfigurationError, DatasetError, from_dict
 from brightrun.jobs import BaseModelRef, DataRef, JobSpec
 from brightrun.settings import CHECKOUT
@@ -157,7 +158,7 @@ def dataset_error(report: FileReport) -> DatasetError:
     more = len(report.errors) - SHOWN
     tail = f"\n  ... and {more} more: `brightrun validate {report.path}`" if more > 0 else ""
     return DatasetError(
-        f"{report.name} has {len(report.errors)} defects:\n{shown}{tail}",
+        f"{report.name} has {count(len(report.errors), 'defect')}:\n{shown}{tail}",
         fix="mend the file and start the job again; nothing was spent",
     )
 

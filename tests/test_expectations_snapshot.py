@@ -229,7 +229,7 @@ def test_a_long_conversation_is_split_where_it_is_asked_for_and_counted(
     assert facts["Conversations split at turn boundaries"] == 1
     assert facts["Parts made of them"] == 2
     assert notes_of(report) == (
-        "1 of 6 conversations are longer than max_length and are split into 2 parts; "
+        "longer than max_length: 1 of 6 conversations, split into 2 parts; "
         f"{added:,} tokens an epoch are their system prompts, again",
     )
 
