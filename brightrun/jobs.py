@@ -116,7 +116,7 @@ class JobRequest(Frozen):
         None, title="Minimum quality", ge=0, le=10, description="Drop pairs below it. Empty: none"
     )
     repeat: bool = Field(
-        False, title="Pay again", description="Run even if an identical job already ran"
+        False, title="Pay again", description="Off = ask when the same job was paid for before"
     )
     interrupt_at: tuple[int, ...] = Field(
         (),

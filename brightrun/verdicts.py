@@ -109,6 +109,7 @@ class ReportData(Frozen):
     client: str
     requested_by: str
     approved_by: str = ""
+    confirmed_by: str = ""  # below the limits no approval is needed
     created_at: datetime
     finished_at: datetime
     preset: str

@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.options import Job, Json
+
+if TYPE_CHECKING:
+    from brightrun.context import JobContext
+    from brightrun.ledger import ApprovalRow
 
 JOB_COLUMNS = {
     "job": "job_id",
@@ -75,8 +79,7 @@ def show(job: Job, json: Json = False) -> None:
         return
     facts(f"Job {known.job_id}", [(k.replace("_", " "), v) for k, v in _brief(row).items()])
     if word is not None:
-        verb = "approved by" if word.approved else "rejected by"
-        facts("Gate", [(verb, word.approver), ("note", word.note)])
+        facts("Gate", [(f"{answer_of(known, word)} by", word.approver), ("note", word.note)])
     if found := known.revised(state):
         facts("Estimate", [("revised by the pod", revised_sentence(found))])
     table(
@@ -97,6 +100,15 @@ def show(job: Job, json: Json = False) -> None:
     for text in state.warnings:
         say(f"Warning: {text}", "yellow")
     show_result(summary(known.job_id))
+
+
+def answer_of(job: JobContext, word: ApprovalRow) -> str:
+    """What the last word did: below the limits it confirmed, above them it approved."""
+    if not word.approved:
+        return "rejected"
+    if not job.folder.exists("gate.json"):
+        return "agreed to"
+    return str(job.folder.read_json("gate.json").get("how", "approved"))
 
 
 def events(

@@ -37,14 +37,14 @@ def run(request: JobRequest, job_id: str, *, yes: bool) -> dict[str, Any]:
     if found["status"] != "awaiting_approval":
         return found
     with stopping_is_told(job_id):
-        go_on = agreed(request, job_id, yes=yes, told=screen.told)
+        go_on = agreed(job_id, yes=yes, told=screen.told)
     if not go_on:
         return found
     with stopping_is_told(job_id), Screen(job_id, told=True):
         return driven(finetune, request, job_id)
 
 
-def agreed(request: JobRequest, job_id: str, *, yes: bool, told: bool) -> bool:
+def agreed(job_id: str, *, yes: bool, told: bool) -> bool:
     """Show the gate's question and take the answer; False: the job waits.
 
     told: the estimate stands on the screen already.
@@ -59,7 +59,7 @@ def agreed(request: JobRequest, job_id: str, *, yes: bool, told: bool) -> bool:
     if not (yes or (sys.stdin.isatty() and typer.confirm("Go on?", err=True))):
         say(f"Waiting. Go on with: brightrun train --resume {job_id} --yes", "yellow")
         return False
-    agree(job_id, request.requested_by or whoami(), "confirmed in the terminal")
+    agree(job_id, whoami(), "in the terminal, by --yes" if yes else "in the terminal")
     return True
 
 

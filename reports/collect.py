@@ -38,14 +38,15 @@ def collect(job: JobContext, evaluation: Evaluation) -> ReportData:
     attempts = job.ledger.attempts(job.job_id)
     seconds = sum((a.ended_at - a.launched_at).total_seconds() for a in attempts if a.ended_at)
     cost = float(job.ledger.cost_so_far(job.job_id, now))
-    approval = job.ledger.approval(job.job_id)
+    gate = job.folder.read_json("gate.json")
     spread = estimate["cost_usd"]
     return ReportData(
         job_id=job.job_id,
         name=row.name,
         client=row.client,
         requested_by=row.requested_by,
-        approved_by=approval.approver if approval is not None and approval.approved else "",
+        approved_by=gate["by"] if gate.get("how") == "approved" else "",
+        confirmed_by=gate["by"] if gate.get("how") == "confirmed" else "",
         created_at=row.created_at,
         finished_at=now,
         preset=row.preset,

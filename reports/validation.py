@@ -146,6 +146,7 @@ def _provenance(data: ReportData) -> list[tuple[str, str]]:
         ("Job", data.job_id),
         ("Requested by", data.requested_by),
         ("Approved by", data.approved_by),
+        ("Cost confirmed by", data.confirmed_by),
         ("Started", formats.timestamp(data.created_at)),
         ("Finished", formats.timestamp(data.finished_at)),
         *data.provenance.items(),

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.input import RunInput
 from pydantic import Field
 
-from brightrun import basemodels, budget, quotes
+from brightrun import basemodels, budget, quotes, repeats
 from brightrun.context import JobContext, open_job
 from brightrun.costs import CostRange, hard_limit
 from brightrun.jobs import preset_of
@@ -23,7 +23,6 @@ from tasks import artifacts, story
 from tasks.intake import stored_report
 
 Answer = Literal["go", "waiting", "rejected"]
-ACTIVE = (Status.running, Status.evaluating, Status.reporting, Status.completed)
 
 
 class Approval(RunInput):
@@ -107,15 +106,23 @@ def opened(job: JobContext, decision: budget.GateDecision, word: ApprovalRow | N
     by = word.approver if word is not None else "policy"
     limit = decision.hard_limit_usd + job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
     job.ledger.update_job(job.job_id, hard_limit_usd=limit)
-    passed = {"by": by, **decision.as_json(), "hard_limit_usd": float(limit)}
+    how = answered(decision, word)
+    passed = {"by": by, "how": how, **decision.as_json(), "hard_limit_usd": float(limit)}
     job.folder.write_json("gate.json", passed)
-    who = f"approved by {by}{because(word)}" if word is not None else "passed by policy"
-    story.tell(f"Gate: {who}; stopped by itself at ${limit:,.4f}")
+    story.tell(f"Gate: {how} by {by}{because(word)}; stopped by itself at ${limit:,.4f}")
     return "go"
 
 
-def because(word: ApprovalRow) -> str:
-    return f" ({word.note})" if word.note else ""
+def answered(decision: budget.GateDecision, word: ApprovalRow | None) -> str:
+    """A word below the limits confirms what its speaker may start; only above is it an approval."""
+    if word is None:
+        return "passed"
+    below = decision.action == "confirm" and not decision.over_budget
+    return "confirmed" if below else "approved"
+
+
+def because(word: ApprovalRow | None) -> str:
+    return f" ({word.note})" if word is not None and word.note else ""
 
 
 def quote_of(job: JobContext) -> dict[str, Any]:
@@ -141,8 +148,10 @@ def quote_of(job: JobContext) -> dict[str, Any]:
         notes=quotes.notes_of(report),
     )
     spent = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
+    facts = found.as_json()
     return {
-        **found.as_json(),
+        **facts,
+        "warnings": [*warned(job), *facts["warnings"]],
         "stage_seconds": found.stage_seconds,
         "hard_limit_usd": float(found.estimate.hard_limit_usd + spent),
         "made_at": datetime.now(UTC).isoformat(),
@@ -165,16 +174,20 @@ def decide(job: JobContext, *, override: bool = False) -> budget.GateDecision:
     found = budget.gate(cost, limits, month, confirm=confirm, override=override)
     price = Decimal(str(facts["price"]["usd_per_hour"]))
     limit = hard_limit(cost.high, None if override else month.left, price)
-    same = () if job.request.repeat else duplicates(job)
-    why = tuple(f"job {other} already ran or runs with the same spec" for other in same)
-    action = "confirm" if same and found.action == "pass" else found.action
+    why = () if job.request.repeat else paid_before(job)
+    action = "confirm" if why and found.action == "pass" else found.action
     return replace(found, action=action, reasons=(*found.reasons, *why), hard_limit_usd=limit)
 
 
-def duplicates(job: JobContext) -> tuple[str, ...]:
-    """Other jobs with the same spec that ran or run: paying twice is asked for."""
-    rows = job.ledger.jobs_with_spec(job.spec.spec_hash())
-    return tuple(r.job_id for r in rows if r.job_id != job.job_id and r.status in ACTIVE)
+def warned(job: JobContext) -> tuple[str, ...]:
+    """Who has agreed beforehand to pay again is told of it; everybody else is asked."""
+    return paid_before(job) if job.request.repeat else ()
+
+
+def paid_before(job: JobContext) -> tuple[str, ...]:
+    """What was already paid for the same result."""
+    spec_hash = job.spec.spec_hash()
+    return repeats.paid_before(job.ledger, job.job_id, spec_hash, datetime.now(UTC))
 
 
 def unanswered(decision: budget.GateDecision, word: ApprovalRow | None) -> tuple[str, ...]:

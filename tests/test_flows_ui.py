@@ -19,7 +19,7 @@ pytestmark = [
 SMALL = {"epochs": 1, "scenarios": 2, "questions": 4, "max new tokens": 8}
 
 STORY = (
-    "Estimate: $", "Gate: waiting for a person", "Gate: approved by Ada (looks right)",
+    "Estimate: $", "Gate: waiting for a person", "Gate: confirmed by Ada (looks right)",
     "Pod 1 is br-", "training started", "checkpoint at step", "finalization finished",
 )  # fmt: skip
 

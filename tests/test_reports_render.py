@@ -198,7 +198,8 @@ def hostile() -> ReportData:
     )  # fmt: skip
     return data.model_copy(
         update={
-            "name": HOSTILE, "client": HOSTILE, "requested_by": HOSTILE, "approved_by": HOSTILE,
+            "name": HOSTILE, "client": HOSTILE, "requested_by": HOSTILE,
+            "approved_by": HOSTILE, "confirmed_by": HOSTILE,
             "preset": HOSTILE, "training_file": HOSTILE, "cuts": (HOSTILE, ""),
             "provenance": {HOSTILE: HOSTILE}, "reproduce": HOSTILE, "next_command": HOSTILE,
             "price": {"usd_per_hour": 1.0, "source": HOSTILE, "as_of": HOSTILE},

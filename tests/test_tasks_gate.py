@@ -10,7 +10,14 @@ import pytest
 from pydantic import ValidationError
 
 from brightrun.context import JobContext
-from brightrun.jobs import Confirm, JobRequest
+from brightrun.jobs import (
+    BaseModelRef,
+    Confirm,
+    DataRef,
+    Hyperparameters,
+    JobRequest,
+    JobSpec,
+)
 from brightrun.ledger import Ledger
 from brightrun.settings import load
 from tasks import gate
@@ -18,11 +25,11 @@ from tasks import gate
 ANSWER = {"approve": True, "approver": "Ada", "note": "fine", "override_budget": False}
 
 
-def job(high: float = 1.0, confirm: Confirm = Confirm.always) -> JobContext:
+def job(high: float = 1.0, confirm: Confirm = Confirm.always, *, repeat: bool = True) -> JobContext:
     """A job that has its estimate and stands before the gate."""
     settings = load()
     ledger = Ledger.open(settings)
-    wish = JobRequest(training_file="f.json", confirm=confirm, repeat=True)
+    wish = JobRequest(training_file="f.json", confirm=confirm, repeat=repeat)
     ledger.create_job("j1", wish)
     known = JobContext(settings, ledger, "j1")
     facts: dict[str, Any] = {
@@ -33,6 +40,16 @@ def job(high: float = 1.0, confirm: Confirm = Confirm.always) -> JobContext:
     known.folder.write_json("estimate.json", facts)
     ledger.update_job("j1", estimate=facts)
     return known
+
+
+def spec() -> JobSpec:
+    data = DataRef(
+        name="file", source_sha256="a", train_sha256="b", validation_sha256="c",
+        train_conversations=10, validation_conversations=2, supervised_pairs=37,
+        train_tokens=1000, supervised_tokens=400,
+    )  # fmt: skip
+    base = BaseModelRef(name="tiny", context=8192, template="chatml")
+    return JobSpec(base_model=base, data=data, values=Hyperparameters(), plan_sha256="p", threads=2)
 
 
 def test_a_persons_run_waits_and_says_why(home: Path) -> None:
@@ -52,7 +69,8 @@ def test_the_forms_answer_opens_the_gate_and_is_recorded(home: Path) -> None:
     word = known.ledger.approval("j1")
     assert word is not None
     assert (word.approved, word.approver, word.note) == (True, "Ada", "fine")
-    assert known.folder.read_json("gate.json")["by"] == "Ada"
+    passed = known.folder.read_json("gate.json")
+    assert (passed["by"], passed["how"]) == ("Ada", "confirmed")  # below the limits
     assert gate.gate.fn("j1") == "go"
 
 
@@ -87,7 +105,9 @@ def test_passing_the_budget_takes_an_override_which_widens_the_hard_limit(home: 
     assert "does not override" in known.folder.read_json("question.json")["reasons"][0]
     gate.record.fn("j1", {**ANSWER, "override_budget": True})
     assert gate.gate.fn("j1") == "go"
-    assert known.folder.read_json("gate.json")["hard_limit_usd"] == pytest.approx(750.0)
+    passed = known.folder.read_json("gate.json")
+    assert passed["hard_limit_usd"] == pytest.approx(750.0)
+    assert passed["how"] == "approved"
 
 
 def test_a_word_about_an_older_estimate_is_void(home: Path) -> None:
@@ -96,6 +116,32 @@ def test_a_word_about_an_older_estimate_is_void(home: Path) -> None:
         "j1", approved=True, approver="Ada", at=datetime(2026, 1, 1, tzinfo=UTC)
     )
     assert gate.gate.fn("j1") == "waiting"
+
+
+def test_the_same_job_is_not_paid_for_twice_unasked(home: Path) -> None:
+    """A scheduled run below the limits would pass: the earlier job makes it a question."""
+    known = job(confirm=Confirm.above_limits, repeat=False)
+    same = spec()
+    known.folder.write_json("spec.json", {"spec": same.model_dump(mode="json")})
+    assert gate.gate.fn("j1") == "go"
+    known.folder.remove("gate.json")
+    known.ledger.create_job("j0", JobRequest(training_file="f.json", requested_by="Bea"))
+    known.ledger.update_job("j0", spec_hash=same.spec_hash(), status="running")
+    assert gate.gate.fn("j1") == "waiting"
+    asked = known.folder.read_json("question.json")
+    assert asked["action"] == "confirm"
+    assert "j0, Bea" in asked["reasons"][-1]
+
+
+def test_who_agreed_beforehand_to_pay_again_is_told_of_the_earlier_job(home: Path) -> None:
+    known = job(confirm=Confirm.above_limits)
+    same = spec()
+    known.folder.write_json("spec.json", {"spec": same.model_dump(mode="json")})
+    assert gate.warned(known) == ()
+    known.ledger.create_job("j0", JobRequest(training_file="f.json", requested_by="Bea"))
+    known.ledger.update_job("j0", spec_hash=same.spec_hash(), status="running")
+    assert "j0, Bea" in gate.warned(known)[0]
+    assert gate.gate.fn("j1") == "go"
 
 
 @pytest.mark.parametrize(
