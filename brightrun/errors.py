@@ -2,7 +2,8 @@
 
 BrightRunError
 ├── DatasetError        the training file (exit 1)
-├── ConfigurationError  settings, presets, base model, environment
+├── ConfigurationError  settings, base model, environment
+│   └── UsageError      an option's value that cannot be (exit 2)
 ├── BudgetError         gate, limits, approvals
 ├── CapacityError       no pod to rent
 ├── InterruptionError
@@ -79,6 +80,12 @@ class ConfigurationError(BrightRunError):
     code = "configuration"
 
 
+class UsageError(ConfigurationError):
+    """Wrong use: a preset, market or value over a preset that there is not."""
+
+    code = "usage"
+
+
 class BudgetError(BrightRunError):
     code = "budget"
 
@@ -123,6 +130,7 @@ FAMILIES: dict[str, type[BrightRunError]] = {
         BrightRunError,
         DatasetError,
         ConfigurationError,
+        UsageError,
         BudgetError,
         CapacityError,
         InterruptionError,

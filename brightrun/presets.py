@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from brightrun.errors import ConfigurationError
+from brightrun.errors import UsageError
 from brightrun.frozen import Frozen
 
 
@@ -151,26 +151,24 @@ def preset_help() -> str:
 
 
 def preset_of(name: str) -> PresetInfo:
-    """The preset called `name`; ConfigurationError names the ones there are."""
+    """The preset called `name`; UsageError names the ones there are."""
     try:
         return PRESETS[Preset(name)]
     except ValueError:
-        raise ConfigurationError(
+        raise UsageError(
             f"there is no preset {name!r}", fix=f"use one of: {', '.join(Preset)}"
         ) from None
 
 
 def apply_overrides(base: Hyperparameters, overrides: dict[str, Any]) -> Hyperparameters:
-    """`base` with `overrides` (strings are parsed); ConfigurationError lists every bad field."""
+    """`base` with `overrides` (strings are parsed); UsageError lists every bad field."""
     unknown = sorted(set(overrides) - set(SETTABLE))
     if unknown:
-        raise ConfigurationError(
-            f"cannot set {', '.join(unknown)}", fix=f"settable: {', '.join(SETTABLE)}"
-        )
+        raise UsageError(f"cannot set {', '.join(unknown)}", fix=f"settable: {', '.join(SETTABLE)}")
     try:
         return Hyperparameters.model_validate({**base.model_dump(), **overrides})
     except ValidationError as error:
         found = "; ".join(
             f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()
         )
-        raise ConfigurationError(found, fix="see `brightrun train --help` for ranges") from None
+        raise UsageError(found, fix="see `brightrun train --help` for ranges") from None

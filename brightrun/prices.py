@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from brightrun.errors import ConfigurationError
+from brightrun.errors import ConfigurationError, UsageError
 from brightrun.jobs import Market
 from brightrun.settings import Settings
 
@@ -74,7 +74,7 @@ def gpu_name(gpu: str, provider: str) -> str:
     default = CPU if provider == "local" else H100_PCIE
     name = _ALIASES.get(plain)
     if name is None or (provider == "runpod" and name == CPU):
-        raise ConfigurationError(
+        raise UsageError(
             f"there is no price for GPU {gpu!r} on {provider}",
             fix=f"use --gpu {H100_PCIE!r} or {H100_SXM!r} (runpod), or leave it out (local: cpu)",
         )
@@ -82,11 +82,9 @@ def gpu_name(gpu: str, provider: str) -> str:
 
 
 def offers(provider: str, gpu: str, settings: Settings, today: date | None = None) -> list[Price]:
-    """Both markets of a GPU, spot first. ConfigurationError: unknown provider or GPU."""
+    """Both markets of a GPU, spot first. UsageError: unknown provider or GPU."""
     if provider not in ("local", "runpod"):
-        raise ConfigurationError(
-            f"there is no provider {provider!r}", fix="use --provider local or runpod"
-        )
+        raise UsageError(f"there is no provider {provider!r}", fix="use --provider local or runpod")
     name = gpu_name(gpu, provider)
     if provider == "local":
         day = today or datetime.now(UTC).date()
@@ -110,8 +108,11 @@ def offers(provider: str, gpu: str, settings: Settings, today: date | None = Non
 def choose(offered: Sequence[Price], market: Market | str) -> tuple[Price, str]:
     """The price of the wished market, or of the other one with a note that says so.
 
-    CapacityError is not ours to raise here: with nothing on offer a ConfigurationError says it.
+    UsageError: there is no such market. CapacityError is not ours to raise here: with nothing on
+    offer a ConfigurationError says it.
     """
+    if market not in set(Market):
+        raise UsageError(f"there is no market {market!r}", fix=f"use one of: {', '.join(Market)}")
     wish = Market(market)
     wished = next((p for p in offered if p.market == wish), None)
     if wished is not None and wished.offered:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from brightrun import __version__
-from brightrun.errors import BrightRunError
+from brightrun.errors import BrightRunError, UsageError
 from flows import cli_decide, cli_files, cli_jobs, cli_rate, cli_train
 
 EPILOG = "Exit codes: 0 fine, 1 the input or the job failed, 2 wrong use, 3 waiting for a person."
@@ -62,7 +62,7 @@ def main() -> None:
         if "--debug" in sys.argv:
             raise
         complain(error, as_json="--json" in sys.argv)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         sys.stderr.write("Stopped.\n")
         sys.exit(1)

@@ -34,13 +34,13 @@ def jobs(
     json: Json = False,
 ) -> None:
     """Jobs, newest first."""
-    from brightrun.errors import ConfigurationError
+    from brightrun.errors import UsageError
     from brightrun.ledger import Ledger, Status
     from brightrun.settings import load
     from flows.terminal import emit, table, wide
 
     if status and status not in set(Status):
-        raise ConfigurationError(f"no status {status!r}", fix=f"one of: {', '.join(Status)}")
+        raise UsageError(f"no status {status!r}", fix=f"one of: {', '.join(Status)}")
     ledger = Ledger.open(load())
     rows = ledger.jobs(limit, status=status or None)
     if json:

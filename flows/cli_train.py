@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brightrun.errors import ConfigurationError
+from brightrun.errors import ConfigurationError, UsageError
 from flows.cli_decide import finish, whoami
 from flows.options import (
     BaseModel,
@@ -102,7 +102,7 @@ def only_resume(context: typer.Context) -> None:
 
 
 def wish(*fields: Any) -> JobRequest:
-    """The request as a value; ConfigurationError lists every field that is out of range."""
+    """The request as a value; UsageError lists every field that is out of range."""
     from pydantic import ValidationError
 
     from brightrun.jobs import Confirm, JobRequest, apply_overrides, preset_of
@@ -129,7 +129,7 @@ def wish(*fields: Any) -> JobRequest:
         found = "; ".join(
             f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()
         )
-        raise ConfigurationError(found, fix="see `brightrun train --help`") from None
+        raise UsageError(found, fix="see `brightrun train --help`") from None
     return request
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from brightrun.errors import ConfigurationError
+from brightrun.errors import UsageError
 
 File = Annotated[Path, typer.Argument(help="Training file, brightrun-lora-v4, .json or .jsonl")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -29,11 +29,11 @@ Job = Annotated[str, typer.Argument(help="Job id, or its unique beginning")]
 
 
 def overrides_of(pairs: list[str] | None) -> dict[str, Any]:
-    """["epochs=1"] -> {"epochs": "1"}; ConfigurationError names what is no key=value."""
+    """["epochs=1"] -> {"epochs": "1"}; UsageError names what is no key=value."""
     found = {}
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
-            raise ConfigurationError(f"--set {pair!r} is not key=value", fix="e.g. --set epochs=1")
+            raise UsageError(f"--set {pair!r} is not key=value", fix="e.g. --set epochs=1")
         found[key.strip()] = value.strip()
     return found

@@ -161,24 +161,25 @@ def test_each_defect_is_followed_by_its_mend_on_a_line_of_its_own(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("code", "words", "told"),
     [
-        (("train", "FILE", "--set", "epochs=99", "--yes"), "epochs = '99'"),
-        (("train", "FILE", "--set", "colour=red", "--yes"), "cannot set colour"),
-        (("train", "FILE", "--set", "epochs", "--yes"), "is not key=value"),
-        (("train", "FILE", "--preset", "bold", "--yes"), "there is no preset 'bold'"),
-        (("train", "FILE", "--market", "black", "--yes"), "market"),
-        (("train", "FILE", "--provider", "runpod", "--yes"), "cannot rent a pod"),
-        (("jobs", "--status", "lost"), "no status 'lost'"),
-        (("show", "261122-abcdef"), "there is no job '261122-abcdef'"),
+        (2, ("train", "FILE", "--set", "epochs=99", "--yes"), "epochs = '99'"),
+        (2, ("train", "FILE", "--set", "colour=red", "--yes"), "cannot set colour"),
+        (2, ("train", "FILE", "--set", "epochs", "--yes"), "is not key=value"),
+        (2, ("train", "FILE", "--preset", "bold", "--yes"), "there is no preset 'bold'"),
+        (2, ("train", "FILE", "--market", "black", "--yes"), "market"),
+        (2, ("estimate", "FILE", "--market", "black"), "there is no market 'black'"),
+        (2, ("jobs", "--status", "lost"), "no status 'lost'"),
+        (1, ("train", "FILE", "--provider", "runpod", "--yes"), "cannot rent a pod"),
+        (1, ("show", "261122-abcdef"), "there is no job '261122-abcdef'"),
     ],
 )
-def test_a_wrong_value_is_exit_1_with_the_value_and_the_mend(
-    home: Path, tmp_path: Path, words: tuple[str, ...], told: str
+def test_a_wrong_option_is_exit_2_what_is_not_there_is_exit_1_each_with_its_mend(
+    home: Path, tmp_path: Path, code: int, words: tuple[str, ...], told: str
 ) -> None:
     file = str(write_json(tmp_path / "a.json", document(3, 4)))
     done = brightrun(home, *(file if w == "FILE" else w for w in words), "--json")
-    assert done.code == 1
+    assert done.code == code
     error = done.json["error"]
     assert told in error["message"]
     assert error["fix"]
