@@ -6,19 +6,23 @@ known end counts as billing until the provider shows that its pod is gone.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from brightrun import alerts
 from brightrun.context import JobContext
-from brightrun.errors import InterruptionError, SpotInterrupted, from_dict
+from brightrun.deciding import decide
+from brightrun.errors import CapacityError, InterruptionError, SpotInterrupted, from_dict
 from brightrun.following import Tick, follow, ingest
 from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
-from brightrun.recovery import FINAL_STOPS, Action, Past, Policy, advances, next_action
 from brightrun.runfolder import DONE, FAILED, STOPPED
+from brightrun.situation import FINAL_STOPS, NEVER_BOOTED, Action
 from brightrun.stopping import DriverReplaced, JobCancelled
+
+WAITING_SECONDS = 15.0  # between two looks at a request to stop while no machine is free
 
 
 def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -> dict[str, Any]:
@@ -30,10 +34,10 @@ def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -
     attempt = live_attempt(job)
     settle_open_attempts(job, but=attempt)
     if attempt is None:
-        action = decide(job)
-        if action.do != "launch":
-            return conclude(job, action.do, action.why)
-        attempt = launch(job)
+        found = rent(job)
+        if isinstance(found, Action):
+            return conclude(job, found.do, found.why)
+        attempt = found
     try:
         follow(job, attempt, hard_limit_usd, on_tick)
     except DriverReplaced:
@@ -44,9 +48,28 @@ def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -
     release(job, attempt)
     alerts.check(job)
     action = decide(job)
-    if action.do == "launch":
+    if action.do in ("launch", "wait"):
         raise SpotInterrupted(f"pod {attempt.pod_name} was lost: {action.why}")
     return conclude(job, action.do, action.why)
+
+
+def rent(job: JobContext) -> AttemptRow | Action:
+    """The next pod, after a wait for a free machine if need be; else why there is none.
+
+    CapacityError when the policy does not wait (any longer).
+    """
+    while True:
+        action = decide(job)
+        if action.do == "wait":
+            time.sleep(min(action.wait_s, WAITING_SECONDS))
+        elif action.do != "launch":
+            return action
+        else:
+            try:
+                return launch(job)
+            except CapacityError:
+                if decide(job).do not in ("wait", "launch"):
+                    raise
 
 
 def live_attempt(job: JobContext) -> AttemptRow | None:
@@ -81,33 +104,6 @@ def start_afresh(job: JobContext) -> None:
             job.folder.remove(name)
 
 
-def decide(job: JobContext) -> Action:
-    """What the attempts so far and a standing request to stop call for."""
-    asked = job.folder.stop_request() or {}
-    policy = Policy(max_attempts=job.settings.max_attempts)
-    return next_action(history(job), policy, stop=str(asked.get("reason", "")))
-
-
-def history(job: JobContext) -> list[Past]:
-    """The ended attempts that recovery looks at: those since a person last started the job."""
-    resumed = "control/resumed.json"
-    after = job.folder.read_json(resumed)["after"] if job.folder.exists(resumed) else 0
-    rows = job.ledger.attempts(job.job_id)
-    signs: dict[int, list[tuple[str, dict[str, Any]]]] = {row.number: [] for row in rows}
-    for event in job.ledger.events(job.job_id):
-        if event.attempt in signs:
-            signs[event.attempt].append((event.type, event.payload))
-    progress = advances(signs)
-    found = []
-    for row in rows:
-        if row.ended_at is None or row.number <= after:
-            continue
-        outcome, _, reason = row.outcome.partition(":")
-        fields = {"outcome": outcome, "reason": reason, "progress": progress[row.number]}
-        found.append(Past.model_validate({"attempt": row.number, **fields}))
-    return found
-
-
 def release(job: JobContext, attempt: AttemptRow) -> None:
     """Make the pod go away, take in its last events and close the attempt's books. Repeatable.
 
@@ -123,11 +119,12 @@ def release(job: JobContext, attempt: AttemptRow) -> None:
     before = job.folder.read_json(f"attempts/{attempt.number}/launch.json")["resumes_from"]
     now = datetime.now(UTC)
     last = job.ledger.last_event_at(job.job_id, attempt.number) or attempt.launched_at
+    mute = running and job.ledger.last_seq(job.job_id, attempt.number) == 0
     job.ledger.end_attempt(
         job.job_id,
         attempt.number,
         now if running else min(now, last),
-        outcome_of(job.folder.marker(attempt.number), job.folder.stop_request()),
+        outcome_of(job.folder.marker(attempt.number), job.folder.stop_request(), mute),
         last_step=max(steps, default=before),
         resumed_from=min(steps) - 1 if steps else before,
     )
@@ -139,8 +136,13 @@ def steps_of(job: JobContext, attempt: int) -> list[int]:
     return [int(row.payload["step"]) for row in rows if "loss" in row.payload]
 
 
-def outcome_of(marker: tuple[str, dict[str, Any]] | None, asked: dict[str, Any] | None) -> str:
-    """`done`, `failed:code`, `stopped:reason` or `lost:why`; asked: the request to stop."""
+def outcome_of(
+    marker: tuple[str, dict[str, Any]] | None, asked: dict[str, Any] | None, mute: bool = False
+) -> str:
+    """`done`, `failed:code`, `stopped:reason` or `lost:why`.
+
+    asked: the request to stop; mute: the pod ran until it was ended and never gave a sign of life.
+    """
     name, content = marker or ("", {})
     if name == DONE:
         return "done"
@@ -154,7 +156,7 @@ def outcome_of(marker: tuple[str, dict[str, Any]] | None, asked: dict[str, Any] 
         return f"stopped:{wish}"
     if name == STOPPED:
         return f"stopped:{content.get('reason', 'unknown')}"
-    return "lost:no ending was written"
+    return f"lost:{NEVER_BOOTED}" if mute else "lost:no ending was written"
 
 
 def conclude(job: JobContext, do: str, why: str) -> dict[str, Any]:
@@ -165,7 +167,7 @@ def conclude(job: JobContext, do: str, why: str) -> dict[str, Any]:
         return last[1]
     if do == "fail" and last is not None:
         raise from_dict(last[1])
-    if do == "cancelled":
+    if do in ("cancelled", "paused"):
         raise JobCancelled(
             f"job {job.job_id} was {why}",
             fix=f"its checkpoints are kept: `brightrun train --resume {job.job_id}` goes on",

@@ -9,7 +9,7 @@ replaces it part by part and narrows the range (`brightrun.durations`).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -23,10 +23,12 @@ from brightrun.durations import (
     from_history,
     guess,
     interruptions,
+    one_interruption,
     saving,
     units,
 )
-from brightrun.jobs import Hyperparameters
+from brightrun.jobs import Hyperparameters, Market
+from brightrun.markets import STEADY, Rate, hourly_rate
 from brightrun.physics import (
     LLAMA_3_70B,
     Machine,
@@ -43,13 +45,11 @@ __all__ = [
     "CostRange",
     "Estimate",
     "Machine",
-    "MarketRow",
     "ModelProfile",
     "Observed",
     "Range",
     "Work",
     "checkpoint_interval",
-    "compare_markets",
     "estimate",
     "hard_limit",
     "machine_of",
@@ -81,7 +81,10 @@ class CostRange:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Pod hours and dollars; turnaround_h adds the control plane's stages. parts: seconds."""
+    """Pod hours and dollars; turnaround_h adds the control plane's stages. parts: seconds.
+
+    rate: interruptions an hour; interruption: seconds that one of them costs.
+    """
 
     tokens_per_epoch: int
     supervised_tokens: int
@@ -97,6 +100,8 @@ class Estimate:
     hard_limit_usd: Decimal
     checkpoint_every: int
     basis: str
+    rate: Rate
+    interruption: Range
 
     def as_json(self) -> dict[str, Any]:
         """The shape of `brightrun estimate --json`, plus parts and how it was found."""
@@ -116,6 +121,8 @@ class Estimate:
             "hard_limit_usd": float(self.hard_limit_usd),
             "checkpoint_every": self.checkpoint_every,
             "basis": self.basis,
+            "interruptions_per_hour": self.rate.as_json(),
+            "interruption_s": self.interruption.as_json(1),
             "parts": {name: part.as_json(1) for name, part in self.parts.items()},
         }
 
@@ -148,8 +155,12 @@ def estimate(
     budget_left: Decimal | None = None,
     users_hours: str = "",
     warn_above_usd: Decimal = Decimal(100),
+    rates: Mapping[Market, Rate] | None = None,
 ) -> Estimate:
-    """Time, memory and dollars of a job; `users_hours` is the preset's own claim ("12-15 h")."""
+    """Time, memory and dollars of a job; `users_hours` is the preset's own claim ("12-15 h").
+
+    rates: what is known of interruptions; markets that are not in it have their prior.
+    """
     parts = guess(work, machine, model, values)
     key = (machine.key, model.name, values.precision)
     sizes, seen = units(work, machine, model, values), 0
@@ -160,7 +171,9 @@ def estimate(
             seen = max(seen, known[1] if part in ("training", "measuring") else 0)
     every = checkpoint_interval(values, work.steps, parts["training"].likely / max(1, work.steps))
     parts["saving"] = saving(work, model, values, every)
-    parts["interruptions"] = interruptions(work, machine, price.market, parts, every)
+    loss = one_interruption(work, machine, parts, every)
+    rate = rate_of(machine, price.market, rates or {})
+    parts["interruptions"] = interruptions(work, rate.per_hour, parts, loss)
     parts = {name: parts[name] for name in PARTS}
 
     seconds = total(list(parts.values()))
@@ -191,9 +204,16 @@ def estimate(
         hard_limit_usd=hard_limit(cost.high, budget_left, price.usd_per_hour),
         checkpoint_every=every,
         basis=f"history n={seen}" if seen else "physics",
+        rate=rate,
+        interruption=loss,
     )
     notes = warnings(found, model, machine, work, users_hours, warn_above_usd)
     return replace(found, warnings=notes)
+
+
+def rate_of(machine: Machine, market: Market, rates: Mapping[Market, Rate]) -> Rate:
+    """Interruptions an hour; a local machine is not taken away."""
+    return rates.get(market) or hourly_rate(market) if machine.is_gpu else STEADY
 
 
 def warnings(
@@ -248,50 +268,3 @@ def _reason(found: Estimate, model: ModelProfile, machine: Machine, work: Work) 
         f"{work.train_tokens:,} tokens x {work.epochs} epochs at {rate:,.0f} tokens/s "
         f"({found.basis}), one sequence per conversation"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class MarketRow:
-    """One line of the side-by-side table; an offer that cannot be rented has no estimate."""
-
-    market: str
-    offered: bool
-    price: Price
-    estimate: Estimate | None
-
-    def as_json(self) -> dict[str, Any]:
-        """{market, offered, gpu, price, note}; when offered also hours, cost_usd, turnaround_h."""
-        row: dict[str, Any] = {
-            "market": self.market,
-            "offered": self.offered,
-            "gpu": self.price.gpu,
-            "price": self.price.as_json(),
-            "note": self.price.note,
-        }
-        if self.estimate is not None:
-            row["hours"] = self.estimate.hours.as_json()
-            row["cost_usd"] = self.estimate.cost_usd.as_json()
-            row["turnaround_h"] = round(self.estimate.turnaround_h, 4)
-        return row
-
-
-def compare_markets(
-    work: Work,
-    machine: Machine,
-    model: ModelProfile,
-    values: Hyperparameters,
-    offered: Sequence[Price],
-    observed: Sequence[Observed] = (),
-) -> list[MarketRow]:
-    """Every market in the order of `offered`; one that is not offered says so."""
-    return [
-        MarketRow(
-            market=str(price.market),
-            offered=price.offered,
-            price=price,
-            estimate=estimate(work, machine, model, values, price, observed)
-            if price.offered
-            else None,
-        )
-        for price in offered
-    ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from brightrun.jobs import Hyperparameters, Market
+from brightrun.jobs import Hyperparameters
+from brightrun.markets import expected_hours
 from brightrun.physics import (
     Machine,
     ModelProfile,
@@ -43,9 +44,6 @@ PARTS: tuple[Part, ...] = (
 PER_TOKEN: frozenset[str] = frozenset({"preprocessing", "training", "measuring"})
 DETECTION = Range(60.0, 75.0, 120.0)  # seconds until a rented pod is believed lost
 DETECTION_HERE = Range(2.0, 10.0, 75.0)  # a process of this machine is seen to be gone
-# Lost pods per hour: the business reckons with 10-30 % on spot; on-demand hosts fail too (a
-# guess).
-LOST_PER_HOUR = {Market.spot: Range(0.1, 0.2, 0.3), Market.on_demand: Range(0.0, 0.005, 0.02)}
 GOLDEN_PROMPTS = 3
 
 
@@ -209,23 +207,23 @@ def saving(work: Work, model: ModelProfile, values: Hyperparameters, every: int)
     return each.times(saves)
 
 
-def interruptions(
-    work: Work, machine: Machine, market: Market, parts: dict[Part, Range], every: int
-) -> Range:
-    """Seconds lost to lost pods: expected number x (detect + boot + load + half an interval).
-
-    The time lost is itself exposed, so it is divided by 1 - rate x loss, at most doubled. A local
-    machine is not lost by itself; the planned interruptions are certain.
-    """
+def one_interruption(work: Work, machine: Machine, parts: dict[Part, Range], every: int) -> Range:
+    """Seconds that a lost pod costs: detect + boot + load + half a checkpoint interval."""
     interval = parts["training"].likely / max(1, work.steps) * every
     seen = DETECTION if machine.is_gpu else DETECTION_HERE
-    loss = seen + parts["boot"] + parts["model_loading"] + exactly(interval / 2)
-    rate = LOST_PER_HOUR[market] if machine.is_gpu else exactly(0.0)
+    return seen + parts["boot"] + parts["model_loading"] + exactly(interval / 2)
+
+
+def interruptions(work: Work, rate: Range, parts: dict[Part, Range], loss: Range) -> Range:
+    """Seconds lost to lost pods: the planned ones, and what `rate` an hour adds to the work.
+
+    parts: all the others; loss: of one interruption. See `markets.expected_hours`.
+    """
     done = total(list(parts.values()))
 
-    def bound(rate_per_hour: float, seconds: float, lost: float) -> float:
-        number = rate_per_hour * seconds / 3600 / max(0.5, 1 - rate_per_hour * lost / 3600)
-        return (number + work.interruptions) * lost
+    def bound(per_hour: float, seconds: float, lost: float) -> float:
+        work_s = seconds + work.interruptions * lost
+        return expected_hours(work_s, per_hour, lost / 3600) - seconds
 
     return Range(
         bound(rate.low, done.low, loss.low),

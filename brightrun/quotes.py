@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from brightrun import basemodels, costs, prices
+from brightrun import basemodels, comparing, costs, prices
 from brightrun.conversations import FileReport
 from brightrun.counting import count
 from brightrun.durations import Observed, Work
@@ -23,7 +23,7 @@ class Quote:
     """The chosen market's estimate, and all markets side by side."""
 
     estimate: costs.Estimate
-    markets: tuple[costs.MarketRow, ...]
+    markets: tuple[comparing.MarketRow, ...]
     market_note: str
     notes: tuple[str, ...] = ()
 
@@ -140,5 +140,5 @@ def quote(
         users_hours=users_hours,
         warn_above_usd=settings.warn_above_usd,
     )
-    rows = costs.compare_markets(work, machine, model, values, offered, observed)
+    rows = comparing.compare_markets(work, machine, model, values, offered, observed)
     return Quote(estimate=estimate, markets=tuple(rows), market_note=note, notes=notes)

@@ -1,69 +1,141 @@
-"""What to do after an attempt ended: a pure function of the job's history.
+"""What to do after an attempt ended: a pure function of the job's history and its situation.
 
-Infrastructure faults are retried on a new pod; trainer faults never are.
+Infrastructure faults are retried on a new pod, elsewhere; trainer faults never are, but for one
+out-of-memory with its adjustment. The next market and the waiting stand in `brightrun.choosing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-from brightrun.frozen import Frozen
+from brightrun.choosing import next_market, waiting
+from brightrun.errors import OutOfMemory
+from brightrun.markets import innocent_run
+from brightrun.situation import FINAL_STOPS, Action, Past, Place, Policy, Situation
 
-# A person or a limit ended the job: no new pod is rented for it.
-FINAL_STOPS = ("cancel", "budget")
-# Wanted stops that say nothing against the pod.
-HARMLESS_STOPS = ("pause", "switch", "lease", "superseded")
+__all__ = ["FINAL_STOPS", "Action", "Past", "Place", "Policy", "Situation", "next_action"]
 
 # So long may storage or ledger be away while a pod is followed.
 OUTAGE_SECONDS = 600.0
 LONGEST_PAUSE_SECONDS = 15.0
 
 
-class Past(Frozen):
-    """One ended attempt. `progress`: steps, checkpoints and measured items no earlier one had."""
-
-    attempt: int
-    outcome: Literal["done", "failed", "lost", "stopped"]
-    reason: str = ""
-    progress: int = 0
+def next_action(history: Sequence[Past], policy: Policy, situation: Situation) -> Action:
+    """history is ordered by attempt; an empty one means: launch the first pod."""
+    return ending(history, policy, situation) or going_on(history, policy, situation)
 
 
-class Policy(Frozen):
-    max_attempts: int = 6
-    fruitless_losses: int = 2
-
-
-class Action(Frozen):
-    do: Literal["launch", "finished", "give_up", "fail", "cancelled"]
-    why: str
-
-
-def next_action(history: Sequence[Past], policy: Policy, stop: str = "") -> Action:
-    """history is ordered by attempt; an empty one means: launch the first pod.
-
-    stop: reason of a request to stop that still stands, also when no pod was there to obey it.
-    """
+def ending(history: Sequence[Past], policy: Policy, situation: Situation) -> Action | None:
+    """Why no further pod is rented; None: one may be."""
     last = history[-1] if history else None
     if last is not None and last.outcome == "done":
         return Action(do="finished", why=f"attempt {last.attempt} finished")
-    if last is not None and last.outcome == "failed":
+    if last is not None and last.outcome == "failed" and not retried(history, policy):
         return Action(do="fail", why=last.reason or "the trainer failed")
-    if stop in FINAL_STOPS:
-        return Action(do="cancelled", why=f"stopped by {stop}")
-    if last is None:
-        return Action(do="launch", why="first pod of this job")
-    if last.outcome == "stopped" and last.reason in FINAL_STOPS:
-        return Action(do="cancelled", why=f"stopped by {last.reason}")
-    if fruitless(history) >= policy.fruitless_losses:
-        return Action(
-            do="give_up",
-            why=f"{policy.fruitless_losses} pods in a row were lost without a new step: "
-            "a fault of the trainer, not an interruption",
+    stops = (situation.stop, last.reason if last is not None and last.outcome == "stopped" else "")
+    final = next((stop for stop in stops if stop in FINAL_STOPS), None)
+    if final is not None:
+        return Action(do="cancelled", why=f"stopped by {final}")
+    if "pause" in stops:
+        return Action(do="paused", why="paused: its newest checkpoint is kept")
+    why = hopeless(history, policy, situation)
+    return Action(do="give_up", why=why) if why else None
+
+
+def hopeless(history: Sequence[Past], policy: Policy, situation: Situation) -> str:
+    """Why another pod would not help; "" = it may."""
+    needed = convicting(history, policy, situation)
+    if fruitless(history) >= needed:
+        return (
+            f"{needed} pods in a row were lost without a new step: "
+            "a fault of the trainer, not an interruption"
         )
-    if len(history) >= policy.max_attempts:
-        return Action(do="give_up", why=f"{policy.max_attempts} pods were lost")
-    return Action(do="launch", why=f"attempt {last.attempt} was {last.outcome}: {last.reason}")
+    if unbooted(history) >= policy.boot_failures:
+        return (
+            f"{policy.boot_failures} pods in a row never gave a sign of life: "
+            "a fault of the image or the provider"
+        )
+    pods = sum(not past.missed or past.ended is None for past in history)
+    return f"{policy.max_attempts} pods were lost" if pods >= policy.max_attempts else ""
+
+
+def going_on(history: Sequence[Past], policy: Policy, situation: Situation) -> Action:
+    """The next pod: on which market, when, and where not."""
+    choice = next_market(history, policy, situation)
+    if choice.stop:
+        return Action(do="give_up", why=choice.why)
+    wait = waiting(history, policy, situation, offered=choice.offered)
+    if wait is not None:
+        return wait
+    last = history[-1] if history else None
+    why = "first pod of this job"
+    if last is not None:
+        why = f"attempt {last.attempt} was {last.outcome}: {last.reason}"
+    return Action(
+        do="launch",
+        why=f"{why}; {choice.why}" if choice.why else why,
+        market=choice.market,
+        avoid=failed_places(history, policy, situation.now),
+        adjustment=last.suggested if last is not None and last.outcome == "failed" else {},
+    )
+
+
+def retried(history: Sequence[Past], policy: Policy) -> bool:
+    """Whether the last attempt's failure is an out-of-memory that its adjustment may mend."""
+    last, before = history[-1], sum(past.adjusted for past in history)
+    return last.reason == OutOfMemory.code and bool(last.suggested) and before < policy.oom_retries
+
+
+def fruitless(history: Sequence[Past]) -> int:
+    """Losses at the end of the history that brought nothing new.
+
+    A pod that was not to be had or never booted is passed over; a wanted stop ends the count.
+    """
+    count = 0
+    for past in reversed(history):
+        if past.missed or past.unbooted:
+            continue
+        if not past.interrupted or past.progress > 0:
+            break
+        count += 1
+    return count
+
+
+def convicting(history: Sequence[Past], policy: Policy, situation: Situation) -> int:
+    """Fruitless losses in a row that are a fault of the trainer.
+
+    Spot takes some pods before they can show anything new: more of those are needed there, until
+    chance would do it less often than `doubt`.
+    """
+    rates = {s.market: s.interruptions_per_hour for s in situation.markets}
+    last = next((past.market for past in reversed(history) if past.interrupted), None)
+    rate = rates.get(last, 0.0) if last is not None else 0.0
+    innocent = innocent_run(rate, situation.overhead_hours, policy.doubt)
+    return max(policy.fruitless_losses, innocent)
+
+
+def unbooted(history: Sequence[Past]) -> int:
+    """Pods at the end of the history that were rented and never spoke."""
+    count = 0
+    for past in reversed(history):
+        if past.missed:
+            continue
+        if not past.unbooted:
+            break
+        count += 1
+    return count
+
+
+def failed_places(history: Sequence[Past], policy: Policy, now: datetime) -> tuple[Place, ...]:
+    """Where pods were lost or never booted a short while ago, the newest first."""
+    since = now - timedelta(hours=policy.avoid_hours)
+    found = [
+        Place(data_center=past.data_center, gpu=past.gpu)
+        for past in reversed(history)
+        if (past.interrupted or past.unbooted) and past.ended is not None and past.ended >= since
+    ]
+    return tuple(dict.fromkeys(place for place in found if place != Place()))
 
 
 def pause_after(failures: int, lasted: float) -> float | None:
@@ -74,47 +146,3 @@ def pause_after(failures: int, lasted: float) -> float | None:
     if lasted > OUTAGE_SECONDS:
         return None
     return float(min(LONGEST_PAUSE_SECONDS, 2 ** min(failures - 1, 10)))
-
-
-def fruitless(history: Sequence[Past]) -> int:
-    """Losses at the end of the history that brought nothing new; a wanted stop is no loss."""
-    count = 0
-    for past in reversed(history):
-        harmless = past.outcome == "stopped" and past.reason in HARMLESS_STOPS
-        if past.outcome not in ("lost", "stopped") or harmless or past.progress > 0:
-            break
-        count += 1
-    return count
-
-
-def advances(
-    attempts: Mapping[int, Iterable[tuple[str, Mapping[str, Any]]]],
-) -> dict[int, int]:
-    """Attempt -> how many of its (type, payload) events went beyond every earlier attempt.
-
-    A pod that dies again and again at the same step repeats its steps: that is no progress.
-    """
-    best: dict[str, int] = {}
-    found = {}
-    for attempt in sorted(attempts):
-        reached = dict(best)
-        found[attempt] = 0
-        for kind, payload in attempts[attempt]:
-            mark = _landmark(kind, payload)
-            if mark is None:
-                continue
-            name, value = mark
-            found[attempt] += value > best.get(name, 0)
-            reached[name] = max(value, reached.get(name, 0))
-        best = reached
-    return found
-
-
-def _landmark(kind: str, payload: Mapping[str, Any]) -> tuple[str, int] | None:
-    if kind == "metric" and "loss" in payload:
-        return "step", int(payload["step"])
-    if kind == "checkpoint":
-        return "checkpoint", int(payload["step"])
-    if kind == "progress" and "done" in payload:
-        return f"{payload['stage']} {payload.get('what', '')}", int(payload["done"])
-    return None

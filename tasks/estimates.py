@@ -11,8 +11,8 @@ from prefect.cache_policies import NO_CACHE
 
 from brightrun import basemodels, budget, quotes
 from brightrun.budget import BudgetState
+from brightrun.comparing import MarketRow
 from brightrun.conversations import FileReport
-from brightrun.costs import MarketRow
 from brightrun.jobs import PRESETS, Hyperparameters
 from brightrun.ledger import Ledger
 from brightrun.settings import Settings, load

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brightrun.comparing import compare_markets
 from brightrun.costs import (
     LLAMA_3_70B,
     Estimate,
@@ -18,7 +19,6 @@ from brightrun.costs import (
     Range,
     Work,
     checkpoint_interval,
-    compare_markets,
     estimate,
     hard_limit,
     machine_of,

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from brightrun.advances import advances
 from brightrun.durations import Observed, Work
 from brightrun.estimates import calibration_of, revised, training_left
 from brightrun.jobs import Hyperparameters
 from brightrun.observations import observed_parts
 from brightrun.physics import SMOLLM2, Machine
 from brightrun.progress import Progress, progress
-from brightrun.recovery import advances
 from brightrun.runfolder import Event, EventType
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brightrun.recovery import (
-    OUTAGE_SECONDS,
-    Past,
-    Policy,
-    advances,
-    fruitless,
-    next_action,
-    pause_after,
-)
+from brightrun.advances import advances
+from brightrun.recovery import OUTAGE_SECONDS, fruitless, next_action, pause_after
+from brightrun.situation import Past, Policy, Situation
 
+HERE = Situation(now=datetime(2026, 11, 23, tzinfo=UTC))  # a local pod: nothing is known
 OUTCOMES = st.sampled_from(["done", "failed", "lost", "stopped"])
 REASONS = st.sampled_from(["", "cancel", "budget", "pause", "switch", "lease", "sigterm"])
 
@@ -34,17 +31,17 @@ def lost(n: int, progress: int = 1) -> Past:
 
 
 def test_the_first_pod_is_launched() -> None:
-    assert next_action([], Policy()).do == "launch"
+    assert next_action([], Policy(), HERE).do == "launch"
 
 
 def test_a_lost_pod_is_followed_by_a_new_one() -> None:
-    assert next_action([lost(1)], Policy()).do == "launch"
+    assert next_action([lost(1)], Policy(), HERE).do == "launch"
 
 
 def test_two_losses_without_a_new_step_are_a_fault_of_the_trainer() -> None:
-    assert next_action([lost(1, 0)], Policy()).do == "launch"
-    assert next_action([lost(1, 0), lost(2, 0)], Policy()).do == "give_up"
-    assert next_action([lost(1, 0), lost(2, 3), lost(3, 0)], Policy()).do == "launch"
+    assert next_action([lost(1, 0)], Policy(), HERE).do == "launch"
+    assert next_action([lost(1, 0), lost(2, 0)], Policy(), HERE).do == "give_up"
+    assert next_action([lost(1, 0), lost(2, 3), lost(3, 0)], Policy(), HERE).do == "launch"
 
 
 def test_a_pod_that_was_told_to_stop_itself_is_no_fruitless_loss() -> None:
@@ -58,30 +55,30 @@ def test_a_pod_that_was_told_to_stop_itself_is_no_fruitless_loss() -> None:
 def test_done_is_finished_and_a_trainer_fault_is_never_retried(
     history: list[Past], stop: str
 ) -> None:
-    action = next_action(history, Policy(), stop)
+    action = next_action(history, Policy(), HERE.model_copy(update={"stop": stop}))
     if history and history[-1].outcome == "done":
         assert action.do == "finished"
     elif history and history[-1].outcome == "failed":
         assert action.do == "fail"
     else:
-        assert action.do in ("launch", "give_up", "cancelled")
+        assert action.do in ("launch", "give_up", "cancelled", "paused")
 
 
 @given(histories(), st.sampled_from(["cancel", "budget"]))
 def test_no_pod_is_rented_while_a_cancel_stands(history: list[Past], stop: str) -> None:
-    assert next_action(history, Policy(), stop).do != "launch"
+    assert next_action(history, Policy(), HERE.model_copy(update={"stop": stop})).do != "launch"
 
 
 @given(histories(), st.integers(1, 6))
 def test_pods_are_bounded(history: list[Past], most: int) -> None:
     """However attempts end, no more than max_attempts pods are rented."""
-    action = next_action(history, Policy(max_attempts=most))
+    action = next_action(history, Policy(max_attempts=most), HERE)
     assert not (action.do == "launch" and len(history) >= most)
 
 
 @given(histories())
 def test_every_action_says_why(history: list[Past]) -> None:
-    assert next_action(history, Policy()).why
+    assert next_action(history, Policy(), HERE).why
 
 
 @given(st.lists(st.tuples(OUTCOMES, st.just("")), min_size=2, max_size=8))

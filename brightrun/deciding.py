@@ -1,0 +1,95 @@
+"""Ask recovery about a real job: history, situation and policy from ledger and run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from brightrun.advances import advances
+from brightrun.context import JobContext
+from brightrun.jobs import Market
+from brightrun.markets import MarketState
+from brightrun.recovery import Action, Past, Policy, Situation, next_action
+
+# A machine that cannot start a process gets no better by waiting.
+PATIENCE_HOURS = {"local": 0.0}
+# Stages of which a new pod does only the rest; it goes through the others again.
+SHARED = ("training", "measuring", "finalization")
+STARTING = ("preprocessing", "model_loading")
+
+
+def decide(job: JobContext) -> Action:
+    """What the attempts so far and a standing request to stop call for."""
+    patience = PATIENCE_HOURS.get(job.request.provider, Policy().capacity_hours)
+    policy = Policy(max_attempts=job.settings.max_attempts, capacity_hours=patience)
+    return next_action(history(job), policy, situation(job))
+
+
+def situation(job: JobContext) -> Situation:
+    """Now, the request to stop, the markets of the estimate, work and money that are left."""
+    row, now = job.ledger.job(job.job_id), datetime.now(UTC)
+    asked = job.folder.stop_request() or {}
+    estimate = row.estimate or {}
+    stages = {s.name: s for s in job.progress().stages}
+    left = sum(stages[name].remaining_s for name in SHARED)
+    start = sum(stages[name].expected_s for name in STARTING)
+    return Situation(
+        now=now,
+        stop=str(asked.get("reason", "")),
+        wish=job.request.market,
+        markets=markets_of(estimate),
+        remaining_hours=(start + left) / 3600,
+        overhead_hours=estimate.get("interruption_s", {}).get("likely", 0.0) / 3600,
+        spent=job.ledger.cost_so_far(job.job_id, now),
+        limit=row.hard_limit_usd,
+    )
+
+
+def markets_of(estimate: Mapping[str, Any]) -> tuple[MarketState, ...]:
+    """The markets of an estimate's JSON, with their prices and interruption rates."""
+    found = []
+    for row in estimate.get("markets", ()):
+        rate = row.get("interruptions_per_hour", {})
+        found.append(
+            MarketState(
+                market=Market(row["market"]),
+                usd_per_hour=Decimal(str(row["price"]["usd_per_hour"])),
+                offered=row["offered"],
+                interruptions_per_hour=rate.get("likely", 0.0),
+                observed_hours=rate.get("hours", 0.0),
+            )
+        )
+    return tuple(found)
+
+
+def history(job: JobContext) -> list[Past]:
+    """The ended attempts that recovery looks at: those since a person last started the job."""
+    resumed = "control/resumed.json"
+    after = job.folder.read_json(resumed)["after"] if job.folder.exists(resumed) else 0
+    rows = job.ledger.attempts(job.job_id)
+    signs: dict[int, list[tuple[str, dict[str, Any]]]] = {row.number: [] for row in rows}
+    for event in job.ledger.events(job.job_id):
+        if event.attempt in signs:
+            signs[event.attempt].append((event.type, event.payload))
+    progress = advances(signs)
+    found = []
+    for row in rows:
+        if row.ended_at is None or row.number <= after:
+            continue
+        outcome, _, reason = row.outcome.partition(":")
+        found.append(
+            Past.model_validate(
+                {
+                    "attempt": row.number,
+                    "outcome": outcome,
+                    "reason": reason,
+                    "progress": progress[row.number],
+                    "market": row.market or None,
+                    "started": row.launched_at,
+                    "ended": row.ended_at,
+                }
+            )
+        )
+    return found

@@ -1,0 +1,107 @@
+"""What recovery looks at and what it answers: values only, decided on in `brightrun.recovery`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from pydantic import Field
+
+from brightrun.frozen import Frozen
+from brightrun.jobs import Market
+from brightrun.markets import MarketState
+
+# A person or a limit ended the job: no new pod is rented for it.
+FINAL_STOPS = ("cancel", "budget")
+# Wanted stops that say nothing against the pod.
+HARMLESS_STOPS = ("pause", "switch", "lease", "superseded")
+# Reasons of a loss that say nothing about the trainer: no pod was to be had, or it never spoke.
+NEVER_STARTED = "never started"
+NEVER_BOOTED = "never booted"
+
+
+class Past(Frozen):
+    """One ended attempt. `progress`: steps, checkpoints and measured items no earlier one had.
+
+    suggested: the adjustment that its error carried; adjusted: it already ran with one.
+    """
+
+    attempt: int
+    outcome: Literal["done", "failed", "lost", "stopped"]
+    reason: str = ""
+    progress: int = 0
+    market: Market | None = None
+    data_center: str = ""
+    gpu: str = ""
+    started: datetime | None = None
+    ended: datetime | None = None
+    suggested: dict[str, Any] = Field(default_factory=dict)
+    adjusted: bool = False
+
+    @property
+    def missed(self) -> bool:
+        """No pod was to be had: nothing was rented."""
+        return self.outcome == "lost" and self.reason == NEVER_STARTED
+
+    @property
+    def unbooted(self) -> bool:
+        """Rented, billed, and never gave a sign of life."""
+        return self.outcome == "lost" and self.reason == NEVER_BOOTED
+
+    @property
+    def interrupted(self) -> bool:
+        """Taken away or broken while it worked; a wanted stop is none."""
+        stopped = self.outcome == "stopped" and self.reason not in (*HARMLESS_STOPS, *FINAL_STOPS)
+        return stopped or (self.outcome == "lost" and not self.missed and not self.unbooted)
+
+
+class Policy(Frozen):
+    """How long recovery tries. The defaults come from docs/simulation.md."""
+
+    max_attempts: int = Field(6, description="Pods of a job before it is given up")
+    switch_after: int = Field(3, description="Interruptions on a market before it is left")
+    fruitless_losses: int = Field(2, description="In a row: a fault of the trainer, at least")
+    doubt: float = Field(0.001, description="... and less likely than this to be the market's")
+    boot_failures: int = Field(4, description="In a row: a fault of the image or the provider")
+    oom_retries: int = Field(1, description="Pods with the adjustment of an out-of-memory")
+    capacity_hours: float = Field(24.0, description="Longest wait for a free machine")
+    first_wait_s: float = Field(30.0, description="Doubled after every miss ...")
+    longest_wait_s: float = Field(900.0, description="... up to this")
+    avoid_hours: float = Field(6.0, description="A place that failed is tried last for so long")
+
+
+class Situation(Frozen):
+    """What recovery knows besides the history.
+
+    stop: reason of a request to stop that still stands. wish: the market that a person asked for,
+    wish_after: the last attempt before they did. markets: on offer or not, none = as planned.
+    remaining_hours: of undisturbed work, the next start included; overhead_hours: what one
+    interruption costs; spent and limit: dollars of the whole job, limit None = none.
+    """
+
+    now: datetime
+    stop: str = ""
+    wish: Market | None = None
+    wish_after: int = 0
+    markets: tuple[MarketState, ...] = ()
+    remaining_hours: float = Field(0.0, ge=0)
+    overhead_hours: float = Field(0.0, ge=0)
+    spent: Decimal = Decimal(0)
+    limit: Decimal | None = None
+
+
+class Place(Frozen):
+    data_center: str = ""
+    gpu: str = ""
+
+
+class Action(Frozen):
+    """market None: as planned. avoid: places to try last. wait_s: ask again after so long."""
+
+    do: Literal["launch", "wait", "finished", "give_up", "fail", "cancelled", "paused"]
+    why: str
+    market: Market | None = None
+    wait_s: float = 0.0
+    avoid: tuple[Place, ...] = ()
+    adjustment: dict[str, Any] = Field(default_factory=dict)
