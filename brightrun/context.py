@@ -87,8 +87,10 @@ class JobContext:
         pods = self.ledger.attempts(self.job_id)
         rented = sum(((pod.ended_at or now) - pod.launched_at).total_seconds() for pod in pods)
         spent = self.ledger.cost_so_far(self.job_id, now)
-        left = state.training_left_s
-        return revised(facts, state.calibration, left, state.shares_left, rented, spent)
+        left, shares = state.training_left_s, state.shares_left
+        if planned := len(self.request.interrupt_at):
+            shares["interruptions"] = max(0, planned - state.interruptions) / planned
+        return revised(facts, state.calibration, left, shares, rented, spent)
 
     @contextmanager
     def stage(self, name: str, status: str) -> Iterator[None]:

@@ -19,6 +19,7 @@ from brightrun.durations import (
     Observed,
     Part,
     Work,
+    basis,
     checkpoint_interval,
     from_history,
     guess,
@@ -203,7 +204,7 @@ def estimate(
         parts=parts,
         hard_limit_usd=hard_limit(cost.high, budget_left, price.usd_per_hour),
         checkpoint_every=every,
-        basis=f"history n={seen}" if seen else "physics",
+        basis=basis(machine, seen),
         rate=rate,
         interruption=loss,
     )

@@ -16,6 +16,7 @@ from brightrun.physics import (
     exactly,
     forward_seconds,
     generation_seconds,
+    recomputing,
     total,
     training_seconds,
 )
@@ -120,15 +121,16 @@ def units(
 ) -> dict[str, float]:
     """Size of each per-token part in one unit, so that jobs of different mixes compare.
 
-    Training: tokens of all epochs, a third of one for each validation token and x 1.31 with
-    gradient checkpointing. Measuring: tokens read, a written one counted at its likely cost.
+    Training: tokens of all epochs, x 1.31 where activations are computed twice, and a third of one
+    for each validation token. Measuring: tokens read, a written one counted at its likely cost.
     """
-    trained = work.train_tokens * work.epochs * (1.31 if values.gradient_checkpointing else 1.0)
+    tokens, squares = work.train_tokens * work.epochs, work.sum_squared_tokens * work.epochs
+    twice = recomputing(machine, model, tokens, squares, values.gradient_checkpointing)
     read = forward_seconds(machine, model, 1000).likely / 1000
     written = generation_seconds(machine, model, 1000, values.precision).likely / 1000
     return {
         "preprocessing": float(work.train_tokens + work.validation_tokens),
-        "training": trained + work.validation_tokens * work.evaluations / 3,
+        "training": tokens * twice + work.validation_tokens * work.evaluations / 3,
         "measuring": work.forward_tokens + work.generated_tokens * written / read,
     }
 
@@ -155,6 +157,14 @@ def from_history(
     return Range(low, likely, high).times(size), len(rates)
 
 
+def basis(machine: Machine, seen: int) -> str:
+    """Where the times come from, in words. seen: jobs that were remembered."""
+    if seen:
+        return f"history n={seen}"
+    at = f", this machine at {machine.speed:.0%} of the reference" if machine.speed != 1.0 else ""
+    return f"physics{at}"
+
+
 def guess(
     work: Work, machine: Machine, model: ModelProfile, values: Hyperparameters
 ) -> dict[Part, Range]:
@@ -165,10 +175,10 @@ def guess(
     max_new_tokens.
     """
     size = 2.0 * model.parameters / 1e9
-    gpu = machine.is_gpu
-    boot = Range(60, 240, 600) if gpu else Range(6, 12, 60)
+    gpu, busy = machine.is_gpu, 1 / machine.speed
+    boot = Range(60, 240, 600) if gpu else Range(6, 12, 60).times(busy)
     load = Range(size / 2, size, size / 0.2) if gpu else Range(size / 0.5, size / 0.2, size / 0.05)
-    load = load + Range(0.3, 1.5, 8)
+    load = (load + Range(0.3, 1.5, 8)).times(busy)
     tokens = work.train_tokens + work.validation_tokens
     train = training_seconds(
         machine,
@@ -191,7 +201,7 @@ def guess(
         "measuring": forward_seconds(machine, model, work.forward_tokens)
         + Range(written.low * 0.5, written.likely * 0.8, written.high),
         "finalization": load
-        + Range(5, 9, 40)
+        + Range(5, 9, 40).times(busy)
         + Range(golden.low * 0.5, golden.likely * 0.8, golden.high),
     }
 

@@ -8,23 +8,21 @@ from decimal import Decimal
 from typing import Any
 
 from brightrun.costs import CostRange
-from brightrun.durations import Work
 from brightrun.frozen import Frozen
 from brightrun.happening import Happening
 from brightrun.physics import Range, exactly, total
+from brightrun.prices import CPU
 
 # What the pod measures against its forecast counts from the first step on, but gently: as if a
 # tenth of the forecast had already come true.
 TRUST = 0.1
-# Forward pass alone, of forward and backward (as in trainer.calibrate).
-FORWARD = 0.48
 
 
 class Calibration(Frozen):
-    """A pod's forecast: seconds of a micro-step = a + b x tokens + c x sum of squared lengths.
+    """A pod's forecast, made after optimizer step `step` from `steps` micro-steps.
 
-    Made after optimizer step `step` from `steps` micro-steps; tokens and low, likely, high
-    (seconds) are of the training that was left then.
+    tokens (without padding) and low, likely, high (seconds) are of the training that was left
+    then; share: those tokens over all that the job trains on (0-1).
     """
 
     attempt: int
@@ -32,9 +30,7 @@ class Calibration(Frozen):
     step: int
     steps: int
     tokens: int
-    a: float
-    b: float
-    c: float
+    share: float
     low: float
     likely: float
     high: float
@@ -47,7 +43,7 @@ def calibration_of(events: Iterable[Happening]) -> Calibration | None:
         said = event.payload
         if event.type != "progress" or said.get("what") != "calibrated":
             continue
-        numbers = {key: said[key] for key in ("step", "steps", "tokens", "a", "b", "c")}
+        numbers = {key: said[key] for key in ("step", "steps", "tokens", "share")}
         found = Calibration(
             attempt=event.attempt, at=event.ts, **numbers, **said["training_s"]
         )  # fmt: skip
@@ -71,15 +67,21 @@ def training_left(known: Calibration, events: Iterable[Happening]) -> float:
     return known.likely * max(0.0, 1 - sum(tokens.values()) / whole) * pace
 
 
-def training_seconds(known: Calibration, work: Work) -> float:
-    """Likely seconds of a whole, undisturbed training of this work at this speed."""
-    checked = FORWARD * known.b * work.validation_tokens * work.evaluations
-    return (
-        known.a * work.micro_steps
-        + known.b * work.train_tokens * work.epochs
-        + known.c * work.sum_squared_tokens * work.epochs
-        + checked
-    )
+def training_seconds(known: Calibration) -> float:
+    """Likely seconds of a whole, undisturbed training at this speed."""
+    return known.likely / known.share
+
+
+def pace(facts: Mapping[str, Any], known: Calibration) -> float:
+    """How many times longer than estimated everything takes, judged by the training.
+
+    On a CPU all parts wait for the same cores; on a GPU reading and writing answers are bound by
+    other things than training, and their estimates stand.
+    """
+    guessed = float(facts["parts"]["training"]["likely"])
+    if facts["gpu"] != CPU or guessed <= 0:
+        return 1.0
+    return training_seconds(known) / guessed
 
 
 def revised(
@@ -96,11 +98,11 @@ def revised(
     of every stage that is still to do (0-1). {steps, hours, cost_usd}.
     """
     wide = Range(known.low, known.likely, known.high).times(1 / max(1e-9, known.likely))
-    parts = [wide.times(training_s)]
+    parts, slower = [wide.times(training_s)], pace(facts, known)
     for name, part in facts["parts"].items():
         if name in ("boot", "training"):
             continue  # the pod runs already; another one is among the interruptions
-        share = left.get(name, left["training"])
+        share = left.get(name, left["training"]) * slower
         parts.append(Range(part["low"], part["likely"], part["high"]).times(share))
     rest = total(parts).times(1 / 3600)
     cost = CostRange.of(rest, Decimal(str(facts["price"]["usd_per_hour"])))

@@ -24,7 +24,7 @@ def observed_parts(
     if done.interruptions:
         if done.calibration is None:
             return []
-        seconds = training_seconds(done.calibration, work)
+        seconds = training_seconds(done.calibration)
         key = (machine.key, model.name, values.precision)
         return [Observed(*key, "training", sizes["training"], seconds)]
     return [

@@ -17,6 +17,10 @@ from brightrun.prices import CPU, H100_PCIE, H100_SXM
 Precision = Literal["nf4", "bf16", "fp32"]
 BYTES: dict[str, float] = {"nf4": 0.516, "bf16": 2.0, "fp32": 4.0}  # nf4: double quantised
 GIGA = 1e9
+# Activations that may stay in memory: with model, optimizer and everything else that runs beside
+# the pod, a machine with 8 GB holds it.
+KEPT_BYTES = 4.2e9
+RECOMPUTED = 1.31  # time with activations computed twice; measured on a CPU: 27-35 % more
 BUSY = 4.0  # high / likely on a CPU that others use too; measured up to 10 with 8 processes
 
 
@@ -55,13 +59,15 @@ def total(parts: list[Range]) -> Range:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a pod runs on. memory_gb: GPU memory, or the machine's RAM for "cpu" (None: unknown)."""
+    """What a pod runs on. memory_gb: GPU memory, or the machine's RAM for "cpu" (None: unknown);
+    speed: of a CPU, as a share of the reference machine's (`brightrun.speed`)."""
 
     name: str
     threads: int = 1
     memory_gb: float | None = None
     tflops: float = 0.0  # dense bf16
     terabytes_per_s: float = 0.0
+    speed: float = 1.0
 
     @property
     def is_gpu(self) -> bool:
@@ -148,6 +154,19 @@ def cpu_speedup(threads: int) -> float:
     return float(pow(threads, 0.766))
 
 
+def activation_bytes(model: ModelProfile, each: float) -> float:
+    """Bytes that one token leaves in one layer of a LoRA-Llama for the backward pass, `each` to an
+    element: counted, and checked against a measured peak (SmolLM2 in fp32: 3.0 MB a token)."""
+    return each * (24.0 * model.hidden + 7.0 * model.mlp)
+
+
+def kept_on_cpu(model: ModelProfile, free_bytes: float | None = None) -> int:
+    """Tokens of the longest sequence whose activations a CPU pod keeps instead of computing them
+    twice: half of the free memory (None: enough), at most KEPT_BYTES."""
+    room = KEPT_BYTES if free_bytes is None else min(KEPT_BYTES, free_bytes / 2)
+    return int(room // (model.layers * activation_bytes(model, 4.0)))
+
+
 def training_flops(
     model: ModelProfile, tokens: float, sum_squared: float, checkpointing: bool
 ) -> float:
@@ -158,6 +177,21 @@ def training_flops(
     """
     dense, attention = (6.0, 9.0) if checkpointing else (4.0, 7.0)
     return dense * model.parameters * tokens + attention * model.hidden * model.layers * sum_squared
+
+
+def recomputing(
+    machine: Machine, model: ModelProfile, tokens: float, sum_squared: float, allowed: bool
+) -> float:
+    """Factor of the training time for activations that are computed twice.
+
+    A CPU pod that may do so does it only for sequences that do not fit: judged by the length that
+    the average token stands in.
+    """
+    if not allowed:
+        return 1.0
+    if machine.is_gpu or sum_squared > tokens * kept_on_cpu(model):
+        return RECOMPUTED
+    return 1.0
 
 
 def training_seconds(
@@ -173,7 +207,8 @@ def training_seconds(
     GPU: a micro-step is a line a + b x tokens: a 0.4-1.0 s at 70B, proportional to
     the weights dequantised; b from the FLOPs at 45-60 % of the dense bf16 peak (the published
     A100 line, 2.34 ms, is 60 %; our first guess, 0.8-1.1 ms, is 53 % on PCIe and 56 % on SXM).
-    CPU: SmolLM2 114 tokens per CPU second without gradient checkpointing, 27-35 % slower with it
+    CPU: SmolLM2 90 tokens per CPU second (the demo's quietest steps, optimizer included: 150-159
+    tokens/s on 2 threads; a bare loop reached 114), 27-35 % slower with activations computed twice
     (measured), proportional to FLOPs, never under 0.8 ms a token (measured with `tiny` on 2
     threads). High is 4 x likely: a second job on the same cores costs that much and more.
     """
@@ -185,8 +220,9 @@ def training_seconds(
         )
     reference = 4.0 * SMOLLM2.parameters + 7.0 * SMOLLM2.hidden * SMOLLM2.layers * 2015
     flops = training_flops(model, tokens, sum_squared, False)
-    seconds = flops / reference / 114.0 / cpu_speedup(machine.threads)
-    likely = max(seconds * (1.31 if checkpointing else 1.0), 0.8e-3 * tokens)
+    seconds = flops / reference / 90.0 / cpu_speedup(machine.threads)
+    twice = recomputing(machine, model, tokens, sum_squared, checkpointing)
+    likely = max(seconds * twice, 0.8e-3 * tokens) / machine.speed
     return Range(likely / 1.3, likely, likely * BUSY)
 
 
@@ -199,7 +235,7 @@ def forward_seconds(machine: Machine, model: ModelProfile, tokens: float) -> Ran
         seconds = 2.0 * model.parameters * tokens / (machine.tflops * 1e12)
         return Range(seconds / 0.5, seconds / 0.4, seconds / 0.25)
     scaled = tokens * model.parameters / SMOLLM2.parameters / 250 / cpu_speedup(machine.threads)
-    likely = max(scaled, 0.27e-3 * tokens)
+    likely = max(scaled, 0.27e-3 * tokens) / machine.speed
     return Range(likely / 1.3, likely, likely * BUSY)
 
 
@@ -219,7 +255,7 @@ def generation_seconds(
         return Range(size * steps / 0.5, size * steps / 0.2, size * steps / 0.1)
     alone = tokens * model.parameters / SMOLLM2.parameters / 21 / cpu_speedup(machine.threads)
     gain = 1.5 if batch > 1 else 1.0
-    likely = max(alone / gain, 25e-3 * tokens / batch)
+    likely = max(alone / gain, 25e-3 * tokens / batch) / machine.speed
     return Range(likely / 2, likely, likely * BUSY)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from brightrun import basemodels, comparing, costs, prices
+from brightrun import basemodels, comparing, costs, prices, speed
 from brightrun.conversations import FileReport
 from brightrun.counting import count
 from brightrun.durations import Observed, Work
@@ -127,6 +127,9 @@ def quote(
 ) -> Quote:
     """Price every market on offer and estimate the chosen one."""
     machine = machine_for(provider, gpu, settings)
+    if not machine.is_gpu and not any(past.part == "training" for past in observed):
+        share = settings.cpu_speed or speed.measured(machine.threads)
+        machine = replace(machine, speed=share)
     offered = prices.offers(provider, gpu, settings)
     price, note = prices.choose(offered, market)
     estimate = costs.estimate(

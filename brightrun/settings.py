@@ -42,6 +42,9 @@ class Settings(BaseSettings):
         Decimal("0.50"), ge=0, description="Notional price of the local provider"
     )
     threads: int = Field(2, ge=1, le=256, description="CPU threads of a local pod")
+    cpu_speed: float = Field(
+        0.0, ge=0, description="This CPU against the reference in a first estimate; 0: measured"
+    )
     processes: int = Field(1, ge=1, le=64, description="Processes of a pod, one for each GPU")
     micro_batch: int = Field(0, ge=0, description="Sequences computed at once; 0: the pod decides")
     choices: str = Field("", description="JSON of choices that the pod must not make itself")

@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
         PREFECT_SERVER_ANALYTICS_ENABLED="false",
         DO_NOT_TRACK="1",
         HF_HUB_OFFLINE="1",
+        BRIGHTRUN_CPU_SPEED="1",
     )
 
 

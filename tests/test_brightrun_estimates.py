@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,25 +9,26 @@ from typing import Any
 import pytest
 
 from brightrun.advances import advances
-from brightrun.durations import Observed, Work
+from brightrun.durations import Observed, Work, units
 from brightrun.estimates import calibration_of, revised, training_left
 from brightrun.jobs import Hyperparameters
 from brightrun.observations import observed_parts
 from brightrun.physics import SMOLLM2, Machine
+from brightrun.prices import H100_PCIE
 from brightrun.progress import Progress, progress
 from brightrun.runfolder import Event, EventType
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 FORECAST = {
-    "what": "calibrated", "stage": "training", "step": 2, "a": 0.5, "b": 1e-3, "c": 0.0,
-    "spread": 0.02, "steps": 9, "tokens": 80_000,
+    "what": "calibrated", "stage": "training", "step": 2, "spread": 0.02, "steps": 9,
+    "tokens": 80_000, "share": 0.8,
     "training_s": {"low": 90.0, "likely": 100.0, "high": 120.0},
 }  # fmt: skip
 PART = {"low": 10.0, "likely": 20.0, "high": 40.0}
 FACTS: dict[str, Any] = {
     "parts": {"boot": PART, "model_loading": PART, "training": {"low": 1, "likely": 900, "high": 1},
               "measuring": PART},
-    "price": {"usd_per_hour": 3.6},
+    "price": {"usd_per_hour": 3.6}, "gpu": H100_PCIE,
 }  # fmt: skip
 
 
@@ -147,7 +147,17 @@ def test_an_interrupted_job_teaches_the_speed_its_pod_measured() -> None:
     (found,) = observed_parts(look(events, 120), WORK, Machine("cpu", 2), SMOLLM2, values)
     assert isinstance(found, Observed)
     assert found.part == "training"
-    assert found.seconds == pytest.approx(0.5 * 40 + 1e-3 * 100_000)
-    longer = replace(WORK, epochs=4)
-    (twice,) = observed_parts(look(events, 120), longer, Machine("cpu", 2), SMOLLM2, values)
-    assert twice.seconds == pytest.approx(2 * found.seconds)
+    # 100 s for eight tenths of the tokens, whatever is computed twice or padded.
+    assert found.seconds == pytest.approx(125.0)
+    assert found.tokens == units(WORK, Machine("cpu", 2), SMOLLM2, values)["training"]
+
+
+def test_a_cpu_that_trains_slower_than_estimated_does_everything_slower() -> None:
+    state = look(begun(), 34)
+    assert state.calibration is not None
+    left = (state.calibration, state.training_left_s, state.shares_left)
+    facts = {**FACTS, "gpu": "cpu"}
+    facts["parts"] = {**FACTS["parts"], "training": {"low": 50.0, "likely": 50.0, "high": 50.0}}
+    found = revised(facts, *left, 60.0, Decimal("0.06"))
+    # 125 s instead of 50: the 20 s of measuring become 50.
+    assert found["hours"]["likely"] == pytest.approx((60 + 100 + 50) / 3600, abs=1e-3)

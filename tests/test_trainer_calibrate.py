@@ -98,7 +98,8 @@ class Pod:
         self.now, self.left = 0.0, 0.0
         self.told: list[dict[str, Any]] = []
         steps = [[Size.of([n]) for n in step] for step in lengths]
-        remaining = Remaining(steps, **more)
+        tokens = [sum(step) for step in lengths]
+        remaining = Remaining(steps, tokens, sum(tokens), **more)
         calibration = Calibration(remaining, self.told.append, lambda: self.now)
         slow = 5.0
         for step in steps:
@@ -128,6 +129,7 @@ def test_the_forecast_counts_exactly_what_is_left_and_the_time_between_steps(
     assert told["what"] == "calibrated"
     assert told["steps"] == 11
     assert told["tokens"] == sum(map(sum, lengths[3:]))
+    assert told["share"] == pytest.approx(told["tokens"] / sum(map(sum, lengths)), abs=1e-6)
     assert relative(told["training_s"]["likely"], pod.left) < 0.02
     assert told["training_s"]["low"] < pod.left < told["training_s"]["high"]
 
@@ -154,6 +156,15 @@ def test_planned_micro_steps_are_those_that_are_run(cut: Cut) -> None:
     ]  # fmt: skip
     made = [Size(batch.tokens, batch.squares) for batch in batches.cut(samples, cut)]
     assert forecast.micro_steps(lengths, cut) == made
+
+
+def test_the_forecast_counts_tokens_without_their_padding() -> None:
+    samples = [Sample(str(n), "", "", (1,) * n, (1,) * n, (True,) * n) for n in (500, 450, 80)]
+    plan = [[0, 1, 2], [2, 1], [1, 0]]
+    left = forecast.remaining(plan, samples, samples[:1], Cut(3), 1, [3], None)
+    assert left.tokens == [530, 950]
+    assert left.whole == 1030 + 530 + 950
+    assert sum(size.tokens for step in left.steps for size in step) > sum(left.tokens)
 
 
 @pytest.mark.heavy

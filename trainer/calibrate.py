@@ -119,12 +119,14 @@ def _rows(sizes: Sequence[Size]) -> Vector:
 class Remaining:
     """What is left to do: micro-steps by optimizer step, and the sequences of one validation.
 
-    step: optimizer steps done before. validations: steps with a validation after them.
-    recomputed_above: tokens above which a micro-step computes
-    its activations twice; None = never.
+    tokens: of every step, without padding; whole: of all steps, those before included. step:
+    optimizer steps done before. validations: steps with a validation after them.
+    recomputed_above: tokens above which a micro-step computes its activations twice; None = never.
     """
 
     steps: Sequence[Sequence[Size]]
+    tokens: Sequence[int]
+    whole: int
     step: int = 0
     validations: Sequence[int] = ()
     validated: Sequence[Size] = ()
@@ -190,6 +192,7 @@ class Calibration:
         sizes, seconds = zip(*self.measured[WARM_UP:], strict=True)
         found = fit(sizes, seconds)
         micro_steps = [size for step in left for size in step]
+        tokens = sum(self.remaining.tokens[self.steps_done :])
         gaps = (median(self.between) if self.between else 0.0) * len(left)
         step = self.remaining.step + self.steps_done
         # The validation of this very step comes after its metric, so it is still to come.
@@ -208,6 +211,7 @@ class Calibration:
             "c": found.c,
             "spread": round(found.spread, 4),
             "steps": found.steps,
-            "tokens": sum(size.tokens for size in micro_steps),
+            "tokens": tokens,
+            "share": round(tokens / self.remaining.whole, 6),
             "training_s": training.as_json(3),
         }

@@ -21,8 +21,12 @@ def remaining(
 ) -> Remaining:
     """The plan after `step`; validations: steps after which all of `held_out` is read."""
     lengths = [len(sample.ids) for sample in training]
+    steps = [[lengths[position] for position in chosen] for chosen in plan]
+    tokens = [sum(step) for step in steps]
     return Remaining(
-        [micro_steps([lengths[position] for position in chosen], cut) for chosen in plan[step:]],
+        [micro_steps(chosen, cut) for chosen in steps[step:]],
+        tokens[step:],
+        sum(tokens),
         step,
         sorted(validations),
         [Size.of([len(sample.ids)]) for sample in held_out],
