@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .DEFAULT_GOAL := help
 ARGS ?=
 WORKERS ?= 2
-.PHONY: help setup demo test lint check ui soak clean bench bench-train bench-calibrate bench-recovery
+.PHONY: help setup demo test lint check ui soak clean bench bench-train bench-peer bench-calibrate bench-recovery
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -58,6 +58,11 @@ bench-train: setup  ## ours against TRL's recipes and a bare loop, interleaved
 	$(BIN)/python -m benches.training --base-model tiny --conversations 4 --held-out 2 --out $(RESULTS)/training-tiny.jsonl
 	@if test -f $(EQ12); then $(BIN)/python -m benches.training $(BENCH) --file eq12 --out $(RESULTS)/training-eq12.jsonl; fi
 	@$(BIN)/python -m benches.tables $(RESULTS)
+
+PEER := $(RESULTS)/peer
+bench-peer:  ## LLaMA-Factory in an environment of its own, for bench-train
+	@test -x $(PEER)/bin/python || $(PYTHON) -m venv $(PEER)
+	$(PEER)/bin/python -m pip install -q torch==2.13.0 llamafactory==0.9.5
 
 bench-calibrate: $(INSTALLED)  ## forecast of the rest from the first micro-steps, 12 configurations
 	@rm -f $(RESULTS)/calibration.jsonl

@@ -6,6 +6,7 @@ ours              trainer.train.train: the pod's own training loop, without the 
 bare              a plain PyTorch loop over the same micro-batches, PEFT's layers, labelled head
 trl-conversation  TRL's SFTTrainer as shipped, our sequences and labels
 trl-pair          the same with one sequence per pair: the recipe that users write
+llamafactory      LLaMA-Factory as shipped on our conversations, see benches.llamafactory
 
 All: SmolLM2 in fp32 (this is what a CPU computes), LoRA r16 on all seven projections, the same
 pairs per optimizer step, learning rate, schedule, clipping, and order by seed.
@@ -22,10 +23,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+NAMES = ("ours", "bare", "trl-conversation", "trl-pair", "llamafactory")
+
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=["ours", "bare", "trl-conversation", "trl-pair"])
+    parser.add_argument("name", choices=NAMES)
     parser.add_argument("--file", default="example", help="example, eq12 or a path")
     parser.add_argument("--base-model", default="demo")
     parser.add_argument("--conversations", type=int, default=6)
@@ -86,7 +89,7 @@ def main() -> int:
     before = mean_nll(base.model, found.held_out)
     loaded = hardware.memory_mb()
     with tempfile.TemporaryDirectory() as place:
-        race = Race(spec, samples, plan, base, found.held_out, Path(place))
+        race = Race(spec, samples, plan, base, found.held_out, Path(place), found)
         race.meter = Meter(given.at_cpu, lambda: mean_nll(race.model, found.held_out))
         LOOPS[given.name](race)
     wall, cpu = race.meter.steps[-1]
@@ -113,7 +116,7 @@ def main() -> int:
         "perplexity_at_cpu": race.meter.seen and round(math.exp(race.meter.seen), 4),
         "at_cpu_s": given.at_cpu,
         "loaded_mb": loaded,
-        "peak_mb": hardware.peak_memory_mb(),
+        "peak_mb": race.peak_mb or hardware.peak_memory_mb(),
         "load_average": round(os.getloadavg()[0], 2),
     }
     print(json.dumps(result))

@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, get_scheduler
 from trl import SFTConfig, SFTTrainer
 
+from benches import llamafactory
 from benches.meter import Meter
+from benches.sample import Material
 from brightrun.errors import TrainerError
 from brightrun.jobs import JobSpec
 from brightrun.runfolder import RunFolder
@@ -38,8 +40,10 @@ class Race:
     base: loading.Base
     held_out: list[data.Sample]
     scratch: Path
+    material: Material
     model: Any = None
     limit: int | None = None
+    peak_mb: int | None = None  # of another process, where the training was not in this one
     meter: Meter = field(init=False)
 
 
@@ -189,9 +193,18 @@ def trl(race: Race) -> None:
     trainer.train()
 
 
+def peer(race: Race) -> None:
+    """LLaMA-Factory, in its own process and environment; its adapter comes back."""
+    ran = llamafactory.train(race.material, race.spec, len(race.plan), race.scratch)
+    race.meter.steps = ran.steps
+    race.peak_mb = ran.peak_mb
+    race.model = PeftModel.from_pretrained(race.base.model, str(ran.adapter))
+
+
 LOOPS: dict[str, Callable[[Race], None]] = {
     "ours": ours,
     "bare": bare,
     "trl-conversation": trl,
     "trl-pair": trl,
+    "llamafactory": peer,
 }

@@ -3,7 +3,8 @@
     python -m benches.training --conversations 6 --held-out 3 --seeds 1,2,3
     python -m benches.training --conversations 2 --held-out 1 --seeds 1 --base-model tiny  # quick
 
-Interleaved: one repeat is ours, bare, TRL per conversation, TRL per pair, then the next seed.
+Interleaved: one repeat is ours, bare, TRL per conversation, TRL per pair, LLaMA-Factory where it
+is installed, then the next seed.
 TRL's runs also look at their perplexity once they have used as much CPU time as ours did.
 """
 
@@ -18,9 +19,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benches import llamafactory
 from benches.sample import ROOT
 
-ORDER = ("ours", "bare", "trl-conversation", "trl-pair")
+ORDER = ("ours", "bare", "trl-conversation", "trl-pair", "llamafactory")
 PASSED = ("file", "base_model", "conversations", "held_out", "epochs", "pairs_per_step", "threads")
 VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 
@@ -40,9 +42,13 @@ def main() -> int:
     given = parser.parse_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)
     common = [part for key in PASSED if getattr(given, key) for part in option(given, key)]
+    names = given.only.split(",")
+    if "llamafactory" in names and not llamafactory.is_installed():
+        print("llamafactory: not raced, not installed (`make bench-peer` does it)", flush=True)
+        names.remove("llamafactory")
     for seed in given.seeds.split(","):
         at_cpu: float | None = None
-        for name in given.only.split(","):
+        for name in names:
             more = ["--at-cpu", str(at_cpu)] if at_cpu and name.startswith("trl") else []
             found = run([name, "--seed", seed, *common, *more])
             if name == "ours":

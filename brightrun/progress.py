@@ -167,7 +167,9 @@ def _stage(
         remaining = guess * (1 - fraction)
     elif status == "running":
         # A stage that a new pod goes through again is not less done than it was.
-        fraction = 1.0 if again else min(0.95, elapsed / guess)
+        # Training is counted in steps: a guess from its time would fall back at the first of them.
+        guessed = 0.0 if name == "training" else min(0.95, elapsed / guess)
+        fraction = 1.0 if again else guessed
         remaining = max(0.0, guess - elapsed)
     return StageProgress(
         name=name,

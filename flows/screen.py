@@ -75,7 +75,7 @@ def numbers(job: JobContext, state: Progress) -> str:
     if state.tokens_per_s:
         parts.append(f"{state.tokens_per_s:.0f} tokens/s")
     if state.memory_mb:
-        parts.append(f"{state.memory_mb / 1024:.1f} GB")
+        parts.append(f"memory {state.memory_mb / 1024:.1f} GB")
     if state.interruptions:
         parts.append(f"interrupted {state.interruptions}x, resumed")
     cost = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))

@@ -103,6 +103,14 @@ def test_training_is_judged_by_the_pace_of_its_steps() -> None:
     assert found.remaining_s == 6 * 3
 
 
+def test_the_bar_does_not_fall_back_when_the_first_step_ends() -> None:
+    story = Story()
+    story.stage(1, "training", "started")
+    before = story.look(after=30).fraction
+    story.step(1, 1, after=35)
+    assert story.look().fraction >= before
+
+
 def test_a_stage_of_the_control_plane_runs_whatever_the_pods_said() -> None:
     """The ledger gives attempt 0 first: a pod's later events must not close `evaluate`."""
     story = interrupted()
