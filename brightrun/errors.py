@@ -6,6 +6,8 @@ BrightRunError
 │   └── UsageError      an option's value that cannot be (exit 2)
 ├── BudgetError         gate, limits, approvals
 ├── CapacityError       no pod to rent
+├── ProviderError       no usable answer from who rents out pods: they may bill all the same
+│   └── StopFailed      a pod could not be ended and may go on billing
 ├── InterruptionError
 │   └── SpotInterrupted a pod was lost; the task's retry brings a new one
 ├── OutOfMemory         carries an adjustment (micro_batch 4 -> 2)
@@ -94,6 +96,18 @@ class CapacityError(BrightRunError):
     code = "capacity"
 
 
+class ProviderError(BrightRunError):
+    """Nothing is known after it: what was asked for may have happened."""
+
+    code = "provider"
+
+
+class StopFailed(ProviderError):
+    """The state STOP_FAILED: tell everybody, and go on trying."""
+
+    code = "stop_failed"
+
+
 class InterruptionError(BrightRunError):
     code = "interruption"
 
@@ -133,6 +147,8 @@ FAMILIES: dict[str, type[BrightRunError]] = {
         UsageError,
         BudgetError,
         CapacityError,
+        ProviderError,
+        StopFailed,
         InterruptionError,
         SpotInterrupted,
         OutOfMemory,

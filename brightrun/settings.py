@@ -69,7 +69,32 @@ class Settings(BaseSettings):
     email_from: str = ""
     email_to: str = Field("", description="Comma-separated addresses")
 
-    runpod_api_key: SecretStr | None = None
+    runpod_api_key: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("BRIGHTRUN_RUNPOD_API_KEY", "RUNPOD_API_KEY")
+    )
+    runpod_rest_url: str = Field("https://api.runpod.io", description="Of REST v2, without /v2")
+    runpod_graphql_url: str = "https://api.runpod.io/graphql"
+    runpod_image: str = Field("", description="Trainer image by digest: NAME@sha256:...")
+    runpod_registry: str = Field("", description="RunPod's id of the credential for the image")
+    runpod_args: str = Field("", description="Arguments of the image's entry point")
+    runpod_disk_gb: int = Field(60, ge=10, le=2000, description="Container disk of a pod")
+    runpod_volume: str = Field("", description="Network volume with the model cache; its id")
+    runpod_volume_path: str = Field("/workspace", description="Where the volume is in the pod")
+    runpod_models: str = Field("/workspace/models", description="The model cache in the pod")
+    runpod_clouds: str = Field("SECURE", description="SECURE, COMMUNITY; comma-separated")
+    runpod_data_centers: str = Field("", description="Only these, comma-separated; empty: any")
+    runpod_min_cuda: str = Field("", pattern=r"^(\d+\.\d+)?$", description="e.g. 12.8")
+    runpod_lease_seconds: int = Field(900, ge=60)
+    runpod_boot_seconds: int = Field(600, ge=30, description="To a pod's first sign of life")
+
+    pod_storage_url: str = Field("", description="STORAGE_URL as a rented pod sees it")
+    pod_storage_endpoint: str = Field("", description="Of an S3 service that is not Amazon's")
+    pod_storage_region: str = ""
+    pod_storage_key_id: SecretStr | None = Field(None, description="For pods: only its prefix")
+    pod_storage_secret: SecretStr | None = None
+    pod_storage_token: SecretStr | None = Field(None, description="Session token, short-lived")
+    pod_hub_token: SecretStr | None = Field(None, description="Read-only token for gated models")
+
     hub_token: SecretStr | None = Field(
         None, validation_alias=AliasChoices("HF_TOKEN", "BRIGHTRUN_HUB_TOKEN")
     )

@@ -16,7 +16,7 @@ import pytest
 from brightrun.compute import local, provider_of
 from brightrun.compute.local import LocalProvider
 from brightrun.compute.provider import LaunchRequest
-from brightrun.errors import CapacityError
+from brightrun.errors import CapacityError, ConfigurationError
 from brightrun.settings import Settings
 
 SLEEP = "import time; time.sleep(60)"
@@ -153,10 +153,10 @@ def test_a_machine_that_cannot_start_a_process_has_no_capacity(tmp_path: Path) -
     assert provider.find("br-job-1-1-abc") is None
 
 
-def test_only_the_local_provider_can_be_rented_yet(tmp_path: Path) -> None:
+def test_providers_are_found_by_name(tmp_path: Path) -> None:
     assert isinstance(provider_of("local", Settings(home=tmp_path)), LocalProvider)
-    with pytest.raises(CapacityError, match="runpod"):
-        provider_of("runpod", Settings(home=tmp_path))
+    with pytest.raises(ConfigurationError, match="lambda"):
+        provider_of("lambda", Settings(home=tmp_path))
 
 
 def test_a_pod_of_several_processes_is_started_by_torchrun() -> None:

@@ -170,7 +170,7 @@ def test_each_defect_is_followed_by_its_mend_on_a_line_of_its_own(
         (2, ("train", "FILE", "--market", "black", "--yes"), "market"),
         (2, ("estimate", "FILE", "--market", "black"), "there is no market 'black'"),
         (2, ("jobs", "--status", "lost"), "no status 'lost'"),
-        (1, ("train", "FILE", "--provider", "runpod", "--yes"), "cannot rent a pod"),
+        (1, ("train", "FILE", "--provider", "runpod", "--yes"), "there is no key for RunPod"),
         (1, ("show", "261122-abcdef"), "there is no job '261122-abcdef'"),
     ],
 )

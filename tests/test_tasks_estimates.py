@@ -9,7 +9,7 @@ from commands import furnish
 from training_files import document, write_json
 
 from brightrun import basemodels
-from brightrun.errors import CapacityError
+from brightrun.errors import ConfigurationError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.settings import load
@@ -43,9 +43,9 @@ def test_the_base_model_that_is_not_named_is_the_providers(home: Path) -> None:
     assert basemodels.context_of("org/unknown", settings.models) is None
 
 
-def test_a_run_on_runpod_is_refused_with_what_can_be_done(home: Path) -> None:
+def test_a_run_on_runpod_without_a_key_is_refused_with_what_can_be_done(home: Path) -> None:
     settings = load()
     Ledger.open(settings).create_job("j1", JobRequest(training_file="f", provider="runpod"))
-    with pytest.raises(CapacityError, match="cannot rent") as caught:
+    with pytest.raises(ConfigurationError, match="no key for RunPod") as caught:
         intake.prepare.fn("j1")
-    assert "brightrun estimate --provider runpod" in caught.value.fix
+    assert "make a key in RunPod's console" in caught.value.fix

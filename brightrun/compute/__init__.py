@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from brightrun.compute.local import LocalProvider
 from brightrun.compute.provider import ComputeProvider
-from brightrun.errors import CapacityError
+from brightrun.errors import ConfigurationError
 from brightrun.settings import Settings
 
 
 def provider_of(name: str, settings: Settings) -> ComputeProvider:
-    """The provider called `name`; CapacityError when this version cannot rent from it."""
+    """The provider called `name`; ConfigurationError when there is none."""
     if name == "local":
         return LocalProvider(settings.home.resolve() / "pods")
-    raise CapacityError(
-        f"provider {name!r} cannot rent a pod in this version",
-        cause="only the local provider is built; runpod can be estimated, not rented",
-        fix="use --provider local, or `brightrun estimate --provider runpod` for its price",
-    )
+    if name == "runpod":
+        from brightrun.compute.runpod.provider import RunPodProvider  # httpx: 0.1 s
+
+        return RunPodProvider.of(settings)
+    raise ConfigurationError(f"there is no provider {name!r}", fix="use --provider local or runpod")

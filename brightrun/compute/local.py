@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from brightrun.compute.provider import LaunchRequest, Pod
+from brightrun.compute.provider import LaunchRequest, Manners, Offer, Pod
 from brightrun.errors import CapacityError
 from brightrun.settings import CHECKOUT
 
@@ -35,6 +35,8 @@ PROCESSES_VARIABLE = "BRIGHTRUN_PROCESSES"
 class LocalProvider:
     """Pods as processes; `records` is the folder of their small files."""
 
+    manners = Manners()
+
     def __init__(
         self, records: Path, command: tuple[str, ...] = (sys.executable, "-m", "trainer")
     ) -> None:
@@ -42,10 +44,14 @@ class LocalProvider:
         self.command = command
         self.children: dict[str, subprocess.Popen[bytes]] = {}
 
+    def offers(self, gpu_count: int = 1) -> tuple[Offer, ...]:
+        return ()  # one kind of pod, at the notional price of the estimate
+
     def launch(self, request: LaunchRequest) -> Pod:
         self.records.mkdir(parents=True, exist_ok=True)
         inherited = {k: os.environ[k] for k in INHERITED if k in os.environ}
         mine = {**inherited, **QUIET_THREADS, **request.environment, POD_VARIABLE: request.name}
+        mine |= {name: value.get_secret_value() for name, value in request.secrets.items()}
         with (self.records / f"{request.name}.log").open("wb") as console:
             try:
                 child = subprocess.Popen(
@@ -91,6 +97,15 @@ class LocalProvider:
         for member in self._belonging(name):
             _signal(member, signal.SIGKILL)
         _wait(lambda: not self._belonging(name), KILL_GRACE_SECONDS)
+
+    def balance(self) -> None:
+        return None
+
+    def data_center(self) -> str:
+        return ""
+
+    def unready(self, request: LaunchRequest) -> tuple[str, ...]:
+        return ()
 
     def _process(self, name: str) -> psutil.Process | None:
         """The live process of a pod; a reused pid or a zombie is not it."""

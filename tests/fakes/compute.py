@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from brightrun.compute.provider import LaunchRequest, Pod
+from brightrun.compute.provider import LaunchRequest, Manners, Offer, Pod
 
 # Gets the pod's environment; every `yield` is a moment; the pod is gone when it returns.
 Life = Callable[[dict[str, str]], Iterator[None]]
@@ -13,11 +13,16 @@ Life = Callable[[dict[str, str]], Iterator[None]]
 class FakeProvider:
     """`lives` are used up one by one; `launched` and `terminated` are names in order."""
 
+    manners = Manners(second_look_s=0.002)
+
     def __init__(self, *lives: Life) -> None:
         self.lives = list(lives)
         self.running: dict[str, Iterator[None]] = {}
         self.launched: list[LaunchRequest] = []
         self.terminated: list[str] = []
+
+    def offers(self, gpu_count: int = 1) -> tuple[Offer, ...]:
+        return ()
 
     def launch(self, request: LaunchRequest) -> Pod:
         self.launched.append(request)
@@ -44,3 +49,12 @@ class FakeProvider:
     def terminate(self, name: str) -> None:
         if self.running.pop(name, None) is not None:
             self.terminated.append(name)
+
+    def balance(self) -> None:
+        return None
+
+    def data_center(self) -> str:
+        return ""
+
+    def unready(self, request: LaunchRequest) -> tuple[str, ...]:
+        return ()

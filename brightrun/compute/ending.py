@@ -1,0 +1,75 @@
+"""Make a pod surely gone: asked for again and again, believed when it is not seen twice.
+
+A provider may accept an end and ignore it, or not know a pod that appears later: only two looks
+that find nothing, some time apart, and nothing in between that found it, count as gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from brightrun.clock import Clock
+from brightrun.compute.provider import ComputeProvider
+from brightrun.errors import ProviderError, StopFailed
+from brightrun.frozen import Frozen
+
+STOP_FAILED_AFTER = timedelta(minutes=10)
+PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+
+
+class Look(Frozen):
+    """One look for a pod; seen None: no answer, which says nothing."""
+
+    at: datetime
+    seen: bool | None
+
+
+def gone_since(looks: Sequence[Look], gap: timedelta) -> datetime | None:
+    """When the pod was first not seen, once that is confirmed `gap` later; else None. Pure."""
+    absent: list[datetime] = []
+    for look in reversed(looks):
+        if look.seen:
+            break
+        if look.seen is False:
+            absent.append(look.at)
+    if not absent or absent[0] - absent[-1] < gap:
+        return None
+    return absent[-1]
+
+
+def failing(looks: Sequence[Look]) -> bool:
+    """Whether the state is STOP_FAILED: no look of the last 10 minutes found it absent. Pure."""
+    if not looks or looks[-1].at - looks[0].at < STOP_FAILED_AFTER:
+        return False
+    since = looks[-1].at - STOP_FAILED_AFTER
+    return not any(look.seen is False for look in looks if look.at >= since)
+
+
+def make_gone(provider: ComputeProvider, name: str, clock: Clock) -> datetime:
+    """End a pod; returns the moment from which on it was not seen any more.
+
+    StopFailed after 10 minutes: the caller tells everybody and somebody goes on trying.
+    """
+    gap, tries = timedelta(seconds=provider.manners.gone_gap_s), 0
+    looks: list[Look] = []
+    trouble = "the provider accepts the end and the pod stays"
+    while True:
+        seen: bool | None = None
+        try:
+            provider.terminate(name)
+            seen = provider.find(name) is not None
+        except ProviderError as error:
+            trouble = error.message
+        looks.append(Look(at=clock.now(), seen=seen))
+        if (since := gone_since(looks, gap)) is not None:
+            return since
+        if failing(looks):
+            raise StopFailed(
+                f"pod {name} could not be ended in 10 minutes and may go on billing: {trouble}",
+                cause="the provider does not answer, or does not do what it says",
+                fix=f"end pod {name} in the provider's console; it is tried again until it is gone",
+            )
+        pause = PAUSES[min(tries, len(PAUSES) - 1)]
+        clock.sleep(max(pause, provider.manners.gone_gap_s if seen is False else 0.0))
+        tries += 1

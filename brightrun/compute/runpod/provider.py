@@ -1,0 +1,188 @@
+"""Renting from RunPod: launch once, look up what is doubtful, end what runs.
+
+A create that is not clearly answered may have rented a pod that bills: it is looked for by its
+name until it is seen or RunPod's lists had time to show it, and is never sent a second time.
+"""
+
+from __future__ import annotations
+
+import re
+
+from brightrun.clock import Clock, SystemClock
+from brightrun.compute.provider import Balance, Doubtful, LaunchRequest, Manners, Offer, Pod
+from brightrun.compute.runpod import catalog
+from brightrun.compute.runpod.client import Client
+from brightrun.compute.runpod.graphql import GraphQl
+from brightrun.compute.runpod.pods import Place, body, pod_of, spot_input
+from brightrun.compute.runpod.problems import Away, NotThere
+from brightrun.errors import ConfigurationError, ProviderError
+from brightrun.jobs import Market
+from brightrun.settings import Settings
+
+BY_DIGEST = re.compile(r"^\S+@sha256:[0-9a-f]{64}$")
+# Lists are known to lag 30 s behind a create; three times that is patience enough.
+SETTLE_PAUSES = (2.0, 4.0, 8.0, 16.0, 30.0, 30.0)
+
+
+class RunPodProvider:
+    """One RunPod account; `place` is the same for all its pods."""
+
+    def __init__(
+        self,
+        rest: Client,
+        graphql: GraphQl,
+        place: Place,
+        manners: Manners,
+        clock: Clock | None = None,
+    ) -> None:
+        self.rest, self.graphql, self.place, self.manners = rest, graphql, place, manners
+        self.clock = clock or SystemClock()
+        self.ids: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, settings: Settings, clock: Clock | None = None) -> RunPodProvider:
+        """ConfigurationError without a key."""
+        if settings.runpod_api_key is None:
+            raise ConfigurationError(
+                "there is no key for RunPod",
+                cause="BRIGHTRUN_RUNPOD_API_KEY is not set",
+                fix="make a key in RunPod's console and set it, or use --provider local",
+            )
+        key = settings.runpod_api_key
+        manners = Manners(
+            second_look_s=15.0,
+            gone_gap_s=60.0,
+            boot_deadline_s=settings.runpod_boot_seconds,
+            lease_s=settings.runpod_lease_seconds,
+            far_away=True,
+        )
+        return cls(
+            Client(settings.runpod_rest_url, key, clock=clock),
+            GraphQl(Client(settings.runpod_graphql_url, key, clock=clock)),
+            Place.of(settings),
+            manners,
+            clock,
+        )
+
+    def offers(self, gpu_count: int = 1) -> tuple[Offer, ...]:
+        now = self.clock.now()
+        listed = catalog.on_demand(
+            self.rest, self.place.clouds, gpu_count, self.place.min_cuda, now
+        )
+        if self.place.data_centers:
+            listed = tuple(o for o in listed if o.data_center in self.place.data_centers)
+        try:
+            return (*listed, *catalog.spot(self.graphql, listed, gpu_count))
+        except ProviderError:
+            return listed  # the legacy API is away: spot is not offered now, which does no harm
+
+    def launch(self, request: LaunchRequest) -> Pod:
+        offer = request.offer
+        if offer is None:
+            raise ConfigurationError(
+                "RunPod rents only what was chosen from its offers",
+                fix="check with `brightrun estimate --provider runpod` that it offers anything",
+            )
+        try:
+            pod = self._create(request, offer)
+        except (Away, NotThere) as error:
+            pod = self._settle(request.name, error)
+        self.ids[request.name] = pod.provider_id
+        return pod
+
+    def _create(self, request: LaunchRequest, offer: Offer) -> Pod:
+        hidden = [value.get_secret_value() for value in request.secrets.values()]
+        if offer.market == Market.spot:
+            wanted = spot_input(request, offer, self.place)
+            pod_id = self.graphql.rent_spot(wanted, hidden)
+            self.ids[request.name] = pod_id
+            facts = self.rest.get(f"/v2/pods/{pod_id}")
+        else:
+            facts = self.rest.create("/v2/pods", body(request, offer, self.place), hidden)
+        pod = pod_of(facts)
+        if pod is None or pod.name != request.name:
+            raise Away(f"RunPod answered a create of {request.name} with another pod")
+        return pod
+
+    def _settle(self, name: str, doubt: ProviderError) -> Pod:
+        """The pod that a doubtful create may have made; Doubtful when none is to be seen."""
+        for pause in (0.0, *SETTLE_PAUSES):
+            self.clock.sleep(pause)
+            try:
+                pod = self.find(name)
+            except ProviderError:
+                continue
+            if pod is not None:
+                return pod
+        raise Doubtful(
+            f"RunPod may have started pod {name}: {doubt.message}",
+            cause="the answer to the create was lost, and no list shows the pod",
+            fix="nothing: it is looked for until it is surely gone, and ended if it appears",
+        ) from doubt
+
+    def find(self, name: str) -> Pod | None:
+        same = [pod for pod in self.list(name) if pod.name == name]
+        if same:
+            return min(same, key=lambda pod: pod.state == "ended")
+        known = self.ids.get(name)  # a list may be behind
+        if known is None:
+            return None
+        try:
+            return pod_of(self.rest.get(f"/v2/pods/{known}"))
+        except NotThere:
+            return None
+
+    def list(self, prefix: str) -> list[Pod]:
+        answer = self.rest.get("/v2/pods")
+        if not isinstance(answer, dict) or not isinstance(answer.get("pods"), list):
+            raise Away("RunPod answered a list of pods without pods")
+        named = (facts for facts in answer["pods"] if str(facts.get("name")).startswith(prefix))
+        return [pod for facts in named if (pod := pod_of(facts)) is not None]
+
+    def terminate(self, name: str) -> None:
+        """Every pod of that name: a doubtful create may have left two."""
+        ids = {pod.provider_id for pod in self.list(name) if pod.name == name}
+        if name in self.ids:
+            ids.add(self.ids[name])
+        for pod_id in sorted(ids):
+            try:
+                self.rest.delete(f"/v2/pods/{pod_id}")
+            except NotThere:
+                continue  # which proves nothing: see ending.make_gone
+
+    def balance(self) -> Balance | None:
+        return self.graphql.balance()
+
+    def data_center(self) -> str:
+        try:
+            return self.volume_place()
+        except NotThere:
+            return ""  # unready says so
+
+    def volume_place(self) -> str:
+        """The data centre of our network volume, "" without one. NotThere: there is no such."""
+        if not self.place.volume:
+            return ""
+        return str(self.rest.get(f"/v2/network-volumes/{self.place.volume}")["dataCenter"])
+
+    def unready(self, request: LaunchRequest) -> tuple[str, ...]:
+        found = []
+        if not BY_DIGEST.match(self.place.image):
+            found.append(
+                f"the trainer image {self.place.image!r} is not named by digest; "
+                "set BRIGHTRUN_RUNPOD_IMAGE=NAME@sha256:..."
+            )
+        try:
+            place = self.volume_place()
+        except NotThere:
+            found.append(
+                f"the account has no network volume {self.place.volume!r}; "
+                "mend BRIGHTRUN_RUNPOD_VOLUME or make the volume in RunPod's console"
+            )
+        else:
+            if place and request.offer is not None and place != request.offer.data_center:
+                found.append(
+                    f"the network volume {self.place.volume} lies in {place}, the offer in "
+                    f"{request.offer.data_center}; choose an offer in {place}"
+                )
+        return tuple(found)

@@ -1,0 +1,385 @@
+"""Renting from the fake RunPod: one pod per name whatever the answer was, and none left behind."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from fakes.clock import ManualClock
+from fakes.runpod import Contract, FakeRunPod, Mischief
+from fakes.runpod.bill import Bill
+from fakes.runpod.contract import PLACE
+from fakes.runpod.market import Market as Stock
+from runpod_rentals import IMAGE, account, offer, provider, wanted
+
+from brightrun.compute import provider_of
+from brightrun.compute.ending import make_gone
+from brightrun.compute.provider import Doubtful, Offer, Refused
+from brightrun.compute.runpod.graphql import SpotGone
+from brightrun.compute.runpod.pods import Place, body, pod_of
+from brightrun.compute.runpod.problems import Away, BalanceEmpty, Denied
+from brightrun.compute.runpod.provider import RunPodProvider
+from brightrun.errors import ConfigurationError, StopFailed
+from brightrun.jobs import Market
+from brightrun.settings import Settings
+
+NAME = "br-job-1-1-abc"
+needs_contract = pytest.mark.skipif(
+    not PLACE.exists(), reason=f"RunPod's OpenAPI file is not here ({PLACE})"
+)
+
+
+def creates(fake: FakeRunPod) -> int:
+    return sum(m == "POST" and p == "/v2/pods" for m, p, _ in fake.requests)
+
+
+def test_a_launch_asks_for_what_was_chosen_and_nothing_open() -> None:
+    place = Place(image=IMAGE, volume="vol1", min_cuda="12.8", registry="reg1", models="/m")
+    with account() as fake:
+        fake.account.volumes["vol1"] = "US-KS-2"
+        rents = provider(fake, place)
+        taken = next(o for o in rents.offers() if o.data_center == "US-KS-2")
+        pod = rents.launch(wanted(taken, AWS_SECRET_ACCESS_KEY="s3cret"))
+        assert (pod.name, pod.data_center, pod.usd_per_hour) == (NAME, "US-KS-2", Decimal("2.39"))
+        assert pod.created_at == fake.clock.now()
+        sent = next(b for m, p, b in fake.requests if (m, p) == ("POST", "/v2/pods"))
+    assert sent["gpu"] == {"id": "NVIDIA H100 PCIe", "count": 1, "minCudaVersion": "12.8"}
+    assert (sent["image"], sent["dataCenterIds"], sent["ports"]) == (IMAGE, ["US-KS-2"], [])
+    assert sent["mounts"] == {"network": [{"volumeId": "vol1", "path": "/workspace"}]}
+    assert sent["env"]["AWS_SECRET_ACCESS_KEY"] == "s3cret"
+    assert sent["env"]["BRIGHTRUN_MODELS"] == "/m"
+    assert "s3cret" not in repr(pod)
+    assert "s3cret" not in repr(wanted(taken, AWS_SECRET_ACCESS_KEY="s3cret"))
+
+
+@pytest.mark.parametrize("kind", ["create_500", "create_html", "create_dropped", "create_timeout"])
+@pytest.mark.parametrize("market", ["on_demand", "spot"])
+def test_a_pod_whose_create_was_not_answered_is_found_in_a_late_list(
+    kind: str, market: str
+) -> None:
+    with account(mischief=Mischief({"create": [kind]}), hold_s=0.4) as fake:
+        fake.account.lag_s = 30.0
+        rents = provider(fake, create_seconds=0.1)
+        pod = rents.launch(wanted(offer(rents, market=market)))
+        assert pod.provider_id in fake.account.pods
+        assert fake.account.alive() == [NAME]
+
+
+def test_without_a_pod_in_any_list_the_doubt_is_told_and_nothing_is_sent_again() -> None:
+    clock = ManualClock()
+    with account(clock, mischief=Mischief({"create": ["refused_500"]})) as fake:
+        rents = provider(fake)
+        with pytest.raises(Doubtful, match=f"may have started pod {NAME}"):
+            rents.launch(wanted(offer(rents)))
+        assert creates(fake) == 1
+        assert fake.account.alive() == []
+    assert sum(clock.sleeps) >= 90
+
+
+def test_a_pod_that_appears_after_the_doubt_is_ended_by_its_name() -> None:
+    with account(mischief=Mischief({"create": ["create_500"]})) as fake:
+        fake.account.lag_s = 200.0
+        rents = provider(fake)
+        with pytest.raises(Doubtful):
+            rents.launch(wanted(offer(rents)))
+        assert fake.account.alive() == [NAME]
+        fake.clock.sleep(200)
+        make_gone(rents, NAME, fake.clock)
+        assert fake.account.alive() == []
+
+
+def test_no_list_at_all_leaves_the_doubt() -> None:
+    mischief = Mischief({"create": ["create_500"], "read": ["", *["read_500"] * 99]})
+    with account(mischief=mischief) as fake:
+        rents = provider(fake)
+        taken = offer(rents)
+        with pytest.raises(Doubtful):
+            rents.launch(wanted(taken))
+        fake.account.mischief.script.clear()
+        assert rents.find(NAME) is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [("capacity", Refused), ("forbidden", Refused), ("balance", BalanceEmpty)],
+)
+def test_a_definite_no_rents_nothing(kind: str, error: type[Exception]) -> None:
+    with account(mischief=Mischief({"create": [kind]})) as fake:
+        rents = provider(fake)
+        with pytest.raises(error):
+            rents.launch(wanted(offer(rents)))
+        assert fake.account.alive() == []
+
+
+def test_stock_runs_out() -> None:
+    with account() as fake:
+        rents = provider(fake)
+        taken = next(
+            o for o in rents.offers() if o.gpu.endswith("HBM3") and o.data_center == "US-KS-2"
+        )
+        rents.launch(wanted(taken, "br-a-1-x"))
+        with pytest.raises(Refused, match="no longer any instances"):
+            rents.launch(wanted(taken, "br-b-1-x"))
+        assert taken.data_center not in {
+            o.data_center for o in rents.offers() if o.gpu == taken.gpu
+        }
+        rents.terminate("br-a-1-x")
+        rents.launch(wanted(taken, "br-c-1-x"))
+
+
+def test_a_new_pod_is_found_by_its_id_before_any_list_shows_it() -> None:
+    with account() as fake:
+        fake.account.lag_s = 30.0
+        rents = provider(fake)
+        rents.launch(wanted(offer(rents)))
+        assert rents.list("br-job-1-") == []
+        found = rents.find(NAME)
+        assert found is not None
+        assert found.state == "running"
+        assert rents.find("br-other") is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "note"),
+    [
+        ("provisioning_forever", "starting", "PROVISIONING"),
+        ("error", "ended", "ERROR"),
+        ("exits", "ended", "EXITED"),
+    ],
+)
+def test_what_becomes_of_a_pod_is_seen(fault: str, state: str, note: str) -> None:
+    with account(mischief=Mischief({"pod": [fault]})) as fake:
+        rents = provider(fake)
+        rents.launch(wanted(offer(rents)))
+        fake.clock.sleep(600)
+        found = rents.find(NAME)
+        assert found is not None
+        assert (found.state, found.note) == (state, note)
+        make_gone(rents, NAME, fake.clock)
+        assert rents.find(NAME) is None
+
+
+def test_a_pod_boots_and_a_status_nobody_knows_may_be_anything() -> None:
+    with account() as fake:
+        fake.account.machines.boot_s = 100.0
+        rents = provider(fake)
+        assert rents.launch(wanted(offer(rents))).note == "PROVISIONING"
+        fake.clock.sleep(60)
+        assert rents.find(NAME) is not None
+        facts = fake.account.facts(next(iter(fake.account.pods.values())))
+        assert facts["status"] == "STARTING"
+        strange = pod_of({**facts, "status": "MIGRATING"})
+        assert strange is not None
+        assert strange.state == "unknown"
+        with pytest.raises(Away, match="KeyError"):
+            pod_of({"status": "RUNNING"})
+
+
+def test_a_spot_pod_is_taken_away() -> None:
+    with account() as fake:
+        rents = provider(fake)
+        rents.launch(wanted(offer(rents, market="spot")))
+        fake.account.machines.kill_after_s = 0.1
+        fake.account.interrupt(NAME)
+        assert rents.find(NAME) is None
+        (pod,) = fake.account.pods.values()
+        assert pod.process is not None
+        assert pod.process.wait(5) != 0
+
+
+# --- the end of a pod ---------------------------------------------------------------------------
+def test_gone_is_what_is_not_seen_twice_a_minute_apart() -> None:
+    with account() as fake:
+        rents = provider(fake)
+        rents.launch(wanted(offer(rents)))
+        before = fake.clock.now()
+        assert make_gone(rents, NAME, fake.clock) == before
+        assert fake.clock.now() - before >= timedelta(seconds=60)
+        assert fake.account.alive() == []
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ["delete_404", "delete_404"],
+        ["delete_ignored", "delete_ignored", "delete_ignored"],
+        ["delete_500"] * 6,
+    ],
+)
+def test_a_pod_that_will_not_go_is_ended_all_the_same(faults: list[str]) -> None:
+    with account(mischief=Mischief({"delete": faults})) as fake:
+        rents = provider(fake)
+        rents.launch(wanted(offer(rents)))
+        make_gone(rents, NAME, fake.clock)
+        assert fake.account.alive() == []
+
+
+def test_two_pods_of_one_name_both_go() -> None:
+    with account() as fake:
+        rents = provider(fake)
+        taken = offer(rents)
+        rents.launch(wanted(taken))
+        rents.launch(wanted(taken))
+        make_gone(rents, NAME, fake.clock)
+        assert fake.account.alive() == []
+
+
+@pytest.mark.parametrize("fault", ["delete_ignored", "delete_500"])
+def test_after_ten_minutes_it_is_said_and_a_later_try_still_ends_it(fault: str) -> None:
+    with account(mischief=Mischief({"delete": [fault] * 500})) as fake:
+        rents = provider(fake)
+        rents.launch(wanted(offer(rents)))
+        before = fake.clock.now()
+        with pytest.raises(StopFailed, match=NAME):
+            make_gone(rents, NAME, fake.clock)
+        assert fake.clock.now() - before < timedelta(minutes=12)
+        fake.account.mischief.script.clear()
+        make_gone(rents, NAME, fake.clock)
+        assert fake.account.alive() == []
+
+
+# --- offers, money, readiness -------------------------------------------------------------------
+def test_offers_say_price_stock_place_and_time_on_both_markets() -> None:
+    with account() as fake:
+        found = provider(fake).offers()
+        now = fake.clock.now()
+    pcie = {(o.market, o.data_center): o for o in found if o.gpu == "NVIDIA H100 PCIe"}
+    steady = pcie[Market.on_demand, "EU-RO-1"]
+    assert (steady.device, steady.memory_gb, steady.stock) == ("H100 80GB PCIe", 80, "high")
+    assert (steady.usd_per_hour, steady.cloud, steady.as_of) == (Decimal("2.39"), "SECURE", now)
+    assert steady.cuda == ("12.8", "12.9")
+    assert "catalogue" in steady.source
+    assert pcie[Market.spot, "EU-RO-1"].usd_per_hour == Decimal("1.25")
+
+
+def test_a_gpu_out_of_stock_keeps_its_price() -> None:
+    market = Stock()
+    market.kinds[0].stock.clear()
+    with account(market=market) as fake:
+        found = [o for o in provider(fake).offers() if o.gpu == "NVIDIA H100 PCIe"]
+    assert {(o.data_center, o.stock) for o in found} == {("", "none")}
+
+
+def test_spot_that_is_not_offered_does_no_harm() -> None:
+    with account() as fake:
+        rents = provider(fake)
+        bid = offer(rents, market="spot")
+        fake.account.market.spot_offered = False
+        assert {o.market for o in rents.offers()} == {Market.on_demand}
+        with pytest.raises(SpotGone):
+            rents.launch(wanted(bid))
+        balance = rents.balance()
+        assert balance is not None
+
+
+def test_prices_move() -> None:
+    with account(market=Stock(volatility=0.2, seed=3)) as fake:
+        rents = provider(fake)
+        seen = set()
+        for _ in range(5):
+            seen.add(offer(rents).usd_per_hour)
+            fake.clock.sleep(600)
+    assert len(seen) > 1
+
+
+def test_the_balance_is_what_the_fakes_own_books_leave() -> None:
+    with account(bill=Bill(credit_micro=10_000_000)) as fake:
+        rents = provider(fake)
+        rents.launch(wanted(offer(rents)))
+        fake.clock.sleep(3600)
+        found = rents.balance()
+        assert found is not None
+        assert (found.usd, found.spend_per_hour) == (Decimal("7.61"), Decimal("2.39"))
+        fake.clock.sleep(4 * 3600)
+        assert rents.find(NAME) is None
+        assert fake.account.alive() == []
+        with pytest.raises(BalanceEmpty):
+            rents.launch(wanted(offer(rents), "br-job-1-2-abc"))
+
+
+def test_the_bill_is_split_by_hour_and_sums_up() -> None:
+    with account() as fake:
+        rents = provider(fake)
+        pod = rents.launch(wanted(offer(rents)))
+        fake.clock.sleep(5400)
+        make_gone(rents, NAME, fake.clock)
+        asked = {"bucketSize": "hour", "lastN": 3, "podId": pod.provider_id}
+        found = rents.rest.get("/v2/billing/pods", asked)
+    assert [record["gpuAmount"] for record in found["records"]] == [2.39, 1.195]
+    assert found["metadata"]["totals"]["totalAmount"] == 3.585
+
+
+def test_what_is_not_ready_is_said_with_its_mend() -> None:
+    with account() as fake:
+        fake.account.volumes["vol1"] = "EU-RO-1"
+        taken = next(o for o in provider(fake).offers() if o.data_center == "US-KS-2")
+        ready = provider(fake, Place(image=IMAGE)).unready(wanted(taken))
+        moved = provider(fake, Place(image="trainer:latest", volume="vol1")).unready(wanted(taken))
+        gone = provider(fake, Place(image=IMAGE, volume="none")).unready(wanted(taken))
+        assert provider(fake, Place(image=IMAGE, volume="vol1")).data_center() == "EU-RO-1"
+    assert ready == ()
+    assert [("digest" in line, "EU-RO-1" in line) for line in moved] == [
+        (True, False),
+        (False, True),
+    ]
+    assert "no network volume 'none'" in gone[0]
+
+
+def test_the_settings_make_a_provider_and_its_key_is_printed_nowhere() -> None:
+    with pytest.raises(ConfigurationError, match="RUNPOD_API_KEY"):
+        provider_of("runpod", Settings())
+    settings = Settings(runpod_api_key="planted", runpod_clouds="SECURE, COMMUNITY")  # type: ignore[arg-type]
+    made = provider_of("runpod", settings)
+    assert isinstance(made, RunPodProvider)
+    assert made.place.clouds == ("SECURE", "COMMUNITY")
+    assert "planted" not in repr(vars(made)) + repr(settings)
+
+
+# --- the contract -------------------------------------------------------------------------------
+@needs_contract
+def test_a_request_that_breaks_the_contract_is_a_422_that_names_our_fault() -> None:
+    with account() as fake:
+        rents = provider(fake)
+        broken = {**body(wanted(offer(rents)), offer(rents), rents.place), "bogus": 1}
+        with pytest.raises(Denied, match=r"422 .*bogus.*request \w+"):
+            rents.rest.create("/v2/pods", broken)
+        with pytest.raises(Denied, match="422"):
+            rents.rest.get("/v2/catalog/gpus", {"include": "EVERYTHING"})
+        assert creates(fake) == 1
+
+
+@needs_contract
+def test_what_the_fake_answers_is_judged_by_the_contract() -> None:
+    judge = Contract.load()
+    assert judge is not None
+    with pytest.raises(AssertionError, match="pods"):
+        judge.judge("GET", "/v2/pods", 200, "application/json", {"pods": [{"id": "x"}]})
+    with pytest.raises(AssertionError, match="text/html"):
+        judge.judge("GET", "/v2/pods", 500, "text/html", None)
+    assert judge.header_errors("RateLimit", '"minute";r=0;t=2') == []
+
+
+@needs_contract
+def test_the_tests_walk_the_whole_part_of_the_contract_that_we_use() -> None:
+    mischief = Mischief({"read": ["rate_limit"], "create": ["capacity", ""]})
+    with account(mischief=mischief) as fake:
+        rents = provider(fake, Place(image=IMAGE, volume="vol1"))
+        fake.account.volumes["vol1"] = "US-KS-2"
+        taken: Offer = next(o for o in rents.offers() if o.data_center == "US-KS-2")
+        with pytest.raises(Refused):
+            rents.launch(wanted(taken))
+        pod = rents.launch(wanted(taken))
+        rents.unready(wanted(taken))
+        rents.rest.get(f"/v2/pods/{pod.provider_id}")
+        rents.rest.get("/v2/billing/pods", {"lastN": 2})
+        make_gone(rents, NAME, fake.clock)
+        assert fake.contract is not None
+        assert fake.contract.seen >= {
+            ("GET", "/v2/catalog/gpus", 200), ("GET", "/v2/catalog/gpus", 429),
+            ("POST", "/v2/pods", 201), ("POST", "/v2/pods", 400), ("GET", "/v2/pods", 200),
+            ("GET", "/v2/pods/{id}", 200), ("DELETE", "/v2/pods/{id}", 204),
+            ("GET", "/v2/network-volumes/{id}", 200), ("GET", "/v2/billing/pods", 200),
+        }  # fmt: skip
+        assert json.dumps(fake.requests)
