@@ -19,7 +19,7 @@ BrightRunError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from brightrun.faults import FAULTS, anchor
@@ -158,6 +158,15 @@ FAMILIES: dict[str, type[BrightRunError]] = {
         ReportError,
     )
 }
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception and what it was raised from."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def from_dict(record: Mapping[str, Any]) -> BrightRunError:

@@ -10,10 +10,10 @@ from decimal import Decimal
 
 from brightrun import alerts
 from brightrun.context import JobContext, driver_name
-from brightrun.errors import StorageError
 from brightrun.ledger import AttemptRow
 from brightrun.recovery import pause_after
 from brightrun.stopping import DriverReplaced
+from brightrun.storagefaults import is_outage
 
 POLL_SECONDS = 1.0
 SECOND_LOOK_SECONDS = 2.0
@@ -21,7 +21,6 @@ BOOT_DEADLINE_SECONDS = 600.0
 # A pod that was asked to stop saves and goes within 45 seconds; else it is ended.
 STOP_DEADLINE_SECONDS = 60.0
 ALERT_SECONDS = 10.0
-S3_CLIENTS = ("botocore", "aiobotocore", "aiohttp")
 Tick = Callable[[int], None]
 
 
@@ -53,12 +52,6 @@ def follow(
                 raise
             pause, watch.fault = patience, error
         time.sleep(pause)
-
-
-def is_outage(error: Exception) -> bool:
-    """Storage or ledger do not answer. s3fs hands on what its client's libraries raise."""
-    library = type(error).__module__.partition(".")[0]
-    return isinstance(error, StorageError | OSError) or library in S3_CLIENTS
 
 
 class Watch:

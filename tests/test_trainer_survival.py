@@ -83,7 +83,7 @@ def test_expired_credentials_end_the_pod_with_their_own_error(
     kept = weather.plain.checkpoints()
     pod.process.join(60)
     name, content = weather.plain.marker(1) or ("", {})
-    assert (name, content["code"], content["fault"]) == (FAILED, "storage", "storage_denied")
+    assert (name, content["code"], content["fault"]) == (FAILED, "storage", "storage_expired")
     assert "the storage credentials have expired" in content["message"]
     assert set(kept) <= set(weather.plain.checkpoints())
 

@@ -139,7 +139,7 @@ def test_without_a_stored_checkpoint_the_pod_ends_when_patience_does(tmp_path: P
     with pytest.raises(StorageError, match="credentials have expired") as caught:
         train()
     assert "step-00000004" in caught.value.message
-    assert office.codes() == ["storage_denied"]
+    assert office.codes() == ["storage_expired"]
     mend_storage(office.storage)
     assert office.plain.checkpoints() == [2]
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import re
-from collections.abc import Iterator
 
-from brightrun.errors import FAMILIES, BrightRunError, OutOfMemory, StorageError, TrainerError
+from brightrun.errors import (
+    FAMILIES,
+    BrightRunError,
+    OutOfMemory,
+    StorageError,
+    TrainerError,
+    chain,
+)
 from brightrun.faults import FAULTS
 from brightrun.jobs import Hyperparameters
+from brightrun.storagefaults import GONE, classify
 from trainer import hardware
 
 MEMORY_WORDS = (
@@ -27,13 +33,6 @@ GPU_WORDS: tuple[tuple[str, str], ...] = (
     (r"driver version is insufficient|no kernel image|driver is too old", "cuda_driver"),
     (r"cuda error|device-side assert|cublas_status|cudnn_status|cuda kernel", "cuda"),
 )
-DISK = {
-    errno.ENOSPC: "disk_full",
-    errno.EDQUOT: "disk_full",
-    errno.EACCES: "storage_denied",
-    errno.EPERM: "storage_denied",
-    errno.EROFS: "storage_denied",
-}
 ADAPTER_WORDS = ("error(s) in loading state_dict", "size mismatch for", "adapter")
 
 
@@ -42,37 +41,34 @@ def explain(error: BaseException, values: Hyperparameters | None, where: str) ->
     if isinstance(error, BrightRunError):
         return error
     if is_out_of_memory(error):
-        return out_of_memory(error, values, where)
+        used = f"the pod used up to {hardware.peak_memory_mb()} MB"
+        return out_of_memory(f"{where}: {first_line(error)} ({used})", values)
     if isinstance(error, ModuleNotFoundError):
         return TrainerError(f"the pod lacks the package {error.name!r}", fault="package_missing")
     if name := gpu_fault(error):
         return FAMILIES[FAULTS[name].family](f"{where}: {first_line(error)}", fault=name)
     if isinstance(error, OSError):
-        name = DISK.get(error.errno or 0, "")
-        return StorageError(
-            f"{where}: {error}",
-            cause="" if name else "a file is missing or cannot be written, or the storage is away",
-            fix="" if name else "repair the access, then resume the job",
-            fault=name,
-        )
+        return of_os_error(error, where)
     if isinstance(error, (KeyError, RuntimeError, ValueError)) and is_adapter_mismatch(error):
         return TrainerError(f"{where}: {first_line(error)}", fault="adapter_incompatible")
     return TrainerError(f"{where}: {type(error).__name__}: {first_line(error)}", fault="trainer")
 
 
+def of_os_error(error: OSError, where: str) -> StorageError:
+    """A lasting trouble by its name; a missing file may be any file, not the run folder's."""
+    found = classify(error)
+    if found is not None and found.lasting and found.name != GONE:
+        return found.error(where)
+    return StorageError(
+        f"{where}: {error}",
+        cause="a file is missing or cannot be written, or the storage is away",
+        fix="repair the access, then resume the job",
+    )
+
+
 def first_line(error: BaseException) -> str:
     """What a person reads of a foreign exception."""
     return (str(error).strip() or "no message").splitlines()[0][:400]
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised from."""
-    seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen:
-        seen.add(id(found))
-        yield found
-        found = found.__cause__ or found.__context__
 
 
 def gpu_fault(error: BaseException) -> str:
@@ -95,18 +91,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in text for word in MEMORY_WORDS)
 
 
-def out_of_memory(error: BaseException, values: Hyperparameters | None, where: str) -> OutOfMemory:
-    """With the numbers, and the next smaller setting if there is one."""
+def out_of_memory(
+    happened: str, values: Hyperparameters | None, cause: str = "", otherwise: str = ""
+) -> OutOfMemory:
+    """With the next smaller setting; where there is none, `otherwise` may be done too."""
     adjustment: dict[str, object] = {}
     if values is not None and not values.gradient_checkpointing:
         adjustment = {"gradient_checkpointing": True}
     elif values is not None and values.precision != "nf4":
         adjustment = {"precision": "nf4"}
-    first = (str(error).strip() or "MemoryError").splitlines()[0]
     setting = ", ".join(f"{key}={value}" for key, value in adjustment.items())
     return OutOfMemory(
-        f"{where}: {first} (the pod used up to {hardware.peak_memory_mb()} MB)",
-        fix=f"retry with --set {setting}" if setting else "use a pod with more memory",
+        happened,
+        cause=cause,
+        fix=f"retry with --set {setting}" if setting else f"use a pod with more memory{otherwise}",
         adjustment=adjustment,
         fault="out_of_memory",
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from brightrun.errors import OutOfMemory
 from brightrun.jobs import Hyperparameters
-from trainer import hardware
+from trainer import failures, hardware
 from trainer.batches import Cut
 
 GIGABYTE = 1_000_000_000
@@ -63,24 +63,15 @@ def hopeless(
     free: tuple[int, int] | None,
 ) -> OutOfMemory:  # fmt: skip
     """The error when one sequence at a time does not fit. `free`: (free, all) bytes of the GPU."""
-    adjustment: dict[str, object] = {}
-    if not values.gradient_checkpointing:
-        adjustment = {"gradient_checkpointing": True}
-    elif values.precision != "nf4":
-        adjustment = {"precision": "nf4"}
-    setting = ", ".join(f"{key}={value}" for key, value in adjustment.items())
     if free is None:
         space = f"{hardware.available_memory_mb() / 1000:.1f} GB of memory are free"
     else:
         space = f"{free[0] / GIGABYTE:.1f} of the GPU's {free[1] / GIGABYTE:.1f} GB are free"
     used = hardware.peak_memory_mb() / 1000
-    return OutOfMemory(
+    return failures.out_of_memory(
         f"step {step} does not fit at micro-batch 1: its longest sequence has {max(lengths)} "
         f"tokens, {space}, the pod used up to {used:.1f} GB ({failure})",
-        cause="model, optimizer and the activations of one sequence need more memory than this",
-        fix=f"retry with --set {setting}"
-        if setting
-        else "use a pod with more memory, or split the longest conversations",
-        adjustment=adjustment,
-        fault="out_of_memory",
+        values,
+        "model, optimizer and the activations of one sequence need more memory than this",
+        ", or split the longest conversations",
     )

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from brightrun.runfolder import RunFolder
+from brightrun.storagefaults import Trouble, classify
 from trainer.reporter import Reporter
-from trainer.storagefaults import Fault, classify
 
 T = TypeVar("T")
 AWAY_SECONDS = 30 * 60.0
@@ -42,7 +42,7 @@ class Limits:
             return cls(given, given)
         return cls(max(AWAY_SECONDS, INTERVALS * checkpoint_minutes * 60))
 
-    def over(self, fault: Fault, seconds: float) -> bool:
+    def over(self, fault: Trouble, seconds: float) -> bool:
         return seconds > (self.lasting if fault.lasting else self.away)
 
 
@@ -64,14 +64,14 @@ class Outages:
         self._told = ""
         self._lock = threading.Lock()
 
-    def failed(self, fault: Fault, what: str, writing: bool) -> None:
+    def failed(self, fault: Trouble, what: str, writing: bool) -> None:
         """Note a failed call."""
         with self._lock:
             if self._began is None:
                 self._began = time.monotonic()
             self._writing = self._writing or writing
-            if fault.kind != self._told:
-                self._told = fault.kind
+            if fault.name != self._told:
+                self._told = fault.name
                 error = fault.error(f"{what} is tried again")
                 self.reporter.warn(fault.name, error.message, error.cause, error.fix)
 

@@ -14,8 +14,8 @@ from transformers.trainer_pt_utils import safe_globals
 
 from brightrun.errors import StorageError
 from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
+from brightrun.storagefaults import classify
 from trainer.reporter import Reporter
-from trainer.storagefaults import classify
 
 WEIGHTS = "adapter_model.safetensors"
 STATES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")

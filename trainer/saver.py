@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from brightrun.storagefaults import local_fault
 from trainer.checkpoints import Publisher
 from trainer.control import Control, StopRequested
 from trainer.patience import PatientFolder
 from trainer.reporter import Reporter
-from trainer.storagefaults import local_fault
 from trainer.uploads import Abandoned, Saved, Uploads
 
 # After a failure of the training: so long for what is still under way.

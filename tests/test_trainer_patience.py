@@ -1,88 +1,22 @@
-"""Storage trouble: what kind it is, how long it is waited out, what is told, and when it ends."""
+"""Storage trouble: how long it is waited out, what is told, and when it ends."""
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import NoCredentialsError, ReadTimeoutError
-from faulty_storage import FaultyFileSystem, break_storage, mend_storage, refused
+from faulty_storage import FaultyFileSystem, break_storage, mend_storage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from brightrun.errors import StorageError
 from brightrun.runfolder import RunFolder, checkpoint
+from brightrun.storagefaults import AWAY, FULL, Trouble
 from trainer.patience import Limits, Outages, PatientFolder, pause
 from trainer.reporter import Reporter
-from trainer.storagefaults import Fault, classify, local_fault
 
 assert FaultyFileSystem.protocol == "faulty"
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), "full"),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), "full"),
-        (OSError(errno.EACCES, "Permission denied"), "denied"),
-        (OSError(errno.EROFS, "Read-only file system"), "read_only"),
-        (PermissionError("Forbidden"), "denied"),
-        (FileNotFoundError(errno.ENOENT, "no such directory"), "gone"),
-        (refused("NoSuchBucket"), "gone"),
-        (refused("ExpiredToken"), "expired"),
-        (refused("TokenRefreshRequired"), "expired"),
-        (refused("AccessDenied"), "denied"),
-        (refused("InvalidAccessKeyId"), "denied"),
-        (refused("SignatureDoesNotMatch"), "denied"),
-        (refused("QuotaExceeded"), "full"),
-        (NoCredentialsError(), "denied"),
-        (refused("SlowDown"), "away"),
-        (refused("InternalError"), "away"),
-        (refused("503"), "away"),
-        (ReadTimeoutError(endpoint_url="https://storage.example"), "away"),
-        (ConnectionResetError(errno.ECONNRESET, "reset by peer"), "away"),
-        (TimeoutError("timed out"), "away"),
-        (OSError(errno.EIO, "Input/output error"), "away"),
-    ],
-)
-def test_faults_are_told_apart(error: Exception, kind: str) -> None:
-    found = classify(error)
-    assert found is not None
-    assert (found.kind, found.lasting) == (kind, kind != "away")
-    # RunFolder wraps what the disk says: the first cause decides.
-    wrapped = StorageError("cannot write")
-    wrapped.__cause__ = error
-    assert getattr(classify(wrapped), "kind", None) == kind
-
-
-def test_what_is_no_storage_trouble_is_left_alone(tmp_path: Path) -> None:
-    assert classify(ValueError("shape")) is None
-    assert classify(StorageError("'../x' is no path inside a run folder")) is None
-    with pytest.raises(StorageError) as caught:
-        RunFolder(tmp_path.as_uri(), "job-1").read_bytes("spec.json")
-    assert classify(caught.value) is None  # absent is an answer
-
-
-def test_every_lasting_kind_has_its_own_words() -> None:
-    kinds = ("away", "full", "expired", "denied", "read_only", "gone")
-    errors = [Fault(kind, "detail").error("writing x failed") for kind in kinds]
-    for part in ("message", "cause", "fix"):
-        assert len({getattr(error, part) for error in errors}) == len(kinds)
-    assert all(error.message.startswith("writing x failed: ") for error in errors)
-
-
-def test_the_writers_of_checkpoints_say_it_in_their_own_way() -> None:
-    class SafetensorError(Exception):
-        pass
-
-    said = SafetensorError("Error while serializing: I/O error: No space left (os error 28)")
-    assert getattr(local_fault(said, 10**12), "kind", None) == "full"
-    torn = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
-    assert getattr(local_fault(torn, 1000), "kind", None) == "full"
-    assert getattr(local_fault(torn, 10**12), "kind", None) == "away"
-    assert local_fault(RuntimeError("size mismatch"), 0) is None
 
 
 @given(st.integers(0, 100), st.floats(0, 1))
@@ -94,7 +28,7 @@ def test_pauses_double_up_to_a_minute_with_chance_in_them(tries: int, chance: fl
 
 
 def test_patience_is_three_intervals_or_half_an_hour_and_less_for_what_lasts() -> None:
-    away, full = Fault("away", ""), Fault("full", "")
+    away, full = Trouble(AWAY, ""), Trouble(FULL, "")
     usual = Limits.of(10, None)
     assert (usual.over(away, 1799), usual.over(away, 1801)) == (False, True)
     assert (usual.over(full, 299), usual.over(full, 301)) == (False, True)
@@ -141,15 +75,17 @@ def test_an_outage_is_waited_out_and_told_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "name", "said"),
     [
-        ("ExpiredToken", "credentials have expired"),
-        ("AccessDenied", "refuses access"),
-        ("NoSuchBucket", "does not exist any more"),
-        ("full", "full"),
+        ("ExpiredToken", "storage_expired", "credentials have expired"),
+        ("AccessDenied", "storage_denied", "refuses access"),
+        ("NoSuchBucket", "storage_gone", "does not exist any more"),
+        ("full", "disk_full", "full"),
     ],
 )
-def test_a_lasting_fault_ends_with_its_own_error(tmp_path: Path, error: str, said: str) -> None:
+def test_a_lasting_fault_ends_with_its_own_error(
+    tmp_path: Path, error: str, name: str, said: str
+) -> None:
     place = Place(tmp_path, Limits(1e9, 0.0))
     place.folder.upload_folder(_local(tmp_path), checkpoint(2), {"step": 2})
     break_storage(place.storage, error)
@@ -157,8 +93,8 @@ def test_a_lasting_fault_ends_with_its_own_error(tmp_path: Path, error: str, sai
         place.folder.write_json("state.json", {})
     assert "last complete checkpoint is kept" in caught.value.message
     assert caught.value.fix
-    assert caught.value.fault == classify_code(error)
-    assert [w["code"] for w in place.warnings()] == [classify_code(error)]
+    assert caught.value.fault == name
+    assert [w["code"] for w in place.warnings()] == [name]
     mend_storage(place.storage)
     assert place.plain.checkpoints() == [2]
 
@@ -202,12 +138,6 @@ def test_a_missing_file_is_an_answer_at_once(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="weights is missing"):
         place.folder.download_folder(checkpoint(4), tmp_path / "out")
     assert place.pauses == []
-
-
-def classify_code(error: str) -> str:
-    found = classify(refused(error)) if error != "full" else Fault("full", "")
-    assert found is not None
-    return found.name
 
 
 def _local(tmp_path: Path) -> Path:
