@@ -31,7 +31,10 @@ SHOWN = 20
 
 @task(name="prepare base model", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=2)
 def prepare(job_id: str) -> None:
-    """Make the base model's folder, once per machine; the trainer does it as its own process."""
+    """Make the base model's folder, once per machine; the trainer does it as its own process.
+
+    What is not on this machine is not fetched: that is for `make setup` and the prepare command.
+    """
     job = open_job(job_id)
     provider_of(job.request.provider, job.settings)  # one that cannot rent ends here, unpaid
     name = base_model_name(job)
@@ -45,6 +48,7 @@ def prepare(job_id: str) -> None:
         name,
         "--models",
         str(job.settings.models),
+        "--offline",
     ]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     if done.returncode != 0:

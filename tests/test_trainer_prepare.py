@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from brightrun import basemodels
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import BaseModelRef
 from brightrun.runfolder import sha256_file
+from tasks.intake import preparation_error
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_tiny_is_the_same_everywhere_and_says_that_it_means_nothing(tmp_path: Path) -> None:
@@ -98,6 +103,20 @@ def test_a_wheel_with_another_model_in_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=found):
         prepare.prepare("demo", tmp_path)
     assert not basemodels.is_prepared("demo", tmp_path)
+
+
+def test_a_job_fetches_no_model_and_names_the_command_that_does(tmp_path: Path) -> None:
+    """Its own error comes through the process between: the message, not the last line of it."""
+    command = [sys.executable, "-m", "trainer", "prepare", "demo", "--models", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--offline"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    error = preparation_error("demo", done.stderr)
+    assert isinstance(error, ConfigurationError)
+    assert "'demo' is not prepared" in error.message
+    assert "make setup" in error.fix
+    assert "python -m trainer prepare demo" in error.fix
+    assert not (tmp_path / "downloads").exists()
 
 
 def test_weights_that_changed_after_they_were_prepared_are_refused(tmp_path: Path) -> None:

@@ -17,11 +17,14 @@ def main() -> int:
     prepare = commands.add_parser("prepare", help="make a base model ready in the cache")
     prepare.add_argument("name", help="tiny | demo | folder | file.gguf | org/name[@revision]")
     prepare.add_argument("--models", help="cache of prepared models", default=None)
+    prepare.add_argument(
+        "--offline", action="store_true", help="fetch nothing, and tell a problem as JSON (a job)"
+    )
     chosen = parser.parse_args()
     if chosen.command == "prepare":
         from trainer.prepare import command
 
-        return command(chosen.name, chosen.models)
+        return command(chosen.name, chosen.models, offline=chosen.offline)
     from trainer.entry import main as pod
 
     return pod()

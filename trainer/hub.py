@@ -103,6 +103,6 @@ def explain(name: str, error: OSError) -> BrightRunError:
         f"base model {name!r} is neither in the hub's cache {cache() or ''} nor can it be "
         f"fetched: {type(cause).__name__}",
         cause="no network, or HF_HUB_OFFLINE is set",
-        fix="prepare it where there is a network, or put the hub's cache here",
+        fix=f"run `python -m trainer prepare {name}` with a network, or put the hub's cache here",
         fault="model_missing",
     )

