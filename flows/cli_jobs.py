@@ -146,9 +146,11 @@ def watch(
     json: Json = False,
 ) -> None:
     """Live view here, and a self-refreshing page (live.html) of all active jobs."""
+    from flows.running import stop_like_ctrl_c
     from flows.screen import watch_jobs
     from flows.terminal import emit, say
 
+    stop_like_ctrl_c()
     place = watch_page()
     say(f"Page: {place.as_uri()}")
     found = watch_jobs(job, place, once=once or json, quiet=json)

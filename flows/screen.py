@@ -181,28 +181,30 @@ class Screen:
 def watch_jobs(wanted: str, page: Path, *, once: bool, quiet: bool) -> list[dict[str, Any]]:
     """Show one job or all active ones until they ended or Ctrl-C; keeps the page fresh."""
     only = open_job(wanted).job_id if wanted else ""
-    with Live(console=ERR, auto_refresh=False) as live:
-        while True:
-            shown = active(only)
-            write_page(page, shown)
-            if not quiet:
-                views = [view(job) for job in shown]
-                live.update(Group(*views) if views else Text("No active job."), refresh=True)
-            if once or (only and open_job(only).ledger.job(only).is_final):
-                return [brief(job) for job in shown]
-            try:
+    shown: list[JobContext] = []
+    try:
+        with Live(console=ERR, auto_refresh=False) as live:
+            while True:
+                shown = active(only)
+                write_page(page, shown)
+                if not quiet:
+                    views = [view(job) for job in shown]
+                    live.update(Group(*views) if views else Text("No active job."), refresh=True)
+                if once or (only and open_job(only).ledger.job(only).is_final):
+                    break
                 time.sleep(REFRESH_SECONDS)
-            except KeyboardInterrupt:
-                sys.stderr.write("\n")
-                return [brief(job) for job in shown]
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+    finally:
+        write_page(page, shown, watching=False)
+    return [brief(job) for job in shown]
 
 
-def write_page(place: Path, shown: list[JobContext]) -> None:
-    """The self-refreshing page of these jobs; appears whole."""
+def write_page(place: Path, shown: list[JobContext], *, watching: bool = True) -> None:
+    """The page of these jobs, which loads itself again while watch runs; appears whole."""
     from reports.live import page
 
-    running = any(not job.ledger.job(job.job_id).is_final for job in shown)
-    text = page([live_job(j) for j in shown], datetime.now(UTC), refresh=5 if running else None)
+    text = page([live_job(job) for job in shown], datetime.now(UTC), watching=watching)
     place.parent.mkdir(parents=True, exist_ok=True)
     temporary = place.with_suffix(".tmp")
     temporary.write_text(text, encoding="utf-8")

@@ -54,9 +54,12 @@ class LiveJob:
     warnings: tuple[str, ...] = ()
 
 
-def page(jobs: Sequence[LiveJob], now: datetime, *, refresh: int | None = REFRESH_SECONDS) -> str:
-    """The whole page. `refresh=None` for the last one, when nothing runs any more."""
-    again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
+def page(jobs: Sequence[LiveJob], now: datetime, *, watching: bool = True) -> str:
+    """The whole page. It loads itself again while it is written; the last one says that it is."""
+    again = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">' if watching else ""
+    when = formats.timestamp(now)
+    if not watching:
+        when = f"`brightrun watch` ended at {when}: nothing here is written any more"
     body = "".join(_job(job) for job in jobs) or '<p class="none">No job is running.</p>'
     running = count(len(jobs), "job")
     style = STYLE.read_text(encoding="utf-8")
@@ -66,7 +69,7 @@ def page(jobs: Sequence[LiveJob], now: datetime, *, refresh: int | None = REFRES
         "style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html(running)} · Bright Run</title><style>{style}</style></head><body>"
-        f"<header><h1>Bright Run</h1><p>{html(running)} · {html(formats.timestamp(now))}</p>"
+        f"<header><h1>Bright Run</h1><p>{html(running)} · {html(when)}</p>"
         f"</header><main>{body}</main></body></html>\n"
     )
 

@@ -41,9 +41,12 @@ def test_the_page_shows_every_number_of_a_job() -> None:
         assert part in text, part
 
 
-def test_the_page_loads_itself_again_until_nothing_runs() -> None:
-    assert '<meta http-equiv="refresh" content="5">' in live.page([JOB], NOW)
-    assert "refresh" not in live.page([JOB], NOW, refresh=None)
+def test_the_page_loads_itself_again_while_it_is_written_also_without_a_job() -> None:
+    for jobs in ([JOB], []):
+        assert '<meta http-equiv="refresh" content="5">' in live.page(jobs, NOW)
+        last = live.page(jobs, NOW, watching=False)
+        assert "refresh" not in last
+        assert "ended at 2026-11-20 09:15 UTC" in last
     assert "No job is running" in live.page([], NOW)
 
 

@@ -1,0 +1,51 @@
+"""The page that `brightrun watch` keeps: fresh while it runs, honest about its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger
+from brightrun.settings import load
+from flows import running, screen
+
+AGAIN = 'http-equiv="refresh"'
+
+
+def test_the_page_goes_on_refreshing_without_a_job_and_says_when_watching_ended(
+    home: Path, tmp_path: Path
+) -> None:
+    place, seen = tmp_path / "live.html", []
+
+    def look_then_stop() -> None:
+        while not place.exists():
+            time.sleep(0.01)
+        seen.append(place.read_text())
+        os.kill(os.getpid(), signal.SIGTERM)  # a closed terminal is no other end than Ctrl-C
+
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
+    running.stop_like_ctrl_c()
+    watcher = threading.Thread(target=look_then_stop)
+    watcher.start()
+    try:
+        assert screen.watch_jobs("", place, once=False, quiet=True) == []
+    finally:
+        watcher.join()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert AGAIN in seen[0]
+    assert AGAIN not in place.read_text()
+    assert "ended at" in place.read_text()
+
+
+def test_an_ended_job_ends_its_watch(home: Path, tmp_path: Path) -> None:
+    ledger = Ledger.open(load())
+    ledger.create_job("j1", JobRequest(training_file="file.json"))
+    ledger.update_job("j1", status="failed")
+    (told,) = screen.watch_jobs("j1", tmp_path / "live.html", once=False, quiet=True)
+    assert told["status"] == "failed"
+    assert AGAIN not in (tmp_path / "live.html").read_text()
