@@ -76,6 +76,7 @@ class Ledger:
     jobs = ledger_jobs.list_jobs
     jobs_with_spec = ledger_jobs.jobs_with_spec
     update_job = ledger_jobs.update_job
+    end_job = ledger_jobs.end_job
     claim = ledger_jobs.claim
     renew_claim = ledger_jobs.renew_claim
     release_claim = ledger_jobs.release_claim

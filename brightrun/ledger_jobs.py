@@ -148,6 +148,17 @@ def update_job(db: Database, job_id: str, **changes: Unpack[JobChanges]) -> JobR
         return _row(c.execute(select(table).where(table.c.job_id == job_id)).one())
 
 
+def end_job(
+    db: Database, job_id: str, status: Status, error: Mapping[str, Any], at: datetime | None = None
+) -> bool:
+    """Write down how a job ended; False: it has ended already, and its first end stands."""
+    now = at or datetime.now(UTC)
+    ended = {"status": status.value, "error": dict(error), "finished_at": now, "updated_at": now}
+    still_open = (table.c.job_id == job_id) & table.c.status.not_in([s.value for s in FINAL])
+    with db.write() as c:
+        return bool(c.execute(update(table).where(still_open).values(ended)).rowcount == 1)
+
+
 def process_is_alive(pid: int, since: datetime | None = None) -> bool:
     """Whether a process of this machine runs; one that only waits to be buried does not.
 

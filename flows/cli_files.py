@@ -182,8 +182,10 @@ def estimate(
     if not report.valid:
         show_report(report, json)
         raise typer.Exit(1)
-    found = quoting.quote(report, values, preset, provider, gpu, market, base_model)
-    month = budget.foreseen(found.estimate, load(), quoting.month())
+    ledger = quoting.ledger_if_any(load())
+    state = quoting.month(ledger)
+    found = quoting.quote(report, values, preset, provider, gpu, market, base_model, ledger, state)
+    month = budget.foreseen(found.estimate, load(), state)
     if json:
         emit({**found.as_json(), "tokens_exact": report.tokens_exact, "budget": month})
         return

@@ -109,6 +109,7 @@ def claim(job: JobContext) -> None:
         )
     if row.status in (Status.failed, Status.cancelled):
         attempts.start_afresh(job)
+        job.ledger.update_job(job.job_id, status=Status.created, finished_at=None)
     job.ledger.update_job(
         job.job_id, flow_run_id=str(this_run.id), error=None, run_folder=job.folder.url
     )

@@ -30,12 +30,13 @@ def quote(
     gpu: str,
     market: str,
     base_model: str,
+    ledger: Ledger | None,
+    state: BudgetState,
 ) -> Quote:
-    """Price a validated file; reads history and budget from the ledger when there is one."""
-    settings, state = load(), month()
+    """Price a validated file; observations come from the ledger when there is one."""
+    settings = load()
     model = quotes.model_for(base_model, provider, settings)
     machine = quotes.machine_for(provider, gpu, settings)
-    ledger = ledger_if_any(settings)
     return quotes.quote(
         quotes.work_of(report, values),
         values,
@@ -57,10 +58,9 @@ def ledger_if_any(settings: Settings) -> Ledger | None:
     return Ledger.open(settings) if known else None
 
 
-def month() -> BudgetState:
+def month(ledger: Ledger | None) -> BudgetState:
     """The budget of this month as the gate would see it now."""
     settings, now = load(), datetime.now(UTC)
-    ledger = ledger_if_any(settings)
     return ledger.budget_state(now) if ledger else budget.unspent(settings, now)
 
 

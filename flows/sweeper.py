@@ -16,7 +16,6 @@ from brightrun.context import JobContext
 from brightrun.errors import BrightRunError, InterruptionError
 from brightrun.ledger import JobRow, Ledger, Status
 from brightrun.ledger_jobs import process_is_alive
-from brightrun.settings import Settings
 from brightrun.stopping import JobCancelled
 
 ENDED = {"CANCELLED", "CRASHED", "FAILED"}
@@ -25,13 +24,12 @@ GRACE_SECONDS = 60.0
 CANCELLED_IN_UI = "cancelled in the Prefect UI"
 
 
-def close(job: JobContext, status: Status, error: BrightRunError) -> None:
-    """Write a job's end down; a completed one stays so, whatever happens after it."""
-    if job.ledger.job(job.job_id).status == Status.completed:
-        return
-    now = datetime.now(UTC)
-    job.ledger.update_job(job.job_id, status=status, error=error.as_dict(), finished_at=now)
-    job.note("error", error.as_dict())
+def close(job: JobContext, status: Status, error: BrightRunError) -> bool:
+    """Write a job's end down; False: it has ended already, whatever happened after that."""
+    ended = job.ledger.end_job(job.job_id, status, error.as_dict())
+    if ended:
+        job.note("error", error.as_dict())
+    return ended
 
 
 def again(job_id: str) -> str:
@@ -44,9 +42,6 @@ def ended_without_word(job: JobContext, state: str) -> None:
     if is_driven(job.ledger.job(job.job_id)):
         return  # another process has taken the job over
     attempts.settle_open_attempts(job)
-    errors = len(job.ledger.events(job.job_id, 0, "error"))  # before the look at the status
-    if job.ledger.job(job.job_id).is_final:
-        return
     if state == "CANCELLED":
         close(job, Status.cancelled, JobCancelled(CANCELLED_IN_UI, fix=again(job.job_id)))
         return
@@ -55,23 +50,21 @@ def ended_without_word(job: JobContext, state: str) -> None:
         cause="it was killed, or the machine was restarted",
         fix=again(job.job_id),
     )
-    # A dying run's hook and the sweeper may both come here: one of them tells it.
-    first = job.ledger.record_alert(job.job_id, f"gone:{errors}", error.message)
-    close(job, Status.failed, error)
-    if first:
+    # A dying run's hook and the sweeper may both come here: who closes the books tells it.
+    if close(job, Status.failed, error):
         alerts.ended(job, "failed")
 
 
-def sweep(settings: Settings, state_of: Callable[[str], str]) -> list[str]:
+def sweep(ledger: Ledger, state_of: Callable[[str], str]) -> list[str]:
     """Close every job that nobody drives any more; returns their ids.
 
     state_of: flow run id -> state type of that run (`run_states.state_of`).
     """
-    ledger, closed = Ledger.open(settings), []
+    closed = []
     for row in ledger.jobs(None):
         if row.is_final or not row.flow_run_id or is_driven(row):
             continue
-        job = JobContext(settings, ledger, row.job_id)
+        job = JobContext(ledger.settings, ledger, row.job_id)
         state = state_of(row.flow_run_id)
         if state in ENDED or abandoned(job):
             ended_without_word(job, state)
@@ -94,14 +87,14 @@ def true_state(status: Status, state: str) -> str:
 
 
 def mend_states(
-    settings: Settings, runs: Iterable[tuple[str, str]], tell: Told, grace: float = GRACE_SECONDS
+    ledger: Ledger, runs: Iterable[tuple[str, str]], tell: Told, grace: float = GRACE_SECONDS
 ) -> list[str]:
     """Set the Prefect state right of jobs that ended; returns their ids.
 
     runs: (flow run id, state type) of the runs that look wrong. tell(run, state type, message).
     grace: seconds for a run that has just closed its books to say the rest itself.
     """
-    ledger, mended = Ledger.open(settings), []
+    mended = []
     before = datetime.now(UTC) - timedelta(seconds=grace)
     jobs = {
         row.flow_run_id: row

@@ -23,6 +23,7 @@ import httpx
 from filelock import FileLock, Timeout
 
 from brightrun.errors import BrightRunError, ConfigurationError
+from brightrun.ledger import Ledger
 from brightrun.settings import CHECKOUT, Settings, load
 from flows import run_states, server, sweeper, worker
 from flows.terminal import complain, say
@@ -173,10 +174,11 @@ def work(settings: Settings, api_url: str, reports_url: str, mark: str) -> None:
 def sweep(settings: Settings, api_url: str, grace: float = sweeper.GRACE_SECONDS) -> None:
     """Close the books of jobs without a driver, and show in Prefect how jobs really ended."""
     try:
-        for job_id in sweeper.sweep(settings, partial(run_states.state_of, api_url)):
+        ledger = Ledger.open(settings)
+        for job_id in sweeper.sweep(ledger, partial(run_states.state_of, api_url)):
             say(f"Job {job_id} had no driver any more; its books are closed.")
         wrong = run_states.unsettled(api_url)
-        sweeper.mend_states(settings, wrong, partial(run_states.tell, api_url), grace)
+        sweeper.mend_states(ledger, wrong, partial(run_states.tell, api_url), grace)
     except (BrightRunError, httpx.HTTPError) as error:
         say(f"Sweeping is put off: {error}", "yellow")
 

@@ -177,6 +177,18 @@ def test_updates_keep_everything_else_and_note_the_times(ledger: Ledger) -> None
     assert ledger.update_job("a", status="completed").finished_at == done.finished_at
 
 
+def test_the_first_end_of_a_job_stands_and_only_it_is_told(ledger: Ledger) -> None:
+    ledger.create_job("a", JobRequest(training_file="f"))
+    assert ledger.end_job("a", Status.failed, {"message": "gone"})
+    assert not ledger.end_job("a", Status.cancelled, {"message": "late"})
+    row = ledger.job("a")
+    assert (row.status, row.error) == ("failed", {"message": "gone"})
+    assert row.finished_at is not None
+    ledger.update_job("a", status="created")  # gone on with: it may end again
+    assert ledger.end_job("a", Status.cancelled, {"message": "later"})
+    assert not ledger.end_job("nobody's", Status.failed, {})
+
+
 def test_updates_refuse_unknown_fields_statuses_and_jobs(ledger: Ledger) -> None:
     ledger.create_job("a", WISH)
     with pytest.raises(TypeError, match="colour"):

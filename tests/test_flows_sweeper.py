@@ -52,7 +52,7 @@ def rented(known: JobContext, lease_expires: float) -> None:
 
 
 def swept(state: str) -> list[str]:
-    return sweeper.sweep(load(), lambda run: {"run-1": state}[run])
+    return sweeper.sweep(Ledger.open(load()), lambda run: {"run-1": state}[run])
 
 
 def test_a_run_cancelled_at_the_gate_ends_its_job(home: Path) -> None:
@@ -133,8 +133,8 @@ def test_a_run_that_was_stopped_with_its_server_is_shown_as_cancelled(home: Path
         told.append(words)
 
     runs = [("run-1", "CRASHED"), ("somebody's", "CRASHED")]
-    assert sweeper.mend_states(load(), runs, tell) == []  # it may still be saying so itself
-    assert sweeper.mend_states(load(), runs, tell, grace=0) == ["j1"]
+    assert sweeper.mend_states(known.ledger, runs, tell) == []  # it may still be saying so itself
+    assert sweeper.mend_states(known.ledger, runs, tell, grace=0) == ["j1"]
     ((run, state, message),) = told
     assert (run, state) == ("run-1", "CANCELLED")
     assert "stopped" in message
