@@ -76,20 +76,41 @@ class JobRequest(Frozen):
         title="Training file",
         min_length=1,
         max_length=4096,
-        description="A name from `brightrun files list`, or a path that the worker can read",
+        description="What is trained on: a name from `brightrun files list`, or a path that the "
+        "worker can read, up to 4096 letters",
     )
     preset: Preset = Field(Preset.balanced, title="Preset", description=preset_help())
     market: Market = Field(
         Market.spot,
         title="Market",
-        description="spot = cheaper, may be interrupted, where it is offered; else on_demand",
+        description="How the machine is rented: spot = cheaper, may be interrupted (and goes on by "
+        "itself); on_demand = dearer, stays. Where spot is not offered on_demand is used",
     )
     name: str = Field(
-        "", title="Name", max_length=120, description="Of this run, up to 120 letters"
+        "",
+        title="Name",
+        max_length=120,
+        description="What this run is called in lists and in the report, up to 120 letters. "
+        "Empty: the file's name",
     )
-    client: str = Field("", title="Client", max_length=120, description="Who it is made for")
-    requested_by: str = Field("", title="Requested by", max_length=120, description="Your name")
-    notes: str = Field("", title="Notes", max_length=4000, description="Why this run, for later")
+    client: str = Field(
+        "",
+        title="Client",
+        max_length=120,
+        description="Who the adapter is made for; stands in the report, up to 120 letters",
+    )
+    requested_by: str = Field(
+        "",
+        title="Requested by",
+        max_length=120,
+        description="Your name; it is recorded as stated, up to 120 letters",
+    )
+    notes: str = Field(
+        "",
+        title="Notes",
+        max_length=4000,
+        description="Why this run, for whoever reads of it later, up to 4000 letters",
+    )
     confirm: Confirm = Field(
         Confirm.always,
         title="Confirm",
@@ -97,31 +118,47 @@ class JobRequest(Frozen):
         "above_limits = stop only when an approval is needed (for scheduled runs)",
     )
     provider: Literal["local", "runpod"] = Field(
-        "local", title="Provider", description="Who rents out the machine"
+        "local",
+        title="Provider",
+        description="Who gives the machine: local = this one, at a notional price; runpod = a "
+        "rented GPU (estimated only in this version)",
     )
-    gpu: str = Field("", title="GPU", max_length=60, description="Empty: the provider's default")
+    gpu: str = Field(
+        "",
+        title="GPU",
+        max_length=60,
+        description="Which GPU to rent: H100 80GB PCIe or H100 80GB SXM on runpod; up to 60 "
+        "letters. Empty: the provider's default (local: cpu)",
+    )
     base_model: str = Field(
         "",
         title="Base model",
         max_length=500,
-        description="demo, tiny, a folder, a .gguf or a hub id. "
-        "Empty: demo on local, Llama 3 70B on runpod",
+        description="Which model learns: demo, tiny, a folder, a .gguf or a hub id, up to 500 "
+        "letters. Empty: demo on local, Llama 3 70B on runpod",
     )
     overrides: Overrides = Field(
         default_factory=Overrides,
         title="Optional overrides",
-        description="Empty fields keep the preset's values",
+        description="Single values over the preset; empty fields keep the preset's values",
     )
     quality_min: float | None = Field(
-        None, title="Minimum quality", ge=0, le=10, description="Drop pairs below it. Empty: none"
+        None,
+        title="Minimum quality",
+        ge=0,
+        le=10,
+        description="Leaves out pairs whose quality_score is below it, 0-10. Empty: keeps all",
     )
     repeat: bool = Field(
-        False, title="Pay again", description="Off = ask when the same job was paid for before"
+        False,
+        title="Pay again",
+        description="On = run although the same job was paid for before. Off = ask then",
     )
     interrupt_at: tuple[int, ...] = Field(
         (),
         title="Interrupt at",
-        description="Test of recovery: attempt k's local pod kills itself after the k-th step",
+        description="Test of recovery: optimizer steps from 1 on; the k-th pod kills itself after "
+        "the k-th of them (local only). Empty: none",
     )
 
     @property

@@ -22,10 +22,18 @@ class Hyperparameters(Frozen):
     """Every field that `--set` may change; the defaults are the preset `balanced`."""
 
     epochs: int = Field(3, ge=1, le=20, description="Passes over the training data, 1-20")
-    learning_rate: float = Field(2e-4, gt=0, le=1e-2, description="Peak, above 0 up to 0.01")
-    lora_r: int = Field(16, ge=1, le=256, description="LoRA rank, 1-256")
-    lora_alpha: int = Field(32, ge=1, le=512, description="LoRA scaling numerator, 1-512")
-    lora_dropout: float = Field(0.05, ge=0, le=0.5, description="0-0.5")
+    learning_rate: float = Field(
+        2e-4, gt=0, le=1e-2, description="Size of the steps at their peak, above 0 up to 0.01"
+    )
+    lora_r: int = Field(
+        16, ge=1, le=256, description="LoRA rank, 1-256: higher can learn more, and forget more"
+    )
+    lora_alpha: int = Field(
+        32, ge=1, le=512, description="LoRA strength, 1-512; usually twice lora r"
+    )
+    lora_dropout: float = Field(
+        0.05, ge=0, le=0.5, description="Share of adapter inputs dropped against memorising, 0-0.5"
+    )
     pairs_per_step: int = Field(
         16, ge=1, le=512, description="Supervised pairs per optimizer step (global batch), 1-512"
     )
@@ -33,32 +41,61 @@ class Hyperparameters(Frozen):
         8192, ge=128, le=131072, description="Longest sequence in tokens, 128-131072"
     )
     too_long: Literal["refuse", "split"] = Field(
-        "refuse", description="Longer conversations: refuse, or split at turn boundaries"
+        "refuse",
+        description="Conversations above max length: refuse = stop with their list; "
+        "split = cut them at turn boundaries",
     )
     sequence: Literal["conversation", "pair"] = Field(
-        "conversation", description="One sequence per conversation, or per pair (reference)"
+        "conversation",
+        description="What one training sequence is: conversation = a whole one; "
+        "pair = one answer with what came before it (slower, for comparison)",
     )
-    packing: bool = Field(False, description="Needs a varlen attention kernel on the pod")
-    precision: Literal["nf4", "bf16", "fp32"] = Field("nf4", description="Of the frozen base")
+    packing: bool = Field(
+        False,
+        description="On = several short conversations share a row (faster; the pod needs a GPU "
+        "with a varlen attention kernel). Off = one per row",
+    )
+    precision: Literal["nf4", "bf16", "fp32"] = Field(
+        "nf4",
+        description="How the frozen base model is held: nf4 = 4 bits, least memory; bf16 = 16 "
+        "bits; fp32 = 32 bits, most memory",
+    )
     seed: int = Field(
-        42, ge=0, le=2**31 - 1, description="Split, order, dropout, sampling, 0-2147483647"
+        42,
+        ge=0,
+        le=2**31 - 1,
+        description="Decides split, order, dropout and sampling, 0-2147483647",
     )
     validation_share: float = Field(
-        0.15, gt=0, lt=0.5, description="Share of conversations held out, above 0, below 0.5"
+        0.15,
+        gt=0,
+        lt=0.5,
+        description="Share of conversations held out to measure on, above 0, below 0.5",
     )
-    checkpoint_steps: int = Field(100, ge=1, description="Save at least every N steps, 1 or more")
+    checkpoint_steps: int = Field(
+        100, ge=1, description="Save a checkpoint at least every so many steps, 1 or more"
+    )
     checkpoint_minutes: float = Field(
-        10.0, gt=0, le=120, description="... or N minutes, above 0 up to 120"
+        10.0,
+        gt=0,
+        le=120,
+        description="Save a checkpoint at least every so many minutes, above 0 up to 120",
     )
     eval_points: int = Field(
-        10, ge=0, le=100, description="Validation losses during training, 0-100"
+        10, ge=0, le=100, description="How often the held-out loss is measured in training, 0-100"
     )
-    gradient_checkpointing: bool = Field(True, description="Less memory, about 30 % more time")
+    gradient_checkpointing: bool = Field(
+        True, description="On = less memory for about 30 % more time. Off = faster, more memory"
+    )
     scenarios: int = Field(
-        50, ge=1, le=1000, description="Scenarios answered by each model, 1-1000"
+        50, ge=1, le=1000, description="Test scenarios that each model answers, 1-1000"
     )
-    questions: int = Field(100, ge=1, le=10000, description="Knowledge questions, 1-10000")
-    rotations: int = Field(4, ge=1, le=4, description="Cyclic orders of a question's options, 1-4")
+    questions: int = Field(
+        100, ge=1, le=10000, description="Knowledge questions asked before and after, 1-10000"
+    )
+    rotations: int = Field(
+        4, ge=1, le=4, description="Orders in which a question's options are shown, 1-4"
+    )
     max_new_tokens: int = Field(
         512, ge=8, le=4096, description="Length limit of an answer in tokens, 8-4096"
     )
@@ -145,7 +182,7 @@ PRESETS: dict[Preset, PresetInfo] = {
 def preset_help() -> str:
     """What the form says about the presets: a Markdown list with expected result and risk."""
     return "\n\n".join(  # Prefect's form shows Markdown, but joins single lines
-        f"- **{name}**: {info.summary}; expect {info.expected}; risk {info.risk}"
+        f"- **{name}**: {info.summary}. Expected: {info.expected}. Risk: {info.risk}"
         for name, info in PRESETS.items()
     )
 

@@ -18,10 +18,14 @@ class EstimateRequest(Frozen):
         title="Training file",
         min_length=1,
         max_length=4096,
-        description="A name from `brightrun files list`, or a path that the worker can read",
+        description="What is priced: a name from `brightrun files list`, or a path that the worker "
+        "can read, up to 4096 letters",
     )
     base_model: str = Field(
-        "", title="Base model", description="demo, tiny, a folder or a hub id. Empty: the default"
+        "",
+        title="Base model",
+        description="Which model would learn: demo, tiny, a folder or a hub id. "
+        "Empty: demo on local, Llama 3 70B on runpod",
     )
 
 

@@ -30,10 +30,16 @@ class Approval(RunInput):
 
     approve: bool = Field(description="On = spend the money. Off = end here, nothing is spent")
     approver: str = Field(
-        min_length=1, max_length=120, pattern=r"\S", description="Your name; it is recorded"
+        min_length=1,
+        max_length=120,
+        pattern=r"\S",
+        description="Your name, up to 120 letters; it is recorded as stated",
     )
-    note: str = Field("", max_length=2000, description="Why, for the audit")
-    override_budget: bool = Field(False, description="Go on although the month's budget is passed")
+    note: str = Field("", max_length=2000, description="Why, for the audit, up to 2000 letters")
+    override_budget: bool = Field(
+        False,
+        description="On = go on although the month's budget is passed. Off = keep to the budget",
+    )
 
 
 @task(name="estimate", cache_policy=NO_CACHE)

@@ -123,4 +123,6 @@ def test_the_form_says_every_range_in_words() -> None:
 def test_the_presets_stand_below_each_other() -> None:
     lines = preset_help().split("\n\n")
     assert [line.split("**")[1] for line in lines] == list(Preset)
-    assert all(line.startswith("- **") and "risk" in line for line in lines)
+    assert all(
+        line.startswith("- **") and "Risk: " in line and "Expected: " in line for line in lines
+    )

@@ -66,7 +66,7 @@ def start_by_form(page: Page, running: ui.Ui, file: Path) -> str:
     page.goto(f"{running.url}/deployments/deployment/{deployment}/run")
     expect(page.get_by_text("Training file", exact=True)).to_be_visible()
     expect(ui.field(page, page, "Confirm").get_by_role("button", name="always")).to_be_visible()
-    expect(ui.field(page, page, "Preset")).to_contain_text("risk")
+    expect(ui.field(page, page, "Preset")).to_contain_text("Risk")
     ui.write(page, "Training file", str(file))
     ui.choose(page, "Preset", "demo")
     for title, text in {"Name": "Browser test", "Client": "A bank", "Requested by": "Ada",
