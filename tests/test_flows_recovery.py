@@ -152,7 +152,7 @@ def test_an_identical_job_asks_first_and_its_pod_is_adopted_when_its_flow_dies(
     asked = brightrun(home, "train", str(file), *LONG)
     assert asked.code == 3
     job_id = asked.err.split()[1]
-    assert f"job {first[0]['job_id']} already ran or runs with the same spec" in asked.err
+    assert f"the same job exists: {first[0]['job_id']}, " in asked.err
     assert f"brightrun train --resume {job_id} --yes" in asked.err
     assert ledger(home).attempts(job_id) == ()
 
