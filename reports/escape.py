@@ -10,6 +10,8 @@ from __future__ import annotations
 import html as _html
 import re
 
+from reports import pictures
+
 # Control characters, invisible direction overrides (they can turn the following text around),
 # non-characters and lone surrogates: none of them can be shown, some break XML or typst.
 _UNSHOWABLE = re.compile(
@@ -51,7 +53,7 @@ _TYPST = str.maketrans(
 
 def typst(text: str) -> str:
     """A typst string literal, with its quotes. Never holds two braces in a row (Quarto)."""
-    return f'"{clean(breakable(text)).translate(_TYPST)}"'
+    return f'"{clean(breakable(pictures.named(text))).translate(_TYPST)}"'
 
 
 class Markdown(str):

@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from brightrun.errors import ReportError
 from brightrun.verdicts import ReportData
-from reports import blocks, canvas, engines, validation
+from reports import blocks, canvas, engines, pictures, validation
 from reports.canvas import Chart
 from reports.escape import Markdown, finalize, typst
 
@@ -65,7 +65,9 @@ def render(data: ReportData, out: Path, *, engine: engines.Engine | None = None)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".render-", dir=out) as folder:
         work = Path(folder)
-        _typst_source(data, engines.convert(engine, document, "typst"), drawn, mark, work)
+        # In raw blocks pictures are named already; what is left of them stands in prose.
+        printed = pictures.named(document)
+        _typst_source(data, engines.convert(engine, printed, "typst"), drawn, mark, work)
         engines.typeset(engine, work / "main.typ", work / "out.pdf", canvas.font_folders())
         _write(out / "report.json", canonical(data))
         _write(html_file, page.encode("utf-8"))
