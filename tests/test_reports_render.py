@@ -23,6 +23,14 @@ HOSTILE = (
 )  # fmt: skip
 
 
+SECTIONS = (
+    "Verdicts", "Perplexity", "Training", "Knowledge retention", "Questions that were lost",
+    "Style markers", "Brand voice", "Safety", "Before and after", "What was cut", "Training data",
+    "Cost and time", "Method", "Provenance",
+)  # fmt: skip
+FOOTER = re.compile(r"Job demo-\S+ .*?Page \d+ of \d+")
+
+
 class Page(HTMLParser):
     """Tags, attributes and text of an HTML page."""
 
@@ -114,10 +122,7 @@ def test_every_page_carries_job_report_hash_and_its_own_number(
 def test_both_formats_have_every_section_and_example(page: Page, sheets: list[str]) -> None:
     whole = " ".join(sheets)
     for text in (page.text, whole):
-        for section in ("Verdicts", "Perplexity", "Training", "Knowledge retention",
-                        "Questions that were lost", "Style markers", "Brand voice", "Safety",
-                        "Before and after", "What was cut", "Training data", "Cost and time",
-                        "Method", "Provenance", "runs the same job again"):  # fmt: skip
+        for section in (*SECTIONS, "runs the same job again"):
             assert section in text, section
         assert all(f"{i}. " in text for i in range(1, 13))
         assert "5 of 12 answers of the trained model were cut off" in text
@@ -125,6 +130,13 @@ def test_both_formats_have_every_section_and_example(page: Page, sheets: list[st
         assert "lexicons.json (sha256 aaaaaaaaaaaa)" in text
         assert "What does a deductible of $1,000 mean" in text
         assert "brightrun train training-file.json" in text
+
+
+def test_no_heading_stands_alone_at_the_end_of_a_page(sheets: list[str]) -> None:
+    for sheet in sheets:
+        content, footers = FOOTER.subn("", sheet)
+        assert footers == 1
+        assert not content.strip().endswith(SECTIONS), content[-80:]
 
 
 def test_the_html_loads_nothing_and_has_no_script(page: Page) -> None:
