@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .DEFAULT_GOAL := help
 ARGS ?=
 WORKERS ?= 2
-.PHONY: help setup demo test lint check ui soak clean bench bench-train bench-peer bench-calibrate bench-recovery
+.PHONY: help setup demo test lint check ui soak clean bench bench-train bench-peer bench-calibrate bench-recovery simulate
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -73,6 +73,10 @@ bench-recovery: setup  ## checkpoint stall; from a kill to the next step, part b
 	@rm -f $(RESULTS)/recovery.jsonl
 	$(BIN)/python -m benches.recovery --interrupt-at 14 --out $(RESULTS)/recovery.jsonl
 	@$(BIN)/python -m benches.tables $(RESULTS)
+
+# Policy and checkpoint sweeps into the page: make simulate ARGS="--sweep --page docs/simulation.md"
+simulate: $(INSTALLED)  ## 10,000 jobs in each of 5 worlds (minutes); plots in .brightrun/simulation
+	@$(BIN)/python -m simulation $(ARGS)
 
 clean:  ## remove .venv and all state (ledger, run folders, models, reports)
 	rm -rf $(VENV) .brightrun

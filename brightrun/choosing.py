@@ -1,8 +1,8 @@
 """Which market the next pod is rented on, and when. Pure; part of `brightrun.recovery`.
 
-The market stays until it has interrupted the job `switch_after` times or going on there costs more
-in expectation than elsewhere (`markets.expected_cost`: price x work x e^(rate x overhead)). A
-market that has no free machine is left for a while in the same way.
+The market stays until going on there costs more in expectation than elsewhere
+(`markets.expected_cost`: price x work x e^(rate x overhead)), or until it has interrupted the job
+so often that a higher price is worth the peace. One without a free machine is left in like manner.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def next_market(history: Sequence[Past], policy: Policy, situation: Situation) -
         why = f"going on would cost about {shown(least)}, {shown(rest)} of the limit is left"
         return Choice(None, why, stop=True)
     market, why = steady_market(history, policy, situation, affordable)
-    return with_room(market, why, history, policy, affordable)
+    return with_room(market, why, history, policy, situation, affordable)
 
 
 def cost_of(state: MarketState, situation: Situation) -> Decimal:
@@ -62,12 +62,14 @@ def steady_market(
     current = rented or situation.wish or cheapest
     if current not in costs:
         return cheapest, f"{current} is not offered or does not fit the limit: {cheapest}"
+
     steadier = [m for m in costs if rates[m] < rates[current]]
     if not steadier:
         return current, ""
     other = min(steadier, key=lambda market: (costs[market], market))
     lost = sum(past.interrupted and past.market == current for past in mine)
-    if lost >= policy.switch_after:
+    worth = costs[other] <= dearest(costs[current], policy)
+    if lost >= policy.last_resort or (lost >= policy.switch_after and worth):
         return other, f"{lost} interruptions on {current}: {other}"
     if costs[other] < costs[current]:
         saved = shown(costs[current] - costs[other])
@@ -80,15 +82,28 @@ def with_room(
     why: str,
     history: Sequence[Past],
     policy: Policy,
+    situation: Situation,
     costs: dict[Market, Decimal],
 ) -> Choice:
-    """The same market, or another one while this one has no free machine, in turns."""
-    misses = Counter(past.market for past in trailing_misses(history))
-    rounds = {m: misses[m] // max(1, policy.switch_after) for m in costs}
-    best = min(costs, key=lambda m: (rounds[m], m != market, costs[m], m))
+    """The same market, or another one while this one has no free machine, in turns.
+
+    A much dearer one only after hours without any.
+    """
+    misses = trailing_misses(history)
+    tries = Counter(past.market for past in misses)
+    waited = seconds(misses[0].ended, situation.now) if misses and misses[0].ended else 0.0
+    patient = waited < policy.patience_hours * 3600
+    open_to = [m for m in costs if not patient or costs[m] <= dearest(costs[market], policy)]
+    rounds = {m: tries[m] // max(1, policy.switch_after) for m in open_to}
+    best = min(open_to, key=lambda m: (rounds[m], m != market, costs[m], m))
     if best == market:
         return Choice(market, why)
-    return Choice(best, f"no free machine on {market} {misses[market]} times: {best}")
+    return Choice(best, f"no free machine on {market} {tries[market]} times: {best}")
+
+
+def dearest(usd: Decimal, policy: Policy) -> Decimal:
+    """What another market may cost to be taken for the sake of peace."""
+    return usd * Decimal(str(1 + policy.switch_premium))
 
 
 def waiting(

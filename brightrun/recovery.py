@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from brightrun.choosing import next_market, waiting
 from brightrun.errors import OutOfMemory
@@ -77,14 +78,22 @@ def going_on(history: Sequence[Past], policy: Policy, situation: Situation) -> A
         why=f"{why}; {choice.why}" if choice.why else why,
         market=choice.market,
         avoid=failed_places(history, policy, situation.now),
-        adjustment=last.suggested if last is not None and last.outcome == "failed" else {},
+        adjustment=mending(history),
     )
 
 
 def retried(history: Sequence[Past], policy: Policy) -> bool:
     """Whether the last attempt's failure is an out-of-memory that its adjustment may mend."""
-    last, before = history[-1], sum(past.adjusted for past in history)
-    return last.reason == OutOfMemory.code and bool(last.suggested) and before < policy.oom_retries
+    last = history[-1]
+    failures = sum(past.outcome == "failed" for past in history)
+    mended = last.reason == OutOfMemory.code and bool(last.suggested)
+    return mended and failures <= policy.oom_retries
+
+
+def mending(history: Sequence[Past]) -> dict[str, Any]:
+    """The adjustment that every pod after an out-of-memory runs with, also after a loss."""
+    failed = (past.suggested for past in reversed(history) if past.outcome == "failed")
+    return next(failed, {})
 
 
 def fruitless(history: Sequence[Past]) -> int:

@@ -13,6 +13,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+MAX_ATTEMPTS = 20  # from docs/simulation.md: at 30 % an hour a 20-hour job is lost 12 times at most
 
 
 class Settings(BaseSettings):
@@ -50,7 +51,9 @@ class Settings(BaseSettings):
     choices: str = Field("", description="JSON of choices that the pod must not make itself")
     lease_seconds: int = Field(60, ge=10, description="A local pod stops itself without renewal")
     heartbeat_stale_seconds: int = Field(60, ge=5)
-    max_attempts: int = Field(6, ge=1, le=50, description="Pods per job before it is given up")
+    max_attempts: int = Field(
+        MAX_ATTEMPTS, ge=1, le=50, description="Pods per job before it is given up"
+    )
 
     warn_above_usd: Decimal = Field(Decimal(100), ge=0)
     approve_above_usd: Decimal = Field(Decimal(150), ge=0)

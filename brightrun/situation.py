@@ -11,6 +11,7 @@ from pydantic import Field
 from brightrun.frozen import Frozen
 from brightrun.jobs import Market
 from brightrun.markets import MarketState
+from brightrun.settings import MAX_ATTEMPTS
 
 # A person or a limit ended the job: no new pod is rented for it.
 FINAL_STOPS = ("cancel", "budget")
@@ -59,12 +60,15 @@ class Past(Frozen):
 class Policy(Frozen):
     """How long recovery tries. The defaults come from docs/simulation.md."""
 
-    max_attempts: int = Field(6, description="Pods of a job before it is given up")
-    switch_after: int = Field(3, description="Interruptions on a market before it is left")
+    max_attempts: int = Field(MAX_ATTEMPTS, description="Pods of a job before it is given up")
+    switch_after: int = Field(3, description="Interruptions on a market before it is left ...")
+    switch_premium: float = Field(0.25, description="... for one that costs at most so much more")
+    last_resort: int = Field(10, description="Interruptions before it is left at any price")
     fruitless_losses: int = Field(2, description="In a row: a fault of the trainer, at least")
     doubt: float = Field(0.001, description="... and less likely than this to be the market's")
     boot_failures: int = Field(4, description="In a row: a fault of the image or the provider")
     oom_retries: int = Field(1, description="Pods with the adjustment of an out-of-memory")
+    patience_hours: float = Field(6.0, description="Without a machine before a dearer one is taken")
     capacity_hours: float = Field(24.0, description="Longest wait for a free machine")
     first_wait_s: float = Field(30.0, description="Doubled after every miss ...")
     longest_wait_s: float = Field(900.0, description="... up to this")

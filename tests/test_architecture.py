@@ -21,6 +21,7 @@ BELOW = {
     "reports": {"brightrun"},
     "expectations": {"brightrun"},
     "trainer": {"brightrun"},
+    "simulation": {"brightrun"},
     "brightrun": set(),
 }
 TORCH = {
@@ -40,7 +41,7 @@ ONLY_IN = {
     },  # flows: Prefect's own database answers "locked"
     "slack_sdk": {"brightrun"},
     "typst": {"reports"},
-    "matplotlib": {"reports"},
+    "matplotlib": {"reports", "simulation"},
 }
 LEAF = "evals.hub_metrics"
 LEAF_MAY = {"evaluate", "datasets"}

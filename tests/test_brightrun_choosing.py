@@ -51,19 +51,27 @@ def test_the_first_pod_is_rented_where_it_was_wished() -> None:
     assert act([], wish=None).market == Market.spot
 
 
-def test_a_market_is_left_after_so_many_interruptions() -> None:
-    policy = Policy(switch_after=3, max_attempts=9)
-    assert act(losses(2), policy).market == Market.spot
-    switched = act(losses(3), policy)
+NEAR = DEMAND.model_copy(update={"usd_per_hour": Decimal("2.89")})
+
+
+def test_a_market_is_left_after_so_many_interruptions_when_peace_costs_little() -> None:
+    markets = (SPOT, NEAR)
+    assert act(losses(2), markets=markets).market == Market.spot
+    switched = act(losses(3), markets=markets)
     assert switched.market == Market.on_demand
     assert "3 interruptions on spot" in switched.why
     stays = [*losses(3), past(4, market=Market.on_demand)]
-    assert act(stays, policy).market == Market.on_demand
+    assert act(stays, markets=markets).market == Market.on_demand
+
+
+def test_a_much_dearer_market_is_the_last_resort() -> None:
+    assert act(losses(9)).market == Market.spot
+    assert act(losses(10)).market == Market.on_demand
 
 
 def test_a_persons_later_wish_starts_the_count_anew() -> None:
     history = [*losses(3), past(4, "switch", outcome="stopped", market=Market.on_demand)]
-    back = act(history, Policy(max_attempts=9), wish=Market.spot, wish_after=4)
+    back = act(history, markets=(SPOT, NEAR), wish=Market.spot, wish_after=4)
     assert back.market == Market.spot
 
 
@@ -76,7 +84,7 @@ def test_a_market_that_costs_more_in_expectation_is_left_at_once() -> None:
 
 
 def test_no_market_that_the_limit_does_not_pay_for() -> None:
-    assert act(losses(3), limit=Decimal(50)).market == Market.spot
+    assert act(losses(12), limit=Decimal(50)).market == Market.spot
     stopped = act(losses(1), limit=Decimal(30), spent=Decimal(20))
     assert stopped.do == "give_up"
     assert "$10.00 of the limit is left" in stopped.why
@@ -133,6 +141,13 @@ def test_an_out_of_memory_is_retried_once_with_its_adjustment() -> None:
     assert act([first], Policy(oom_retries=0)).do == "fail"
 
 
+def test_the_adjustment_stays_with_the_job_when_its_pod_is_lost() -> None:
+    first = failed("out_of_memory", suggested={"micro_batch": 1})
+    taken = past(2, adjusted=True)
+    assert act([first, taken]).adjustment == {"micro_batch": 1}
+    assert act([first, taken, missed(3, 99)]).adjustment == {"micro_batch": 1}
+
+
 def test_a_pause_keeps_the_job_and_rents_nothing() -> None:
     assert act(losses(1), stop="pause").do == "paused"
     assert act([past(1, "pause", outcome="stopped")]).do == "paused"
@@ -161,11 +176,16 @@ def test_misses_cost_no_attempt_and_the_wait_has_an_end() -> None:
 
 
 def test_another_market_is_tried_while_this_one_is_empty() -> None:
-    empty = [missed(n, 60) for n in (1, 2, 3)]
-    assert act(empty[:2]).market in (Market.spot, None)
-    assert act(empty, now=NOW + timedelta(hours=1)).market == Market.on_demand
-    both = [*empty, *(missed(n, 60, Market.on_demand) for n in (4, 5, 6))]
-    assert act(both, now=NOW + timedelta(hours=1)).market == Market.spot
+    empty, markets = [missed(n, 900) for n in (1, 2, 3)], (SPOT, NEAR)
+    assert act(empty[:2], markets=markets).market == Market.spot
+    assert act(empty, markets=markets).market == Market.on_demand
+    both = [*empty, *(missed(n, 900, Market.on_demand) for n in (4, 5, 6))]
+    assert act(both, markets=markets).market == Market.spot
+
+
+def test_a_much_dearer_one_only_after_hours_without_any() -> None:
+    assert act([missed(n, 21000) for n in range(1, 9)]).market == Market.spot
+    assert act([missed(n, 22000) for n in range(1, 9)]).market == Market.on_demand
 
 
 # --- whatever happens --------------------------------------------------------------------------
@@ -252,7 +272,9 @@ class Job(RuleBasedStateMachine):
     def pods_money_and_adjustments_are_bounded(self) -> None:
         pods = [p for p in self.history if not p.missed]
         assert len(pods) <= self.policy.max_attempts
-        assert sum(p.adjusted for p in self.history) <= self.policy.oom_retries
+        failures = [p for p in self.history if p.outcome == "failed"]
+        assert len(failures) <= 1 + self.policy.oom_retries
+        assert all(p.adjusted for p in self.history if failures and p.attempt > failures[0].attempt)
         assert RENTED.limit is not None
         if self.action.do == "launch":
             assert self.spent < RENTED.limit
