@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
 OURS = ("BRIGHTRUN_", "PREFECT_", "SLACK_", "HF_", "RUNPOD_")
 NAMES = ("DATABASE_URL", "STORAGE_URL", "REPORTS_URL")
 
@@ -43,10 +39,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def models() -> Path:
     """A cache with the prepared base model `tiny`, made once: copy it, do not write to it."""
-    place = tmp_path_factory.mktemp("prepared")
-    command = [sys.executable, "-m", "trainer", "prepare", "tiny", "--models", str(place)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
-    yield place
-    shutil.rmtree(place, ignore_errors=True)
+    from trainer_jobs import tiny_models
+
+    return tiny_models()

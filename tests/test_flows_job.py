@@ -216,18 +216,18 @@ def test_the_unpacked_package_gives_the_golden_answers_without_the_project(
 ) -> None:
     """-I -S: no current folder, no .pth of an editable install, only the installed packages."""
     folder = unpacked(job, tmp_path)
-    arguments = ["--prompts", "example_prompts.json", "--out", "answers.jsonl"]
-    arguments += ["--base", str(job.home / "models" / "tiny")]
+    packed = json.loads((folder / "example_prompts.json").read_text())["prompts"]
+    golden = {r["id"]: r["text"] for r in job.folder.read_jsonl("measurements/golden.jsonl")}
+    assert {p["id"]: p["answer"] for p in packed} == golden
+    assert len(golden) == 3
+    arguments = ["--check", "--base", str(job.home / "models" / "tiny")]
     code = ALONE.format(packages=sysconfig.get_paths()["purelib"], arguments=arguments)
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code], cwd=folder, capture_output=True, text=True,
         check=False, timeout=300,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
-    golden = {r["id"]: r["text"] for r in job.folder.read_jsonl("measurements/golden.jsonl")}
-    assert {row["id"]: row["text"] for row in rows} == golden
-    assert len(golden) == 3
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 of 3 answers are the same" in done.stdout
 
 
 def test_no_planted_secret_is_found_anywhere(job: Finished, tmp_path: Path) -> None:

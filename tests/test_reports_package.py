@@ -197,39 +197,47 @@ def isolated(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.heavy
-def test_the_unpacked_package_gives_its_golden_answers(
+def test_the_unpacked_package_checks_its_golden_answers(
     parts: dict[str, Any], tmp_path: Path
 ) -> None:
-    """With a real adapter: made by inference.py, packed, unpacked, and made again from the zip."""
-    made = isolated(tiny_package.__file__, "base2", "adapter2", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
+    """With a real adapter: made by inference.py, packed, unpacked, and made again from the zip.
+
+    One golden answer is changed on the way and must be noticed: the check is able to fail.
+    """
+    tiny_package.make(tmp_path / "base2", tmp_path / "adapter2")
     asked = tmp_path / "asked.json"
-    asked.write_text(json.dumps({"prompts": [{"id": "g1", "messages": MESSAGES}]}))
+    wanted = [
+        {"id": "same", "messages": MESSAGES},
+        {"id": "changed", "messages": [*MESSAGES[:1], {"role": "user", "content": "What now?"}]},
+    ]
+    asked.write_text(json.dumps({"prompts": wanted}))
     done = isolated(
         str(SCRIPT), "--adapter", "adapter2", "--base", "base2", "--prompts", str(asked), "--out",
         "golden.jsonl", "--quantization", "nf4", "--dtype", "bfloat16", "--max-new-tokens", "12",
         "--threads", "1", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    row = json.loads((tmp_path / "golden.jsonl").read_text())
+    rows = [json.loads(line) for line in (tmp_path / "golden.jsonl").read_text().splitlines()]
+    golden = [{**row, "messages": one["messages"]} for row, one in zip(rows, wanted, strict=True)]
+    settings = rows[0]["settings"]
+    stated = ("quantization", "dtype", "max_new_tokens", "threads", "do_sample")
+    assert [settings[name] for name in stated] == ["nf4", "bfloat16", 12, 1, False]
+    assert "bitsandbytes" in settings["versions"]
+    assert "Warning" not in done.stderr
     parts |= {
         "adapter": tmp_path / "adapter2",
         "base_folder": tmp_path / "base2",
-        "golden": [{**row, "messages": MESSAGES}],
-        "generation": {**row["settings"], "system_prompt": "You are calm.", "template": "chatml"},
+        "golden": golden,
+        "generation": {**settings, "system_prompt": "You are calm.", "template": "chatml"},
     }
+    golden[1]["text"] += " changed"
     built = package.build(tmp_path / "out", **parts)
     client = tmp_path / "client"
     with zipfile.ZipFile(built) as zipped:
         zipped.extractall(client)
     folder = next(client.iterdir())
     checked = isolated("inference.py", "--check", "--base", str(tmp_path / "base2"), cwd=folder)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "1 of 1 answers are the same" in checked.stdout
-    # A changed golden answer must be noticed: the check is able to fail.
-    examples = json.loads((folder / "example_prompts.json").read_text())
-    examples["prompts"][0]["answer"] += " changed"
-    (folder / "example_prompts.json").write_text(json.dumps(examples))
-    failed = isolated("inference.py", "--check", "--base", str(tmp_path / "base2"), cwd=folder)
-    assert failed.returncode == 1
-    assert "DIFFERENT: g1" in failed.stdout
+    assert checked.returncode == 1, checked.stdout + checked.stderr
+    assert "DIFFERENT: changed" in checked.stdout
+    assert "DIFFERENT: same" not in checked.stdout
+    assert "1 of 2 answers are the same" in checked.stdout

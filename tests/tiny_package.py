@@ -1,12 +1,10 @@
-"""A generated base model and adapter, small enough for tests: 2 layers, 64 wide, ChatML.
-
-python tests/tiny_package.py BASE ADAPTER
-"""
+"""A generated base model and adapter, small enough for tests: 2 layers, 64 wide, ChatML."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+
+from trainer_jobs import FORKS
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
@@ -77,5 +75,13 @@ def make_adapter(base: Path, folder: Path) -> Path:
     return folder
 
 
-if __name__ == "__main__":
-    make_adapter(make_base(Path(sys.argv[1])), Path(sys.argv[2]))
+def make(base: Path, adapter: Path) -> None:
+    """Both, in a process of their own: torch stays out of here."""
+    process = FORKS.Process(target=_make, args=(base, adapter))
+    process.start()
+    process.join(300)
+    assert process.exitcode == 0
+
+
+def _make(base: Path, adapter: Path) -> None:
+    make_adapter(make_base(base), adapter)

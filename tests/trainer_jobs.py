@@ -164,7 +164,7 @@ def tiny_models() -> Path:
     atexit.register(shutil.rmtree, models, ignore_errors=True)
     process = FORKS.Process(target=_prepare, args=(models,))
     process.start()
-    process.join(120)
+    process.join(300)  # the first fork waits for the server's imports
     assert process.exitcode == 0
     return models
 

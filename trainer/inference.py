@@ -412,6 +412,8 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 refused or different answers, 2 wrong use."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Nothing here is compiled, and loading the compiler takes seconds.
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # Progress bars and deprecation notes of libraries hide what matters here.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -1,4 +1,4 @@
-"""No network and no telemetry of any library: environment that must be set before they load."""
+"""How libraries start: no network, no telemetry, no compiler. Must be set before they load."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ SWITCHES: dict[str, str] = {
     "COMET_MODE": "DISABLED",
     "DO_NOT_TRACK": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    # Nothing here is compiled: importing the compiler, as bitsandbytes does, is a tenth of a start.
+    "TORCHDYNAMO_DISABLE": "1",
     # Needed by torch.use_deterministic_algorithms on CUDA.
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
