@@ -6,7 +6,7 @@ ours              trainer.train.train: the pod's own training loop, without the 
 bare              a plain PyTorch loop over the same micro-batches, PEFT's layers, labelled head
 trl-conversation  TRL's SFTTrainer as shipped, our sequences and labels
 trl-pair          the same with one sequence per pair: the recipe that users write
-llamafactory      LLaMA-Factory as shipped on our conversations, see benches.llamafactory
+llamafactory      LLaMA-Factory as shipped on our conversations, see benches.peer
 
 All: SmolLM2 in fp32 (this is what a CPU computes), LoRA r16 on all seven projections, the same
 pairs per optimizer step, learning rate, schedule, clipping, and order by seed.

@@ -14,7 +14,7 @@ from peft import PeftModel, get_peft_model
 from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, get_scheduler
 from trl import SFTConfig, SFTTrainer
 
-from benches import llamafactory
+from benches import peer
 from benches.meter import Meter
 from benches.sample import Material
 from brightrun.errors import TrainerError
@@ -193,9 +193,9 @@ def trl(race: Race) -> None:
     trainer.train()
 
 
-def peer(race: Race) -> None:
+def llamafactory(race: Race) -> None:
     """LLaMA-Factory, in its own process and environment; its adapter comes back."""
-    ran = llamafactory.train(race.material, race.spec, len(race.plan), race.scratch)
+    ran = peer.train(race.material, race.spec, len(race.plan), race.scratch)
     race.meter.steps = ran.steps
     race.peak_mb = ran.peak_mb
     race.model = PeftModel.from_pretrained(race.base.model, str(ran.adapter))
@@ -206,5 +206,5 @@ LOOPS: dict[str, Callable[[Race], None]] = {
     "bare": bare,
     "trl-conversation": trl,
     "trl-pair": trl,
-    "llamafactory": peer,
+    "llamafactory": llamafactory,
 }

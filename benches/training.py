@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benches import llamafactory
+from benches import peer
 from benches.sample import ROOT
 
 ORDER = ("ours", "bare", "trl-conversation", "trl-pair", "llamafactory")
@@ -43,7 +43,7 @@ def main() -> int:
     given.out.parent.mkdir(parents=True, exist_ok=True)
     common = [part for key in PASSED if getattr(given, key) for part in option(given, key)]
     names = given.only.split(",")
-    if "llamafactory" in names and not llamafactory.is_installed():
+    if "llamafactory" in names and not peer.is_installed():
         print("llamafactory: not raced, not installed (`make bench-peer` does it)", flush=True)
         names.remove("llamafactory")
     for seed in given.seeds.split(","):

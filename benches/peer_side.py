@@ -1,4 +1,4 @@
-"""Runs inside LLaMA-Factory's own environment: `python llamafactory_peer.py WORK.json`.
+"""Runs inside LLaMA-Factory's own environment: `python peer_side.py WORK.json`.
 
 WORK.json: {"arguments": of LLaMA-Factory, "threads": int, "clock": where the result goes}.
 Its loop is left as shipped; a callback reads both clocks after every optimizer step.
@@ -10,12 +10,19 @@ import json
 import resource
 import sys
 import time
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import torch
-from llamafactory.train.tuner import run_exp
-from transformers import TrainerCallback
+# It imports torchaudio also for text, and there is no CPU build that fits this torch.
+silence = ModuleType("torchaudio")
+silence.__spec__ = ModuleSpec("torchaudio", None)
+sys.modules["torchaudio"] = silence
+
+import torch  # noqa: E402
+from llamafactory.train.tuner import run_exp  # noqa: E402
+from transformers import TrainerCallback  # noqa: E402
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]

@@ -65,7 +65,7 @@ def train(found: Material, spec: JobSpec, steps: int, place: Path) -> Ran:
     said = {"arguments": arguments(found, spec, steps, place), "threads": spec.threads}
     work.write_text(json.dumps({**said, "clock": str(clock)}), encoding="utf-8")
     done = subprocess.run(
-        [str(interpreter()), str(ROOT / "benches" / "llamafactory_peer.py"), str(work)],
+        [str(interpreter()), "-P", str(ROOT / "benches" / "peer_side.py"), str(work)],
         cwd=place,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "DISABLE_VERSION_CHECK": "1", "PYTHONPATH": ""},
         capture_output=True,
