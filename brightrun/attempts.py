@@ -7,11 +7,12 @@ known end counts as billing until the provider shows that its pod is gone.
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from brightrun import alerts
+from brightrun.compute.ending import make_gone
+from brightrun.compute.provider import Doubtful
 from brightrun.context import JobContext
 from brightrun.deciding import decide
 from brightrun.errors import CapacityError, InterruptionError, SpotInterrupted, from_dict
@@ -19,7 +20,7 @@ from brightrun.following import Tick, follow, ingest
 from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
 from brightrun.runfolder import DONE, FAILED, STOPPED
-from brightrun.situation import FINAL_STOPS, NEVER_BOOTED, Action
+from brightrun.situation import FINAL_STOPS, NEVER_BOOTED, NEVER_STARTED, Action
 from brightrun.stopping import DriverReplaced, JobCancelled
 
 WAITING_SECONDS = 15.0  # between two looks at a request to stop while no machine is free
@@ -66,10 +67,12 @@ def rent(job: JobContext) -> AttemptRow | Action:
             return action
         else:
             try:
-                return launch(job)
+                return launch(job, action)
             except CapacityError:
                 if decide(job).do not in ("wait", "launch"):
                     raise
+            except Doubtful:
+                settle_open_attempts(job)  # its pod is surely gone before the next one is rented
 
 
 def live_attempt(job: JobContext) -> AttemptRow | None:
@@ -77,7 +80,7 @@ def live_attempt(job: JobContext) -> AttemptRow | None:
     for attempt in reversed(job.ledger.attempts(job.job_id)):
         if attempt.ended_at is None and job.folder.marker(attempt.number) is None:
             pod = job.provider.find(attempt.pod_name)
-            if pod is not None and pod.state == "running":
+            if pod is not None and pod.state != "ended":
                 return attempt
     return None
 
@@ -107,24 +110,28 @@ def start_afresh(job: JobContext) -> None:
 def release(job: JobContext, attempt: AttemptRow) -> None:
     """Make the pod go away, take in its last events and close the attempt's books. Repeatable.
 
-    A pod that had to be ended bills up to now; one that was already gone, to its last event.
+    A pod that had to be ended bills until it was not seen any more; one that was already gone, to
+    its last event. StopFailed: it may go on billing, and its books stay open.
     """
-    running = job.provider.find(attempt.pod_name) is not None
-    job.provider.terminate(attempt.pod_name)
-    ingest(job, attempt.number)
     row = next(a for a in job.ledger.attempts(job.job_id) if a.number == attempt.number)
     if row.ended_at is not None:
         return
+    gone = make_gone(job.provider, attempt.pod_name, job.clock)
+    ingest(job, attempt.number)
     steps = steps_of(job, attempt.number)
     before = job.folder.read_json(f"attempts/{attempt.number}/launch.json")["resumes_from"]
-    now = datetime.now(UTC)
     last = job.ledger.last_event_at(job.job_id, attempt.number) or attempt.launched_at
-    mute = running and job.ledger.last_seq(job.job_id, attempt.number) == 0
+    mute = job.ledger.last_seq(job.job_id, attempt.number) == 0
+    silence = ""
+    if mute and gone.was_there:
+        silence = NEVER_BOOTED
+    elif mute and not row.pod_id:
+        silence = NEVER_STARTED
     job.ledger.end_attempt(
         job.job_id,
         attempt.number,
-        now if running else min(now, last),
-        outcome_of(job.folder.marker(attempt.number), job.folder.stop_request(), mute),
+        gone.since if gone.was_there else min(gone.since, last),
+        outcome_of(job.folder.marker(attempt.number), job.folder.stop_request(), silence),
         last_step=max(steps, default=before),
         resumed_from=min(steps) - 1 if steps else before,
     )
@@ -137,11 +144,11 @@ def steps_of(job: JobContext, attempt: int) -> list[int]:
 
 
 def outcome_of(
-    marker: tuple[str, dict[str, Any]] | None, asked: dict[str, Any] | None, mute: bool = False
+    marker: tuple[str, dict[str, Any]] | None, asked: dict[str, Any] | None, silence: str = ""
 ) -> str:
     """`done`, `failed:code`, `stopped:reason` or `lost:why`.
 
-    asked: the request to stop; mute: the pod ran until it was ended and never gave a sign of life.
+    asked: the request to stop; silence: why the pod never gave a sign of life, where that is known.
     """
     name, content = marker or ("", {})
     if name == DONE:
@@ -156,7 +163,7 @@ def outcome_of(
         return f"stopped:{wish}"
     if name == STOPPED:
         return f"stopped:{content.get('reason', 'unknown')}"
-    return f"lost:{NEVER_BOOTED}" if mute else "lost:no ending was written"
+    return f"lost:{silence or 'no ending was written'}"
 
 
 def conclude(job: JobContext, do: str, why: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from brightrun.clock import Clock, SystemClock
 from brightrun.compute import provider_of
 from brightrun.compute.provider import ComputeProvider
 from brightrun.estimates import revised
@@ -48,6 +49,16 @@ class JobContext:
     @cached_property
     def provider(self) -> ComputeProvider:
         return provider_of(self.request.provider, self.settings)
+
+    @cached_property
+    def clock(self) -> Clock:
+        return SystemClock()
+
+    @property
+    def lease_seconds(self) -> int:
+        """How long a pod goes on without hearing from us."""
+        lease = self.provider.manners.lease_s
+        return self.settings.lease_seconds if lease is None else lease
 
     @property
     def reports_folder(self) -> Path:

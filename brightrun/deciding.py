@@ -87,6 +87,8 @@ def history(job: JobContext) -> list[Past]:
                     "reason": reason,
                     "progress": progress[row.number],
                     "market": row.market or None,
+                    "data_center": row.data_center,
+                    "gpu": row.gpu,
                     "started": row.launched_at,
                     "ended": row.ended_at,
                 }

@@ -10,14 +10,13 @@ from decimal import Decimal
 
 from brightrun import alerts
 from brightrun.context import JobContext, driver_name
+from brightrun.errors import ProviderError
 from brightrun.ledger import AttemptRow
 from brightrun.recovery import pause_after
 from brightrun.stopping import DriverReplaced
 from brightrun.storagefaults import is_outage
 
 POLL_SECONDS = 1.0
-SECOND_LOOK_SECONDS = 2.0
-BOOT_DEADLINE_SECONDS = 600.0
 # A pod that was asked to stop saves and goes within 45 seconds; else it is ended.
 STOP_DEADLINE_SECONDS = 60.0
 ALERT_SECONDS = 10.0
@@ -29,7 +28,7 @@ def follow(
 ) -> None:
     """Renew the lease and take in events until the pod ended, is lost, or ignores a stop.
 
-    Storage or ledger that do not answer for some minutes end neither pod nor job: the pod goes on
+    Storage, ledger or provider that do not answer for some minutes end neither pod nor job: the pod goes on
     inside its lease, and what it wrote meanwhile is taken in afterwards.
     """
     watch = Watch(job, attempt, hard_limit_usd, on_tick)
@@ -44,7 +43,7 @@ def follow(
                 began, failures = None, 0
             pause = POLL_SECONDS
         except Exception as error:
-            if not is_outage(error):
+            if not isinstance(error, ProviderError) and not is_outage(error):
                 raise
             began, failures = time.monotonic() if began is None else began, failures + 1
             patience = pause_after(failures, time.monotonic() - began)
@@ -63,7 +62,7 @@ class Watch:
         self.job, self.attempt = job, attempt
         self.hard_limit_usd, self.on_tick = hard_limit_usd, on_tick
         self.last_sign, self.renewed, self.asked = time.monotonic(), -math.inf, math.inf
-        self.alerted = -math.inf
+        self.alerted = self.looked = -math.inf
         self.fault: BaseException | None = None
 
     def ended(self) -> bool:
@@ -72,7 +71,7 @@ class Watch:
         if job.folder.marker(number) is not None:
             return True
         now = time.monotonic()
-        if now - self.renewed > job.settings.lease_seconds / 4:
+        if now - self.renewed > job.lease_seconds / 4:
             renew(job, self.attempt)
             self.renewed = now
         if ingest(job, number):
@@ -87,19 +86,29 @@ class Watch:
         return now - self.asked > STOP_DEADLINE_SECONDS or self.lost(now)
 
     def lost(self, now: float) -> bool:
-        """Gone or silent for too long, and still so at a second look."""
-        job, number, name = self.job, self.attempt.number, self.attempt.pod_name
+        """Over or silent for too long, and still so at a second look."""
+        job, number, manners = self.job, self.attempt.number, self.job.provider.manners
         booting = job.ledger.last_seq(job.job_id, number) == 0
-        limit = BOOT_DEADLINE_SECONDS if booting else job.settings.heartbeat_stale_seconds
-        if job.provider.find(name) is not None and now - self.last_sign <= limit:
+        limit = manners.boot_deadline_s if booting else job.settings.heartbeat_stale_seconds
+        silent = now - self.last_sign > limit
+        if not silent and (now - self.looked < manners.look_every_s or not self.over()):
             return False
-        time.sleep(SECOND_LOOK_SECONDS)
-        return job.provider.find(name) is None or not ingest(job, number)
+        time.sleep(manners.second_look_s)
+        if ingest(job, number):
+            self.last_sign = time.monotonic()
+            silent = False
+        return silent or self.over()
+
+    def over(self) -> bool:
+        """The provider shows the pod no more, or as ended: it does no more work."""
+        self.looked = time.monotonic()
+        pod = self.job.provider.find(self.attempt.pod_name)
+        return pod is None or pod.state == "ended"
 
     def answered_again(self, seconds: float) -> None:
         """The outage is over. The pod could not be heard in it: its silence starts anew."""
         self.last_sign = time.monotonic()
-        said = f"storage or ledger did not answer for {seconds:.0f} s"
+        said = f"storage, ledger or provider did not answer for {seconds:.0f} s"
         self.job.note("warning", {"code": "outage", "message": f"{said}: {self.fault}"})
 
 
@@ -113,7 +122,7 @@ def renew(job: JobContext, attempt: AttemptRow) -> None:
             cause="this process did not run for a while (a suspended machine?)",
             fix=f"follow it with `brightrun watch {job.job_id}`",
         )
-    job.folder.renew_lease(me, job.settings.lease_seconds, now, attempt=attempt.number)
+    job.folder.renew_lease(me, job.lease_seconds, now, attempt=attempt.number)
 
 
 def ingest(job: JobContext, attempt: int) -> int:

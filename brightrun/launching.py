@@ -1,33 +1,174 @@
-"""Rent the next pod of a job: written down first, so that a doubtful launch can be looked up."""
+"""Rent the next pod of a job: written down first, so that a doubtful launch can be looked up.
+
+Candidates are asked one after the other under the same attempt: after a definite no the row says
+where it is asked next before it is asked there. After a doubtful answer nobody else is asked.
+"""
 
 from __future__ import annotations
 
-import json
 import secrets
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from brightrun.compute.provider import LaunchRequest
+from brightrun import preflight
+from brightrun.compute.candidates import Candidate, all_refused, none_fits
+from brightrun.compute.provider import Doubtful, LaunchRequest, Refused
 from brightrun.context import JobContext, driver_name
-from brightrun.errors import CapacityError
+from brightrun.errors import BudgetError, CapacityError, ConfigurationError, ProviderError
 from brightrun.ledger import AttemptRow
-from brightrun.recovery import FINAL_STOPS
+from brightrun.placing import Rented, places
+from brightrun.podenv import environment, secrets_of
+from brightrun.situation import FINAL_STOPS, NEVER_STARTED, Action
+
+SURELY_NOTHING = (CapacityError, BudgetError, ConfigurationError)
 
 
-def launch(job: JobContext) -> AttemptRow:
-    """Write the attempt down, then start its pod. CapacityError: there is none to be had."""
+def launch(job: JobContext, action: Action | None = None) -> AttemptRow:
+    """Write the attempt down, then start its pod on the market and off the places of `action`.
+
+    CapacityError: none is to be had. Doubtful: perhaps there is one; the attempt stays open.
+    """
     number = job.ledger.next_attempt_number(job.job_id)
     estimate = job.folder.read_json("estimate.json")
-    price, now = estimate["price"], datetime.now(UTC)
+    market = str((action.market if action else None) or estimate["market"])
+    candidates, why_none = candidates_of(job, estimate, market, action)
+    rented = Rented.at(candidates[0], estimate, market, job.settings.processes)
     name = f"br-{job.job_id}-{number}-{secrets.token_hex(3)}"
+    wanted = LaunchRequest(
+        name=name,
+        environment=environment(job, name, number, estimate),
+        secrets=secrets_of(job.settings),
+        gpu_count=job.settings.processes,
+    )
+    if job.provider.manners.far_away and why_none is None and not already_rented(job):
+        preflight.require(job, wanted.model_copy(update={"offer": rented.offer}), estimate, rented)
     forget_old_stop(job)
+    attempt = written_down(job, number, name, rented)
+    if why_none is not None:
+        raise never_started(job, number, why_none)
+    return ask_each(job, attempt, wanted, candidates, estimate)
+
+
+def candidates_of(
+    job: JobContext, estimate: dict[str, Any], market: str, action: Action | None
+) -> tuple[tuple[Candidate | None, ...], CapacityError | None]:
+    """Whom to ask, best first, and why nobody; (None,): a provider with one kind of pod."""
+    try:
+        choice = places(job, estimate, market, action)
+    except ProviderError as error:  # away for a while: the same as no free machine
+        return (None,), CapacityError(error.message, cause=error.cause, fix=error.fix)
+    return (choice.candidates if choice is not None else ()) or (None,), none_fits(choice)
+
+
+def already_rented(job: JobContext) -> bool:
+    return any(attempt.pod_id for attempt in job.ledger.attempts(job.job_id))
+
+
+def ask_each(
+    job: JobContext,
+    attempt: AttemptRow,
+    wanted: LaunchRequest,
+    candidates: Sequence[Candidate | None],
+    estimate: dict[str, Any],
+) -> AttemptRow:
+    """The pod of the first candidate that does not refuse."""
+    refusals: list[Refused] = []
+    for candidate in candidates:
+        if refusals:
+            rented = Rented.at(candidate, estimate, attempt.market, wanted.gpu_count)
+            attempt = moved(job, attempt, rented)
+        if candidate is not None:
+            job.note("choice", chosen(attempt.number, candidate))
+        offer = None if candidate is None else candidate.offer
+        try:
+            pod = job.provider.launch(wanted.model_copy(update={"offer": offer}))
+        except Refused as refusal:
+            refusals.append(refusal)
+            job.note("warning", {"code": refusal.code, "message": refusal.message})
+            continue
+        except SURELY_NOTHING as error:
+            raise never_started(job, attempt.number, error) from None
+        except Doubtful as error:
+            job.note("warning", error.as_dict())
+            raise
+        except BaseException:
+            # It may run: its books stay open until it is seen gone.
+            job.provider.terminate(wanted.name)
+            raise
+        usd = pod.usd_per_hour
+        return job.ledger.pod_rented(job.job_id, attempt.number, pod.provider_id, usd)
+    raise never_started(job, attempt.number, all_refused(refusals))
+
+
+def never_started(job: JobContext, number: int, why: Exception) -> Exception:
+    """Close the books of an attempt without a pod; it cost nothing."""
+    outcome, now = f"lost:{NEVER_STARTED}", job.clock.now()
+    job.ledger.end_attempt(job.job_id, number, now, outcome, cost_usd=Decimal(0))
+    return why
+
+
+def chosen(number: int, candidate: Candidate) -> dict[str, Any]:
+    """The event: what is asked for and why."""
+    offer = candidate.offer
+    return {
+        "attempt": number,
+        "message": f"pod {number}: {offer.place}: {candidate.reason}",
+        "gpu": offer.gpu,
+        "data_center": offer.data_center,
+        "cloud": offer.cloud,
+        "market": str(offer.market),
+        "usd_per_hour": float(offer.usd_per_hour),
+        "stock": offer.stock,
+        "as_of": offer.as_of.isoformat(),
+    }
+
+
+def written_down(job: JobContext, number: int, name: str, rented: Rented) -> AttemptRow:
+    """launch.json, lease and, last, the committed row."""
+    now = job.clock.now()
+    describe(job, number, name, rented, now)
+    job.folder.renew_lease(driver_name(), job.lease_seconds, now, attempt=number)
+    return job.ledger.add_attempt(
+        job.job_id,
+        number,
+        provider=job.request.provider,
+        market=rented.market,
+        pod_name=name,
+        usd_per_hour=rented.usd_per_hour,
+        launched_at=now,
+        data_center=rented.data_center,
+        gpu=rented.gpu,
+    )
+
+
+def moved(job: JobContext, attempt: AttemptRow, rented: Rented) -> AttemptRow:
+    """The next place of the same attempt, written down before it is asked there."""
+    now = job.clock.now()
+    describe(job, attempt.number, attempt.pod_name, rented, now)
+    return job.ledger.move_attempt(
+        job.job_id,
+        attempt.number,
+        market=rented.market,
+        usd_per_hour=rented.usd_per_hour,
+        launched_at=now,
+        data_center=rented.data_center,
+        gpu=rented.gpu,
+    )
+
+
+def describe(job: JobContext, number: int, name: str, rented: Rented, now: datetime) -> None:
+    """launch.json: what does not decide the result."""
     job.folder.write_json(
         f"attempts/{number}/launch.json",
         {
             "pod": name,
             "provider": job.request.provider,
-            "price": price,
+            "market": rented.market,
+            "data_center": rented.data_center,
+            "gpu": rented.gpu,
+            "price": rented.price,
             "threads": job.spec.threads,
             "processes": job.settings.processes,
             "micro_batch": job.settings.micro_batch,
@@ -36,48 +177,6 @@ def launch(job: JobContext) -> AttemptRow:
             "launched_at": now.isoformat(),
         },
     )
-    job.folder.renew_lease(driver_name(), job.settings.lease_seconds, now, attempt=number)
-    attempt = job.ledger.add_attempt(
-        job.job_id,
-        number,
-        provider=job.request.provider,
-        market=estimate["market"],
-        pod_name=name,
-        usd_per_hour=Decimal(str(price["usd_per_hour"])),
-        launched_at=now,
-    )
-    wanted = LaunchRequest(name=name, environment=environment(job, name, number, estimate))
-    try:
-        job.provider.launch(wanted)
-    except CapacityError:
-        job.ledger.end_attempt(job.job_id, number, datetime.now(UTC), "lost:never started")
-        raise
-    except BaseException:
-        job.provider.terminate(name)  # it may run: its books stay open until it is seen gone
-        raise
-    return attempt
-
-
-def environment(
-    job: JobContext, name: str, number: int, estimate: dict[str, Any]
-) -> dict[str, str]:
-    """All that a pod is told; no secret is among it."""
-    found = {
-        "BRIGHTRUN_POD": name,
-        "BRIGHTRUN_JOB_ID": job.job_id,
-        "BRIGHTRUN_ATTEMPT": str(number),
-        "BRIGHTRUN_MODELS": str(job.settings.models),
-        "BRIGHTRUN_THREADS": str(job.spec.threads),
-        "BRIGHTRUN_PROCESSES": str(job.settings.processes),
-        "BRIGHTRUN_MICRO_BATCH": str(job.settings.micro_batch),
-        "BRIGHTRUN_CHOICES": job.settings.choices,
-        "BRIGHTRUN_EXPECTED": json.dumps(estimate["stage_seconds"]),
-        "STORAGE_URL": job.settings.storage,
-    }
-    kills = job.request.interrupt_at
-    if number <= len(kills):
-        found["BRIGHTRUN_INTERRUPT_AT"] = str(kills[number - 1])
-    return found
 
 
 def forget_old_stop(job: JobContext) -> None:

@@ -82,6 +82,9 @@ class Ledger:
     release_claim = ledger_jobs.release_claim
 
     add_attempt = ledger_attempts.add_attempt
+    move_attempt = ledger_attempts.move_attempt
+    pod_rented = ledger_attempts.pod_rented
+    ended_since = ledger_attempts.ended_since
     attempt_started = ledger_attempts.attempt_started
     end_attempt = ledger_attempts.end_attempt
     attempts = ledger_attempts.attempts

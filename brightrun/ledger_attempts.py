@@ -41,6 +41,8 @@ def add_attempt(
     pod_name: str,
     usd_per_hour: Decimal,
     launched_at: datetime,
+    data_center: str = "",
+    gpu: str = "",
 ) -> AttemptRow:
     """Committed before the provider is called. StorageError: number or pod name is taken."""
     values = {
@@ -51,6 +53,8 @@ def add_attempt(
         "pod_name": pod_name,
         "usd_per_hour_micro": to_micro(usd_per_hour),
         "launched_at": launched_at,
+        "data_center": data_center,
+        "gpu": gpu,
     }
     try:
         with db.write() as c:
@@ -86,6 +90,55 @@ def attempt_started(
         }
         c.execute(update(table).where(mine).values(values))
         return _one(c, job_id, number)
+
+
+def move_attempt(
+    db: Database,
+    job_id: str,
+    number: int,
+    *,
+    market: str,
+    usd_per_hour: Decimal,
+    launched_at: datetime,
+    data_center: str,
+    gpu: str,
+) -> AttemptRow:
+    """The same attempt somewhere else, committed before the provider is asked there.
+
+    Only after a definite no: nothing was rented at the first place, so nothing bills from then.
+    """
+    values = {
+        "market": market,
+        "usd_per_hour_micro": to_micro(usd_per_hour),
+        "launched_at": launched_at,
+        "data_center": data_center,
+        "gpu": gpu,
+    }
+    return _change(db, job_id, number, values)
+
+
+def pod_rented(
+    db: Database, job_id: str, number: int, pod_id: str, usd_per_hour: Decimal | None = None
+) -> AttemptRow:
+    """The provider says that the pod exists, and at what price; None: at the price as written."""
+    values: dict[str, Any] = {"pod_id": pod_id}
+    if usd_per_hour is not None:
+        values["usd_per_hour_micro"] = to_micro(usd_per_hour)
+    return _change(db, job_id, number, values)
+
+
+def _change(db: Database, job_id: str, number: int, values: dict[str, Any]) -> AttemptRow:
+    mine = (table.c.job_id == job_id) & (table.c.number == number)
+    with db.write() as c:
+        c.execute(update(table).where(mine, table.c.ended_at.is_(None)).values(values))
+        return _one(c, job_id, number)
+
+
+def ended_since(db: Database, since: datetime, outcome: str) -> tuple[AttemptRow, ...]:
+    """Attempts of all jobs that ended so since then, oldest first: places to be avoided."""
+    query = select(table).where(table.c.ended_at >= since, table.c.outcome == outcome)
+    with db.read() as c:
+        return tuple(map(_row, c.execute(query.order_by(table.c.ended_at))))
 
 
 def end_attempt(

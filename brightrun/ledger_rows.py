@@ -112,7 +112,10 @@ INTERRUPTING_STOPS = ("stopped:lease", "stopped:sigterm")
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One pod. outcome is "" while it is open; cost_usd is set when it ended."""
+    """One pod. outcome is "" while it is open; cost_usd is set when it ended.
+
+    pod_id is the provider's, "" until it has said that the pod is rented.
+    """
 
     job_id: str
     number: int
@@ -120,6 +123,8 @@ class AttemptRow:
     market: str
     pod_name: str
     pod_id: str
+    data_center: str
+    gpu: str
     usd_per_hour: Decimal
     launched_at: datetime
     started_at: datetime | None

@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 POSTGRES_SCHEMA = "brightrun"
 
 
@@ -113,7 +113,7 @@ attempts = Table(
     *_texts("provider"),
     *_texts("market"),
     Column("pod_name", Text, nullable=False, unique=True),
-    *_texts("pod_id"),
+    *_texts("pod_id", "data_center", "gpu"),
     Column("usd_per_hour_micro", BigInteger, nullable=False),
     Column("launched_at", Moment, nullable=False, index=True),
     Column("started_at", Moment),

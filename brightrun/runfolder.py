@@ -26,7 +26,9 @@ from brightrun.frozen import Frozen
 
 MANIFEST = "manifest.json"
 DONE, FAILED, STOPPED = "_DONE", "_FAILED.json", "_STOPPED.json"
-EventType = Literal["stage", "metric", "checkpoint", "progress", "heartbeat", "warning", "error"]
+EventType = Literal[
+    "stage", "metric", "checkpoint", "progress", "heartbeat", "choice", "warning", "error"
+]
 STAGES = ("preprocessing", "model_loading", "training", "measuring", "finalization")
 
 

@@ -64,6 +64,8 @@ class Board:
         for event in self.job.ledger.events(self.job.job_id, after_id=self.seen):
             self.seen = max(self.seen, event.id)
             if event.attempt == 0:
+                if event.type == "choice":
+                    story.tell(str(event.payload["message"]))
                 if event.type == "warning":
                     story.tell(str(event.payload.get("message", "")), story.WARNING)
                 continue

@@ -14,7 +14,7 @@ from fakes.compute import FakeProvider, Life
 
 from brightrun import attempts, following, recovery
 from brightrun.attempts import train_once
-from brightrun.compute.provider import LaunchRequest, Pod
+from brightrun.compute.provider import LaunchRequest, Manners, Pod
 from brightrun.context import JobContext, driver_name
 from brightrun.errors import (
     CapacityError,
@@ -50,8 +50,7 @@ SPEC = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same waiting, a hundred times shorter."""
-    for name in ("POLL_SECONDS", "SECOND_LOOK_SECONDS"):
-        monkeypatch.setattr(following, name, 0.002)
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.002)
     monkeypatch.setattr(recovery, "LONGEST_PAUSE_SECONDS", 0.01)
 
 
@@ -287,13 +286,13 @@ def test_a_pod_that_never_says_a_word_has_longer_to_boot(
     assert drive(job)["adapter_sha256"] == "abc"
 
 
-def test_a_pod_that_never_boots_is_ended(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pod_that_never_boots_is_ended(home: Path) -> None:
     def mute(environment: dict[str, str]) -> Iterator[None]:
         while True:
             yield
 
-    monkeypatch.setattr(following, "BOOT_DEADLINE_SECONDS", 0.05)
     job = job_with(home, mute)
+    provider_of(job).manners = Manners(look_every_s=0, second_look_s=0.002, boot_deadline_s=0.05)
     with pytest.raises(SpotInterrupted):
         drive(job)
     assert len(provider_of(job).terminated) == 1

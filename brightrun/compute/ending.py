@@ -46,14 +46,22 @@ def failing(looks: Sequence[Look]) -> bool:
     return not any(look.seen is False for look in looks if look.at >= since)
 
 
-def make_gone(provider: ComputeProvider, name: str, clock: Clock) -> datetime:
-    """End a pod; returns the moment from which on it was not seen any more.
+class Gone(Frozen):
+    """since: from when on it was not seen any more; was_there: it was seen, or may have been."""
+
+    since: datetime
+    was_there: bool
+
+
+def make_gone(provider: ComputeProvider, name: str, clock: Clock) -> Gone:
+    """End a pod and see that it is gone.
 
     StopFailed after 10 minutes: the caller tells everybody and somebody goes on trying.
     """
     gap, tries = timedelta(seconds=provider.manners.gone_gap_s), 0
     looks: list[Look] = []
     trouble = "the provider accepts the end and the pod stays"
+    was_there = is_there(provider, name) is not False
     while True:
         seen: bool | None = None
         try:
@@ -63,7 +71,7 @@ def make_gone(provider: ComputeProvider, name: str, clock: Clock) -> datetime:
             trouble = error.message
         looks.append(Look(at=clock.now(), seen=seen))
         if (since := gone_since(looks, gap)) is not None:
-            return since
+            return Gone(since=since, was_there=was_there or any(look.seen for look in looks))
         if failing(looks):
             raise StopFailed(
                 f"pod {name} could not be ended in 10 minutes and may go on billing: {trouble}",
@@ -73,3 +81,11 @@ def make_gone(provider: ComputeProvider, name: str, clock: Clock) -> datetime:
         pause = PAUSES[min(tries, len(PAUSES) - 1)]
         clock.sleep(max(pause, provider.manners.gone_gap_s if seen is False else 0.0))
         tries += 1
+
+
+def is_there(provider: ComputeProvider, name: str) -> bool | None:
+    """None: the provider does not say."""
+    try:
+        return provider.find(name) is not None
+    except ProviderError:
+        return None

@@ -82,6 +82,7 @@ class Balance(Frozen):
 class Manners(Frozen):
     """How a provider wants to be treated: how long its answers may be behind the truth."""
 
+    look_every_s: float = Field(1.0, description="Between two questions about one pod")
     second_look_s: float = Field(2.0, description="Before a pod that is not seen counts as lost")
     gone_gap_s: float = Field(0.0, description="Gone = not seen twice, so far apart")
     boot_deadline_s: float = Field(600.0, description="To the first sign of life")
@@ -92,16 +93,23 @@ class Manners(Frozen):
 class Refused(CapacityError):
     """A definite no: nothing was rented. Another offer may do.
 
-    broken: the provider says that the request itself may be at fault (all offers then say so).
+    said: the provider's own words. broken: they may mean that the request itself is at fault, which
+    all offers would then say alike.
     """
 
     code = "refused"
 
     def __init__(
-        self, message: str, *, broken: bool = False, cause: str = "", fix: str = ""
+        self,
+        message: str,
+        *,
+        said: str = "",
+        broken: bool = False,
+        cause: str = "",
+        fix: str = "",
     ) -> None:
         super().__init__(message, cause=cause, fix=fix)
-        self.broken = broken
+        self.said, self.broken = said, broken
 
 
 class Doubtful(ProviderError):
@@ -127,7 +135,10 @@ class ComputeProvider(Protocol):
         """What can be rented now, in no order; () when there is only one kind of pod."""
 
     def launch(self, request: LaunchRequest) -> Pod:
-        """Start a pod. Refused, CapacityError, BudgetError: surely none. Doubtful: perhaps one."""
+        """Start a pod.
+
+        Refused, CapacityError, BudgetError, ConfigurationError: surely none. Doubtful: perhaps one.
+        """
 
     def find(self, name: str) -> Pod | None:
         """The pod of that name, or None when there is none (any more)."""

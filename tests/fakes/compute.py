@@ -13,7 +13,7 @@ Life = Callable[[dict[str, str]], Iterator[None]]
 class FakeProvider:
     """`lives` are used up one by one; `launched` and `terminated` are names in order."""
 
-    manners = Manners(second_look_s=0.002)
+    manners = Manners(look_every_s=0.0, second_look_s=0.002)
 
     def __init__(self, *lives: Life) -> None:
         self.lives = list(lives)

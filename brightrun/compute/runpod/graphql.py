@@ -128,7 +128,7 @@ def _error(errors: Any, hidden: Iterable[str]) -> ProviderError | Refused | Bala
     if "balance" in text.lower() or "credit" in text.lower():
         return BalanceEmpty(said, fix="add credit in RunPod's console")
     if any(words in text for words in NO_STOCK):
-        return Refused(said)
+        return Refused(said, said=text)
     if code in ("UNAUTHENTICATED", "FORBIDDEN"):
         return Denied(said, cause="the key may not use GraphQL", fix="check the key's permissions")
     return Away(said)

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from brightrun.compute.provider import Refused
 from brightrun.errors import BudgetError, ProviderError
 
+# No capacity has no code of its own, only words; these are some of them.
+FULL = ("capacity", "no longer any instances", "no instances", "not available", "unavailable")
 REQUEST_ID = "x-request-id"
 SHOWN = 300
 WINDOW = re.compile(r'"(?P<name>\w+)";r=(?P<left>\d+);t=(?P<reset>\d+)')
@@ -61,12 +63,15 @@ def failure(
 
     hidden: values that a provider may echo and that nobody may read.
     """
-    said = f"{what}: {status} {told(body, hidden)}{request_id(headers)}"
+    words = told(body, hidden)
+    said = f"{what}: {status} {words}{request_id(headers)}"
     if status == 400:
-        return Refused(f"RunPod refused: {said}", broken=True)
+        full = any(sign in words.lower() for sign in FULL)
+        return Refused(f"RunPod refused: {said}", said=words, broken=not full)
     if status == 403:
         return Refused(
             f"RunPod refused: {said}",
+            said=words,
             cause="the account or the key may not use this pool",
             fix="give the key access to pods in RunPod's console, or allow other data centres",
         )

@@ -14,8 +14,8 @@ from brightrun.compute.runpod import catalog
 from brightrun.compute.runpod.client import Client
 from brightrun.compute.runpod.graphql import GraphQl
 from brightrun.compute.runpod.pods import Place, body, pod_of, spot_input
-from brightrun.compute.runpod.problems import Away, NotThere
-from brightrun.errors import ConfigurationError, ProviderError
+from brightrun.compute.runpod.problems import Away, Denied, NotThere, RateLimited
+from brightrun.errors import CapacityError, ConfigurationError, ProviderError
 from brightrun.jobs import Market
 from brightrun.settings import Settings
 
@@ -50,6 +50,7 @@ class RunPodProvider:
             )
         key = settings.runpod_api_key
         manners = Manners(
+            look_every_s=15.0,
             second_look_s=15.0,
             gone_gap_s=60.0,
             boot_deadline_s=settings.runpod_boot_seconds,
@@ -85,6 +86,10 @@ class RunPodProvider:
             )
         try:
             pod = self._create(request, offer)
+        except RateLimited as error:
+            raise CapacityError(error.message, fix=error.fix) from error
+        except Denied as error:
+            raise ConfigurationError(error.message, cause=error.cause, fix=error.fix) from error
         except (Away, NotThere) as error:
             pod = self._settle(request.name, error)
         self.ids[request.name] = pod.provider_id

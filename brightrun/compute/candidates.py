@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from brightrun.compute.provider import Offer, Stock
+from brightrun.compute.provider import Offer, Refused, Stock
+from brightrun.errors import BrightRunError, CapacityError, ConfigurationError
 from brightrun.frozen import Frozen
 from brightrun.jobs import Market
 
@@ -122,3 +123,33 @@ def _reason(
     if at := blamed.get((offer.data_center, offer.gpu)):
         parts.append(f"a pod did not come up there at {at:%H:%M} UTC, so it is a last resort")
     return ", ".join(parts)
+
+
+def none_fits(choice: Choice | None) -> CapacityError | None:
+    """The error when no offer can be taken; None when one can, or when there is no market."""
+    if choice is None or choice.candidates:
+        return None
+    shown = "; ".join(choice.left_out[:6]) or "the provider offers nothing"
+    more = f"; and {len(choice.left_out) - 6} more" if len(choice.left_out) > 6 else ""
+    return CapacityError(
+        f"no offer fits: {shown}{more}",
+        cause="the wished machines are taken, elsewhere, or dearer than agreed to",
+        fix="wait, or allow more with --gpu or BRIGHTRUN_RUNPOD_CLOUDS and _DATA_CENTERS",
+    )
+
+
+def all_refused(refusals: Sequence[Refused]) -> BrightRunError:
+    """Every candidate said no: no capacity, or, when all say the same, a request that is wrong."""
+    last = refusals[-1]
+    alike = len(refusals) > 1 and len({r.said for r in refusals}) == 1
+    if alike and all(r.broken for r in refusals):
+        return ConfigurationError(
+            f"all {len(refusals)} candidates refused in the same words: {last.message}",
+            cause="the request breaks a rule of the provider; capacity would differ by place",
+            fix="mend what it says; nothing was rented",
+        )
+    return CapacityError(
+        f"{len(refusals)} candidates refused, the last one: {last.message}",
+        cause=last.cause or "no machine is free there",
+        fix=last.fix or "nothing: it is tried again; or allow more kinds of GPU or data centres",
+    )

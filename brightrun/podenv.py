@@ -1,0 +1,53 @@
+"""All that a pod is told. What is secret among it goes a way of its own and is written nowhere."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import SecretStr
+
+from brightrun.context import JobContext
+from brightrun.settings import Settings
+
+
+def environment(
+    job: JobContext, name: str, number: int, estimate: dict[str, Any]
+) -> dict[str, str]:
+    """All that a pod is told; no secret is among it."""
+    found = {
+        "BRIGHTRUN_POD": name,
+        "BRIGHTRUN_JOB_ID": job.job_id,
+        "BRIGHTRUN_ATTEMPT": str(number),
+        "BRIGHTRUN_MODELS": str(job.settings.models),
+        "BRIGHTRUN_THREADS": str(job.spec.threads),
+        "BRIGHTRUN_PROCESSES": str(job.settings.processes),
+        "BRIGHTRUN_MICRO_BATCH": str(job.settings.micro_batch),
+        "BRIGHTRUN_CHOICES": job.settings.choices,
+        "BRIGHTRUN_EXPECTED": json.dumps(estimate["stage_seconds"]),
+        "STORAGE_URL": storage_url(job.settings),
+    }
+    if job.settings.pod_storage_endpoint:
+        found["AWS_ENDPOINT_URL"] = job.settings.pod_storage_endpoint
+    if job.settings.pod_storage_region:
+        found["AWS_DEFAULT_REGION"] = job.settings.pod_storage_region
+    kills = job.request.interrupt_at
+    if number <= len(kills):
+        found["BRIGHTRUN_INTERRUPT_AT"] = str(kills[number - 1])
+    return found
+
+
+def storage_url(settings: Settings) -> str:
+    """The storage as a pod sees it."""
+    return (settings.pod_storage_url or settings.storage).rstrip("/")
+
+
+def secrets_of(settings: Settings) -> dict[str, SecretStr]:
+    """The pod's own credentials, under the names that its libraries read; never an account key."""
+    named = {
+        "AWS_ACCESS_KEY_ID": settings.pod_storage_key_id,
+        "AWS_SECRET_ACCESS_KEY": settings.pod_storage_secret,
+        "AWS_SESSION_TOKEN": settings.pod_storage_token,
+        "HF_TOKEN": settings.pod_hub_token,
+    }
+    return {name: value for name, value in named.items() if value is not None}

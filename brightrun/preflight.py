@@ -1,0 +1,146 @@
+"""What must be true before a pod is rented: looked at for nothing, all failures at once."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+import fsspec
+from pydantic import SecretStr
+
+from brightrun import basemodels
+from brightrun.compute.provider import LaunchRequest
+from brightrun.context import JobContext
+from brightrun.errors import ConfigurationError, ProviderError
+from brightrun.jobs import BaseModelRef
+from brightrun.money import shown
+from brightrun.placing import Rented
+from brightrun.podenv import storage_url
+from brightrun.settings import Settings
+
+S3_NAMES = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_SESSION_TOKEN": "token",
+}
+
+
+def require(
+    job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any], rented: Rented
+) -> None:
+    """ConfigurationError with everything that stands in the way, each with its fix."""
+    found = tuple(failures(job, wanted, estimate, rented))
+    if not found:
+        return
+    lines = "\n".join(f"  - {line}" for line in found)
+    raise ConfigurationError(
+        f"job {job.job_id} cannot be sent to {job.request.provider} yet:\n{lines}",
+        fix=f"mend these, then `brightrun train --resume {job.job_id}`; nothing was rented",
+    )
+
+
+def failures(
+    job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any], rented: Rented
+) -> Iterator[str]:
+    """Storage, model, image, volume, memory, credit and budget, in this order."""
+    yield from storage(job.settings, job.job_id, wanted.secrets)
+    yield from model(job.spec.base_model)
+    yield from job.provider.unready(wanted)
+    yield from memory(estimate, rented)
+    high = Decimal(str(estimate["cost_usd"]["high"]))
+    yield from credit(job, high, rented.usd_per_hour)
+    spent = job.ledger.cost_so_far(job.job_id, job.clock.now())
+    limit = Decimal(str(job.folder.read_json("gate.json")["hard_limit_usd"]))
+    yield from budget(limit - spent, Decimal(str(estimate["cost_usd"]["likely"])))
+
+
+def storage(settings: Settings, job_id: str, credentials: Mapping[str, SecretStr]) -> Iterator[str]:
+    """Write, read and remove with the pod's own credentials, where the pod will do it."""
+    url = storage_url(settings)
+    if url.startswith("file:") and not settings.pod_storage_url:
+        yield (
+            f"the storage {url} is a folder of this machine, which a rented pod cannot see; "
+            "set STORAGE_URL=s3://..., or BRIGHTRUN_POD_STORAGE_URL if the pod sees it elsewhere"
+        )
+        return
+    options: dict[str, Any] = {
+        S3_NAMES[name]: value.get_secret_value()
+        for name, value in credentials.items()
+        if name in S3_NAMES
+    }
+    if url.startswith("s3:"):
+        if "key" not in options or "secret" not in options:
+            yield (
+                "there are no storage credentials for pods; set BRIGHTRUN_POD_STORAGE_KEY_ID and "
+                "_SECRET (and _TOKEN): short-lived ones for jobs/ only, not the account's"
+            )
+            return
+        options["endpoint_url"] = settings.pod_storage_endpoint or None
+    else:
+        options = {}
+    place = f"{url}/jobs/{job_id}/control/preflight-{secrets.token_hex(4)}.txt"
+    written = secrets.token_bytes(16)
+    try:
+        fs, path = fsspec.core.url_to_fs(place, **options)
+        fs.pipe_file(path, written)
+        back = fs.cat_file(path)
+        fs.rm_file(path)
+    except Exception as error:  # noqa: BLE001 every storage library has its own
+        yield (
+            f"the pod's credentials cannot write, read and remove in {url}: "
+            f"{type(error).__name__}; mend them or their policy for the prefix jobs/"
+        )
+        return
+    if back != written:
+        yield f"the storage {url} gives back other bytes than were written; use another one"
+
+
+def model(reference: BaseModelRef) -> Iterator[str]:
+    """A hub model that is not pinned may be another one tomorrow."""
+    hub = basemodels.HUB_ID.fullmatch(reference.name) and reference.name not in basemodels.ALIASES
+    if hub and not reference.revision:
+        yield (
+            f"the base model {reference.name} is not pinned to a revision; "
+            f"use --base-model {reference.name.partition('@')[0]}@REVISION"
+        )
+    if not reference.sha256:
+        yield f"the weights of {reference.name} have no known sha256; prepare the model again"
+
+
+def memory(estimate: Mapping[str, Any], rented: Rented) -> Iterator[str]:
+    needed = float(estimate["vram_gb"])
+    there = rented.offer.memory_gb if rented.offer is not None else None
+    if there is not None and needed > there:
+        yield (
+            f"about {needed:.0f} GB of GPU memory are needed, {rented.gpu} has {there:.0f}; "
+            "lower max_length or lora_r, or use a larger GPU"
+        )
+
+
+def credit(job: JobContext, high: Decimal, usd_per_hour: Decimal) -> Iterator[str]:
+    """RunPod stops every pod of an account without credit, and starts none without an hour's."""
+    try:
+        balance = job.provider.balance()
+    except ProviderError as error:
+        balance = None
+        job.note("warning", {"code": error.code, "message": f"no balance: {error.message}"})
+    if balance is None:
+        said = "the account's balance is not known; see that it covers the high estimate"
+        job.note("warning", {"code": "balance_unknown", "message": said})
+        return
+    needed = max(high, usd_per_hour)
+    if balance.usd < needed:
+        yield (
+            f"the account has {shown(balance.usd)} of credit, the job may cost {shown(high)} and a "
+            f"pod needs {shown(usd_per_hour)} to start; add {shown(needed - balance.usd)}"
+        )
+
+
+def budget(left: Decimal, likely: Decimal) -> Iterator[str]:
+    if left < likely:
+        yield (
+            f"{shown(max(Decimal(0), left))} of the job's limit are left, it will likely cost "
+            f"{shown(likely)}; raise the month's budget or approve it with --override-budget"
+        )
