@@ -1,7 +1,7 @@
-"""What a GPU hour costs, where the figure came from and when. Pure; live prices replace these.
+"""What an hour of a pod costs, where the figure came from and when. Pure.
 
-The RunPod table is the fall-back for a silent API. Its figures are the user's own documents';
-none was read from RunPod's service.
+Live offers come first. The RunPod table is the fall-back for a silent API: its figures are the
+user's own documents', none was read from RunPod's service.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+from brightrun.compute.provider import STOCK_ORDER, Offer
 from brightrun.errors import ConfigurationError, UsageError
 from brightrun.jobs import Market
 from brightrun.settings import Settings
@@ -24,6 +25,7 @@ TABLE_SOURCE = "fall-back table (the user's documents)"
 TABLE_AS_OF = date(2026, 11, 22)  # the day the figures were entered here; they carry no date
 LOCAL_SOURCE = "notional (BRIGHTRUN_LOCAL_USD_PER_HOUR)"
 NO_SPOT = "not offered by RunPod's current API; listed price from the user's table"
+NOT_NOW = "not offered by RunPod now"
 TWO_FIGURES = (
     "the user's documents say $7.99/h and $2.39/h; the higher one is used, "
     "so that a gate without a live price does not guess low"
@@ -49,13 +51,13 @@ _ALIASES = {
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """One market's price of one GPU. `offered` False: shown, never rented."""
+    """One market's price of one pod. `offered` False: shown, never rented."""
 
     gpu: str
     market: Market
     usd_per_hour: Decimal
     source: str
-    as_of: date
+    as_of: date | datetime
     offered: bool = True
     note: str = ""
 
@@ -66,6 +68,17 @@ class Price:
             "source": self.source,
             "as_of": self.as_of.isoformat(),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a provider said; `silent`: why it said nothing, "" when it was not asked."""
+
+    offers: tuple[Offer, ...] = ()
+    silent: str = ""
+
+
+NOT_ASKED = Live()
 
 
 def gpu_name(gpu: str, provider: str) -> str:
@@ -81,7 +94,13 @@ def gpu_name(gpu: str, provider: str) -> str:
     return name or default
 
 
-def offers(provider: str, gpu: str, settings: Settings, today: date | None = None) -> list[Price]:
+def offers(
+    provider: str,
+    gpu: str,
+    settings: Settings,
+    today: date | None = None,
+    live: Live = NOT_ASKED,
+) -> list[Price]:
     """Both markets of a GPU, spot first. UsageError: unknown provider or GPU."""
     if provider not in ("local", "runpod"):
         raise UsageError(f"there is no provider {provider!r}", fix="use --provider local or runpod")
@@ -94,14 +113,49 @@ def offers(provider: str, gpu: str, settings: Settings, today: date | None = Non
             Price(name, Market.spot, usd, LOCAL_SOURCE, day, offered=False, note=nobody),
             Price(name, Market.on_demand, usd, LOCAL_SOURCE, day),
         ]
+    said = [listed(live.offers, name, market, settings.processes) for market in Market]
+    if any(price is not None for price in said):
+        return [price or absent(name, m) for m, price in zip(Market, said, strict=True)]
+    return table(name, settings.processes, live.silent)
+
+
+def listed(found: Sequence[Offer], name: str, market: Market, count: int) -> Price | None:
+    """The best live price of a pod with `count` such GPUs; None: the market does not have it."""
+    mine = [o for o in found if o.device == name and o.market == market]
+    if not mine:
+        return None
+    best = min(mine, key=lambda o: (o.stock == "none", o.usd_per_hour, STOCK_ORDER[o.stock]))
+    where = f", {best.data_center}, stock {best.stock}" if best.data_center else ""
+    return Price(
+        name,
+        market,
+        best.usd_per_hour * count,
+        f"{best.source}{where}",
+        best.as_of.replace(microsecond=0),
+        note="no free machine anywhere at the moment" if best.stock == "none" else "",
+    )
+
+
+def absent(name: str, market: Market) -> Price:
+    """A market that a provider that answered does not have now."""
+    return Price(
+        name, market, Decimal(0), "RunPod", datetime.now(UTC).date(), offered=False, note=NOT_NOW
+    )
+
+
+def table(name: str, count: int, silent: str) -> list[Price]:
+    """The fall-back, labelled; silent: why there is no live price."""
+    source = f"{TABLE_SOURCE}; no live price: {silent}" if silent else TABLE_SOURCE
     spot, spot_note = Decimal("2.49"), NO_SPOT
     demand_note = TWO_FIGURES
     if name == H100_SXM:
         spot, spot_note = Decimal("4.99"), f"{NO_SPOT}; {NO_SXM}"
         demand_note = f"{NO_SXM}; {TWO_FIGURES}"
     return [
-        Price(name, Market.spot, spot, TABLE_SOURCE, TABLE_AS_OF, offered=False, note=spot_note),
-        Price(name, Market.on_demand, Decimal("7.99"), TABLE_SOURCE, TABLE_AS_OF, note=demand_note),
+        Price(name, Market.spot, spot * count, source, TABLE_AS_OF, offered=False, note=spot_note),
+        Price(
+            name, Market.on_demand, Decimal("7.99") * count, source, TABLE_AS_OF, note=demand_note
+        ),
     ]
 
 

@@ -124,13 +124,14 @@ def quote(
     budget_left: Decimal | None = None,
     users_hours: str = "",
     notes: tuple[str, ...] = (),
+    live: prices.Live = prices.NOT_ASKED,
 ) -> Quote:
     """Price every market on offer and estimate the chosen one."""
     machine = machine_for(provider, gpu, settings)
     if not machine.is_gpu and not any(past.part == "training" for past in observed):
         share = settings.cpu_speed or speed.measured(machine.threads)
         machine = replace(machine, speed=share)
-    offered = prices.offers(provider, gpu, settings)
+    offered = prices.offers(provider, gpu, settings, live=live)
     price, note = prices.choose(offered, market)
     estimate = costs.estimate(
         work,

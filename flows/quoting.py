@@ -11,6 +11,7 @@ from brightrun.conversations import FileReport
 from brightrun.counting import count
 from brightrun.jobs import Hyperparameters, apply_overrides, preset_of
 from brightrun.ledger import Ledger
+from brightrun.liveprices import live_prices
 from brightrun.quotes import Quote
 from brightrun.settings import Settings, load
 from flows.terminal import money, say, span, table, tell
@@ -49,6 +50,7 @@ def quote(
         budget_left=state.left,
         users_hours=preset_of(preset).users_hours,
         notes=quotes.notes_of(report),
+        live=live_prices(provider, settings),
     )
 
 

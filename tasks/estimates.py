@@ -15,6 +15,7 @@ from brightrun.comparing import MarketRow
 from brightrun.conversations import FileReport
 from brightrun.jobs import PRESETS, Hyperparameters
 from brightrun.ledger import Ledger
+from brightrun.liveprices import live_prices
 from brightrun.settings import Settings, load
 from brightrun.tokens import ChatTokenizer
 from expectations.validation import validate_file
@@ -65,6 +66,7 @@ def price_all(reports: dict[str, FileReport], base_model: str) -> list[dict[str,
     state = Ledger.open(settings).budget_state(datetime.now(UTC))
     for provider, report in reports.items():
         model = quotes.model_for(base_model, provider, settings)
+        live = live_prices(provider, settings)
         for preset, info in PRESETS.items():
             found = quotes.quote(
                 quotes.work_of(report, info.values),
@@ -75,6 +77,7 @@ def price_all(reports: dict[str, FileReport], base_model: str) -> list[dict[str,
                 market="spot",
                 settings=settings,
                 users_hours=info.users_hours,
+                live=live,
             )
             counted = "" if report.tokens_exact else " (tokens approximate)"
             about = {

@@ -17,6 +17,7 @@ from brightrun.context import JobContext, open_job
 from brightrun.costs import CostRange, hard_limit
 from brightrun.jobs import preset_of
 from brightrun.ledger import ApprovalRow, Status
+from brightrun.liveprices import live_prices
 from brightrun.physics import ModelProfile
 from reports import jobcards
 from tasks import artifacts, story
@@ -152,6 +153,7 @@ def quote_of(job: JobContext) -> dict[str, Any]:
         budget_left=job.ledger.budget_state(datetime.now(UTC), excluding=job.job_id).left,
         users_hours=preset_of(request.preset).users_hours,
         notes=quotes.notes_of(report),
+        live=live_prices(request.provider, job.settings),
     )
     spent = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
     facts = found.as_json()

@@ -110,12 +110,12 @@ def test_no_log_and_no_error_holds_the_key_or_a_pods_secret(
 
 def test_what_a_pause_depends_on() -> None:
     away, limited = Away("x"), RateLimited("x", 12.0)
-    assert pause_before_again(True, away, 1, 0.5) == 0.5
-    assert pause_before_again(True, away, 3, 0.5) == 2.0
-    assert pause_before_again(False, away, 1, 0.5) is None
-    assert pause_before_again(False, limited, 1, 0.5) == 12.5
-    assert pause_before_again(True, away, 4, 0.5) is None
-    assert pause_before_again(True, RateLimited("x", 3600.0), 1, 0.5) is None
+    assert pause_before_again(True, away, 1, 3, 0.5) == 0.5
+    assert pause_before_again(True, away, 3, 1, 0.5) == 2.0
+    assert pause_before_again(False, away, 1, 3, 0.5) is None
+    assert pause_before_again(False, limited, 1, 3, 0.5) == 12.5
+    assert pause_before_again(True, away, 4, 0, 0.5) is None
+    assert pause_before_again(True, RateLimited("x", 3600.0), 1, 3, 0.5) is None
 
 
 def test_how_long_a_429_asks_to_wait() -> None:

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from brightrun.compute.provider import Offer, Refused, Stock
+from brightrun.compute.provider import STOCK_ORDER, Offer, Refused
 from brightrun.errors import BrightRunError, CapacityError, ConfigurationError
 from brightrun.frozen import Frozen
 from brightrun.jobs import Market
 
 # A place that failed to bring up a pod is the last choice for so long: hosts get mended.
 BLAMED_FOR = timedelta(hours=6)
-STOCK_ORDER: dict[Stock, int] = {"high": 0, "medium": 1, "low": 2, "none": 3}
 
 
 class Wish(Frozen):

@@ -18,6 +18,9 @@ PodState = Literal["starting", "running", "ended", "unknown"]
 Stock = Literal["none", "low", "medium", "high"]
 
 
+STOCK_ORDER: dict[Stock, int] = {"high": 0, "medium": 1, "low": 2, "none": 3}
+
+
 class Offer(Frozen):
     """One GPU type in one place at one price, as the provider said at `as_of`.
 

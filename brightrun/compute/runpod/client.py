@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
+HASTY_SECONDS = 8.0
 # A create answers late when it looks for a machine; a time-out leaves a doubt behind.
 CREATE_SECONDS = 90.0
 TRIES = 4
@@ -58,11 +59,15 @@ class Client:
         jitter: random.Random | None = None,
         answer_seconds: float = ANSWER_SECONDS,
         create_seconds: float = CREATE_SECONDS,
+        patient: bool = True,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.clock = clock or SystemClock()
         self.jitter = jitter or random.Random()  # noqa: S311 spreads retries, no secret
-        self.timeout = httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS)
+        self.tries = TRIES if patient else 1
+        self.timeout = httpx.Timeout(
+            answer_seconds if patient else HASTY_SECONDS, connect=CONNECT_SECONDS
+        )
         self.create_timeout = httpx.Timeout(create_seconds, connect=CONNECT_SECONDS)
         self.free_at = 0.0
         self._key = key
@@ -99,7 +104,8 @@ class Client:
                 timeout = self.timeout if repeatable else self.create_timeout
                 return self._once(method, path, params, body, hidden, timeout)
             except (Away, RateLimited) as error:
-                pause = pause_before_again(repeatable, error, tries, self.jitter.random())
+                left = self.tries - tries
+                pause = pause_before_again(repeatable, error, tries, left, self.jitter.random())
                 if pause is None:
                     raise
                 log.warning("%s %s: again in %.1f s: %s", method, path, pause, error.message)
@@ -161,13 +167,13 @@ class Client:
 
 
 def pause_before_again(
-    repeatable: bool, error: Away | RateLimited, tries: int, chance: float
+    repeatable: bool, error: Away | RateLimited, tries: int, left: int, chance: float
 ) -> float | None:
     """Seconds until the same request is sent again, None: never. Pure.
 
     Exponential with full jitter (chance in [0, 1)) after a doubtful answer; as told after 429.
     """
-    if tries >= TRIES:
+    if left <= 0:
         return None
     if isinstance(error, RateLimited):
         return error.seconds + chance if error.seconds <= LONGEST_WAIT else None

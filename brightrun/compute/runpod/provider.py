@@ -40,7 +40,9 @@ class RunPodProvider:
         self.ids: dict[str, str] = {}
 
     @classmethod
-    def of(cls, settings: Settings, clock: Clock | None = None) -> RunPodProvider:
+    def of(
+        cls, settings: Settings, clock: Clock | None = None, *, patient: bool = True
+    ) -> RunPodProvider:
         """ConfigurationError without a key."""
         if settings.runpod_api_key is None:
             raise ConfigurationError(
@@ -58,8 +60,8 @@ class RunPodProvider:
             far_away=True,
         )
         return cls(
-            Client(settings.runpod_rest_url, key, clock=clock),
-            GraphQl(Client(settings.runpod_graphql_url, key, clock=clock)),
+            Client(settings.runpod_rest_url, key, clock=clock, patient=patient),
+            GraphQl(Client(settings.runpod_graphql_url, key, clock=clock, patient=patient)),
             Place.of(settings),
             manners,
             clock,
