@@ -28,7 +28,7 @@ def follow(
 ) -> None:
     """Renew the lease and take in events until the pod ended, is lost, or ignores a stop.
 
-    Storage, ledger or provider that do not answer for some minutes end neither pod nor job: the pod goes on
+    Storage or ledger that do not answer for some minutes end neither pod nor job: the pod goes on
     inside its lease, and what it wrote meanwhile is taken in afterwards.
     """
     watch = Watch(job, attempt, hard_limit_usd, on_tick)
@@ -43,7 +43,7 @@ def follow(
                 began, failures = None, 0
             pause = POLL_SECONDS
         except Exception as error:
-            if not isinstance(error, ProviderError) and not is_outage(error):
+            if not is_outage(error):
                 raise
             began, failures = time.monotonic() if began is None else began, failures + 1
             patience = pause_after(failures, time.monotonic() - began)
@@ -102,13 +102,16 @@ class Watch:
     def over(self) -> bool:
         """The provider shows the pod no more, or as ended: it does no more work."""
         self.looked = time.monotonic()
-        pod = self.job.provider.find(self.attempt.pod_name)
+        try:
+            pod = self.job.provider.find(self.attempt.pod_name)
+        except ProviderError:
+            return False  # nothing is known: the pod's own signs of life tell
         return pod is None or pod.state == "ended"
 
     def answered_again(self, seconds: float) -> None:
         """The outage is over. The pod could not be heard in it: its silence starts anew."""
         self.last_sign = time.monotonic()
-        said = f"storage, ledger or provider did not answer for {seconds:.0f} s"
+        said = f"storage or ledger did not answer for {seconds:.0f} s"
         self.job.note("warning", {"code": "outage", "message": f"{said}: {self.fault}"})
 
 

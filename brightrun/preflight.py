@@ -78,8 +78,9 @@ def storage(settings: Settings, job_id: str, credentials: Mapping[str, SecretStr
             )
             return
         options["endpoint_url"] = settings.pod_storage_endpoint or None
+        options["config_kwargs"] = {"retries": {"max_attempts": 1}, "connect_timeout": 10}
     else:
-        options = {}
+        options = {"auto_mkdir": True} if url.startswith("file:") else {}
     place = f"{url}/jobs/{job_id}/control/preflight-{secrets.token_hex(4)}.txt"
     written = secrets.token_bytes(16)
     try:

@@ -20,7 +20,10 @@ from brightrun.compute.runpod.client import Client
 from brightrun.compute.runpod.graphql import GraphQl
 from brightrun.compute.runpod.pods import Place
 from brightrun.compute.runpod.provider import RunPodProvider
-from brightrun.jobs import Market
+from brightrun.context import JobContext, driver_name
+from brightrun.jobs import JobRequest, Market
+from brightrun.ledger import Ledger
+from brightrun.settings import Settings
 
 IMAGE = "ghcr.io/brightrun/trainer@sha256:" + "a" * 64
 POD_SCRIPT = Path(__file__).parent / "fakes/runpod/pod_script.py"
@@ -77,3 +80,42 @@ def wanted(taken: Offer, name: str = "br-job-1-1-abc", **secrets: str) -> Launch
         secrets={k: SecretStr(v) for k, v in secrets.items()},
         offer=taken,
     )
+
+
+# --- a job that rents there ---------------------------------------------------------------------
+SPEC = {
+    "base_model": {"name": "tiny", "sha256": "a" * 64, "context": 8192, "template": "chatml"},
+    "data": {
+        "name": "f", "source_sha256": "a", "train_sha256": "b", "validation_sha256": "c",
+        "train_conversations": 4, "validation_conversations": 1, "supervised_pairs": 8,
+        "train_tokens": 100, "supervised_tokens": 50,
+    },
+    "values": {}, "plan_sha256": "p", "threads": 2,
+}  # fmt: skip
+
+
+def estimate(usd: float = 2.39, market: str = "on_demand", **more: Any) -> dict[str, Any]:
+    """An estimate of a job of about ten dollars, as the gate saw it."""
+    return {
+        "price": {"usd_per_hour": usd, "source": "test", "as_of": "2026-11-22"},
+        "market": market,
+        "stage_seconds": {"training": 3.0},
+        "cost_usd": {"low": 8.0, "likely": 10.0, "high": 14.0},
+        "vram_gb": 72.0,
+        **more,
+    }
+
+
+def job_on(home: Path, rents: RunPodProvider, **settings: Any) -> JobContext:
+    """A planned and claimed job at this account; its pods see the storage as it is here."""
+    storage = (home / "storage").as_uri()
+    known = Settings(home=home, **{"pod_storage_url": storage, **settings})
+    ledger = Ledger.open(known)
+    ledger.create_job("job-1", JobRequest(training_file="x.json", provider="runpod"))
+    ledger.claim("job-1", driver_name())
+    job = JobContext(known, ledger, "job-1")
+    vars(job).update(provider=rents, clock=rents.clock)
+    job.folder.write_json("spec.json", {"spec": SPEC})
+    job.folder.write_json("estimate.json", estimate())
+    job.folder.write_json("gate.json", {"hard_limit_usd": 17.5})
+    return job
