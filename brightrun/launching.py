@@ -171,7 +171,6 @@ def describe(job: JobContext, number: int, name: str, rented: Rented, now: datet
             "price": rented.price,
             "threads": job.spec.threads,
             "processes": job.settings.processes,
-            "micro_batch": job.settings.micro_batch,
             "choices": job.settings.choices,
             "resumes_from": max(job.folder.checkpoints(), default=0),
             "launched_at": now.isoformat(),

@@ -22,7 +22,6 @@ def environment(
         "BRIGHTRUN_MODELS": str(job.settings.models),
         "BRIGHTRUN_THREADS": str(job.spec.threads),
         "BRIGHTRUN_PROCESSES": str(job.settings.processes),
-        "BRIGHTRUN_MICRO_BATCH": str(job.settings.micro_batch),
         "BRIGHTRUN_CHOICES": job.settings.choices,
         "BRIGHTRUN_EXPECTED": json.dumps(estimate["stage_seconds"]),
         "STORAGE_URL": storage_url(job.settings),

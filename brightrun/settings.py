@@ -47,7 +47,6 @@ class Settings(BaseSettings):
         0.0, ge=0, description="This CPU against the reference in a first estimate; 0: measured"
     )
     processes: int = Field(1, ge=1, le=64, description="Processes of a pod, one for each GPU")
-    micro_batch: int = Field(0, ge=0, description="Sequences computed at once; 0: the pod decides")
     choices: str = Field("", description="JSON of choices that the pod must not make itself")
     lease_seconds: int = Field(60, ge=10, description="A local pod stops itself without renewal")
     heartbeat_stale_seconds: int = Field(60, ge=5)

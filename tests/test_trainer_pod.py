@@ -118,7 +118,7 @@ def test_computing_activations_twice_or_keeping_them_gives_the_same_bits(
     kept = job(tmp_path / "kept", QUICK.model_copy(update={"gradient_checkpointing": False}))
     assert run_pod(kept, tiny_models()) == 0
     again = job(tmp_path / "again")
-    assert run_pod(again, tiny_models(), BRIGHTRUN_ACTIVATION_TOKENS="0") == 0
+    assert run_pod(again, tiny_models(), BRIGHTRUN_CHOICES='{"activation_tokens": 0}') == 0
     shas = {marker(f)[1]["adapter_sha256"] for f in (unbroken, kept, again)}
     assert len(shas) == 1
 
@@ -268,7 +268,7 @@ def test_resume_is_exact_with_micro_batches_of_two_and_dropout(
     more = {"pairs_per_step": 8, "max_length": 256 if packing else 1024, "packing": packing}
     values = QUICK.model_copy(update=more)
     whole, broken = (job(tmp_path / name, values) for name in ("whole", "broken"))
-    two = {"BRIGHTRUN_MICRO_BATCH": "2"}
+    two = {"BRIGHTRUN_CHOICES": '{"micro_batch": 2}'}
     assert run_pod(whole, tiny_models(), **two) == 0
     last = max(steps_of(whole, 1))
     kill = {"BRIGHTRUN_INTERRUPT_AT": str(last - 1)}

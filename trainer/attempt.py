@@ -191,8 +191,10 @@ class Attempt:
         """The trained model; `detail` gets what the training stage tells at its end."""
         step, resume = found.step, found.local
         course = prepared.course(step, found.manifest)
-        asked, own = self.pod.micro_batch, base.choices.micro_batch.value
-        cut, inexact = prepared.cut(asked, own, found.manifest, facts["hardware"])
+        made, asked = base.choices, "micro_batch" in self.pod.choices
+        cut, inexact = prepared.cut(
+            made.micro_batch.value, asked, found.manifest, facts["hardware"]
+        )
         if inexact:
             why = "launched with another micro-batch or machine"
             self.reporter.warn("inexact_resume", inexact, why)
@@ -213,9 +215,8 @@ class Attempt:
             StallWatch(self.fail),
             self.validated(),
         )
-        given = self.pod.activation_tokens
-        kept = int(self.group.least(activation_limit(base) if given is None else given))
-        left = prepared.remaining(cut, step, kept)
+        kept = int(self.group.least(activation_limit(base)))
+        left = prepared.remaining(cut, step, kept if made.gradient_checkpointing.value else None)
         work = Work(
             spec,
             prepared.training,

@@ -66,7 +66,6 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         self.base = base
         self.narrator = narrator
         self.saver = saver
-        self.rng = rng_state()
         super().__init__(model=base.model, callbacks=[narrator], **settings)
         # TRL casts the adapter of a quantised model to bf16, a reload makes it fp32: only with
         # fp32 from the start a resumed run equals the unbroken one.
@@ -97,12 +96,11 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
     ) -> torch.Tensor:
         """Token-weighted mean loss (nats) of the step; its gradient is accumulated.
 
-        Out of memory: the same step again in smaller pieces, from the same random state.
+        Out of memory: the same step again in smaller pieces.
         OutOfMemory when nothing smaller is left.
         """
         model.train()
         samples = [self.work.samples[position] for position in inputs["step"]]
-        rng = rng_state()
         while True:
             try:
                 return self._accumulate(samples)
@@ -112,7 +110,6 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
                 failure = (str(error).strip() or type(error).__name__).splitlines()[0]
             # Here the exception is gone, and with it the frames that hold the activations.
             self._make_room(samples, failure)
-            restore_rng(rng)
 
     def _accumulate(self, samples: list[data.Sample]) -> torch.Tensor:
         self.stopwatch.start()
@@ -181,7 +178,6 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
 
     def validation_loss(self, held_out: list[data.Sample]) -> float:
         """Token-weighted mean over `held_out` in nats; training goes on as if it had not run."""
-        rng = rng_state()
         self.model.eval()
         nats, tokens = 0.0, 0
         device, group = self.args.device, self.work.group
@@ -197,7 +193,6 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         sums = torch.tensor([nats, tokens], dtype=torch.float64, device=device)
         group.add_up([sums])
         self.model.train()
-        restore_rng(rng)
         return (sums[0] / sums[1]).item()
 
     def floating_point_ops(self, inputs: Any) -> int:
@@ -205,8 +200,7 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         return 0
 
     def step_finished(self) -> None:
-        """Remember the random state between this step and the next: `save_now` needs it."""
-        self.rng = rng_state()
+        """The optimizer has changed the weights."""
         self.stopwatch.mark("optimizer")
 
     def step_logged(self) -> list[tuple[str, float]]:
@@ -228,8 +222,8 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
 
     def save_now(self) -> None:
         """Save the state after the last finished step, also from the middle of the next."""
-        # Weights and optimizer change only at the end of a step; random numbers go on inside it.
-        restore_rng(self.rng)
+        # Weights and optimizer change only at the end of a step, and dropout is drawn afresh for
+        # every micro-batch: nothing that counts goes on inside a step.
         self._save_checkpoint(self.model, None)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -255,16 +249,6 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
             for module in self.model.modules():
                 if hasattr(module, "gradient_checkpointing"):
                     module.gradient_checkpointing = on
-
-
-def rng_state() -> list[torch.Tensor]:
-    """State of the generators that dropout draws from: CPU, then every GPU."""
-    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
-
-
-def restore_rng(state: list[torch.Tensor]) -> None:
-    torch.set_rng_state(state[0])
-    torch.cuda.set_rng_state_all(state[1:])
 
 
 def activation_limit(base: loading.Base) -> int:

@@ -17,8 +17,6 @@ class MissingVariable(Exception):
 @dataclass(frozen=True, slots=True)
 class Pod:
     """One attempt. interrupt_at: SIGKILL itself after that step; expected: seconds by stage;
-    activation_tokens: overrides up to which length a sequence keeps its activations;
-    micro_batch: sequences computed at once, 0 = chosen here;
     choices: overrides of `trainer.choices`;
     storage_patience: overrides for how many seconds storage trouble is waited out."""
 
@@ -29,8 +27,6 @@ class Pod:
     threads: int
     interrupt_at: int | None = None
     expected: dict[str, float] = field(default_factory=dict)
-    activation_tokens: int | None = None
-    micro_batch: int = 0
     choices: dict[str, Any] = field(default_factory=dict)
     storage_patience: float | None = None
 
@@ -45,10 +41,6 @@ class Pod:
             threads = int(environ.get(name, "") or os.cpu_count() or 1)
             name = "BRIGHTRUN_INTERRUPT_AT"
             interrupt_at = _optional(environ.get(name, ""))
-            name = "BRIGHTRUN_ACTIVATION_TOKENS"
-            activation_tokens = _optional(environ.get(name, ""))
-            name = "BRIGHTRUN_MICRO_BATCH"
-            micro_batch = _optional(environ.get(name, "")) or 0
             name = "BRIGHTRUN_STORAGE_PATIENCE"
             patience = environ.get(name, "")
             storage_patience = float(patience) if patience else None
@@ -68,7 +60,7 @@ class Pod:
             raise MissingVariable(f"environment variable {name} cannot be read") from None
         return cls(
             job_id, attempt, storage_url, models, threads, interrupt_at, expected,
-            activation_tokens, micro_batch, choices, storage_patience,
+            choices, storage_patience,
         )  # fmt: skip
 
     def folder(self, relative: str = "") -> str:

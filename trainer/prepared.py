@@ -35,20 +35,20 @@ class Prepared:
         return Course(planned, self.spec.steps_per_epoch, step, manifest)
 
     def cut(
-        self, asked: int, own: int, manifest: dict[str, Any], hardware: dict[str, str]
+        self, chosen: int, asked: bool, manifest: dict[str, Any], hardware: dict[str, str]
     ) -> tuple[Cut, str]:
         """How steps are divided (as before the resume, when that was on such a machine), and why
-        that is not bit-exact or "". asked: micro-batch of the launch, 0 = `own`, the pod's."""
+        that is not bit-exact or "". chosen: micro-batch of the pod; asked: by the launch."""
         same = manifest.get("hardware") == hardware
         before = manifest.get("micro_batch")
-        chosen, inexact = memory.resumed(asked or own, bool(asked), before, same)
+        chosen, inexact = memory.resumed(chosen, asked, before, same)
         return Cut(chosen, self.row if manifest.get("packed", True) else None), inexact
 
-    def remaining(self, cut: Cut, step: int, kept: int) -> Remaining:
-        """What is left to compute after `step`. kept: tokens up to which activations are kept."""
-        values = self.spec.values
+    def remaining(self, cut: Cut, step: int, kept: int | None) -> Remaining:
+        """What is left to compute after `step`. kept: tokens up to which activations are kept,
+        None = always."""
         return forecast.remaining(
             self.plan, self.training, self.held_out, cut, step,
-            evaluation_steps(values.eval_points, len(self.plan)),
-            kept if values.gradient_checkpointing else None,
+            evaluation_steps(self.spec.values.eval_points, len(self.plan)),
+            kept,
         )  # fmt: skip
