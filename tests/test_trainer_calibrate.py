@@ -13,8 +13,9 @@ from trainer_jobs import SMALL, lay_out, payloads, run_pod, tiny_models, without
 
 from trainer import batches, forecast
 from trainer.batches import Cut
-from trainer.calibrate import Calibration, Fit, Remaining, Size, fit, wanted
+from trainer.calibrate import Calibration, Line, Remaining, Size, fit, wanted
 from trainer.data import Sample
+from trainer.memory import Fit
 
 A, B, C = 0.4, 1.1e-3, 6e-8
 
@@ -23,7 +24,7 @@ def truth(size: Size) -> float:
     return A + B * size.tokens + C * size.squares
 
 
-def measured(lengths: list[int], noise: float = 0.0, seed: int = 1) -> Fit:
+def measured(lengths: list[int], noise: float = 0.0, seed: int = 1) -> Line:
     draw = random.Random(seed)
     sizes = [Size.of([n]) for n in lengths]
     return fit(sizes, [truth(size) * draw.gauss(1, noise) for size in sizes])
@@ -92,39 +93,42 @@ def test_a_short_job_is_measured_for_a_third_of_its_length(micro_steps: int, num
 
 
 class Pod:
-    """Runs micro-steps of exactly known length: a slow first one, 2 s after every step."""
+    """Runs steps of exactly known length: a slow first micro-step, 2 s after every step. After the
+    step `oom` it goes on with single sequences instead of pairs."""
 
-    def __init__(self, lengths: list[list[int]], *, late: bool = False, **more: Any) -> None:
+    def __init__(self, lengths: list[list[int]], *, oom: int | None = None, **more: Any) -> None:
         self.now, self.left = 0.0, 0.0
         self.told: list[dict[str, Any]] = []
-        steps = [[Size.of([n]) for n in step] for step in lengths]
-        tokens = [sum(step) for step in lengths]
-        remaining = Remaining(steps, tokens, sum(tokens), **more)
-        calibration = Calibration(remaining, self.told.append, lambda: self.now)
+        self.lengths, self.more = lengths, more
+        kept = more.get("recomputed_above")
+        how = Fit(Cut(1 if oom is None else 2), kept)
+        calibration = Calibration(self.forecast, 0, how, self.told.append, lambda: self.now)
         slow = 5.0
-        for step in steps:
-            before, ended = bool(self.told), []
-            for size in step:
-                seconds = truth(remaining.work(size)) * slow
+        for number, step in enumerate(lengths):
+            how = Fit(Cut(1), kept) if number == oom else how
+            ended = []
+            for size in forecast.micro_steps(step, how.cut):
+                seconds = truth(self.forecast(0, how).work(size)) * slow
                 self.now, slow = self.now + seconds, 1.0
-                self.left += seconds if before else 0
-                ended.append((size.tokens, size.squares, seconds))
-                if not late:
-                    calibration.on_micro_step(*ended[-1])
-            for one in ended if late else ():
-                calibration.on_micro_step(*one)
+                self.left += seconds if self.told else 0
+                ended.append((size, seconds))
+            self.left += 2 if self.told else 0
+            calibration.on_step(ended, how)
             self.now += 2
-            self.left += 2 if before else 0
+
+    def forecast(self, step: int, how: Fit) -> Remaining:
+        sizes = [forecast.micro_steps(one, how.cut) for one in self.lengths[step:]]
+        tokens = [sum(one) for one in self.lengths]
+        return Remaining(sizes, tokens[step:], sum(tokens), **self.more)
 
 
-@pytest.mark.parametrize("late", [True, False])
 @pytest.mark.parametrize("limit", [None, 2000])
 def test_the_forecast_counts_exactly_what_is_left_and_the_time_between_steps(
-    late: bool, limit: int | None
+    limit: int | None,
 ) -> None:
     draw = random.Random(3)
     lengths = [[draw.randint(300, 5000) for _ in range(4)] for _ in range(12)]
-    pod = Pod(lengths, late=late, recomputed_above=limit)
+    pod = Pod(lengths, recomputed_above=limit)
     (told,) = pod.told
     assert told["what"] == "calibrated"
     assert told["steps"] == 11
@@ -142,6 +146,15 @@ def test_validation_that_is_still_to_come_is_counted() -> None:
     more = once["training_s"]["likely"] - without["training_s"]["likely"]
     whole = truth(Size.of([1500])) + truth(Size.of([2500]))
     assert 0.3 * whole < more < 0.6 * whole
+
+
+def test_after_an_out_of_memory_the_rest_is_forecast_as_it_is_computed_now() -> None:
+    draw = random.Random(5)
+    lengths = [[draw.randint(300, 900) for _ in range(4)] for _ in range(16)]
+    pod = Pod(lengths, oom=2)
+    (told,) = pod.told
+    assert relative(told["training_s"]["likely"], pod.left) < 0.03
+    assert told["tokens"] == sum(map(sum, lengths[told["step"] :]))
 
 
 def test_a_job_that_is_over_before_there_is_enough_says_nothing() -> None:

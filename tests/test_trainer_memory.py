@@ -17,6 +17,7 @@ from brightrun.runfolder import RunFolder
 from brightrun.tokens import ChatTokenizer
 from trainer import hardware, memory
 from trainer.batches import Cut
+from trainer.calibrate import Size
 from trainer.memory import Fit
 
 pytestmark = [
@@ -180,12 +181,12 @@ def test_other_runtime_errors_are_not_tried_again(tmp_path: Path) -> None:
 
 
 def test_every_micro_step_is_told_and_padding_counts_as_computed(tmp_path: Path) -> None:
-    told: list[tuple[int, int, float]] = []
-    run = Run(tmp_path, cut=Cut(4), on_micro_step=lambda *sample: told.append(sample))
+    told: list[tuple[Size, float]] = []
+    run = Run(tmp_path, cut=Cut(4), on_step=lambda done, fit: told.extend(done))
     metrics = payloads(run.folder, "metric")
     assert len(told) == sum(m["micro_batches"] for m in metrics)
-    assert all(seconds > 0 and squares >= tokens for tokens, squares, seconds in told)
-    computed = sum(tokens for tokens, _, _ in told)
+    assert all(seconds > 0 and size.squares >= size.tokens for size, seconds in told)
+    computed = sum(size.tokens for size, _ in told)
     assert computed >= sum(m["tokens"] for m in metrics)
     padded = sum(m["tokens"] / (1 - m["padding_share"]) for m in metrics)
     assert computed == pytest.approx(padded, rel=1e-3)

@@ -33,6 +33,7 @@ from trainer.distributed import NOTHING, Group
 from trainer.labelled import activation_limit
 from trainer.libraries import deterministic, quiet
 from trainer.measure import Bench, measure
+from trainer.memory import Fit
 from trainer.narrator import Narrator, evaluation_steps
 from trainer.patience import PatientFolder
 from trainer.pod import Pod
@@ -216,7 +217,12 @@ class Attempt:
             self.validated(),
         )
         kept = int(self.group.least(activation_limit(base)))
-        left = prepared.remaining(cut, step, kept if made.gradient_checkpointing.value else None)
+        fit = Fit(cut, kept if made.gradient_checkpointing.value else None)
+        # It forecasts from all micro-steps of a step, and one of several processes has but a share.
+        alone = self.group.size == 1
+        calibration = Calibration(
+            prepared.remaining, step, fit, lambda found: self.reporter.add("progress", found)
+        )
         work = Work(
             spec,
             prepared.training,
@@ -226,10 +232,7 @@ class Attempt:
             saver.check,
             kept,
             cut,
-            # It forecasts from all micro-steps of a step, and one of several has but a share.
-            Calibration(left, lambda found: self.reporter.add("progress", found)).on_micro_step
-            if self.group.size == 1
-            else None,
+            calibration.on_step if alone else None,
             group=self.group,
         )
         with saver.draining():

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from brightrun.physics import Range
+from brightrun.physics import RECOMPUTED, Range
+from trainer.memory import Fit
 
 # The first micro-step allocates memory, fills caches and compiles kernels: it is no sample of
 # what follows. Nine more are enough for three coefficients and a spread.
@@ -34,7 +35,6 @@ DEVIATIONS = 2.0  # low and high: about 95 %
 DRIFT = 0.03  # what a machine's speed changes by itself over hours: never promise less
 # Forward pass alone over forward and backward of a LoRA model: 250 against 120 tokens/s measured.
 FORWARD = Range(0.33, 0.48, 0.60)
-RECOMPUTED = 1.31  # gradient checkpointing, measured: 27-35 % more time
 
 Vector = NDArray[np.float64]
 
@@ -53,8 +53,12 @@ class Size:
         return cls(longest * len(lengths), longest * longest * len(lengths))
 
 
+# A forward and backward pass, and the seconds it took.
+MicroStep = tuple[Size, float]
+
+
 @dataclass(frozen=True, slots=True)
-class Fit:
+class Line:
     """a, b, c >= 0 in seconds; spread: of a single micro-step, relative; covariance of a, b, c."""
 
     a: float
@@ -80,7 +84,7 @@ class Fit:
         return Range(max(0.0, likely - off), likely, likely + off)
 
 
-def fit(sizes: Sequence[Size], seconds: Sequence[float]) -> Fit:
+def fit(sizes: Sequence[Size], seconds: Sequence[float]) -> Line:
     """Least squares of relative errors, coefficients >= 0 (Lawson and Hanson 1974, by scipy).
 
     The prior enters as three more observations, weighed by the spread that was found, so that the
@@ -108,7 +112,7 @@ def fit(sizes: Sequence[Size], seconds: Sequence[float]) -> Fit:
     certain = weighted.T @ weighted / spread**2 + np.eye(3) / PRIOR_SD**2
     back = np.diag(1 / scale)
     a, b, c = (float(value) for value in back @ found)
-    return Fit(a, b, c, spread, len(observed), back @ np.linalg.inv(certain) @ back)
+    return Line(a, b, c, spread, len(observed), back @ np.linalg.inv(certain) @ back)
 
 
 def _rows(sizes: Sequence[Size]) -> Vector:
@@ -119,15 +123,14 @@ def _rows(sizes: Sequence[Size]) -> Vector:
 class Remaining:
     """What is left to do: micro-steps by optimizer step, and the sequences of one validation.
 
-    tokens: of every step, without padding; whole: of all steps, those before included. step:
-    optimizer steps done before. validations: steps with a validation after them.
+    tokens: of every step, without padding; whole: of all steps, those before included.
+    validations: steps with a validation after them.
     recomputed_above: tokens above which a micro-step computes its activations twice; None = never.
     """
 
     steps: Sequence[Sequence[Size]]
     tokens: Sequence[int]
     whole: int
-    step: int = 0
     validations: Sequence[int] = ()
     validated: Sequence[Size] = ()
     recomputed_above: int | None = None
@@ -145,73 +148,68 @@ def wanted(micro_steps: int) -> int:
 
 
 class Calibration:
-    """Takes in micro-steps as they end; tells the forecast once, when there are enough.
+    """Takes in optimizer steps as they end; tells the forecast once, when there are enough.
 
-    Micro-steps may be told one by one or all at the end of their optimizer step.
+    forecast(step, how): what is left after `step` when it is computed so from now on: an out of
+    memory changes that in mid-training.
     """
 
     def __init__(
         self,
-        remaining: Remaining,
+        forecast: Callable[[int, Fit], Remaining],
+        step: int,
+        how: Fit,
         tell: Callable[[dict[str, Any]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.remaining = remaining
-        self.wanted = wanted(sum(map(len, remaining.steps)))
+        self.forecast = forecast
+        self.step = step
         self.tell = tell
         self.clock = clock
-        self.measured: list[tuple[Size, float]] = []
+        self.wanted = wanted(sum(map(len, forecast(step, how).steps)))
+        self.measured: list[MicroStep] = []
         self.between: list[float] = []
         self.ended: float | None = None
-        self.steps_done = 0
-        self.tokens, self.seconds = 0, 0.0
         self.told = False
 
-    def on_micro_step(self, tokens: int, squares: int, seconds: float) -> None:
-        """One forward and backward pass over `tokens` took `seconds`."""
-        if self.told or self.steps_done >= len(self.remaining.steps):
+    def on_step(self, done: Sequence[MicroStep], how: Fit) -> None:
+        """The next optimizer step is done, in these micro-steps."""
+        if self.told:
             return
-        self.measured.append((self.remaining.work(Size(tokens, squares)), seconds))
-        self.tokens, self.seconds = self.tokens + tokens, self.seconds + seconds
-        if self.tokens >= sum(size.tokens for size in self.remaining.steps[self.steps_done]):
-            self._step_ended()
-
-    def _step_ended(self) -> None:
         now = self.clock()
         if self.ended is not None:
-            self.between.append(max(0.0, now - self.ended - self.seconds))
-        self.ended, self.tokens, self.seconds = now, 0, 0.0
-        self.steps_done += 1
-        left = self.remaining.steps[self.steps_done :]
-        if left and len(self.measured) >= WARM_UP + self.wanted:
+            computing = sum(seconds for _, seconds in done)
+            self.between.append(max(0.0, now - self.ended - computing))
+        self.ended, self.step = now, self.step + 1
+        left = self.forecast(self.step, how)
+        self.measured += [(left.work(size), seconds) for size, seconds in done]
+        if left.steps and len(self.measured) >= WARM_UP + self.wanted:
             self.told = True
             self.tell(self.payload(left))
 
-    def payload(self, left: Sequence[Sequence[Size]]) -> dict[str, Any]:
+    def payload(self, left: Remaining) -> dict[str, Any]:
         """The event: coefficients in seconds, and the seconds that training still takes."""
         sizes, seconds = zip(*self.measured[WARM_UP:], strict=True)
         found = fit(sizes, seconds)
-        micro_steps = [size for step in left for size in step]
-        tokens = sum(self.remaining.tokens[self.steps_done :])
-        gaps = (median(self.between) if self.between else 0.0) * len(left)
-        step = self.remaining.step + self.steps_done
+        gaps = (median(self.between) if self.between else 0.0) * len(left.steps)
         # The validation of this very step comes after its metric, so it is still to come.
-        times = sum(at >= step for at in self.remaining.validations)
-        checks = found.forecast([*self.remaining.validated] * times)
-        training = found.forecast([self.remaining.work(size) for size in micro_steps])
+        times = sum(at >= self.step for at in left.validations)
+        checks = found.forecast([*left.validated] * times)
+        training = found.forecast([left.work(size) for step in left.steps for size in step])
         training += Range(gaps / 2, gaps, gaps * 2) + Range(
             checks.low * FORWARD.low, checks.likely * FORWARD.likely, checks.high * FORWARD.high
         )
+        tokens = sum(left.tokens)
         return {
             "what": "calibrated",
             "stage": "training",
-            "step": step,
+            "step": self.step,
             "a": found.a,
             "b": found.b,
             "c": found.c,
             "spread": round(found.spread, 4),
             "steps": found.steps,
             "tokens": tokens,
-            "share": round(tokens / self.remaining.whole, 6),
+            "share": round(tokens / left.whole, 6),
             "training_s": training.as_json(3),
         }

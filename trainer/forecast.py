@@ -27,7 +27,6 @@ def remaining(
         [micro_steps(chosen, cut) for chosen in steps[step:]],
         tokens[step:],
         sum(tokens),
-        step,
         sorted(validations),
         [Size.of([len(sample.ids)]) for sample in held_out],
         recomputed_above,

@@ -24,6 +24,7 @@ from brightrun.jobs import JobSpec
 from brightrun.physics import training_flops
 from trainer import batches, cpu, data, distributed, failures, hardware, loading, loss, memory
 from trainer.batches import Cut, MicroBatch, Step
+from trainer.calibrate import MicroStep, Size
 from trainer.distributed import Group
 from trainer.memory import Fit
 from trainer.narrator import Narrator
@@ -37,8 +38,8 @@ ONE = Cut(1)
 class Work:
     """What is trained: the samples, the steps over them, and where to go on from.
 
-    cut: how a step is divided to begin with. on_micro_step(tokens, squares, seconds) is told
-    every micro-step when its optimizer step is done; before_micro_step may raise, as an allocator
+    cut: how a step is divided to begin with. on_step is told the micro-steps of every optimizer
+    step and how it was computed, when it is done; before_micro_step may raise, as an allocator
     does.
     """
 
@@ -50,7 +51,7 @@ class Work:
     check: Callable[[], None]
     activation_tokens: int
     cut: Cut = ONE
-    on_micro_step: Callable[[int, int, float], None] | None = None
+    on_step: Callable[[list[MicroStep], Fit], None] | None = None
     before_micro_step: Callable[[MicroBatch], None] | None = None
     group: Group = field(default_factory=Group)
 
@@ -204,12 +205,12 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         self.stopwatch.mark("optimizer")
 
     def step_logged(self) -> list[tuple[str, float]]:
-        """(part, seconds) of the last step, when its loss was read; tells the micro-steps."""
+        """(part, seconds) of the last step, when its loss was read; tells its micro-steps."""
         spans = self.stopwatch.spans()
-        if self.work.on_micro_step is not None:
+        if self.work.on_step is not None:
             done = [self.last.micro[number] for number in self.last.mine]
-            for batch, seconds in zip(done, micro_steps(spans), strict=True):
-                self.work.on_micro_step(batch.tokens, batch.squares, seconds)
+            sizes = [Size(batch.tokens, batch.squares) for batch in done]
+            self.work.on_step(list(zip(sizes, micro_steps(spans), strict=True)), self.fit)
         return spans
 
     def mfu(self, seconds: float) -> float | None:

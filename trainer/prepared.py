@@ -12,6 +12,7 @@ from trainer import data, forecast, memory
 from trainer.batches import Cut
 from trainer.calibrate import Remaining
 from trainer.course import Course
+from trainer.memory import Fit
 from trainer.narrator import evaluation_steps
 
 
@@ -44,11 +45,10 @@ class Prepared:
         chosen, inexact = memory.resumed(chosen, asked, before, same)
         return Cut(chosen, self.row if manifest.get("packed", True) else None), inexact
 
-    def remaining(self, cut: Cut, step: int, kept: int | None) -> Remaining:
-        """What is left to compute after `step`. kept: tokens up to which activations are kept,
-        None = always."""
+    def remaining(self, step: int, fit: Fit) -> Remaining:
+        """What is left to compute after `step`, in such pieces."""
         return forecast.remaining(
-            self.plan, self.training, self.held_out, cut, step,
+            self.plan, self.training, self.held_out, fit.cut, step,
             evaluation_steps(self.spec.values.eval_points, len(self.plan)),
-            kept,
+            fit.kept,
         )  # fmt: skip
