@@ -135,11 +135,10 @@ def admits(decision: GateDecision, *, approved: bool, override_budget: bool) -> 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A threshold that has been reached. stop: the job must be stopped."""
+    """A threshold that has been reached."""
 
     threshold: str
     message: str
-    stop: bool = False
 
 
 def cost_alerts(
@@ -156,7 +155,7 @@ def cost_alerts(
             )
     if hard_limit_usd is not None and spent >= hard_limit_usd:
         text = f"{shown(spent)} spent: the hard limit of {shown(hard_limit_usd)} is reached"
-        found.append(Alert("hard_limit", text, stop=True))
+        found.append(Alert("hard_limit", text))
     return tuple(found)
 
 

@@ -247,17 +247,13 @@ class FakeNvml:
     def nvmlDeviceGetHandleByUUID(self, name: str) -> int:
         return {"GPU-1": 1}[name]
 
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:
-        return type("Memory", (), {"used": handle * 40_000_000_000, "total": 80_000_000_000})
-
     def nvmlDeviceGetUtilizationRates(self, handle: int) -> Any:
         return type("Rates", (), {"gpu": 97 * handle})
 
 
 def test_telemetry_reads_the_gpu_that_the_process_may_use() -> None:
-    busy = telemetry.Sample(97.0, 40_000, 80_000)
     for visible in ("1", "1,0", "GPU-1"):
-        assert telemetry.sample(FakeNvml(), {"CUDA_VISIBLE_DEVICES": visible}) == busy
-    assert telemetry.sample(FakeNvml(), {}) == telemetry.Sample(0.0, 0, 80_000)
+        assert telemetry.gpu_percent(FakeNvml(), {"CUDA_VISIBLE_DEVICES": visible}) == 97.0
+    assert telemetry.gpu_percent(FakeNvml(), {}) == 0.0
     for visible in ("", "-1", "5"):
-        assert telemetry.sample(FakeNvml(), {"CUDA_VISIBLE_DEVICES": visible}) is None
+        assert telemetry.gpu_percent(FakeNvml(), {"CUDA_VISIBLE_DEVICES": visible}) is None

@@ -227,13 +227,16 @@ def test_a_full_local_disk_costs_one_checkpoint_and_later_the_pod(tmp_path: Path
     office.saver.not_written(full, local(office.scratch, 2), 2)
     assert office.codes() == ["disk_full"]
     assert not list(office.scratch.iterdir())
+    office.saver.uploads.submit(Saved(local(office.scratch, 3), 3))
+    assert office.saver.uploads.drain(20)
+    assert office.codes() == ["disk_full"]  # what is stored elsewhere frees no disk
     office.save(4)
     assert office.saver.uploads.drain(20)
     assert office.codes() == ["disk_full", "storage_back"]
     office.saver.not_written(full, local(office.scratch, 6), 6)
     with pytest.raises(StorageError, match="on the pod failed: the disk or the storage is full"):
         office.saver.not_written(full, local(office.scratch, 8), 8)
-    assert office.plain.checkpoints() == [4]
+    assert office.plain.checkpoints() == [3, 4]
     with pytest.raises(ValueError, match="a bug"):
         office.saver.not_written(ValueError("a bug"), office.scratch / "x", 10)
 

@@ -53,10 +53,11 @@ def pause(tries: int, chance: float) -> float:
 
 
 class Outages:
-    """What the threads of a pod know of the storage: one warning when it fails, one when it is
-    back, however many calls were hit."""
+    """What the threads of a pod know of the storage, or of another `place`: one warning when it
+    fails, one when it is back, however many calls were hit."""
 
-    def __init__(self, reporter: Reporter, limits: Limits) -> None:
+    def __init__(self, reporter: Reporter, limits: Limits, place: str = "the storage") -> None:
+        self.place = place
         self.reporter = reporter
         self.limits = limits
         self._began: float | None = None
@@ -64,16 +65,17 @@ class Outages:
         self._told = ""
         self._lock = threading.Lock()
 
-    def failed(self, fault: Trouble, what: str, writing: bool) -> None:
-        """Note a failed call."""
+    def failed(self, fault: Trouble, what: str, writing: bool) -> float:
+        """Note a failed call; seconds since the first one."""
         with self._lock:
-            if self._began is None:
-                self._began = time.monotonic()
+            now = time.monotonic()
+            began = self._began = now if self._began is None else self._began
             self._writing = self._writing or writing
             if fault.name != self._told:
                 self._told = fault.name
                 error = fault.error(f"{what} is tried again")
                 self.reporter.warn(fault.name, error.message, error.cause, error.fix)
+            return now - began
 
     def worked(self, writing: bool) -> None:
         """Note a call that worked. A full disk can still be read: that ends no outage."""
@@ -82,7 +84,7 @@ class Outages:
                 return
             seconds = time.monotonic() - self._began
             self._began, self._writing, self._told = None, False, ""
-        self.reporter.warn("storage_back", f"the storage works again after {seconds:.0f} s")
+        self.reporter.warn("storage_back", f"{self.place} works again after {seconds:.0f} s")
 
 
 class PatientFolder(RunFolder):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from brightrun.storagefaults import local_fault
 from trainer.checkpoints import Publisher
 from trainer.control import Control, StopRequested
-from trainer.patience import PatientFolder
+from trainer.patience import Outages, PatientFolder
 from trainer.reporter import Reporter
 from trainer.uploads import Abandoned, Saved, Uploads
 
@@ -32,7 +31,8 @@ class Saver:
         self, folder: PatientFolder, reporter: Reporter, control: Control, facts: dict[str, Any]
     ) -> None:
         self.control = control
-        self.outages = folder.outages
+        # A full disk here says nothing of the storage, nor the other way round.
+        self.disk = Outages(reporter, folder.outages.limits, "the pod's disk")
         stored = PatientFolder(
             folder.storage_url,
             folder.job_id,
@@ -41,11 +41,10 @@ class Saver:
             self._guard,
         )
         self.uploads = Uploads(Publisher(stored, reporter, facts).publish)
-        self._unwritten_since: float | None = None
 
     def save(self, local: Path, step: int, facts: dict[str, Any], stalled_s: float) -> None:
         """Hand over a written checkpoint; returns at once."""
-        self._unwritten_since = None
+        self.disk.worked(writing=True)
         print(f"checkpoint of step {step} written in {stalled_s:.3f} s", flush=True)
         self.uploads.submit(Saved(local, step, facts, stalled_s))
 
@@ -59,12 +58,10 @@ class Saver:
         if fault is None:
             raise error
         shutil.rmtree(local, ignore_errors=True)
-        now = time.monotonic()
-        began = self._unwritten_since = self._unwritten_since or now
         what = f"writing the checkpoint of step {step} on the pod"
-        self.outages.failed(fault, what, writing=True)
-        if self.outages.limits.over(fault, now - began):
-            tail = f", for {now - began:.0f} s; the last complete checkpoint is kept"
+        seconds = self.disk.failed(fault, what, writing=True)
+        if self.disk.limits.over(fault, seconds):
+            tail = f", for {seconds:.0f} s; the last complete checkpoint is kept"
             raise fault.error(f"{what} failed", tail) from error
 
     def check(self) -> None:

@@ -7,18 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """percent: share of the last sampling period with a kernel running (0-100); MB = 10^6 bytes."""
-
-    percent: float
-    memory_mb: int
-    total_mb: int
 
 
 @cache
@@ -35,20 +25,17 @@ def _nvml() -> Any:
     return pynvml
 
 
-def sample(nvml: Any = None, environ: Mapping[str, str] = os.environ) -> Sample | None:
-    """The first GPU that this process may use; None without one. `nvml`: the library, for tests."""
+def gpu_percent(nvml: Any = None, environ: Mapping[str, str] = os.environ) -> float | None:
+    """Share of the last sampling period with a kernel running (0-100), of the first GPU that this
+    process may use; None without one. `nvml`: the library, for tests."""
     library = nvml or _nvml()
     if library is None:
         return None
     try:
         handle = _handle(library, first_visible(environ))
-        if handle is None:
-            return None
-        memory = library.nvmlDeviceGetMemoryInfo(handle)
-        percent = library.nvmlDeviceGetUtilizationRates(handle).gpu
+        return None if handle is None else float(library.nvmlDeviceGetUtilizationRates(handle).gpu)
     except library.NVMLError:
         return None
-    return Sample(float(percent), memory.used // 1_000_000, memory.total // 1_000_000)
 
 
 def first_visible(environ: Mapping[str, str]) -> str:
@@ -62,9 +49,3 @@ def _handle(library: Any, device: str) -> Any:
     if device.isdigit():
         return library.nvmlDeviceGetHandleByIndex(int(device))
     return library.nvmlDeviceGetHandleByUUID(device)
-
-
-def gpu_percent() -> float | None:
-    """Utilisation of the GPU (0-100); None where that cannot be read."""
-    found = sample()
-    return found.percent if found else None
