@@ -12,13 +12,21 @@ from typing import Any
 
 from brightrun import alerts
 from brightrun.compute.ending import make_gone
-from brightrun.compute.provider import Doubtful
+from brightrun.compute.provider import Doubtful, Pod
 from brightrun.context import JobContext
 from brightrun.deciding import decide
-from brightrun.errors import CapacityError, InterruptionError, SpotInterrupted, from_dict
+from brightrun.errors import (
+    CapacityError,
+    InterruptionError,
+    ProviderError,
+    SpotInterrupted,
+    StopFailed,
+    from_dict,
+)
 from brightrun.following import Tick, follow, ingest
 from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
+from brightrun.recovery import pause_after
 from brightrun.runfolder import DONE, FAILED, STOPPED
 from brightrun.situation import FINAL_STOPS, NEVER_BOOTED, NEVER_STARTED, Action
 from brightrun.stopping import DriverReplaced, JobCancelled
@@ -79,10 +87,24 @@ def live_attempt(job: JobContext) -> AttemptRow | None:
     """The attempt whose pod still runs and has written no ending: adopt it, never rent twice."""
     for attempt in reversed(job.ledger.attempts(job.job_id)):
         if attempt.ended_at is None and job.folder.marker(attempt.number) is None:
-            pod = job.provider.find(attempt.pod_name)
+            pod = seen(job, attempt.pod_name)
             if pod is not None and pod.state != "ended":
                 return attempt
     return None
+
+
+def seen(job: JobContext, name: str) -> Pod | None:
+    """The pod as its provider shows it; ProviderError when that says nothing for 10 minutes."""
+    began, failures = job.clock.monotonic(), 0
+    while True:
+        try:
+            return job.provider.find(name)
+        except ProviderError:
+            failures += 1
+            pause = pause_after(failures, job.clock.monotonic() - began)
+            if pause is None:
+                raise
+            job.clock.sleep(pause)
 
 
 def settle_open_attempts(job: JobContext, but: AttemptRow | None = None) -> None:
@@ -116,7 +138,11 @@ def release(job: JobContext, attempt: AttemptRow) -> None:
     row = next(a for a in job.ledger.attempts(job.job_id) if a.number == attempt.number)
     if row.ended_at is not None:
         return
-    gone = make_gone(job.provider, attempt.pod_name, job.clock)
+    try:
+        gone = make_gone(job.provider, attempt.pod_name, job.clock)
+    except StopFailed as error:
+        job.note("error", error.as_dict())
+        raise
     ingest(job, attempt.number)
     steps = steps_of(job, attempt.number)
     before = job.folder.read_json(f"attempts/{attempt.number}/launch.json")["resumes_from"]

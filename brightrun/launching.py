@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -95,7 +96,8 @@ def ask_each(
             raise
         except BaseException:
             # It may run: its books stay open until it is seen gone.
-            job.provider.terminate(wanted.name)
+            with suppress(ProviderError):
+                job.provider.terminate(wanted.name)
             raise
         usd = pod.usd_per_hour
         return job.ledger.pod_rented(job.job_id, attempt.number, pod.provider_id, usd)

@@ -43,10 +43,7 @@ class Event(Frozen):
 
 
 class RunFolder:
-    """Read and write one job's folder. Relative paths use forward slashes.
-
-    `offline=True` lets a test or a reader refuse to create anything.
-    """
+    """Read and write one job's folder. Relative paths use forward slashes."""
 
     def __init__(self, storage_url: str, job_id: str) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", job_id):

@@ -25,7 +25,13 @@ from brightrun.compute.runpod.pods import Place
 from brightrun.compute.runpod.problems import BalanceEmpty
 from brightrun.compute.runpod.provider import RunPodProvider
 from brightrun.context import JobContext
-from brightrun.errors import CapacityError, ConfigurationError, SpotInterrupted, StopFailed
+from brightrun.errors import (
+    CapacityError,
+    ConfigurationError,
+    ProviderError,
+    SpotInterrupted,
+    StopFailed,
+)
 from brightrun.jobs import Market
 from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
@@ -257,6 +263,19 @@ def test_another_driver_adopts_the_pod_whatever_its_state(home: Path) -> None:
         assert other.lease_seconds == 900
 
 
+def test_a_driver_that_starts_while_the_api_is_away_waits_and_adopts(home: Path) -> None:
+    with account() as fake:
+        job = job_on(home, provider(fake))
+        launch(job)
+        other = job_again(job, provider(fake))
+        fake.account.mischief.script["read"] = ["read_500"] * 12
+        assert live_attempt(other) is not None
+        fake.account.mischief.script["read"] = ["read_html"] * 999
+        with pytest.raises(ProviderError):
+            live_attempt(other)
+        assert len(fake.account.alive()) == 1
+
+
 def job_again(job: JobContext, rents: RunPodProvider) -> JobContext:
     """The same job in another process, which remembers nothing."""
     other = JobContext(job.settings, job.ledger, job.job_id)
@@ -271,6 +290,7 @@ def test_a_pod_that_cannot_be_ended_keeps_its_books_open(home: Path) -> None:
         with pytest.raises(StopFailed, match=attempt.pod_name):
             release(job, attempt)
         assert [a.number for a in job.ledger.open_attempts()] == [1]
+        assert attempt.pod_name in notes(job, "error")[0]
         fake.account.mischief.script.clear()
         settle_open_attempts(job)
     assert job.ledger.open_attempts() == ()
@@ -319,9 +339,10 @@ def test_everything_that_stands_in_the_way_is_told_at_once_and_nothing_is_rented
         ({"pod_storage_url": ""}, "a folder of this machine"),
         ({"pod_storage_url": "s3://bucket"}, "no storage credentials for pods"),
         ({"pod_storage_url": "file:///proc/nowhere"}, "cannot write, read and remove"),
-        (
+        pytest.param(
             {"pod_storage_url": "s3://b", "pod_storage_endpoint": "http://127.0.0.1:9", **SECRETS},
             "cannot write, read and remove",
+            marks=pytest.mark.slow,
         ),
     ],
 )

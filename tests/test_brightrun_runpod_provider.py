@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 
@@ -12,6 +14,7 @@ from fakes.runpod import Contract, FakeRunPod, Mischief
 from fakes.runpod.bill import Bill
 from fakes.runpod.contract import PLACE
 from fakes.runpod.market import Market as Stock
+from fakes.runpod.mischief import CREATE, DELETE, POD, READ
 from runpod_rentals import IMAGE, account, offer, provider, wanted
 
 from brightrun.compute import provider_of
@@ -21,7 +24,13 @@ from brightrun.compute.runpod.graphql import SpotGone
 from brightrun.compute.runpod.pods import Place, body, pod_of
 from brightrun.compute.runpod.problems import Away, BalanceEmpty, Denied
 from brightrun.compute.runpod.provider import RunPodProvider
-from brightrun.errors import ConfigurationError, StopFailed
+from brightrun.errors import (
+    BudgetError,
+    CapacityError,
+    ConfigurationError,
+    ProviderError,
+    StopFailed,
+)
 from brightrun.jobs import Market
 from brightrun.settings import Settings
 
@@ -195,7 +204,7 @@ def test_gone_is_what_is_not_seen_twice_a_minute_apart() -> None:
         rents = provider(fake)
         rents.launch(wanted(offer(rents)))
         before = fake.clock.now()
-        assert make_gone(rents, NAME, fake.clock) == before
+        assert make_gone(rents, NAME, fake.clock).since == before
         assert fake.clock.now() - before >= timedelta(seconds=60)
         assert fake.account.alive() == []
 
@@ -238,6 +247,46 @@ def test_after_ten_minutes_it_is_said_and_a_later_try_still_ends_it(fault: str) 
         fake.account.mischief.script.clear()
         make_gone(rents, NAME, fake.clock)
         assert fake.account.alive() == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_goes_wrong_at_random_no_pod_is_left_and_none_is_doubled(seed: int) -> None:
+    mischief = Mischief(rates=dict.fromkeys((*CREATE, *READ, *DELETE, *POD), 0.15), seed=seed)
+    with account(mischief=mischief, hold_s=0.1) as fake:
+        fake.account.lag_s = 30.0
+        rents = provider(fake, create_seconds=0.05)
+        for number in range(3):
+            name, fits = f"br-job-{number}-1-abc", []
+            with suppress(CapacityError, BudgetError, ConfigurationError, ProviderError):
+                fits = [o for o in rents.offers() if o.market == Market.on_demand]
+                rents.launch(wanted(fits[0], name))
+            assert fake.account.alive().count(name) <= 1
+            make_gone(rents, name, fake.clock)
+        assert fake.account.alive() == []
+    assert sum(mischief.done.values()) > 3
+
+
+def test_a_pod_that_ignores_sigterm_is_killed_by_runpod() -> None:
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    with account(entry=lambda env: ((sys.executable, "-S", "-c", deaf), env)) as fake:
+        fake.account.machines.kill_after_s = 0.1
+        rents = provider(fake)
+        rents.launch(wanted(offer(rents)))
+        rents.terminate(NAME)
+        (pod,) = fake.account.pods.values()
+        assert pod.process is not None
+        assert pod.process.wait(5) < 0
+
+
+@pytest.mark.parametrize("skew", [-7200.0, 7200.0])
+def test_a_clock_of_runpods_that_is_wrong_changes_nothing(skew: float) -> None:
+    with account() as fake:
+        fake.account.skew_s = skew
+        rents = provider(fake)
+        pod = rents.launch(wanted(offer(rents)))
+        assert pod.created_at == fake.clock.now() + timedelta(seconds=skew)
+        before = fake.clock.now()
+        assert make_gone(rents, NAME, fake.clock).since == before
 
 
 # --- offers, money, readiness -------------------------------------------------------------------
