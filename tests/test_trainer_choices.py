@@ -10,7 +10,7 @@ import pytest
 from brightrun import gpus
 from brightrun.errors import ConfigurationError
 from brightrun.physics import LLAMA_3_70B, SMOLLM2, ModelProfile
-from trainer import choices, telemetry, weights
+from trainer import choices, room, telemetry, weights
 from trainer.choices import Choices, Place, Wish, choose
 from trainer.overrides import checked
 
@@ -100,16 +100,16 @@ def test_liger_is_for_known_families_on_a_gpu() -> None:
 def test_what_is_chosen_fits_by_the_estimate_and_one_more_would_not(
     place: Place, model: ModelProfile
 ) -> None:
-    room = place.memory_gb * choices.USABLE
-    most = choices.recomputed_tokens(place, model, WISH)
-    assert choices.estimate(place, model, WISH, most) <= room
-    assert choices.estimate(place, model, WISH, most + 2) > room
+    usable = place.memory_gb * room.USABLE
+    most = room.recomputed_tokens(place, model, WISH)
+    assert room.estimate(place, model, WISH, most) <= usable
+    assert room.estimate(place, model, WISH, most + 2) > usable
     made = choose(place, model, WISH)
     assert made.micro_batch.value * WISH.longest <= most < (made.micro_batch.value + 1) * 4096 * 2
     # More memory never makes a batch smaller, and a smaller model keeps more activations.
     more = choose(replace(place, memory_gb=2 * place.memory_gb), model, WISH)
     assert more.micro_batch.value >= made.micro_batch.value
-    assert choices.kept_tokens(place, model, WISH) < choices.kept_tokens(place, SMOLLM2, WISH)
+    assert room.kept_tokens(place, model, WISH) < room.kept_tokens(place, SMOLLM2, WISH)
 
 
 def test_memory_that_is_tight_pages_the_optimizer() -> None:
@@ -124,6 +124,13 @@ def test_a_spec_without_checkpointing_stays_without_it() -> None:
     off = replace(WISH, gradient_checkpointing=False)
     assert not choose(H100, LLAMA_3_70B, off).gradient_checkpointing.value
     assert not choose(CPU, SMOLLM2, off).gradient_checkpointing.value
+
+
+def test_a_person_may_spread_what_would_fit() -> None:
+    two = replace(H100, processes=2)
+    for mode in ("ddp", "fsdp"):
+        made = choose(two, LLAMA_8B, WISH, checked({"parallel": mode}, two, WISH))
+        assert made.parallel.value == mode
 
 
 def test_a_person_may_choose_otherwise() -> None:
@@ -146,6 +153,8 @@ def test_a_person_may_choose_otherwise() -> None:
         ({"liger": True}, CPU, "cannot be here"),
         ({"attention": "flash_attention_2"}, T4, "cannot be here"),
         ({"weights": "as stored"}, H100, "names 'weights'"),
+        ({"parallel": "fsdp"}, H100, "cannot be here"),
+        ({"parallel": "single"}, replace(H100, processes=2), "sets parallel to 'single'"),
     ],
 )
 def test_an_override_that_is_unknown_or_impossible_is_refused(
@@ -157,12 +166,54 @@ def test_an_override_that_is_unknown_or_impossible_is_refused(
 
 
 def test_a_model_that_no_gpu_can_hold_is_refused_before_it_is_loaded() -> None:
-    for place in (L4, replace(L4, gpus=2), A100_40):
-        with pytest.raises(ConfigurationError, match=r"needs at least 4\d GB in nf4"):
-            choices.check_room(place, LLAMA_3_70B, WISH)
-    choices.check_room(H100, LLAMA_3_70B, WISH)
-    choices.check_room(L4, LLAMA_8B, WISH)
-    choices.check_room(replace(CPU, memory_gb=1), LLAMA_8B, WISH)
+    for place, words in (
+        (L4, "several such GPUs"),
+        (replace(L4, processes=2), "several such GPUs"),
+        (replace(A100_40, memory_gb=16, shards=2), "use more GPUs"),
+    ):
+        with pytest.raises(ConfigurationError, match=r"needs at least \d\d GB in nf4") as found:
+            room.check_room(place, LLAMA_3_70B, WISH)
+        assert words in found.value.fix
+    room.check_room(H100, LLAMA_3_70B, WISH)
+    room.check_room(L4, LLAMA_8B, WISH)
+    room.check_room(replace(CPU, memory_gb=1), LLAMA_8B, WISH)
+
+
+@pytest.mark.parametrize(
+    ("place", "model", "longest", "expected"),
+    [
+        (H100, LLAMA_3_70B, 4096, "single"),
+        (replace(H100, processes=2), LLAMA_3_70B, 4096, "ddp"),
+        (replace(H100, processes=2), LLAMA_3_70B, 50_000, "fsdp"),
+        (replace(A100_40, processes=2), LLAMA_3_70B, 4096, "fsdp"),
+        (replace(L4, processes=4), LLAMA_3_70B, 4096, "fsdp"),
+        (replace(L4, processes=4), LLAMA_8B, 4096, "ddp"),
+        (replace(CPU, processes=2), SMOLLM2, 4096, "ddp"),
+    ],
+)
+def test_a_model_is_spread_when_one_gpu_cannot_hold_it(
+    place: Place, model: ModelProfile, longest: int, expected: str
+) -> None:
+    wish = replace(WISH, longest=longest)
+    made = choose(place, model, wish)
+    assert made.parallel.value == expected
+    assert made.reasons()[0] == f"parallel {expected}: {made.parallel.reason}"
+    room.check_room(choices.spread(place, made.parallel.value), model, wish)
+
+
+def test_a_share_of_70b_fits_into_smaller_gpus_and_more_gpus_hold_less_each() -> None:
+    needs = [
+        room.estimate(replace(A100_40, shards=shards), LLAMA_3_70B, WISH, 4096)
+        for shards in (1, 2, 4, 8)
+    ]
+    assert needs == sorted(needs, reverse=True)
+    # 34 GB of packed layers, of which a quarter and two whole layers stay.
+    assert needs[0] - needs[2] == pytest.approx(34.2 * (1 - 1 / 4 - 2 / 80), rel=0.01)
+    made = choose(replace(A100_40, processes=4), LLAMA_3_70B, WISH)
+    assert made.micro_batch.value * WISH.longest <= room.recomputed_tokens(
+        replace(A100_40, shards=4), LLAMA_3_70B, WISH
+    )
+    assert made.optimizer.value == "adamw_torch_fused"
 
 
 NF4 = {

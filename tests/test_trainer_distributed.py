@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import socket
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -21,9 +23,11 @@ from trainer_jobs import (
     without_golden,
 )
 
-from brightrun.runfolder import DONE, FAILED, STOPPED, RunFolder
+from brightrun.jobs import Hyperparameters
+from brightrun.runfolder import DONE, FAILED, STOPPED, RunFolder, checkpoint
 from trainer.seat import Seat, take, visible
 
+WEIGHTS = "adapter_model.safetensors"
 # Dropout, 3 steps of 3, 3 and 1 conversations: shares of 2 and 1, and in the last step one of two
 # processes has nothing to do.
 QUICK = SMALL.model_copy(
@@ -59,12 +63,47 @@ def validations(folder: RunFolder) -> list[float]:
     return [m["validation_loss"] for m in payloads(folder, "metric") if "validation_loss" in m]
 
 
+def of(precision: str) -> Hyperparameters:
+    # On a CPU one process multiplies with dense copies of NF4 weights, in a function that draws
+    # its own dropout; without dropout the numbers are the same.
+    dropout = 0.0 if precision == "nf4" else QUICK.lora_dropout
+    return QUICK.model_copy(update={"precision": precision, "lora_dropout": dropout})
+
+
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """The same job in one process."""
-    folder = without_golden(lay_out(tmp_path_factory.mktemp("alone"), tiny_models(), QUICK))
-    assert run_pod(folder, tiny_models()) == 0, log_of(folder)
-    return folder
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunFolder]:
+    """The same job in one process, by precision."""
+
+    @functools.cache
+    def made(precision: str) -> RunFolder:
+        place = tmp_path_factory.mktemp("alone")
+        folder = without_golden(lay_out(place, tiny_models(), of(precision)))
+        assert run_pod(folder, tiny_models()) == 0, log_of(folder)
+        return folder
+
+    return made
+
+
+def files_of(folder: RunFolder) -> dict[str, set[str]]:
+    """Names of the files of every checkpoint and of the adapter."""
+    places = ["adapter", *(checkpoint(step) for step in folder.checkpoints())]
+    return {place: set((folder.manifest(place) or {})["files"]) for place in places}
+
+
+def reasons(folder: RunFolder) -> list[str]:
+    """What was chosen, and why, as the events tell it."""
+    loaded = [p["detail"] for p in payloads(folder, "stage") if p["name"] == "model_loading"]
+    return [reason for detail in loaded for reason in detail.get("reasons", [])]
+
+
+def assert_like(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """The same measurement, up to rounding and the clock."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if name in ("nll", "nll_all", "logprobs"):
+            assert found[name] == pytest.approx(value, abs=1e-3), name
+        elif name != "seconds":
+            assert found[name] == value, name
 
 
 def assert_same(found: dict[int, dict[str, Any]], expected: dict[int, dict[str, Any]]) -> None:
@@ -78,30 +117,45 @@ def assert_same(found: dict[int, dict[str, Any]], expected: dict[int, dict[str, 
 
 
 @pytest.mark.heavy
-def test_two_processes_train_like_one_and_one_of_them_writes(
-    alone: RunFolder, tmp_path: Path
+@pytest.mark.parametrize(
+    ("mode", "precision"),
+    [
+        ("fsdp", "nf4"),
+        pytest.param("fsdp", "fp32", marks=pytest.mark.slow),
+        pytest.param("ddp", "fp32", marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_train_and_measure_like_one_and_one_of_them_writes(
+    mode: str, precision: str, alone: Callable[[str], RunFolder], tmp_path: Path
 ) -> None:
-    folder = without_golden(lay_out(tmp_path, tiny_models(), QUICK))
-    assert end(start(folder, 2)) == [0, 0], log_of(folder)
+    folder = without_golden(lay_out(tmp_path, tiny_models(), of(precision)))
+    assert end(start(folder, 2, BRIGHTRUN_CHOICES=json.dumps({"parallel": mode}))) == [0, 0]
+    one = alone(precision)
     assert (folder.marker(1) or ("",))[0] == DONE
     found = sorted(steps_of(folder).items())
     assert [(step, len(m["sample_ids"])) for step, m in found] == [(1, 3), (2, 3), (3, 1)]
-    assert_same(steps_of(folder), steps_of(alone))
-    assert validations(folder) == pytest.approx(validations(alone), abs=1e-4)
+    assert_same(steps_of(folder), steps_of(one))
+    assert validations(folder) == pytest.approx(validations(one), abs=1e-4)
     # One writer: every event, checkpoint and measurement is there once.
     numbers = [event.seq for event in folder.events(1)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len([m for m in payloads(folder, "metric") if "loss" in m]) == 3
-    assert folder.checkpoints() == alone.checkpoints()
+    assert folder.checkpoints() == one.checkpoints()
+    assert files_of(folder) == files_of(one)
     for name in ("likelihood", "knowledge", "answers"):
         relative = f"measurements/{name}.jsonl"
-        assert len(folder.read_jsonl(relative)) == len(alone.read_jsonl(relative))
+        for found, expected in zip(
+            folder.read_jsonl(relative), one.read_jsonl(relative), strict=True
+        ):
+            assert_like(found, expected)
+    held = [reason for reason in reasons(folder) if "are held here" in reason]
+    assert len(held) == (mode == "fsdp")
     assert {n.split("-")[0] for n in folder.names("attempts/1/rank-1")} == {"log"}
 
 
 @pytest.mark.slow
 def test_checkpoints_of_two_processes_are_resumed_by_one_and_by_three(
-    alone: RunFolder, tmp_path: Path
+    alone: Callable[[str], RunFolder], tmp_path: Path
 ) -> None:
     folder = without_golden(lay_out(tmp_path, tiny_models(), QUICK))
     assert end(start(folder, 2, BRIGHTRUN_INTERRUPT_AT="2")) == [-9, -9]
@@ -110,8 +164,35 @@ def test_checkpoints_of_two_processes_are_resumed_by_one_and_by_three(
     assert any("processes 2 -> 1" in message for message in warned)
     assert end(start(folder, 3, 3)) == [0, 0, 0], log_of(folder, 3)
     for attempt in (1, 2, 3):
-        assert_same(steps_of(folder, attempt), steps_of(alone))
+        assert_same(steps_of(folder, attempt), steps_of(alone("fp32")))
     assert max(steps_of(folder, 3)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "nf4"])
+def test_a_killed_run_with_a_spread_model_is_resumed_bit_for_bit(
+    precision: str, tmp_path: Path
+) -> None:
+    chosen = json.dumps({"parallel": "fsdp"})
+    values = of(precision).model_copy(update={"lora_dropout": 0.1})
+    unbroken, killed = (
+        without_golden(lay_out(tmp_path / name, tiny_models(), values)) for name in ("one", "two")
+    )
+    assert end(start(unbroken, 2, BRIGHTRUN_CHOICES=chosen)) == [0, 0], log_of(unbroken)
+    broken = start(killed, 2, BRIGHTRUN_CHOICES=chosen, BRIGHTRUN_INTERRUPT_AT="2")
+    assert end(broken) == [-9, -9]
+    assert end(start(killed, 2, 2, BRIGHTRUN_CHOICES=chosen)) == [0, 0], log_of(killed, 2)
+    expected = steps_of(unbroken)
+    for attempt, steps in ((1, {1, 2}), (2, {2, 3})):
+        found = steps_of(killed, attempt)
+        assert found.keys() <= steps
+        for step, metric in found.items():
+            for name in ("loss", "grad_norm", "learning_rate", "sample_ids"):
+                assert metric[name] == expected[step][name]
+    assert 3 in steps_of(killed, 2)
+    weights = [(f.manifest("adapter") or {})["files"][WEIGHTS] for f in (unbroken, killed)]
+    assert weights[0] == weights[1]
+    assert payloads(killed, "warning", 2) == []
 
 
 @pytest.mark.slow
@@ -173,8 +254,13 @@ def test_dropout_depends_on_the_micro_batch_and_on_nothing_else() -> None:
 def test_a_seat_is_read_once_and_leaves_one_gpu_visible() -> None:
     environ = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "10.0.0.1",
                "MASTER_PORT": "29500", "CUDA_VISIBLE_DEVICES": "4,6"}  # fmt: skip
-    assert take(environ) == Seat(3, 4, 1, "tcp://10.0.0.1:29500")
+    seat = take(environ)
+    assert seat == Seat(3, 4, 1, "tcp://10.0.0.1:29500", "4,6")
     assert environ["CUDA_VISIBLE_DEVICES"] == "6"
+    # What the leader starts when the others have gone has all of the GPUs.
+    assert seat.whole_pod(environ)["CUDA_VISIBLE_DEVICES"] == "4,6"
+    assert "CUDA_VISIBLE_DEVICES" not in Seat(0, 2).whole_pod({"CUDA_VISIBLE_DEVICES": "0"})
+    assert Seat().whole_pod({"CUDA_VISIBLE_DEVICES": "2"}) == {"CUDA_VISIBLE_DEVICES": "2"}
     # accelerate must not find them, or it would wrap the model once more.
     assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & set(environ)
     assert take({}) == take({"WORLD_SIZE": "1", "RANK": "0"}) == Seat()

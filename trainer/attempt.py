@@ -24,6 +24,7 @@ from trainer import (
     finalize,
     hardware,
     loading,
+    lockstep,
     packing,
     resuming,
 )
@@ -32,6 +33,7 @@ from trainer.control import Control
 from trainer.distributed import NOTHING, Group
 from trainer.labelled import activation_limit
 from trainer.libraries import deterministic, quiet
+from trainer.lockstep import Pace
 from trainer.measure import Bench, measure
 from trainer.memory import Fit
 from trainer.narrator import Narrator, evaluation_steps
@@ -71,27 +73,29 @@ class Attempt:
         deterministic(self.pod.threads)
         with self.reporter.stage("preprocessing") as detail:
             prepared = self.preprocess(spec, detail)
-        facts = checkpoints.facts(self.pod.threads)
-        facts["hardware"]["processes"] = str(self.group.size)
         with self.reporter.stage("model_loading") as detail:
             base = self.load(prepared)
             detail.update(reasons=list(base.reasons), memory_mb=hardware.memory_mb())
             for reason in base.reasons:
                 print(reason, flush=True)
         self.control.check()
-        model = self.train(prepared, base, facts)
-        self.group.close()
+        pace = lockstep.pace(base.model, base.gathers, self.group)
+        facts = checkpoints.facts(self.pod.threads, f"{self.group.size}{pace.kind}")
+        model = self.train(prepared, base, pace, facts)
         if not self.group.leads:
+            pace.follow()
             return {}
-        with self.reporter.stage("measuring") as detail:
+        with self.reporter.stage("measuring") as detail, pace.leading():
             bench = Bench(
                 model, base.dtype, prepared.tokenizer, spec.values, self.folder,
                 self.pod.attempt, self.reporter, self.control.check,
             )  # fmt: skip
             detail.update(measure(bench, prepared.held_out))
         dtype = str(base.dtype).removeprefix("torch.")
-        del model, base, bench
+        del model, base, bench, pace
         gc.collect()
+        # Not kept for later use either: inference.py loads the base model in a process of its own.
+        torch.cuda.empty_cache()
         with self.reporter.stage("finalization") as detail:
             detail["golden"] = self.finalize(prepared, dtype)
         manifest = self.folder.manifest(finalize.ADAPTER) or {}
@@ -121,16 +125,10 @@ class Attempt:
                 fault="token_count",
             )
         detail.update(loaded.facts, steps=len(plan))
+        profile = basemodels.profile(folder)
         return Prepared(
-            spec,
-            folder,
-            basemodels.profile(folder),
-            tokenizer,
-            training,
-            loaded.held_out,
-            plan,
-            row,
-        )
+            spec, folder, profile, tokenizer, training, loaded.held_out, plan, row
+        )  # fmt: skip
 
     def load(self, prepared: Prepared) -> loading.Base:
         """The base model, loaded as this machine does best."""
@@ -138,18 +136,20 @@ class Attempt:
         longest = max(len(sample.ids) for sample in (*prepared.training, *prepared.held_out))
         here = hardware.place()
         # All processes choose the same: what fits where least is free.
-        place = replace(here, memory_gb=self.group.least(here.memory_gb))
+        place = replace(here, memory_gb=self.group.least(here.memory_gb), processes=self.group.size)
         made = loading.decide(
             place, folder, prepared.profile, spec.values, longest, spec.optimizer, self.pod.choices
         )
         packing.check(spec.values.packing, torch.cuda.is_available(), made.varlen.value)
         return loading.load_base(folder, spec.values.precision, made)
 
-    def train(self, prepared: Prepared, base: loading.Base, facts: dict[str, Any]) -> Any:
+    def train(
+        self, prepared: Prepared, base: loading.Base, pace: Pace, facts: dict[str, Any]
+    ) -> Any:
         """The model with its trained adapter, trained here or by an earlier attempt."""
         total = len(prepared.plan)
         if not self.group.leads:
-            return self.follow(prepared, base, facts)
+            return self.follow(prepared, base, pace, facts)
         if self.folder.exists(f"{finalize.ADAPTER}/{MANIFEST}"):
             self.group.tell(NOTHING)
             self.reporter.skip("training", "the adapter of an earlier attempt is complete")
@@ -168,13 +168,15 @@ class Attempt:
             if step:
                 print(f"resuming from step {step}", flush=True)
             self.group.tell(step)
-            model = self.train_from(prepared, base, facts, found, detail)
+            model = self.train_from(prepared, base, pace, facts, found, detail)
             public = prepared.profile["public_name"]
             finalize.publish_adapter(model, public, self.folder, self.scratch, adapter_facts)
         gc.collect()
         return model
 
-    def follow(self, prepared: Prepared, base: loading.Base, facts: dict[str, Any]) -> Any:
+    def follow(
+        self, prepared: Prepared, base: loading.Base, pace: Pace, facts: dict[str, Any]
+    ) -> Any:
         """Train from the step that the leader says, or nothing when it has nothing to train."""
         step = self.group.tell(NOTHING)
         if step == NOTHING:
@@ -183,11 +185,11 @@ class Attempt:
         if step:
             local = self.scratch / f"checkpoint-{step}"
             found = Found(step, local, self.folder.download_folder(checkpoint(step), local))
-        return self.train_from(prepared, base, facts, found, {})
+        return self.train_from(prepared, base, pace, facts, found, {})
 
     def train_from(
-        self, prepared: Prepared, base: loading.Base, facts: dict[str, Any], found: Found,
-        detail: dict[str, Any],
+        self, prepared: Prepared, base: loading.Base, pace: Pace, facts: dict[str, Any],
+        found: Found, detail: dict[str, Any],
     ) -> Any:  # fmt: skip
         """The trained model; `detail` gets what the training stage tells at its end."""
         step, resume = found.step, found.local
@@ -234,6 +236,7 @@ class Attempt:
             cut,
             calibration.on_step if alone else None,
             group=self.group,
+            pace=pace,
         )
         with saver.draining():
             model = train(work, base, narrator, saver)
@@ -263,7 +266,7 @@ class Attempt:
             return len(self.folder.read_jsonl("measurements/golden.jsonl"))
         return finalize.golden_answers(
             self.folder, prepared.base_folder, self.local_adapter(), prepared.spec.values, dtype,
-            self.pod.threads, self.scratch, self.wait,
+            self.pod.threads, self.scratch, self.group.seat.whole_pod(os.environ), self.wait,
         )  # fmt: skip
 
     def wait(self, process: subprocess.Popen[str]) -> tuple[str, int]:

@@ -101,10 +101,10 @@ class Publisher:
         return manifest.get("validation_loss")
 
 
-def facts(threads: int) -> dict[str, Any]:
-    """What a bit-exact resume needs to be the same."""
+def facts(threads: int, processes: str = "1") -> dict[str, Any]:
+    """What a bit-exact resume needs to be the same. processes: how many, and how they share."""
     return {
         "versions": hardware.versions(),
         "threads": threads,
-        "hardware": hardware.describe(),
+        "hardware": {**hardware.describe(), "processes": processes},
     }

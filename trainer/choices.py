@@ -8,12 +8,13 @@ No torch here: `trainer.hardware` and `trainer.weights` look, this module decide
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from brightrun.errors import ConfigurationError
-from brightrun.physics import GIGA, Machine, ModelProfile, Precision, memory_gb
+from brightrun.physics import ModelProfile, Precision
+from trainer.room import USABLE, estimate, kept_tokens, recomputed_tokens
 
+Parallel = Literal["single", "ddp", "fsdp"]
 Dtype = Literal["float32", "bfloat16"]
 Attention = Literal["flash_attention_2", "sdpa", "eager"]
 Optimizer = Literal["paged_adamw_32bit", "adamw_torch_fused"]
@@ -22,17 +23,11 @@ T = TypeVar("T")
 
 BF16_CAPABILITY = (8, 0)
 LIGER_FAMILIES = frozenset({"llama", "qwen2", "qwen3"})
-# The allocator's fragmentation and what other libraries take.
-USABLE = 0.92
 # From this share of the memory on, optimizer state is better paged out than an out-of-memory.
 TIGHT = 0.85
 # The fixed cost of a micro-step is about 1,000 tokens' worth (a / b): at 16,384 tokens it
 # is 6 %, and what comes after that is not worth the memory.
 MOST_TOKENS = 16_384
-# Elements that a token leaves for the backward pass of a LoRA-Llama layer were counted on a CPU
-# (trainer.cpu: 24 hidden + 7 intermediate). In bf16 they take 2 bytes; half again for the fp32
-# casts of adapter inputs under autocast: a guess until it has run on a GPU.
-GPU_ACTIVATION_BYTES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +41,15 @@ class Choice(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class Place:
     """What is there. memory_gb: free memory of one GPU, or of the machine; capability: CUDA's;
-    packages: of PACKAGES those that can be imported."""
+    processes: of the pod, each with a GPU of its own; shards: processes that hold the base model's
+    layers together (1: each holds all); packages: of PACKAGES those that can be imported."""
 
     device: Literal["cuda", "cpu"]
     memory_gb: float
     gpu: str = ""
     capability: tuple[int, int] = (0, 0)
-    gpus: int = 1
+    processes: int = 1
+    shards: int = 1
     native_bf16: bool = False
     packages: frozenset[str] = frozenset()
 
@@ -79,6 +76,7 @@ class Choices:
     """All choices of a pod. micro_batch: sequences at once; activation_tokens: micro-batches up to
     that size keep their activations although checkpointing is on (None: `train` decides)."""
 
+    parallel: Choice[Parallel]
     dtype: Choice[Dtype]
     attention: Choice[Attention]
     varlen: Choice[bool]
@@ -104,12 +102,15 @@ def choose(
     def pick(name: str, own: Choice[Any]) -> Choice[Any]:
         return Choice(given[name], "set by BRIGHTRUN_CHOICES") if name in given else own
 
+    mode = pick("parallel", parallel(place, model, wish))
+    place = spread(place, mode.value)
     dtype = pick("dtype", compute_dtype(wish.precision, place))
     attention_ = pick("attention", attention(place, dtype.value))
     checkpointing = pick("gradient_checkpointing", gradient_checkpointing(place, model, wish))
     tokens = pick("activation_tokens", activation_tokens(place, model, wish))
     micro = pick("micro_batch", micro_batch(place, model, wish, checkpointing.value))
     return Choices(
+        parallel=mode,
         dtype=dtype,
         attention=attention_,
         varlen=varlen(attention_.value),
@@ -120,6 +121,27 @@ def choose(
         activation_tokens=tokens,
         micro_batch=micro,
     )
+
+
+def parallel(place: Place, model: ModelProfile, wish: Wish) -> Choice[Parallel]:
+    """How the processes of a pod work together: the model whole in each, or spread over them."""
+    if place.processes == 1:
+        return Choice("single", "one process")
+    if place.device == "cpu":
+        return Choice("ddp", "processes on a CPU share one memory: each holds the whole model")
+    most = (recomputed_tokens if wish.gradient_checkpointing else kept_tokens)(place, model, wish)
+    room = f"the {place.memory_gb:.0f} GB of each GPU"
+    if most >= wish.longest:
+        return Choice("ddp", f"the whole model and {most} tokens fit into {room}")
+    need = estimate(place, model, wish, wish.longest)
+    return Choice(
+        "fsdp", f"the whole model with {wish.longest} tokens needs {need:.0f} GB, more than {room}"
+    )
+
+
+def spread(place: Place, mode: Parallel) -> Place:
+    """The place with the share of the model that falls to each process."""
+    return replace(place, shards=place.processes if mode == "fsdp" else 1)
 
 
 def compute_dtype(precision: Precision, place: Place) -> Choice[Dtype]:
@@ -218,50 +240,6 @@ def optimizer(place: Place, model: ModelProfile, wish: Wish, micro: int) -> Choi
     if share > TIGHT:
         return Choice("paged_adamw_32bit", f"{share:.0%} of the memory are needed by estimate")
     return Choice("adamw_torch_fused", f"only {share:.0%} of the memory are needed by estimate")
-
-
-def check_room(place: Place, model: ModelProfile, wish: Wish) -> None:
-    """ConfigurationError before anything is loaded when a GPU cannot even hold the model.
-
-    Every process holds the whole base model: several GPUs make a job faster, not smaller.
-    """
-    need = estimate(place, model, wish, 0)
-    if place.device == "cuda" and need > place.memory_gb:
-        raise ConfigurationError(
-            f"{model.name} needs at least {need:.0f} GB in {wish.precision}, {gpu(place)} has "
-            f"{place.memory_gb:.0f} GB free",
-            cause="the base model is not split over GPUs: each one holds all of it",
-            fix="use a GPU with more memory (an 80 GB one holds 70B in nf4), or a smaller model",
-        )
-
-
-def estimate(place: Place, model: ModelProfile, wish: Wish, tokens: int) -> float:
-    """GB of a micro-batch of `tokens` with checkpointing: brightrun.physics without logits (the
-    loss never holds them), and the layer being recomputed with all that was counted on a CPU."""
-    known = memory_gb(
-        model, Machine(place.gpu or "GPU", memory_gb=place.memory_gb), precision=wish.precision,
-        lora_r=wish.lora_r, tokens=tokens, checkpointing=True, logits=0.0,
-    )  # fmt: skip
-    more = max(0.0, layer_bytes(model) - 73.0 * model.hidden)
-    return known + more * tokens / GIGA
-
-
-def layer_bytes(model: ModelProfile) -> float:
-    """What one token leaves in one layer for the backward pass, on a GPU."""
-    return GPU_ACTIVATION_BYTES * (24.0 * model.hidden + 7.0 * model.mlp)
-
-
-def recomputed_tokens(place: Place, model: ModelProfile, wish: Wish) -> int:
-    """Tokens of the largest micro-batch that fits with gradient checkpointing."""
-    empty = estimate(place, model, wish, 0)
-    per_token = (estimate(place, model, wish, 1_000_000) - empty) / 1e6
-    return max(0, int((place.memory_gb * USABLE - empty) / per_token))
-
-
-def kept_tokens(place: Place, model: ModelProfile, wish: Wish) -> int:
-    """Tokens of the largest micro-batch whose activations all stay in memory."""
-    left = place.memory_gb * USABLE - estimate(place, model, wish, 0)
-    return max(0, int(left * GIGA / (model.layers * layer_bytes(model))))
 
 
 def gpu(place: Place) -> str:

@@ -35,6 +35,13 @@ class PeerFailed(Exception):
         super().__init__("another process of this pod has failed and could not say why")
 
 
+class LostStep(Exception):
+    """A process cannot even take part without data: the others wait for it in vain, so it ends."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(f"this process cannot take part in a step: {cause}")
+
+
 class Group:
     """The processes of a pod. A single one needs no connection, and every method is trivial."""
 
@@ -64,24 +71,37 @@ class Group:
         """Replace each tensor by its sum over the processes: the same bits in all of them."""
         if self.size == 1:
             return
-        for bucket in _buckets(tensors):
-            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+        buckets = list(_buckets(tensors))
+        with self.together():
+            largest = max(sum(tensor.numel() for tensor in bucket) for bucket in buckets)
+            room = torch.empty(largest, dtype=tensors[0].dtype, device=tensors[0].device)
+        # From here on nothing is allocated that one process alone could be refused.
+        for bucket in buckets:
+            sizes = [tensor.numel() for tensor in bucket]
+            flat = room[: sum(sizes)]
+            parts = [
+                part.view_as(tensor)
+                for part, tensor in zip(torch.split(flat, sizes), bucket, strict=True)
+            ]
+            for part, tensor in zip(parts, bucket, strict=True):
+                part.copy_(tensor)
             dist.all_reduce(flat)
-            parts = torch.split(flat, [tensor.numel() for tensor in bucket])
-            for tensor, part in zip(bucket, parts, strict=True):
-                tensor.copy_(part.view_as(tensor))
+            for part, tensor in zip(parts, bucket, strict=True):
+                tensor.copy_(part)
 
     def add_up_gradients(self, model: torch.nn.Module, also: torch.Tensor) -> None:
-        """Sum the gradients of what is trained, and `also` (the loss). No micro-batch: zeros."""
+        """Sum the gradients of what is trained, and `also` (the loss). No micro-batch: zeros.
+
+        Out of memory is raised in all processes, or in none.
+        """
         if self.size == 1:
             return
-        gradients = []
-        for parameter in model.parameters():
-            if parameter.requires_grad:
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        with self.together():
+            for parameter in trained:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-                gradients.append(parameter.grad)
-        self.add_up([also, *gradients])
+        self.add_up([also, *(p.grad for p in trained if p.grad is not None)])
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -92,6 +112,8 @@ class Group:
         mine: BaseException | None = None
         try:
             yield
+        except LostStep:
+            raise
         except Exception as error:  # noqa: BLE001 told to the others, then raised
             mine = error
         worst = self._worst(_kind(mine))
@@ -141,6 +163,14 @@ def shares(costs: Sequence[int], size: int) -> list[list[int]]:
         made[least].append(at)
         loads[least] += costs[at]
     return [sorted(share) for share in made]
+
+
+def rounds(costs: Sequence[int], size: int) -> list[list[int | None]]:
+    """Turns of each of `size` processes that wait for each other after every turn: pieces of like
+    cost at the same time, None where nothing is left. Pure."""
+    largest_first = sorted(range(len(costs)), key=lambda at: (-costs[at], at))
+    order = [*largest_first, *[None] * (-len(costs) % size)]
+    return [order[rank::size] for rank in range(size)]
 
 
 def dropout_seed(seed: int, step: int, number: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -53,6 +52,7 @@ def golden_answers(
     dtype: str,
     threads: int,
     scratch: Path,
+    environ: dict[str, str],
     wait: Callable[[subprocess.Popen[str]], tuple[str, int]],
 ) -> int:
     """measurements/golden.jsonl, made by inference.py in its own process; number of answers."""
@@ -68,7 +68,7 @@ def golden_answers(
     ]  # fmt: skip
     # Not from the checkout: the delivered script must not see the project.
     process = subprocess.Popen(
-        command, cwd=scratch, env={**os.environ, "PYTHONSAFEPATH": "1"}, text=True,
+        command, cwd=scratch, env={**environ, "PYTHONSAFEPATH": "1"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     output, status = wait(process)

@@ -92,5 +92,5 @@ def place() -> Place:
     free_bytes, _ = torch.cuda.mem_get_info(device)
     return Place(
         "cuda", free_bytes / 1e9, torch.cuda.get_device_name(device),
-        torch.cuda.get_device_capability(device), torch.cuda.device_count(), True, packages,
+        torch.cuda.get_device_capability(device), native_bf16=True, packages=packages,
     )  # fmt: skip

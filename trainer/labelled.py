@@ -26,6 +26,7 @@ from trainer import batches, cpu, data, distributed, failures, hardware, loading
 from trainer.batches import Cut, MicroBatch, Step
 from trainer.calibrate import MicroStep, Size
 from trainer.distributed import Group
+from trainer.lockstep import Apart, Pace
 from trainer.memory import Fit
 from trainer.narrator import Narrator
 from trainer.saver import Saver
@@ -54,6 +55,7 @@ class Work:
     on_step: Callable[[list[MicroStep], Fit], None] | None = None
     before_micro_step: Callable[[MicroBatch], None] | None = None
     group: Group = field(default_factory=Group)
+    pace: Pace = field(default_factory=lambda: Apart(Group()))
 
 
 class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
@@ -118,12 +120,16 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         group = self.work.group
         # Scored, not planned: what the micro-batches hold is what is trained on.
         scored = sum(len(batch.targets) for batch in micro)
-        step = Step(samples, micro, scored, group.mine([batch.tokens for batch in micro]))
+        turns = self.work.pace.mine([batch.tokens for batch in micro])
+        step = Step(samples, micro, scored, [number for number in turns if number is not None])
         total = torch.zeros((), dtype=torch.float32, device=self.args.device)
         self.stopwatch.mark("data")
+
+        def micro_step(number: int) -> None:
+            total.add_(self._micro_step(number, micro[number], scored))
+
         with group.together():
-            for number in step.mine:
-                total += self._micro_step(number, micro[number], scored)
+            self.work.pace.through(turns, micro_step, training=True)
         group.add_up_gradients(self.model, total)
         self.last = step
         return total
@@ -180,18 +186,21 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
     def validation_loss(self, held_out: list[data.Sample]) -> float:
         """Token-weighted mean over `held_out` in nats; training goes on as if it had not run."""
         self.model.eval()
-        nats, tokens = 0.0, 0
         device, group = self.args.device, self.work.group
-        mine = [held_out[at] for at in group.mine([len(sample.ids) for sample in held_out])]
+        sums = torch.zeros(2, dtype=torch.float64, device=device)
+
+        def score(number: int) -> None:
+            self._safe_point()
+            sample = held_out[number]
+            hidden, head = self.hidden(torch.tensor([sample.ids], device=device))
+            labels = torch.tensor([sample.labels], device=device)
+            states, targets = loss.labelled(hidden, labels)
+            nats = loss.token_nll(states, head, targets).double().sum()
+            sums.add_(torch.stack([nats, nats.new_tensor(len(targets))]))
+
+        turns = self.work.pace.mine([len(sample.ids) for sample in held_out])
         with group.together(), torch.no_grad():
-            for sample in mine:
-                self._safe_point()
-                hidden, head = self.hidden(torch.tensor([sample.ids], device=device))
-                labels = torch.tensor([sample.labels], device=device)
-                states, targets = loss.labelled(hidden, labels)
-                nats += loss.token_nll(states, head, targets).double().sum().item()
-                tokens += len(targets)
-        sums = torch.tensor([nats, tokens], dtype=torch.float64, device=device)
+            self.work.pace.through(turns, score, training=False)
         group.add_up([sums])
         self.model.train()
         return (sums[0] / sums[1]).item()

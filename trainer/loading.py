@@ -19,22 +19,25 @@ from brightrun import basemodels
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import Hyperparameters
 from brightrun.physics import ModelProfile, Precision
-from trainer import cpu, hardware, weights
-from trainer.choices import Choices, Place, Wish, check_room, choose
+from trainer import cpu, hardware, sharding, weights
+from trainer.choices import Choices, Place, Wish, choose, spread
 from trainer.overrides import checked
+from trainer.room import check_room
 
 CPU_MULTIPLE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The loaded base model with what was decided on the way."""
+    """The loaded base model with what was decided on the way. gathers: of its layers, where they
+    are spread over the processes."""
 
     model: PreTrainedModel
     dtype: torch.dtype
     reasons: tuple[str, ...]
     choices: Choices
     profile: ModelProfile
+    gathers: sharding.Gathers | None = None
 
 
 def decide(
@@ -53,18 +56,21 @@ def decide(
         str(config.get("model_type", "")), weights.stored_nf4(config),
     )  # fmt: skip
     model = ModelProfile.of_prepared(profile)
-    check_room(place, model, wish)
-    return choose(place, model, wish, checked(overrides, place, wish))
+    made = choose(place, model, wish, checked(overrides, place, wish))
+    check_room(spread(place, made.parallel.value), model, wish)
+    return made
 
 
 def load_base(folder: Path, precision: Precision, choices: Choices | None = None) -> Base:
     """The prepared model in `folder`, frozen, in eval mode, on the GPU when there is one.
 
-    Without `choices`: what is chosen for a single token.
+    Without `choices`: what is chosen for a single token. With fsdp the process holds its share of
+    the layers, and the group of `choices.processes` must have met.
     """
     if choices is None:
         values = Hyperparameters(precision=precision)
         choices = decide(hardware.place(), folder, basemodels.profile(folder), values, 1, "", {})
+    spread_out = choices.parallel.value == "fsdp"
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype: torch.dtype = getattr(torch, choices.dtype.value)
     stored = weights.folder_stores_nf4(folder)
@@ -81,7 +87,8 @@ def load_base(folder: Path, precision: Precision, choices: Choices | None = None
             bnb_4bit_compute_dtype=dtype,
         )
     if device == "cuda":
-        loading["device_map"] = {"": torch.cuda.current_device()}
+        # A GPU gets a spread model layer by layer.
+        loading["device_map"] = {"": "cpu" if spread_out else torch.cuda.current_device()}
     elif precision == "bf16" and dtype != torch.bfloat16:
         loading["dtype"] = torch.bfloat16
     try:
@@ -99,14 +106,19 @@ def load_base(folder: Path, precision: Precision, choices: Choices | None = None
     if precision == "nf4":
         if stored:
             compute_in(model, dtype)
-        reasons += close_traps(model, device)
+        reasons += close_traps(model, device, not spread_out)
     if choices.liger.value:
         # The loss is ours: only the layers are replaced.
         apply_liger_kernel(model, {"cross_entropy": False, "fused_linear_cross_entropy": False})
     model.requires_grad_(False)
     model.eval()
+    gathers = None
+    if spread_out:
+        gathers = sharding.shard(model, torch.device(device))
+        held, whole = sharding.held_bytes(model)
+        reasons.append(f"base model: {held / 1e6:.1f} of {whole / 1e6:.1f} MB are held here")
     profile = ModelProfile.of_prepared(basemodels.profile(folder))
-    return Base(model, dtype, tuple(reasons), choices, profile)
+    return Base(model, dtype, tuple(reasons), choices, profile, gathers)
 
 
 def compute_in(model: nn.Module, dtype: torch.dtype) -> None:
@@ -134,8 +146,8 @@ def quantised_layers(model: nn.Module) -> dict[str, Any]:
     return {n: m for n, m in model.named_modules() if isinstance(m, bnb.nn.Linear4bit)}
 
 
-def close_traps(model: nn.Module, device: str) -> list[str]:
-    """Make 4-bit layers safe to train after an eval forward; on CPU keep dense copies too.
+def close_traps(model: nn.Module, device: str, dense: bool = True) -> list[str]:
+    """Make 4-bit layers safe to train after an eval forward; on CPU keep `dense` copies too.
 
     ConfigurationError for dimensions that the CPU kernels cannot do.
     """
@@ -154,8 +166,7 @@ def close_traps(model: nn.Module, device: str) -> list[str]:
                 fix="use --set precision=bf16",
                 fault="model_dimensions",
             )
-    first = next(iter(layers.values()), None)
-    if first is None:
+    if not layers or not dense:
         return []
     size = dense_megabytes(layers)
     if size > hardware.available_memory_mb() // 4:

@@ -11,6 +11,7 @@ from trainer.choices import Place, Wish
 
 NAME = "BRIGHTRUN_CHOICES"
 ONE_OF: dict[str, tuple[Any, ...]] = {
+    "parallel": ("ddp", "fsdp"),
     "dtype": ("float32", "bfloat16"),
     "attention": ("flash_attention_2", "sdpa", "eager"),
     "liger": (True, False),
@@ -57,6 +58,8 @@ def _allowed(name: str) -> str:
 
 def _impossible(name: str, value: Any, place: Place, wish: Wish) -> str:
     """Why a known value cannot be used; empty if it can."""
+    if name == "parallel":
+        return "" if place.processes > 1 else "there is one process (see BRIGHTRUN_PROCESSES)"
     if name == "attention" and value == "flash_attention_2":
         own: choices.Choice[Any] = choices.attention(place, "bfloat16")
     elif name == "liger" and value is True:

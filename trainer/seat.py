@@ -7,7 +7,7 @@ on the one GPU that is left visible to it; `trainer.distributed` adds the proces
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 TAKEN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK",
@@ -16,17 +16,28 @@ TAKEN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """rank of size processes, local: number on this machine; address: of the meeting point."""
+    """rank of size processes, local: number on this machine; address: of the meeting point; gpus:
+    CUDA_VISIBLE_DEVICES as the launcher left it."""
 
     rank: int = 0
     size: int = 1
     local: int = 0
     address: str = ""
+    gpus: str | None = None
 
     @property
     def leads(self) -> bool:
         """Only this process writes events, checkpoints, measurements and the ending."""
         return self.rank == 0
+
+    def whole_pod(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """The environment of a child that may use all of the pod's GPUs."""
+        made = dict(environ)
+        if self.size > 1:
+            made.pop("CUDA_VISIBLE_DEVICES", None)
+            if self.gpus is not None:
+                made["CUDA_VISIBLE_DEVICES"] = self.gpus
+        return made
 
 
 def take(environ: MutableMapping[str, str]) -> Seat:
@@ -40,8 +51,9 @@ def take(environ: MutableMapping[str, str]) -> Seat:
         return Seat()
     rank, local = int(found["RANK"]), int(found.get("LOCAL_RANK", found["RANK"]))
     address = f"tcp://{environ.get('MASTER_ADDR', '127.0.0.1')}:{environ['MASTER_PORT']}"
-    environ["CUDA_VISIBLE_DEVICES"] = visible(environ.get("CUDA_VISIBLE_DEVICES"), local)
-    return Seat(rank, size, local, address)
+    gpus = environ.get("CUDA_VISIBLE_DEVICES")
+    environ["CUDA_VISIBLE_DEVICES"] = visible(gpus, local)
+    return Seat(rank, size, local, address, gpus)
 
 
 def visible(listed: str | None, local: int) -> str:

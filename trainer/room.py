@@ -1,0 +1,80 @@
+"""What fits into the memory of one GPU: estimates by `brightrun.physics`. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from brightrun.errors import ConfigurationError
+from brightrun.physics import BYTES, GIGA, Machine, ModelProfile, memory_gb
+
+if TYPE_CHECKING:
+    from trainer.choices import Place, Wish
+
+# The allocator's fragmentation and what other libraries take.
+USABLE = 0.92
+# Elements that a token leaves for the backward pass of a LoRA-Llama layer were counted on a CPU
+# (trainer.cpu: 24 hidden + 7 intermediate). In bf16 they take 2 bytes; half again for the fp32
+# casts of adapter inputs under autocast: a guess until it has run on a GPU.
+GPU_ACTIVATION_BYTES = 3
+# Bytes of a parameter that fully_shard splits: without NF4's quantisation constants, which every
+# process keeps.
+SPLIT_BYTES = BYTES | {"nf4": 0.5}
+# Layers that are whole at once: the one that is computed, and the one gathered meanwhile.
+WHOLE_LAYERS = 2
+
+
+def check_room(place: Place, model: ModelProfile, wish: Wish) -> None:
+    """ConfigurationError before anything is loaded when a GPU cannot even hold its part."""
+    need = estimate(place, model, wish, 0)
+    if place.device != "cuda" or need <= place.memory_gb:
+        return
+    cause = "each process holds the whole model"
+    fix = "use several such GPUs (BRIGHTRUN_PROCESSES), which then share its layers, one"
+    if place.shards > 1:
+        cause = f"a share of 1/{place.shards} of its layers and all that is not shared is too much"
+        fix = "use more GPUs, some"
+    raise ConfigurationError(
+        f"{model.name} needs at least {need:.0f} GB in {wish.precision} on each GPU, "
+        f"{place.gpu or 'the GPU'} has {place.memory_gb:.0f} GB free",
+        cause=cause,
+        fix=f"{fix} with more memory (an 80 GB one holds 70B in nf4), or a smaller model",
+    )
+
+
+def estimate(place: Place, model: ModelProfile, wish: Wish, tokens: int) -> float:
+    """GB of a micro-batch of `tokens` with checkpointing: brightrun.physics without logits (the
+    loss never holds them), and the layer being recomputed with all that was counted on a CPU."""
+    known = memory_gb(
+        model, Machine(place.gpu or "GPU", memory_gb=place.memory_gb), precision=wish.precision,
+        lora_r=wish.lora_r, tokens=tokens, checkpointing=True, logits=0.0,
+    )  # fmt: skip
+    more = max(0.0, layer_bytes(model) - 73.0 * model.hidden)
+    return known - elsewhere_gb(place, model, wish) + more * tokens / GIGA
+
+
+def elsewhere_gb(place: Place, model: ModelProfile, wish: Wish) -> float:
+    """GB of the base model's layers that lie on other GPUs while a layer is computed here."""
+    if place.shards == 1:
+        return 0.0
+    parameters = max(0.0, model.parameters - model.vocab * model.hidden)
+    split = parameters * SPLIT_BYTES[wish.precision] / GIGA
+    gathered = min(1.0, WHOLE_LAYERS / model.layers)
+    return split * max(0.0, 1 - 1 / place.shards - gathered)
+
+
+def layer_bytes(model: ModelProfile) -> float:
+    """What one token leaves in one layer for the backward pass, on a GPU."""
+    return GPU_ACTIVATION_BYTES * (24.0 * model.hidden + 7.0 * model.mlp)
+
+
+def recomputed_tokens(place: Place, model: ModelProfile, wish: Wish) -> int:
+    """Tokens of the largest micro-batch that fits with gradient checkpointing."""
+    empty = estimate(place, model, wish, 0)
+    per_token = (estimate(place, model, wish, 1_000_000) - empty) / 1e6
+    return max(0, int((place.memory_gb * USABLE - empty) / per_token))
+
+
+def kept_tokens(place: Place, model: ModelProfile, wish: Wish) -> int:
+    """Tokens of the largest micro-batch whose activations all stay in memory."""
+    left = place.memory_gb * USABLE - estimate(place, model, wish, 0)
+    return max(0, int(left * GIGA / (model.layers * layer_bytes(model))))
