@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "home"
     monkeypatch.setenv("BRIGHTRUN_HOME", str(place))
     return place
+
+
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    """torch in this process, on one thread: only for tests that must look inside."""
+    import torch
+
+    torch.set_num_threads(1)
+    return torch
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ BELOW = {
     "expectations": {"brightrun"},
     "trainer": {"brightrun"},
     "simulation": {"brightrun"},
+    "benches": {"trainer", "brightrun"},
     "brightrun": set(),
 }
 TORCH = {
@@ -30,7 +31,7 @@ TORCH = {
 }  # fmt: skip
 # Library -> packages that may import it.
 ONLY_IN = {
-    **{name: {"trainer"} for name in TORCH},
+    **{name: {"trainer", "benches"} for name in TORCH},
     "prefect": {"flows", "tasks"},
     "great_expectations": {"expectations"},
     "typer": {"flows"},
@@ -109,12 +110,13 @@ def test_the_delivered_inference_script_needs_nothing_of_the_project() -> None:
     assert [n for n in imports("trainer.inference") if package(n) in BELOW] == []
 
 
-def test_tests_and_deployments_are_not_imported_by_the_house() -> None:
+def test_tests_benches_and_deployments_are_not_imported_by_the_house() -> None:
     wrong = [
         f"{name} imports {found}"
         for name in FILES
         for found in imports(name)
-        if package(found) in ("tests", "deployments", "examples")
+        if package(found) in ("tests", "deployments", "examples", "benches")
+        and package(name) != package(found)
     ]
     assert wrong == []
 

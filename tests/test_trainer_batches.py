@@ -14,16 +14,9 @@ from trainer import packing
 
 pytestmark = [
     pytest.mark.heavy,
+    pytest.mark.usefixtures("torch"),
     pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def torch() -> Any:
-    import torch
-
-    torch.set_num_threads(1)
-    return torch
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,10 @@ from brightrun.tokens import ChatTokenizer
 
 pytestmark = [
     pytest.mark.heavy,
+    pytest.mark.usefixtures("torch"),
     pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
 ]
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def torch() -> Any:
-    import torch
-
-    torch.set_num_threads(1)
-    return torch
 
 
 def loaded(torch: Any, precision: str = "nf4", dropout: float = 0.0) -> Any:

@@ -1,0 +1,270 @@
+"""Every broken document of the issue, in JSON and JSONL: each defect located, with its mend."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import training_files as tf
+from validated import errors, the
+
+from expectations.runner import Runner
+from expectations.validation import validate_file
+
+Json = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[1]
+REAL = ROOT.parent / "shared/data/eq12/EQ-12-conversations-demo.json"
+SECOND = "00000000-0000-0000-0000-000000000002"
+
+
+@pytest.fixture(scope="module")
+def runner() -> Runner:
+    return Runner()
+
+
+def turn(doc: Json, number: int) -> Json:
+    """Turn `number` of conversation 2 (turns 1-4)."""
+    found: Json = doc["conversations"][1]["training_pairs"][number - 1]
+    return found
+
+
+def drop(number: int, key: str) -> Callable[[Json], object]:
+    return lambda doc: turn(doc, number).pop(key)
+
+
+def put(number: int, key: str, value: object) -> Callable[[Json], object]:
+    return lambda doc: turn(doc, number).__setitem__(key, value)
+
+
+def remove_turn_two(doc: Json) -> None:
+    del doc["conversations"][1]["training_pairs"][1]
+
+
+def wrong_role(doc: Json) -> None:
+    turn(doc, 4)["conversation_history"][1]["role"] = "user"
+
+
+def changed_history(doc: Json) -> None:
+    turn(doc, 4)["conversation_history"][1]["content"] = "Something else."
+
+
+def twice(doc: Json) -> None:
+    doc["conversations"].append(copy.deepcopy(doc["conversations"][1]))
+    tf.counted(doc)
+
+
+def same_input(doc: Json) -> None:
+    turn(doc, 4)["current_user_input"] = "Other words."
+
+
+# name: (change, code, turn) in JSON and, unless turn is None, in JSONL at the same turn
+BROKEN: dict[str, tuple[Callable[[Json], object], str, int | None]] = {
+    "missing answer": (drop(4, "target_response"), "missing_key", 4),
+    "missing prompt": (drop(4, "system_prompt"), "missing_key", 4),
+    "missing history": (drop(4, "conversation_history"), "missing_key", 4),
+    "missing input": (drop(4, "current_user_input"), "missing_key", 4),
+    "missing emotions": (drop(4, "emotional_context"), "missing_key", 4),
+    "null on an even turn": (put(4, "target_response", None), "null_on_advisor_turn", 4),
+    "blank target": (put(4, "target_response", " \n"), "blank_target", 4),
+    "target is a number": (put(4, "target_response", 4), "wrong_type", 4),
+    "target is a list": (put(4, "target_response", ["a"]), "wrong_type", 4),
+    "history is null": (put(4, "conversation_history", None), "wrong_type", 4),
+    "history holds null": (put(4, "conversation_history", [None]), "wrong_type", 4),
+    "history holds a bare role": (
+        put(4, "conversation_history", [{"role": "user"}]), "missing_key", 4,
+    ),
+    "metadata is null": (put(4, "conversation_metadata", None), "wrong_type", 4),
+    "training metadata is a string": (put(4, "training_metadata", "x"), "wrong_type", 4),
+    "quality is a string": (put(4, "training_metadata", {"quality_score": "3"}), "wrong_type", 4),
+    "prompt is an object": (put(4, "system_prompt", {}), "wrong_type", 4),
+    "empty system prompt": (put(4, "system_prompt", ""), "empty_system_prompt", 4),
+    "roles not alternating": (wrong_role, "roles_not_alternating", 4),
+    "history contradicts": (changed_history, "history_contradicts", 4),
+    "history ends otherwise": (same_input, "history_end_differs", 4),
+    "damaged character": (put(4, "target_response", "caf\ufffd"), "damaged_text", 4),
+    "control character": (put(4, "target_response", "a\x00b"), "control_characters", 4),
+    "half an emoji": (put(4, "target_response", "hurt \ud83d"), "damaged_text", 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_turn_is_found_and_located(
+    name: str, kind: str, tmp_path: Path, runner: Runner
+) -> None:
+    change, code, number = BROKEN[name]
+    doc = tf.document()
+    path = tmp_path / f"x.{kind}"
+    escaped = name == "half an emoji"  # JSON's escape is the only way to write it
+    if kind == "json":
+        change(doc)
+        path.write_text(json.dumps(doc, ensure_ascii=escaped), encoding="utf-8")
+    else:
+        # Change the pair itself, so that it is written although it lost its target.
+        rows = tf.jsonl_rows(doc)
+        change(doc)
+        rows[4] = {**turn(doc, 4), "conversation_id": SECOND}
+        text = "".join(json.dumps(row, ensure_ascii=escaped) + "\n" for row in rows)
+        path.write_text(text, encoding="utf-8")
+    report = validate_file(path, runner=runner)
+    assert not report.valid
+    assert set(errors(report)) == {code}
+    found = the(report, code)
+    pair, line = (8, None) if kind == "json" else (4, 5)
+    place = (found.conversation, found.turn_number, found.pair, found.line)
+    assert place == (2, number, pair, line)
+    assert found.conversation_id == SECOND
+    assert found.fix
+    where = f"(conversation 2, turn {number}" + (f", line {line})" if line else ")")
+    assert found.message.startswith(f"Training pair #{pair} {where}: ")
+
+
+def test_the_message_reads_as_the_issue_asks(tmp_path: Path, runner: Runner) -> None:
+    doc = tf.document(8, 6)
+    doc["conversations"][7]["training_pairs"][3].pop("target_response")
+    report = validate_file(tf.write_json(tmp_path / "x.json", doc), runner=runner)
+    assert [d.message for d in report.errors] == [
+        "Training pair #46 (conversation 8, turn 4): 'target_response' is missing"
+    ]
+
+
+def test_a_target_on_a_client_turn_is_refused(tmp_path: Path, runner: Runner) -> None:
+    doc = tf.document()
+    turn(doc, 3)["target_response"] = "Not yet."
+    report = validate_file(tf.write_json(tmp_path / "x.json", doc), runner=runner)
+    assert errors(report) == ["target_on_client_turn"]
+    rows = tf.jsonl_rows(doc)  # it has a target, so an exporter would write it
+    report = validate_file(tf.write_jsonl(tmp_path / "x.jsonl", rows), runner=runner)
+    assert errors(report) == ["target_on_client_turn"]
+    assert report.errors[0].line == 5
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+def test_a_turn_gap_is_located_once(kind: str, tmp_path: Path, runner: Runner) -> None:
+    doc = tf.document()
+    remove_turn_two(doc)
+    if kind == "json":
+        path = tf.write_json(tmp_path / "x.json", tf.counted(doc))
+        place = (6, 3, None)
+    else:
+        rows = tf.jsonl_rows(doc)
+        path = tf.write_jsonl(tmp_path / "x.jsonl", rows)
+        place = (3, 4, 4)
+    report = validate_file(path, runner=runner)
+    assert errors(report) == ["turn_gap"]
+    assert (report.errors[0].pair, report.errors[0].turn_number, report.errors[0].line) == place
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+def test_a_duplicate_conversation_is_refused(kind: str, tmp_path: Path, runner: Runner) -> None:
+    doc = tf.document()
+    twice(doc)
+    path = tmp_path / f"x.{kind}"
+    if kind == "json":
+        tf.write_json(path, doc)
+    else:
+        tf.write_jsonl(path, tf.jsonl_rows(doc))
+    report = validate_file(path, runner=runner)
+    assert errors(report) == ["duplicate_conversation"]
+    assert report.errors[0].conversation == 4
+    assert "conversation 2" in report.errors[0].message
+
+
+def test_a_conversation_that_stands_twice_in_a_row_in_jsonl_is_a_duplicate(
+    tmp_path: Path, runner: Runner
+) -> None:
+    rows = tf.jsonl_rows(tf.document(1, 4))
+    rows[0]["_meta"]["total_pairs"] = 8
+    path = tf.write_jsonl(tmp_path / "x.jsonl", rows + rows[1:])
+    assert errors(validate_file(path, runner=runner)) == ["duplicate_conversation"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "code"),
+    [
+        ("format_spec", "brightrun-lora-v3", "wrong_format"),
+        ("format_spec", 4, "wrong_type"),
+        ("format_spec", None, "wrong_type"),
+        ("total_conversations", 4, "total_conversations_wrong"),
+        ("total_conversations", "3", "wrong_type"),
+        ("total_conversations", True, "wrong_type"),
+        ("total_conversations", 10**30, "wrong_value"),
+        ("total_training_pairs", 13, "total_pairs_wrong"),
+        ("total_training_pairs", -1, "wrong_value"),
+        ("total_training_pairs", 12.0, "wrong_type"),
+    ],
+)
+def test_the_metadata_is_held_against_the_file(
+    key: str, value: object, code: str, tmp_path: Path, runner: Runner
+) -> None:
+    doc = tf.document()
+    doc["training_file_metadata"][key] = value
+    report = validate_file(tf.write_json(tmp_path / "x.json", doc), runner=runner)
+    # Integers beyond 64 bit are refused by the JSON parser itself.
+    assert errors(report) == ["not_json" if value == 10**30 else code]
+
+
+@pytest.mark.parametrize("total", [5, 99])
+def test_the_jsonl_total_is_held_against_its_bounds(
+    total: int, tmp_path: Path, runner: Runner
+) -> None:
+    rows = tf.jsonl_rows(tf.document())
+    for fits in (12, 15):  # up to three unanswered client turns are not written
+        rows[0]["_meta"]["total_pairs"] = fits
+        assert validate_file(tf.write_jsonl(tmp_path / "x.jsonl", rows), runner=runner).valid
+    rows[0]["_meta"]["total_pairs"] = total
+    report = validate_file(tf.write_jsonl(tmp_path / "x.jsonl", rows), runner=runner)
+    assert errors(report) == ["total_pairs_wrong"]
+
+
+def test_a_jsonl_file_of_another_version_is_refused(tmp_path: Path, runner: Runner) -> None:
+    rows = tf.jsonl_rows(tf.document())
+    rows[0]["_meta"]["version"] = "3.1.0"
+    report = validate_file(tf.write_jsonl(tmp_path / "x.jsonl", rows), runner=runner)
+    assert errors(report) == ["wrong_format"]
+    del rows[0]["_meta"]["version"]
+    report = validate_file(tf.write_jsonl(tmp_path / "x.jsonl", rows), runner=runner)
+    assert errors(report) == ["missing_key"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "field"),
+    [
+        (lambda d: d.pop("conversations"), "missing_key", "conversations"),
+        (lambda d: d.update(conversations=None), "wrong_type", "conversations"),
+        (lambda d: d.update(conversations={"a": 1}), "wrong_type", "conversations"),
+        (lambda d: d.update(conversations="x"), "wrong_type", "conversations"),
+        (lambda d: d.pop("training_file_metadata"), "missing_key", "training_file_metadata"),
+        (lambda d: d.update(training_file_metadata=[]), "wrong_type", "training_file_metadata"),
+    ],
+)
+def test_the_top_level_is_explained(
+    change: Callable[[Json], object], code: str, field: str, tmp_path: Path, runner: Runner
+) -> None:
+    doc = tf.document()
+    change(doc)
+    report = validate_file(tf.write_json(tmp_path / "x.json", doc), runner=runner)
+    assert [(d.code, d.field) for d in report.errors] == [(code, field)]
+
+
+@pytest.mark.parametrize("value", [None, [], {}, "x", 3, True])
+def test_a_conversation_of_another_type_is_located(
+    value: object, tmp_path: Path, runner: Runner
+) -> None:
+    doc = tf.document()
+    doc["conversations"][1] = value
+    doc["training_file_metadata"]["total_training_pairs"] = 8
+    report = validate_file(tf.write_json(tmp_path / "x.json", doc), runner=runner)
+    assert {d.conversation for d in report.errors} == {2}
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 3])
+def test_any_other_document_is_refused(value: object, tmp_path: Path, runner: Runner) -> None:
+    report = validate_file(tf.write_json(tmp_path / "x.json", value), runner=runner)
+    assert errors(report) == ["wrong_type"]
+    report = validate_file(tf.write_json(tmp_path / "x.jsonl", value), runner=runner)
+    assert errors(report) == ["wrong_type"]

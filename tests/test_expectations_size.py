@@ -1,0 +1,86 @@
+"""Size and time: linear, and a gigabyte in under a gigabyte of memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import training_files as tf
+
+from expectations.runner import Runner
+from expectations.validation import validate_file
+
+Json = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[1]
+REAL = ROOT.parent / "shared/data/eq12/EQ-12-conversations-demo.json"
+SECOND = "00000000-0000-0000-0000-000000000002"
+
+
+@pytest.fixture(scope="module")
+def runner() -> Runner:
+    return Runner()
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+def test_time_grows_no_faster_than_the_file(ending: str, tmp_path: Path, runner: Runner) -> None:
+    small, large = tmp_path / f"small{ending}", tmp_path / f"large{ending}"
+    tf.write_large(small, turns=1_500, length=2)
+    tf.write_large(large, turns=15_000, length=2)
+
+    def seconds(path: Path) -> float:
+        started = time.process_time()
+        assert validate_file(path, runner=runner).valid
+        return time.process_time() - started
+
+    seconds(small)  # first use compiles what is lazy
+    base = min(seconds(small) for _ in range(2))
+    assert seconds(large) < 20 * base
+
+
+MEASURE = """
+import resource, sys, time
+from pathlib import Path
+from expectations.validation import validate_file
+started = time.perf_counter()
+report = validate_file(Path(sys.argv[1]))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+seconds = time.perf_counter() - started
+print(report.valid, report.conversations, report.pairs, round(seconds, 1), round(peak))
+"""
+
+
+def measured(path: Path) -> tuple[str, int, int, float, int]:
+    """(valid, conversations, pairs, seconds, peak MB) of a validation in its own process."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(path)],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    print(path.name, f"{path.stat().st_size / 1e9:.3f} GB:", done.stdout.strip())
+    valid, conversations, pairs, seconds, peak = done.stdout.split()
+    return valid, int(conversations), int(pairs), float(seconds), int(peak)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+def test_a_gigabyte_is_read_in_under_a_gigabyte_of_memory(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"large{ending}"
+    turns = tf.write_large(path, size=1_000_000_000, each=8, length=14)
+    valid, conversations, _, _, peak = measured(path)
+    path.unlink()
+    assert (valid, conversations) == ("True", turns // 8)
+    assert peak < 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+def test_a_hundred_thousand_turns_take_under_twenty_times_the_time_of_five_thousand(
+    ending: str, tmp_path: Path
+) -> None:
+    small, large = tmp_path / f"small{ending}", tmp_path / f"large{ending}"
+    tf.write_large(small, turns=5_000)
+    tf.write_large(large, turns=100_000)
+    assert measured(large)[3] < 20 * measured(small)[3]
