@@ -150,7 +150,8 @@ def cost_alerts(
         if likely > 0 and spent * 100 >= likely * share:
             found.append(
                 Alert(
-                    threshold, f"{shown(spent)} spent: {share} % of the {shown(likely)} estimated"
+                    threshold,
+                    f"{shown(spent)} spent: {share} % of the estimated {shown(likely)} passed",
                 )
             )
     if hard_limit_usd is not None and spent >= hard_limit_usd:
@@ -169,7 +170,7 @@ def month_alerts(state: BudgetState) -> tuple[Alert, ...]:
     return tuple(
         Alert(
             f"{share}",
-            f"${state.spent:,.2f} spent in {state.month}: {share} % of ${state.limit:,.2f}, "
+            f"${state.spent:,.2f} spent in {state.month}: {share} % of ${state.limit:,.2f} passed, "
             f"${max(Decimal(0), state.limit - state.spent):,.2f} left",
         )
         for share in (80, 95)

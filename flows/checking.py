@@ -119,7 +119,7 @@ def show_report(report: FileReport, as_json: bool) -> None:
     if as_json:
         return
     verdict = "valid" if report.valid else f"INVALID: {count(len(report.errors), 'defect')}"
-    exact = "" if report.tokens_exact else " (approximate: no tokenizer prepared)"
+    exact = "" if report.tokens_exact else " (approximate: base model not prepared)"
     tell(
         f"{report.name}: {verdict}. {count(report.conversations, 'conversation')}, "
         f"{count(report.pairs, 'pair')}, {report.supervised_pairs:,} supervised, "

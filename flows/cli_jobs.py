@@ -25,6 +25,7 @@ JOB_COLUMNS = {
     "asked by": "requested_by",
     "created": "created",
 }
+LONGEST_FACT = 60
 NARROW_JOB_COLUMNS = ("job", "status", "stage", "name", "created")
 
 
@@ -77,11 +78,12 @@ def show(job: Job, json: Json = False) -> None:
             }
         )
         return
-    facts(f"Job {known.job_id}", [(k.replace("_", " "), v) for k, v in _brief(row).items()])
+    about = [(k.replace("_", " "), v) for k, v in _brief(row).items() if k != "job_id"]
+    facts(f"Job {known.job_id}", about)
     if word is not None:
         facts("Gate", [(f"{answer_of(known, word)} by", word.approver), ("note", word.note)])
     if found := known.revised(state):
-        facts("Estimate", [("revised by the pod", revised_sentence(found))])
+        facts("Estimate", [("by the pod", revised_sentence(found))])
     table(
         "Stages",
         ("stage", "status", "estimated", "elapsed"),
@@ -120,7 +122,7 @@ def events(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
     json: Json = False,
 ) -> None:
-    """What happened, event by event."""
+    """What happened, event by event: time (UTC), who said it, kind, facts. All of them: --json."""
     from brightrun.context import open_job
     from flows.terminal import emit, tell
 
@@ -131,13 +133,25 @@ def events(
         return
     last = 0
     while True:
-        for r in rows:
+        for r in sorted(rows, key=lambda row: (row.ts, row.attempt, row.seq)):
             last = max(last, r.id)
-            tell(f"{r.ts:%H:%M:%S} {r.attempt}.{r.seq:<5} {r.type:<10} {r.payload}")
+            who = f"pod {r.attempt}" if r.attempt else "job"
+            tell(f"{r.ts:%H:%M:%S}  {who:<6} {r.type:<10} {facts_of(r.payload)}")
         if not follow or known.ledger.job(known.job_id).is_final:
             return
         time.sleep(1)
         rows = known.ledger.events(known.job_id, attempt, type_ or None, after_id=max(1, last))
+
+
+def facts_of(payload: dict[str, Any]) -> str:
+    """An event's facts in a line: `name training, status started`."""
+    return ", ".join(f"{key} {fact(value)}" for key, value in payload.items() if value is not None)
+
+
+def fact(value: Any) -> str:
+    """Numbers in four digits; what is long is left to --json."""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONGEST_FACT or isinstance(value, str) else "..."
 
 
 def watch(

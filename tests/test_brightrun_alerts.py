@@ -76,7 +76,7 @@ def test_each_threshold_of_a_job_is_told_once_on_its_channels(
     check(known)
     assert told(known) == ["80"]
     (mail,) = inbox.mails
-    assert mail.startswith("Bright Run: $8.10 spent: 80 % of the $10.00 estimated")
+    assert mail.startswith("Bright Run: $8.10 spent: 80 % of the estimated $10.00 passed")
     assert "brightrun cancel j1" in mail
     assert "(Spring)" in mail
     assert chat.calls == []
@@ -86,8 +86,8 @@ def test_each_threshold_of_a_job_is_told_once_on_its_channels(
     assert told(known) == ["80", "95", "over_20"]
     assert len(inbox.mails) == 3
     assert [call[2]["text"] for call in chat.calls] == [
-        "Bright Run: $12.10 spent: 95 % of the $10.00 estimated",
-        "Bright Run: $12.10 spent: 120 % of the $10.00 estimated",
+        "Bright Run: $12.10 spent: 95 % of the estimated $10.00 passed",
+        "Bright Run: $12.10 spent: 120 % of the estimated $10.00 passed",
     ]
 
 

@@ -153,7 +153,7 @@ def test_a_jobs_alerts_come_at_their_thresholds(spent: str, told: list[str]) -> 
 
 def test_small_sums_are_told_with_their_digits() -> None:
     first = cost_alerts(Decimal("0.0041"), Decimal("0.005"), None)[0]
-    assert first.message == "$0.0041 spent: 80 % of the $0.0050 estimated"
+    assert first.message == "$0.0041 spent: 80 % of the estimated $0.0050 passed"
 
 
 def test_without_estimate_or_limit_there_is_nothing_to_alert() -> None:

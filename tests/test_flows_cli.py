@@ -13,6 +13,10 @@ from commands import brightrun, furnish
 from training_files import document, jsonl_rows, write_json, write_jsonl
 from typer.testing import CliRunner
 
+from brightrun.context import JobContext
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger
+from brightrun.settings import load
 from flows import outcome, terminal
 from flows.cli import app
 from flows.cli_train import steps_of
@@ -269,6 +273,18 @@ def test_a_preview_shows_what_is_trained_on(home: Path, tmp_path: Path) -> None:
     assert run("preview", file, "--html", str(page)).exit_code == 0
     assert "<html" in page.read_text()
     assert run("preview", file, "--conversation", "9").exit_code == 1
+
+
+def test_an_event_is_told_in_words_not_as_code(home: Path) -> None:
+    ledger = Ledger.open(load())
+    ledger.create_job("j1", JobRequest(training_file="f.json"))
+    JobContext(load(), ledger, "j1").note(
+        "stage", {"name": "plan", "elapsed_s": 0.123456, "detail": {"a": "x" * 99}, "gpu": None}
+    )
+    (line,) = run("events", "j1").stdout.splitlines()
+    assert line.endswith("job    stage      name plan, elapsed_s 0.1235, detail ...")
+    (event,) = json.loads(run("events", "j1", "--json").stdout)["events"]
+    assert event["payload"]["detail"] == {"a": "x" * 99}
 
 
 def test_step_lists_are_read() -> None:
