@@ -157,7 +157,8 @@ class Screen:
             if state.stage != stage or time.monotonic() - said > PLAIN_SECONDS:
                 stage, said = state.stage, time.monotonic()
                 left = span(state.remaining_s)
-                say(f"{state.fraction:4.0%} {stage}: {numbers(job, state)}  (about {left} left)")
+                where = f"{state.fraction:4.0%} {stage or 'starting'}"
+                say(f"{where}: {numbers(job, state)}  (about {left} left)")
 
     def __enter__(self) -> Screen:
         if ERR.is_terminal:
