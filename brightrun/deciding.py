@@ -10,7 +10,7 @@ from typing import Any
 from brightrun.advances import advances
 from brightrun.context import JobContext
 from brightrun.jobs import Market
-from brightrun.markets import MarketState
+from brightrun.markets import MarketState, Rate
 from brightrun.recovery import Action, Past, Policy, Situation, next_action
 
 # A machine that cannot start a process gets no better by waiting.
@@ -39,7 +39,7 @@ def situation(job: JobContext) -> Situation:
         now=now,
         stop=str(asked.get("reason", "")),
         wish=job.request.market,
-        markets=markets_of(estimate),
+        markets=markets_of(estimate, job.ledger.interruption_rates(job.request.provider, now)),
         remaining_hours=(start + left) / 3600,
         overhead_hours=estimate.get("interruption_s", {}).get("likely", 0.0) / 3600,
         spent=job.ledger.cost_so_far(job.job_id, now),
@@ -47,18 +47,24 @@ def situation(job: JobContext) -> Situation:
     )
 
 
-def markets_of(estimate: Mapping[str, Any]) -> tuple[MarketState, ...]:
-    """The markets of an estimate's JSON, with their prices and interruption rates."""
+def markets_of(
+    estimate: Mapping[str, Any], rates: Mapping[Market, Rate]
+) -> tuple[MarketState, ...]:
+    """The markets of an estimate's JSON; rates: what is known by now, this job's losses included.
+
+    A machine that is not taken away has no interruptions in its estimate, and none here.
+    """
     found = []
     for row in estimate.get("markets", ()):
-        rate = row.get("interruptions_per_hour", {})
+        market, said = Market(row["market"]), row.get("interruptions_per_hour", {})
+        steady = not said.get("likely")
         found.append(
             MarketState(
-                market=Market(row["market"]),
+                market=market,
                 usd_per_hour=Decimal(str(row["price"]["usd_per_hour"])),
                 offered=row["offered"],
-                interruptions_per_hour=rate.get("likely", 0.0),
-                observed_hours=rate.get("hours", 0.0),
+                interruptions_per_hour=0.0 if steady else rates[market].per_hour.likely,
+                observed_hours=0.0 if steady else rates[market].hours,
             )
         )
     return tuple(found)

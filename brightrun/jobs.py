@@ -11,7 +11,7 @@ import json
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import AwareDatetime, Field, create_model
 
 from brightrun.frozen import Frozen
 from brightrun.presets import (
@@ -116,6 +116,12 @@ class JobRequest(Frozen):
         title="Confirm",
         description="always = stop at the gate and show the estimate; "
         "above_limits = stop only when an approval is needed (for scheduled runs)",
+    )
+    needed_by: AwareDatetime | None = Field(
+        None,
+        title="Needed by",
+        description="When the report must be there; the estimate says which market keeps it. "
+        "Empty: the cheapest is recommended",
     )
     provider: Literal["local", "runpod"] = Field(
         "local",

@@ -5,7 +5,7 @@
 
 SQLite under BRIGHTRUN_HOME by default, Postgres (schema `brightrun`) by DATABASE_URL. Answers are
 frozen rows (`ledger_rows`); no database object leaves. The methods are the functions of
-ledger_jobs, ledger_attempts, ledger_events and ledger_records, gathered here under one name.
+ledger_jobs, ledger_attempts, ledger_rates, ledger_events and ledger_records, under one name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 
 from sqlalchemy import Connection, Engine
 
-from brightrun import ledger_attempts, ledger_events, ledger_jobs, ledger_records
+from brightrun import ledger_attempts, ledger_events, ledger_jobs, ledger_rates, ledger_records
 from brightrun.ledger_rows import (
     FINAL,
     ApprovalRow,
@@ -96,6 +96,7 @@ class Ledger:
     month_limit = ledger_attempts.month_limit
     set_month_limit = ledger_attempts.set_month_limit
     budget_state = ledger_attempts.budget_state
+    interruption_rates = ledger_rates.interruption_rates
 
     ingest = ledger_events.ingest
     last_seq = ledger_events.last_seq

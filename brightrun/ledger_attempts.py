@@ -23,7 +23,8 @@ from brightrun.ledger_store import Database, insert, write_conflict
 from brightrun.money import microseconds, part_of, rental, to_micro, to_usd
 
 
-def _row(found: Row[Any]) -> AttemptRow:
+def row_of(found: Row[Any]) -> AttemptRow:
+    """Of a row of the table, money in dollars."""
     fields = dict(found._mapping)
     price, cost = fields.pop("usd_per_hour_micro"), fields.pop("cost_micro")
     return AttemptRow(
@@ -74,7 +75,7 @@ def _one(c: Any, job_id: str, number: int) -> AttemptRow:
     found = c.execute(select(table).where(mine)).one_or_none()
     if found is None:
         raise ConfigurationError(f"job {job_id} has no attempt {number}")
-    return _row(found)
+    return row_of(found)
 
 
 def attempt_started(
@@ -138,7 +139,7 @@ def ended_since(db: Database, since: datetime, outcome: str) -> tuple[AttemptRow
     """Attempts of all jobs that ended so since then, oldest first: places to be avoided."""
     query = select(table).where(table.c.ended_at >= since, table.c.outcome == outcome)
     with db.read() as c:
-        return tuple(map(_row, c.execute(query.order_by(table.c.ended_at))))
+        return tuple(map(row_of, c.execute(query.order_by(table.c.ended_at))))
 
 
 def end_attempt(
@@ -181,14 +182,14 @@ def attempts(db: Database, job_id: str) -> tuple[AttemptRow, ...]:
     """All attempts of a job in order."""
     query = select(table).where(table.c.job_id == job_id).order_by(table.c.number)
     with db.read() as c:
-        return tuple(map(_row, c.execute(query)))
+        return tuple(map(row_of, c.execute(query)))
 
 
 def open_attempts(db: Database) -> tuple[AttemptRow, ...]:
     """Attempts of all jobs that still bill, oldest first: what a reaper looks at."""
     query = select(table).where(table.c.ended_at.is_(None)).order_by(table.c.launched_at)
     with db.read() as c:
-        return tuple(map(_row, c.execute(query)))
+        return tuple(map(row_of, c.execute(query)))
 
 
 def next_attempt_number(db: Database, job_id: str) -> int:

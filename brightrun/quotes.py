@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from brightrun import basemodels, comparing, costs, prices, speed
+from brightrun.comparing import Recommendation, recommend
 from brightrun.conversations import FileReport
 from brightrun.counting import count
 from brightrun.durations import Observed, Work
-from brightrun.jobs import Hyperparameters
+from brightrun.jobs import Hyperparameters, Market
+from brightrun.markets import Rate
 from brightrun.physics import LLAMA_3_70B, SMOLLM2, Machine, ModelProfile, machine_of
 from brightrun.settings import Settings
 
@@ -38,6 +41,11 @@ class Quote:
             "measuring": parts["measuring"],
             "finalization": parts["finalization"],
         }
+
+    def recommendation(self, now: datetime, needed_by: datetime | None) -> Recommendation:
+        """Which market to take when the job starts now. Pure."""
+        outlooks = [row.outlook for row in self.markets]
+        return recommend([o for o in outlooks if o is not None], now, needed_by)
 
     def as_json(self) -> dict[str, Any]:
         """The issue's estimate object, with the markets."""
@@ -125,6 +133,7 @@ def quote(
     users_hours: str = "",
     notes: tuple[str, ...] = (),
     live: prices.Live = prices.NOT_ASKED,
+    rates: Mapping[Market, Rate] | None = None,
 ) -> Quote:
     """Price every market on offer and estimate the chosen one."""
     machine = machine_for(provider, gpu, settings)
@@ -143,6 +152,7 @@ def quote(
         budget_left=budget_left,
         users_hours=users_hours,
         warn_above_usd=settings.warn_above_usd,
+        rates=rates,
     )
-    rows = comparing.compare_markets(work, machine, model, values, offered, observed)
+    rows = comparing.compare_markets(work, machine, model, values, offered, observed, rates)
     return Quote(estimate=estimate, markets=tuple(rows), market_note=note, notes=notes)

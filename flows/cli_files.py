@@ -11,7 +11,17 @@ import typer
 from brightrun.counting import count
 from brightrun.errors import DatasetError
 from flows.checking import checked, existing, registered, show_report, tokenizer_of
-from flows.options import BaseModel, File, Gpu, Json, MarketOption, PresetOption, Provider, Sets
+from flows.options import (
+    BaseModel,
+    File,
+    Gpu,
+    Json,
+    MarketOption,
+    NeededBy,
+    PresetOption,
+    Provider,
+    Sets,
+)
 
 LISTS = ("errors", "warnings")
 PREVIEWED = 3
@@ -160,6 +170,7 @@ def estimate(
     provider: Provider = "local",
     gpu: Gpu = "",
     market: MarketOption = "spot",
+    needed_by: NeededBy = None,
     base_model: BaseModel = "",
     set_: Sets = None,
     json: Json = False,
@@ -186,10 +197,18 @@ def estimate(
     state = quoting.month(ledger)
     found = quoting.quote(report, values, preset, provider, gpu, market, base_model, ledger, state)
     month = budget.foreseen(found.estimate, load(), state)
+    advice = quoting.advice(found, needed_by)
     if json:
-        emit({**found.as_json(), "tokens_exact": report.tokens_exact, "budget": month})
+        emit(
+            {
+                **found.as_json(),
+                "recommendation": advice,
+                "tokens_exact": report.tokens_exact,
+                "budget": month,
+            }
+        )
         return
-    quoting.show(found, report)
+    quoting.show(found, report, advice)
     quoting.show_budget(month)
 
 

@@ -14,6 +14,7 @@ from flows.options import (
     Gpu,
     Json,
     MarketOption,
+    NeededBy,
     PresetOption,
     Provider,
     Sets,
@@ -37,6 +38,7 @@ def train(
     provider: Provider = "local",
     gpu: Gpu = "",
     market: MarketOption = "spot",
+    needed_by: NeededBy = None,
     base_model: BaseModel = "",
     name: Annotated[str, typer.Option(help="Name of this run.")] = "",
     client: Annotated[str, typer.Option(help="Who it is made for.")] = "",
@@ -77,7 +79,8 @@ def train(
     else:
         request = wish(
             file, preset, provider, gpu, market, base_model, name, client, notes,
-            requested_by or whoami(), overrides_of(set_), quality_min, steps_of(interrupt_at), yes,
+            requested_by or whoami(), overrides_of(set_), quality_min, steps_of(interrupt_at),
+            needed_by.astimezone() if needed_by else None, yes,
         )  # fmt: skip
         check_before(request, json)
         job_id = lifecycle_ids.new_job_id()
@@ -110,6 +113,7 @@ def wish(*fields: Any) -> JobRequest:
     names = (
         "training_file", "preset", "provider", "gpu", "market", "base_model", "name", "client",
         "notes", "requested_by", "overrides", "quality_min", "interrupt_at",
+        "needed_by",
     )  # fmt: skip
     *values, yes = fields
     given = dict(zip(names, values, strict=True))

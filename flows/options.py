@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,13 @@ PresetOption = Annotated[
 Provider = Annotated[str, typer.Option(help="Who rents out the machine: local | runpod")]
 Gpu = Annotated[str, typer.Option(help="GPU, e.g. 'H100 80GB PCIe'. Default: the provider's.")]
 MarketOption = Annotated[str, typer.Option(help="spot (where it is offered) | on_demand")]
+NeededBy = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"],
+        help="When the report must be there, e.g. 2026-11-30T08:00 (this machine's time zone).",
+    ),
+]
 BaseModel = Annotated[
     str,
     typer.Option(help="demo | tiny | a folder | a .gguf | a hub id. Default: demo on local."),

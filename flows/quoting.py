@@ -51,7 +51,14 @@ def quote(
         users_hours=preset_of(preset).users_hours,
         notes=quotes.notes_of(report),
         live=live_prices(provider, settings),
+        rates=ledger.interruption_rates(provider, datetime.now(UTC)) if ledger else None,
     )
+
+
+def advice(found: Quote, needed_by: datetime | None) -> dict[str, Any]:
+    """Which market to take for a report by then (a time of this machine's zone)."""
+    date = needed_by.astimezone() if needed_by else None
+    return found.recommendation(datetime.now(UTC).astimezone(), date).as_json()
 
 
 def ledger_if_any(settings: Settings) -> Ledger | None:
@@ -77,7 +84,7 @@ def show_budget(facts: dict[str, Any]) -> None:
         say(f"  Warning: {warning}", "yellow")
 
 
-def show(found: Quote, report: FileReport) -> None:
+def show(found: Quote, report: FileReport, advised: dict[str, Any]) -> None:
     """Markets below each other with low, likely and high, then the chosen one in words."""
     rows: list[tuple[str, ...]] = []
     for row in found.markets:
@@ -110,5 +117,8 @@ def show(found: Quote, report: FileReport) -> None:
     )
     tell(f"Price: {e.price.source}, {e.price.as_of}; stopped by itself at "
          f"{money(float(e.hard_limit_usd))}")  # fmt: skip
-    for warning in found.as_json()["warnings"]:
+    facts = {**found.as_json(), "recommendation": advised}
+    for sentence in jobcards.market_sentences(facts):
+        tell(sentence)
+    for warning in facts["warnings"]:
         say(f"Warning: {warning}", "yellow")

@@ -28,9 +28,28 @@ def estimate_card(facts: dict[str, Any], revised: dict[str, Any] | None = None) 
         f"memory {facts['vram_gb']:.1f} GB ({'fits' if facts['fits'] else 'DOES NOT FIT'}), "
         f"from {facts['basis']}; stopped by itself at {formats.usd(facts['hard_limit_usd'])}. "
         f"{_prices(facts['markets'])}"
+        f"{''.join(f' {line}.' for line in market_sentences(facts))}"
     )
     rows = tuple(_market(row) for row in facts["markets"])
     return cards.estimate(Table(columns=_MARKET, rows=rows), warnings=facts["warnings"], note=said)
+
+
+def market_sentences(facts: dict[str, Any]) -> list[str]:
+    """Interruptions by market with the pod hours behind them, and which market is recommended."""
+    lines, offered = [], [row for row in facts["markets"] if row["offered"]]
+    known = [(row["market"], row.get("interruptions_per_hour", {})) for row in offered]
+    said = [
+        f"{market} {rate['likely']:.1%} ({rate['low']:.1%} to {rate['high']:.1%}; "
+        f"{count(rate['losses'], 'loss', 'losses')} in {rate['hours']:g} pod hours seen)"
+        for market, rate in known
+        if rate.get("high")
+    ]
+    if said:
+        lines.append(f"Interruptions per hour: {', '.join(said)}")
+    advised = facts.get("recommendation")
+    if advised and (len(offered) > 1 or advised["in_time"] is not None):
+        lines.append(f"Recommended: {advised['why']}")
+    return lines
 
 
 def estimate_sentence(facts: dict[str, Any]) -> str:
@@ -65,6 +84,7 @@ def gate_card(facts: dict[str, Any], question: dict[str, Any]) -> str:
         f"{count(facts['steps'], 'step')}, memory {facts['vram_gb']:.1f} GB "
         f"({'fits' if facts['fits'] else 'DOES NOT FIT'}), "
         f"stopped by itself at {formats.usd(facts['hard_limit_usd'])}",
+        *market_sentences(facts),
         *(f"Why you are asked: {reason}" for reason in question["reasons"]),
         *(f"Warning: {w}" for w in (*question["warnings"], *facts["warnings"])),
     ]

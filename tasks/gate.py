@@ -154,11 +154,14 @@ def quote_of(job: JobContext) -> dict[str, Any]:
         users_hours=preset_of(request.preset).users_hours,
         notes=quotes.notes_of(report),
         live=live_prices(request.provider, job.settings),
+        rates=job.ledger.interruption_rates(request.provider, datetime.now(UTC)),
     )
     spent = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
     facts = found.as_json()
+    advised = found.recommendation(datetime.now(UTC), request.needed_by)
     return {
         **facts,
+        "recommendation": advised.as_json(),
         "warnings": [*warned(job), *facts["warnings"]],
         "stage_seconds": found.stage_seconds,
         "hard_limit_usd": float(found.estimate.hard_limit_usd + spent),

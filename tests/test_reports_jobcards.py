@@ -98,3 +98,18 @@ def test_before_training_there_is_no_step_and_no_curve() -> None:
     state = progress([], {}, NOW)
     assert "step" not in jobcards.progress_card(state, 0.0).split("|")[0]
     assert "after two steps" in jobcards.loss_card(state)
+
+
+def test_interruptions_with_their_hours_and_the_recommended_market_are_said() -> None:
+    rate = {"low": 0.1, "likely": 0.2, "high": 0.3, "losses": 1, "hours": 12.5}
+    spot = {**ON_DEMAND, "market": "spot", "interruptions_per_hour": rate}
+    advised = {"market": "spot", "why": "spot: likely $0.20, done before Monday", "in_time": True}
+    facts = {**FACTS, "markets": [spot, ON_DEMAND], "recommendation": advised}
+    for card in (jobcards.estimate_card(facts), jobcards.gate_card(facts, QUESTION)):
+        assert "spot 20.0% (10.0% to 30.0%; 1 loss in 12.5 pod hours seen)" in plain(card)
+        assert "Recommended: spot: likely $0.20, done before Monday" in plain(card)
+
+
+def test_one_market_without_a_date_needs_no_recommendation() -> None:
+    advised = {"market": "on_demand", "why": "the least", "in_time": None}
+    assert jobcards.market_sentences({**FACTS, "recommendation": advised}) == []
