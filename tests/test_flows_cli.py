@@ -258,8 +258,14 @@ def test_runpod_is_estimated_for_its_own_model_without_having_it(
     """The prepared local model must not count the tokens of a model that is not here."""
     furnish(home, models)
     file = str(write_json(tmp_path / "a.json", document(8, 4)))
-    found = json.loads(run("estimate", file, "--provider", "runpod", "--json").stdout)
+    late = ("--needed-by", "2019-05-01")
+    found = json.loads(run("estimate", file, "--provider", "runpod", *late, "--json").stdout)
     assert found["tokens_exact"] is False
+    assert (found["recommendation"]["market"], found["recommendation"]["in_time"]) == (
+        "on_demand", False,
+    )  # fmt: skip
+    assert "too late for 2019-05-01" in found["recommendation"]["why"]
+    assert found["interruptions_per_hour"]["likely"] == 0.005
     assert found["vram_gb"] > 40
     local = json.loads(run("estimate", file, "--base-model", "tiny", "--json").stdout)
     assert local["tokens_exact"] is True
