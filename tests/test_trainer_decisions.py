@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 
 from brightrun.errors import (
@@ -13,7 +16,8 @@ from brightrun.errors import (
     TrainerError,
 )
 from brightrun.jobs import Hyperparameters
-from trainer.control import Stop, decide, grace
+from brightrun.runfolder import RunFolder
+from trainer.control import LIMIT, Control, Stop, StopRequested, decide, grace
 from trainer.failures import explain
 from trainer.pod import MissingVariable, Pod
 
@@ -49,6 +53,24 @@ def test_a_lease_for_a_newer_attempt_stops_a_pod_at_once_and_before_everything_e
     assert grace("superseded", 60) == 0
 
 
+def test_a_pod_that_has_used_up_its_hours_stops_although_its_lease_is_renewed() -> None:
+    assert decide(LEASE, None, 99.0, 1, left_s=0.1) is None
+    spent = decide(LEASE, None, 99.0, 1, left_s=0.0)
+    assert spent is not None
+    assert spent.reason == "budget"
+    newer = decide({**LEASE, "attempt": 2}, None, 99.0, 1, left_s=-1.0)
+    assert newer == Stop("superseded", "attempt 2")
+
+
+def test_the_pod_keeps_its_own_limit_without_a_control_plane(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path.as_uri(), "job-1")
+    control = Control(folder, lambda stop: None, 1, limit_hours=0.0)
+    control._files()
+    assert control.stop == Stop("budget", LIMIT)
+    with pytest.raises(StopRequested):
+        control.check()
+
+
 def test_the_time_to_save_depends_on_why_a_pod_stops() -> None:
     assert grace("sigterm", 900) + 1 < 5
     assert [grace("lease", seconds) for seconds in (10, 60, 900)] == [7.0, 7.5, 45.0]
@@ -57,6 +79,9 @@ def test_the_time_to_save_depends_on_why_a_pod_stops() -> None:
 
 def test_the_pod_reads_its_environment_and_names_what_is_missing() -> None:
     pod = Pod.from_environment({**ENVIRONMENT, "BRIGHTRUN_INTERRUPT_AT": "7"})
+    assert pod.limit_hours == math.inf
+    limited = Pod.from_environment({**ENVIRONMENT, "BRIGHTRUN_LIMIT_HOURS": "2.5"})
+    assert limited.limit_hours == 2.5
     assert (pod.attempt, pod.threads, pod.interrupt_at) == (2, 2, 7)
     assert pod.storage_patience is None
     patient = Pod.from_environment({**ENVIRONMENT, "BRIGHTRUN_STORAGE_PATIENCE": "2.5"})

@@ -1,4 +1,4 @@
-"""Stop when asked: lease expired, control/stop.json, SIGTERM, or a successor of this pod.
+"""Stop when asked: lease expired, control/stop.json, SIGTERM, a successor, or the pod's own limit.
 
 A watcher thread notices within 2 seconds. The training loop ends at its next safe point and saves,
 whatever the reason (also for a cancel: a person may resume it); if that takes too long the watcher
@@ -23,6 +23,7 @@ from brightrun.runfolder import RunFolder
 POLL_SECONDS = 2.0
 LEASE = "control/lease.json"
 SUPERSEDED = "superseded"
+LIMIT = "the pod's own limit"
 # Seconds between noticing and the end of the process. SIGTERM: a provider kills 5 seconds later.
 SIGTERM_GRACE = 3.5
 # Asked: the control plane waits a minute. A 70B adapter with its optimizer (2.5 GB) takes half of
@@ -47,16 +48,23 @@ class Stop:
 
 
 def decide(
-    lease: dict[str, Any] | None, asked: dict[str, Any] | None, now: float, attempt: int = 0
+    lease: dict[str, Any] | None,
+    asked: dict[str, Any] | None,
+    now: float,
+    attempt: int = 0,
+    left_s: float = math.inf,
 ) -> Stop | None:
     """Whether the control files end the pod of `attempt` at `now` (epoch seconds). Pure.
 
     A lease for a newer attempt comes first: whatever was asked is its successor's business.
+    left_s: seconds until the hours that this pod may run are over, whoever still drives it.
     """
     if lease is not None and int(lease.get("attempt", 0)) > attempt > 0:
         return Stop(SUPERSEDED, f"attempt {lease['attempt']}")
     if asked is not None:
         return Stop(str(asked.get("reason", "cancel")), str(asked.get("by", "")))
+    if left_s <= 0:
+        return Stop("budget", LIMIT)
     if lease is not None and float(lease["expires"]) < now:
         return Stop("lease")
     return None
@@ -76,15 +84,25 @@ def grace(reason: str, lease_seconds: float) -> float:
 
 
 class Control:
-    """Watches the control files and SIGTERM. `end(stop)` must not return: it ends the process."""
+    """Watches the control files and SIGTERM. `end(stop)` must not return: it ends the process.
 
-    def __init__(self, folder: RunFolder, end: Callable[[Stop], None], attempt: int = 0) -> None:
+    limit_hours: so long this pod may run, also when no control plane can say so any more.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        end: Callable[[Stop], None],
+        attempt: int = 0,
+        limit_hours: float = math.inf,
+    ) -> None:
         self.folder = folder
         self.attempt = attempt
         self.stop: Stop | None = None
         self.terminated = False
         self._end = end
         self._lease: dict[str, Any] | None = None
+        self._limit = time.monotonic() + limit_hours * 3600
         self._noticed = threading.Event()
         self._first = threading.Lock()
         self._ends_at = math.inf
@@ -156,7 +174,8 @@ class Control:
             with contextlib.suppress(Exception):
                 asked = self.folder.stop_request()
             try:
-                stop = decide(self._lease, asked, time.time(), self.attempt)
+                left = self._limit - time.monotonic()
+                stop = decide(self._lease, asked, time.time(), self.attempt, left)
             except (KeyError, TypeError, ValueError) as error:
                 # Without this thread no lease would ever expire.
                 print(f"control files cannot be understood: {error!r}", flush=True)

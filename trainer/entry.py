@@ -139,7 +139,10 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
     ending.reporter = reporter
     reporter.start()
     control = Control(
-        folder, lambda stop: _leave(ending, stop.marker(), control.terminated), pod.attempt
+        folder,
+        lambda stop: _leave(ending, stop.marker(), control.terminated),
+        pod.attempt,
+        pod.limit_hours,
     )
     control.start()
     print(f"attempt {pod.attempt} of job {pod.job_id}, {pod.threads} threads", flush=True)

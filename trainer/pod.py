@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ class MissingVariable(Exception):
 class Pod:
     """One attempt. interrupt_at: SIGKILL itself after that step; expected: seconds by stage;
     choices: overrides of `trainer.choices`;
-    storage_patience: overrides for how many seconds storage trouble is waited out."""
+    storage_patience: overrides for how many seconds storage trouble is waited out;
+    limit_hours: so long the pod may run, from the money that is left."""
 
     job_id: str
     attempt: int
@@ -29,6 +31,7 @@ class Pod:
     expected: dict[str, float] = field(default_factory=dict)
     choices: dict[str, Any] = field(default_factory=dict)
     storage_patience: float | None = None
+    limit_hours: float = math.inf
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Pod:
@@ -44,6 +47,8 @@ class Pod:
             name = "BRIGHTRUN_STORAGE_PATIENCE"
             patience = environ.get(name, "")
             storage_patience = float(patience) if patience else None
+            name = "BRIGHTRUN_LIMIT_HOURS"
+            limit_hours = float(environ.get(name, "") or math.inf)
             name = "BRIGHTRUN_EXPECTED"
             expected = dict(json.loads(environ.get(name, "") or "{}"))
             name = "BRIGHTRUN_CHOICES"
@@ -60,7 +65,7 @@ class Pod:
             raise MissingVariable(f"environment variable {name} cannot be read") from None
         return cls(
             job_id, attempt, storage_url, models, threads, interrupt_at, expected,
-            choices, storage_patience,
+            choices, storage_patience, limit_hours,
         )  # fmt: skip
 
     def folder(self, relative: str = "") -> str:
