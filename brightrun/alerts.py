@@ -13,6 +13,9 @@ from decimal import Decimal
 from brightrun import budget
 from brightrun.budget import Alert
 from brightrun.context import JobContext
+from brightrun.errors import StopFailed
+from brightrun.ledger import AttemptRow
+from brightrun.money import shown
 from brightrun.notify import Message, notifiers, send_all
 
 
@@ -27,6 +30,24 @@ def ended(job: JobContext, what: str) -> None:
         lines.append(f"Go on: brightrun train --resume {job.job_id}")
     message = Message(title=f"Bright Run job {job.job_id} {what}", lines=tuple(lines))
     undelivered(job, message.title, send_all(notifiers(job.settings), message))
+
+
+def stop_failed(job: JobContext, attempt: AttemptRow, error: StopFailed) -> None:
+    """A pod that cannot be ended may bill: every channel, an event, again every day."""
+    now = datetime.now(UTC)
+    if not job.ledger.record_alert(attempt.pod_name, f"{now:%Y-%m-%d}", error.message):
+        return
+    job.note("error", error.as_dict())
+    message = unstoppable(attempt.pod_name, attempt.provider, attempt.usd_per_hour, error)
+    undelivered(job, message.title, send_all(notifiers(job.settings), message))
+
+
+def unstoppable(
+    pod: str, provider: str, usd_per_hour: Decimal | None, error: StopFailed
+) -> Message:
+    price = "an unknown price" if usd_per_hour is None else f"{shown(usd_per_hour)} per hour"
+    lines = (f"At {provider}, {price}", error.message, f"Do: {error.fix}")
+    return Message(title=f"Bright Run: pod {pod} cannot be ended and may bill", lines=lines)
 
 
 def undelivered(job: JobContext, title: str, problems: list[str]) -> None:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from brightrun import alerts
-from brightrun.compute.ending import make_gone
+from brightrun.compute.ending import Gone, make_gone
 from brightrun.compute.provider import Doubtful, Pod
 from brightrun.context import JobContext
 from brightrun.deciding import decide
@@ -37,11 +37,13 @@ WAITING_SECONDS = 15.0  # between two looks at a request to stop while no machin
 def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -> dict[str, Any]:
     """Bring the job's pod to its end; returns the content of `_DONE`.
 
-    Raises SpotInterrupted (worth a retry), JobCancelled, CapacityError, or the pod's own error.
+    Raises SpotInterrupted and StopFailed (worth a retry), JobCancelled, CapacityError, or the
+    pod's own error.
     on_tick(attempt) is called about once a second.
     """
     attempt = live_attempt(job)
-    settle_open_attempts(job, but=attempt)
+    if not settle_open_attempts(job, but=attempt):
+        raise still_there(job)
     if attempt is None:
         found = rent(job)
         if isinstance(found, Action):
@@ -54,7 +56,11 @@ def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -
     except BaseException:
         release(job, attempt)
         raise
-    release(job, attempt)
+    if not release(job, attempt):
+        ending = job.folder.marker(attempt.number)
+        if ending is not None and ending[0] == DONE:
+            return ending[1]
+        raise still_there(job)
     alerts.check(job)
     action = decide(job)
     if action.do in ("launch", "wait"):
@@ -80,7 +86,9 @@ def rent(job: JobContext) -> AttemptRow | Action:
                 if decide(job).do not in ("wait", "launch"):
                     raise
             except Doubtful:
-                settle_open_attempts(job)  # its pod is surely gone before the next one is rented
+                # Its pod is surely gone before the next one is rented.
+                if not settle_open_attempts(job):
+                    raise still_there(job) from None
 
 
 def live_attempt(job: JobContext) -> AttemptRow | None:
@@ -107,11 +115,22 @@ def seen(job: JobContext, name: str) -> Pod | None:
             job.clock.sleep(pause)
 
 
-def settle_open_attempts(job: JobContext, but: AttemptRow | None = None) -> None:
-    """Close the books of attempts whose driver died; their pods are made sure to be gone."""
-    for attempt in job.ledger.attempts(job.job_id):
-        if attempt.ended_at is None and (but is None or attempt.number != but.number):
-            release(job, attempt)
+def settle_open_attempts(job: JobContext, but: AttemptRow | None = None) -> bool:
+    """Close the books of attempts whose driver died; False: a pod may still be there."""
+    left = (a for a in job.ledger.attempts(job.job_id) if a.ended_at is None)
+    gone = [release(job, a) for a in left if but is None or a.number != but.number]
+    return all(gone)
+
+
+def still_there(job: JobContext) -> StopFailed:
+    """Why a job rents no further pod: two at once would be billed for one job's work."""
+    left = [a.pod_name for a in job.ledger.attempts(job.job_id) if a.ended_at is None]
+    return StopFailed(
+        f"job {job.job_id} rents no further pod while {', '.join(left)} may still run and bill",
+        cause="the provider does not answer, or does not do what it says",
+        fix="end it in the provider's console; the reaper tries for ever, and "
+        f"`brightrun train --resume {job.job_id}` goes on",
+    )
 
 
 def start_afresh(job: JobContext) -> None:
@@ -129,20 +148,36 @@ def start_afresh(job: JobContext) -> None:
             job.folder.remove(name)
 
 
-def release(job: JobContext, attempt: AttemptRow) -> None:
-    """Make the pod go away, take in its last events and close the attempt's books. Repeatable.
+def release(job: JobContext, attempt: AttemptRow) -> bool:
+    """Make the pod go away and close the attempt's books. Repeatable.
 
-    A pod that had to be ended bills until it was not seen any more; one that was already gone, to
-    its last event. StopFailed: it may go on billing, and its books stay open.
+    False: it could not be ended (STOP_FAILED). It may go on billing, so its books stay open;
+    everybody is told, and the reaper goes on trying.
     """
     row = next(a for a in job.ledger.attempts(job.job_id) if a.number == attempt.number)
     if row.ended_at is not None:
-        return
+        return True
     try:
         gone = make_gone(job.provider, attempt.pod_name, job.clock)
     except StopFailed as error:
-        job.note("error", error.as_dict())
-        raise
+        stop_failed(job, row, error)
+        return False
+    close_books(job, row, gone)
+    return True
+
+
+def stop_failed(job: JobContext, attempt: AttemptRow, error: StopFailed) -> None:
+    """The state STOP_FAILED, in the ledger, as an event, and on every channel."""
+    job.ledger.stop_failed(job.job_id, attempt.number)
+    alerts.stop_failed(job, attempt, error)
+
+
+def close_books(job: JobContext, attempt: AttemptRow, gone: Gone) -> None:
+    """Take in the last events of a pod that is surely gone, and write down how it ended.
+
+    One that had to be ended bills until it was not seen any more; one that was already gone, to
+    its last event.
+    """
     ingest(job, attempt.number)
     steps = steps_of(job, attempt.number)
     before = job.folder.read_json(f"attempts/{attempt.number}/launch.json")["resumes_from"]
@@ -151,7 +186,7 @@ def release(job: JobContext, attempt: AttemptRow) -> None:
     silence = ""
     if mute and gone.was_there:
         silence = NEVER_BOOTED
-    elif mute and not row.pod_id:
+    elif mute and not attempt.pod_id:
         silence = NEVER_STARTED
     job.ledger.end_attempt(
         job.job_id,

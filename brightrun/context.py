@@ -61,6 +61,14 @@ class JobContext:
         return self.settings.lease_seconds if lease is None else lease
 
     @property
+    def lease_until(self) -> datetime | None:
+        """Until when the job's pod may go on by itself; None: it never had one."""
+        lease = "control/lease.json"
+        if not self.folder.exists(lease):
+            return None
+        return datetime.fromtimestamp(float(self.folder.read_json(lease)["expires"]), UTC)
+
+    @property
     def reports_folder(self) -> Path:
         """Where the job's report pages lie, whether they are there yet or not."""
         return self.settings.home.resolve() / "reports" / self.job_id

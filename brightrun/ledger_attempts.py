@@ -6,6 +6,7 @@ now). Its bill is price x time in whole micro-dollars; an amount given at the en
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -15,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from brightrun.budget import BudgetState, month_bounds, month_name
 from brightrun.errors import ConfigurationError, StorageError
-from brightrun.ledger_rows import COMMITTED, AttemptRow
+from brightrun.ledger_rows import COMMITTED, STOP_FAILED, AttemptRow
 from brightrun.ledger_schema import attempts as table
 from brightrun.ledger_schema import budgets
 from brightrun.ledger_schema import jobs as jobs_table
@@ -126,6 +127,17 @@ def pod_rented(
     if usd_per_hour is not None:
         values["usd_per_hour_micro"] = to_micro(usd_per_hour)
     return _change(db, job_id, number, values)
+
+
+def stop_failed(db: Database, job_id: str, number: int) -> AttemptRow:
+    """The pod could not be ended: its books stay open under that name."""
+    return _change(db, job_id, number, {"outcome": STOP_FAILED})
+
+
+def named(db: Database, pods: Iterable[str]) -> tuple[AttemptRow, ...]:
+    """The attempts of these pods, open or closed."""
+    with db.read() as c:
+        return tuple(map(_row, c.execute(select(table).where(table.c.pod_name.in_(list(pods))))))
 
 
 def _change(db: Database, job_id: str, number: int, values: dict[str, Any]) -> AttemptRow:

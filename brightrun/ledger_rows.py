@@ -18,6 +18,7 @@ class Status(StrEnum):
     awaiting_approval = "awaiting_approval"
     rejected = "rejected"
     running = "running"
+    paused = "paused"
     evaluating = "evaluating"
     reporting = "reporting"
     completed = "completed"
@@ -27,7 +28,15 @@ class Status(StrEnum):
 
 FINAL = frozenset({Status.rejected, Status.completed, Status.failed, Status.cancelled})
 # Statuses whose estimate is still to be spent, wholly or in part.
-COMMITTED = frozenset({Status.estimating, Status.awaiting_approval, Status.running, Status.created})
+COMMITTED = frozenset(
+    {
+        Status.estimating,
+        Status.awaiting_approval,
+        Status.running,
+        Status.paused,
+        Status.created,
+    }
+)
 
 
 class JobChanges(TypedDict, total=False):
@@ -106,13 +115,20 @@ class JobRow:
     def is_final(self) -> bool:
         return self.status in FINAL
 
+    @property
+    def at_rest(self) -> bool:
+        """Ended, or paused: nobody drives it, and no pod may run for it."""
+        return self.is_final or self.status == Status.paused
+
 
 INTERRUPTING_STOPS = ("stopped:lease", "stopped:sigterm")
+STOP_FAILED = "stop_failed"
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One pod. outcome is "" while it is open; cost_usd is set when it ended.
+    """One pod. outcome is "" while it is open, `stop_failed` while it is open because it cannot be
+    ended; cost_usd is set when it ended.
 
     pod_id is the provider's, "" until it has said that the pod is rented.
     """

@@ -33,6 +33,7 @@ class Books(Frozen):
     launched_at: datetime
     attempt_ended: bool = False
     job_over: bool = False
+    stop_failed: bool = False
     lease_until: datetime | None = None
     spent_usd: Decimal = Decimal(0)
     limit_usd: Decimal | None = None
@@ -80,11 +81,20 @@ def excess(known: Books, now: datetime, rules: ReaperRules) -> str:
         return "its attempt has ended"
     if known.job_over:
         return "its job is over"
+    if known.stop_failed:
+        return "it could not be ended before"
+    if spent := exhausted(known, now, rules):
+        return spent
+    late = timedelta(minutes=rules.adoption_minutes)
+    if known.lease_until is not None and now - known.lease_until > late:
+        return f"nobody drives it since {known.lease_until:%Y-%m-%d %H:%M %Z}".strip()
+    return ""
+
+
+def exhausted(known: Books, now: datetime, rules: ReaperRules) -> str:
+    """Which limit of its job a pod has passed, so that no other pod may follow; "" = none."""
     if now - known.launched_at > timedelta(hours=rules.longest_hours):
         return f"it is older than {rules.longest_hours:.0f} hours"
     if known.limit_usd is not None and known.spent_usd > known.limit_usd:
         return f"its job has cost {shown(known.spent_usd)} of {shown(known.limit_usd)}"
-    late = timedelta(minutes=rules.adoption_minutes)
-    if known.lease_until is not None and now - known.lease_until > late:
-        return f"nobody drives it since {known.lease_until:%Y-%m-%d %H:%M %Z}".strip()
     return ""

@@ -54,6 +54,8 @@ class Settings(BaseSettings):
         MAX_ATTEMPTS, ge=1, le=50, description="Pods per job before it is given up"
     )
 
+    longest_pod_hours: float = Field(72.0, gt=0, description="A pod stops itself after so long")
+
     warn_above_usd: Decimal = Field(Decimal(100), ge=0)
     approve_above_usd: Decimal = Field(Decimal(150), ge=0)
     month_budget_usd: Decimal = Field(Decimal(500), ge=0)

@@ -11,7 +11,7 @@ import typer
 
 from brightrun import __version__
 from brightrun.errors import BrightRunError, UsageError
-from flows import cli_decide, cli_files, cli_jobs, cli_rate, cli_train
+from flows import cli_decide, cli_files, cli_jobs, cli_pods, cli_rate, cli_train
 
 EPILOG = "Exit codes: 0 fine, 1 the input or the job failed, 2 wrong use, 3 waiting for a person."
 
@@ -29,7 +29,7 @@ app.add_typer(cli_rate.rate, name="rate", help="Blind rating sheets for people."
 COMMANDS: tuple[Callable[..., None], ...] = (
     cli_files.validate, cli_files.preview, cli_files.estimate, cli_files.presets,
     cli_train.train, cli_decide.wait, cli_decide.approve, cli_decide.cancel,
-    cli_jobs.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch,
+    cli_jobs.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

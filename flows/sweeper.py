@@ -6,7 +6,6 @@ runs nothing: nobody but a sweeper can close their books. `make ui` sweeps four 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from socket import gethostname
@@ -62,7 +61,7 @@ def sweep(ledger: Ledger, state_of: Callable[[str], str]) -> list[str]:
     """
     closed = []
     for row in ledger.jobs(None):
-        if row.is_final or not row.flow_run_id or is_driven(row):
+        if row.at_rest or not row.flow_run_id or is_driven(row):
             continue
         job = JobContext(ledger.settings, ledger, row.job_id)
         state = state_of(row.flow_run_id)
@@ -123,6 +122,5 @@ def abandoned(job: JobContext) -> bool:
     """A pod was rented, its driver died, and the lease in which it may be adopted is over."""
     if all(attempt.ended_at is not None for attempt in job.ledger.attempts(job.job_id)):
         return False
-    lease = "control/lease.json"
-    expires = job.folder.read_json(lease)["expires"] if job.folder.exists(lease) else 0.0
-    return time.time() > float(expires)
+    expires = job.lease_until
+    return expires is None or datetime.now(UTC) > expires

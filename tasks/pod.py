@@ -11,14 +11,17 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from brightrun import attempts
 from brightrun.context import JobContext, open_job
-from brightrun.errors import SpotInterrupted
+from brightrun.errors import SpotInterrupted, StopFailed
 from brightrun.runfolder import DONE
 from tasks.board import watched
 
 
-def only_spot(task: Any, run: TaskRun, state: State[Any]) -> bool:
-    """Only a lost pod is worth another one; a fault of the trainer would cost it twice."""
-    return isinstance(state.result(raise_on_failure=False), SpotInterrupted)
+def worth_another(task: Any, run: TaskRun, state: State[Any]) -> bool:
+    """Only a lost pod is worth another one; a fault of the trainer would cost it twice.
+
+    A pod that cannot be ended is asked again: its successor has to wait for that.
+    """
+    return isinstance(state.result(raise_on_failure=False), SpotInterrupted | StopFailed)
 
 
 @task(
@@ -26,7 +29,7 @@ def only_spot(task: Any, run: TaskRun, state: State[Any]) -> bool:
     cache_policy=NO_CACHE,
     retries=20,
     retry_delay_seconds=[1, 5, 30],
-    retry_condition_fn=only_spot,
+    retry_condition_fn=worth_another,
 )
 def train(job_id: str) -> str:
     """Returns the adapter's sha256. Finished work is not repeated."""

@@ -1,0 +1,35 @@
+"""Every five minutes: close the books of jobs that nobody drives, end pods that must not run."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from prefect import State, flow
+from prefect.settings import PREFECT_API_URL
+
+from brightrun import reaper
+from brightrun.ledger import Ledger
+from brightrun.settings import load
+from flows import run_states, sweeper
+from tasks import reaping
+
+
+@flow(name="reap", flow_run_name="reap")
+def reap(dry_run: bool = False) -> list[State[Any]]:
+    """End every pod with our name and no live job, over its age or over its budget.
+
+    Args:
+        dry_run: Whether to look only. On: show what would be ended. Off: end it.
+    """
+    if not dry_run:
+        sweep()
+    # A provider that does not answer must not keep the others' pods running.
+    return [reaping.reap(name, dry_run, return_state=True) for name in reaper.accounts(load())]
+
+
+def sweep() -> list[str]:
+    """Jobs whose run has ended without a word, by the states of this server."""
+    api_url = PREFECT_API_URL.value()
+    states = partial(run_states.state_of, api_url) if api_url else lambda run: ""
+    return sweeper.sweep(Ledger.open(load()), states)
