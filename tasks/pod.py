@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from brightrun import attempts
 from brightrun.context import JobContext, open_job
-from brightrun.errors import SpotInterrupted, StopFailed
+from brightrun.errors import ProviderError, SpotInterrupted
 from brightrun.runfolder import DONE
 from tasks.board import watched
 
@@ -19,9 +19,10 @@ from tasks.board import watched
 def worth_another(task: Any, run: TaskRun, state: State[Any]) -> bool:
     """Only a lost pod is worth another one; a fault of the trainer would cost it twice.
 
-    A pod that cannot be ended is asked again: its successor has to wait for that.
+    A provider that does not answer, or a pod that cannot be ended, is asked again: a successor has
+    to wait for that.
     """
-    return isinstance(state.result(raise_on_failure=False), SpotInterrupted | StopFailed)
+    return isinstance(state.result(raise_on_failure=False), SpotInterrupted | ProviderError)
 
 
 @task(

@@ -147,7 +147,7 @@ def test_what_cannot_be_ended_is_told_stays_in_the_books_and_is_tried_for_ever(
         assert (attempt.outcome, attempt.ended_at) == ("stop_failed", None)
         assert job.ledger.cost_so_far("j1", fake.clock.now()) > 0
         assert "cannot be ended" in inbox.mails[0]
-        assert job.ledger.events("j1", 0, "warning")[0].payload["code"] == "stop_failed"
+        assert job.ledger.events("j1", 0, "error")[0].payload["code"] == "stop_failed"
         fake.account.mischief.script["delete"] = []
         (found,) = look((fake, ours, told))
         assert found.gone is True
