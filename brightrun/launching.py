@@ -20,7 +20,7 @@ from brightrun.context import JobContext, driver_name
 from brightrun.errors import BudgetError, CapacityError, ConfigurationError, ProviderError
 from brightrun.ledger import AttemptRow
 from brightrun.placing import Rented, places
-from brightrun.podenv import environment, secrets_of
+from brightrun.podenv import environment, limits, secrets_of
 from brightrun.situation import FINAL_STOPS, NEVER_STARTED, Action
 
 SURELY_NOTHING = (CapacityError, BudgetError, ConfigurationError)
@@ -83,8 +83,11 @@ def ask_each(
         if candidate is not None:
             job.note("choice", chosen(attempt.number, candidate))
         offer = None if candidate is None else candidate.offer
+        told = {**wanted.environment, **limits(job, attempt.usd_per_hour)}
         try:
-            pod = job.provider.launch(wanted.model_copy(update={"offer": offer}))
+            pod = job.provider.launch(
+                wanted.model_copy(update={"offer": offer, "environment": told})
+            )
         except Refused as refusal:
             refusals.append(refusal)
             job.note("warning", {"code": refusal.code, "message": refusal.message})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from pydantic import SecretStr
@@ -34,6 +35,19 @@ def environment(
     if number <= len(kills):
         found["BRIGHTRUN_INTERRUPT_AT"] = str(kills[number - 1])
     return found
+
+
+def limits(job: JobContext, usd_per_hour: Decimal) -> dict[str, str]:
+    """How long a pod at that price may run: it keeps to it also when the control plane is dead.
+
+    Hours = min(the settings' longest, dollars left of the job's hard limit / price).
+    """
+    hours = Decimal(str(job.settings.longest_pod_hours))
+    limit = job.ledger.job(job.job_id).hard_limit_usd
+    if limit is not None and usd_per_hour > 0:
+        left = limit - job.ledger.cost_so_far(job.job_id, job.clock.now())
+        hours = min(hours, max(Decimal(0), left) / usd_per_hour)
+    return {"BRIGHTRUN_LIMIT_HOURS": f"{hours:.6f}"}
 
 
 def storage_url(settings: Settings) -> str:

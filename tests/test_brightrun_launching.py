@@ -34,6 +34,7 @@ from brightrun.errors import (
 from brightrun.jobs import Market
 from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
+from brightrun.podenv import limits
 from brightrun.situation import Action
 from brightrun.situation import Place as Spot
 
@@ -462,3 +463,14 @@ def test_a_cancel_ends_the_wait_for_a_machine(home: Path, brisk: FastClock) -> N
         found = rent(job)
     assert isinstance(found, Action)
     assert found.do == "cancelled"
+
+
+def test_a_pod_knows_how_long_the_money_lasts_where_it_is_rented(home: Path) -> None:
+    with account(market=two_places(), mischief=Mischief({"create": ["capacity"] * 2})) as fake:
+        job = job_on(home, provider(fake))
+        job.ledger.update_job("job-1", hard_limit_usd=Decimal("29.90"))
+        launch(job)
+        (pod,) = fake.account.pods.values()
+        assert float(pod.wanted["env"]["BRIGHTRUN_LIMIT_HOURS"]) == pytest.approx(10.0)
+        job.ledger.update_job("job-1", hard_limit_usd=None)
+        assert limits(job, Decimal("2.99")) == {"BRIGHTRUN_LIMIT_HOURS": "72.000000"}
