@@ -86,7 +86,6 @@ class Ledger:
     pod_rented = ledger_attempts.pod_rented
     ended_since = ledger_attempts.ended_since
     stop_failed = ledger_attempts.stop_failed
-    attempts_of_pods = ledger_attempts.named
     attempt_started = ledger_attempts.attempt_started
     end_attempt = ledger_attempts.end_attempt
     attempts = ledger_attempts.attempts

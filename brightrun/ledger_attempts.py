@@ -134,12 +134,6 @@ def stop_failed(db: Database, job_id: str, number: int) -> AttemptRow:
     return _change(db, job_id, number, {"outcome": STOP_FAILED})
 
 
-def named(db: Database, pods: Iterable[str]) -> tuple[AttemptRow, ...]:
-    """The attempts of these pods, open or closed."""
-    with db.read() as c:
-        return tuple(map(_row, c.execute(select(table).where(table.c.pod_name.in_(list(pods))))))
-
-
 def _change(db: Database, job_id: str, number: int, values: dict[str, Any]) -> AttemptRow:
     mine = (table.c.job_id == job_id) & (table.c.number == number)
     with db.write() as c:
@@ -197,9 +191,10 @@ def attempts(db: Database, job_id: str) -> tuple[AttemptRow, ...]:
         return tuple(map(row_of, c.execute(query)))
 
 
-def open_attempts(db: Database) -> tuple[AttemptRow, ...]:
-    """Attempts of all jobs that still bill, oldest first: what a reaper looks at."""
-    query = select(table).where(table.c.ended_at.is_(None)).order_by(table.c.launched_at)
+def open_attempts(db: Database, also: Iterable[str] = ()) -> tuple[AttemptRow, ...]:
+    """Attempts of all jobs that still bill, and those of the pods `also`, oldest first."""
+    wanted = table.c.ended_at.is_(None) | table.c.pod_name.in_(list(also))
+    query = select(table).where(wanted).order_by(table.c.launched_at)
     with db.read() as c:
         return tuple(map(row_of, c.execute(query)))
 

@@ -81,7 +81,7 @@ def reap(
 
 def known_attempts(ledger: Ledger, provider: str, pods: Iterable[str]) -> dict[str, AttemptRow]:
     """Attempts by pod: those of the pods in the list, and all whose books are open."""
-    rows = (*ledger.attempts_of_pods(pods), *ledger.open_attempts())
+    rows = ledger.open_attempts(also=pods)
     return {row.pod_name: row for row in rows if row.provider == provider}
 
 
