@@ -102,9 +102,11 @@ def train_options(**more: object) -> list[str]:
     return ["--preset", "demo", "--base-model", "tiny", *sets]
 
 
-def furnish(home: Path, models: Path) -> Path:
-    """A home in which the base model is already prepared; otherwise untouched."""
+def furnish(home: Path, models: Path, migrated: Path | None = None) -> Path:
+    """A home in which the base model is already prepared, and Prefect's database made."""
     shutil.copytree(models, home / "models")
+    if migrated is not None:
+        shutil.copytree(migrated / "prefect", home / "prefect")
     return home
 
 

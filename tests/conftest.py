@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
+
+ROOT = Path(__file__).resolve().parents[1]
 
 OURS = ("BRIGHTRUN_", "PREFECT_", "SLACK_", "HF_", "RUNPOD_")
 NAMES = ("DATABASE_URL", "STORAGE_URL", "REPORTS_URL")
@@ -54,3 +59,24 @@ def models() -> Path:
     from trainer_jobs import tiny_models
 
     return tiny_models()
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with Prefect's database, as `make setup` leaves it; made once for all test processes.
+
+    Copy it, do not write to it.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    place = shared / "migrated"
+    with FileLock(shared / "migrated.lock"):
+        if not place.exists():
+            made = shared / "migrating"
+            command = [sys.executable, "-m", "flows.server", "--migrate"]
+            environ = {**os.environ, "BRIGHTRUN_HOME": str(made)}
+            done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, timeout=300)
+            assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+            made.rename(place)
+    return place

@@ -83,9 +83,9 @@ def namespaces_are_permitted() -> bool:
 
 
 @pytest.fixture(scope="session")
-def job(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def job(models: Path, migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     place = tmp_path_factory.mktemp("job")
-    home, offline = furnish(place / "home", models), namespaces_are_permitted()
+    home, offline = furnish(place / "home", models, migrated), namespaces_are_permitted()
     done = brightrun(
         home, "train", str(small_file(place)), *train_options(), "--interrupt-at", str(KILLED_AT),
         "--name", "One small job", "--client", "Ärzte & Söhne <x>", "--yes", "--json",

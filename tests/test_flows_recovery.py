@@ -40,10 +40,12 @@ NO_BUDGET = {"BRIGHTRUN_MONTH_BUDGET_USD": "0.000001"}
 
 
 @pytest.fixture(scope="module")
-def office(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+def office(
+    models: Path, migrated: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, Path]]:
     """A home with a running server, and a training file."""
     place = tmp_path_factory.mktemp("office")
-    home = furnish(place / "home", models)
+    home = furnish(place / "home", models, migrated)
     with shared_server(home) as url:
         assert url
         yield home, small_file(place)

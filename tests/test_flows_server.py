@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -50,18 +51,21 @@ def test_a_dead_shared_server_is_not_used(tmp_path: Path) -> None:
     assert server.shared_url(settings) is None
 
 
-def test_the_database_is_made_once_per_version(home: Path) -> None:
+def test_the_database_is_made_once_per_version(migrated: Path, tmp_path: Path) -> None:
     """`make setup` may run again: the second time is quick, and a first start finds it all."""
-    from brightrun.settings import load
-
-    command = [sys.executable, "-m", "flows.server", "--migrate"]
-    for _ in range(2):
-        done = subprocess.run(command, cwd=server.CHECKOUT, capture_output=True, timeout=300)
-        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    place = load().prefect_home
-    assert list(place.glob("migrated-*"))
-    with closing(sqlite3.connect(place / "prefect.db")) as database:
-        assert database.execute("SELECT COUNT(*) FROM flow_run").fetchone() == (0,)
+    home = tmp_path / "home"
+    shutil.copytree(migrated, home)
+    database, (mark,) = home / "prefect" / "prefect.db", home.glob("prefect/migrated-*")
+    before, name = database.read_bytes(), mark.name
+    again = subprocess.run(
+        [sys.executable, "-m", "flows.server", "--migrate"], cwd=server.CHECKOUT,
+        env={**os.environ, "BRIGHTRUN_HOME": str(home)}, capture_output=True, timeout=300,
+    )  # fmt: skip
+    assert (again.returncode, again.stdout, again.stderr) == (0, b"", b"")
+    assert database.read_bytes() == before
+    assert [place.name for place in home.glob("prefect/migrated-*")] == [name]
+    with closing(sqlite3.connect(database)) as opened:
+        assert opened.execute("SELECT COUNT(*) FROM flow_run").fetchone() == (0,)
 
 
 def test_reports_are_served_to_this_machine_only(tmp_path: Path) -> None:

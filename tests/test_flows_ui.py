@@ -24,9 +24,11 @@ STORY = (
 )  # fmt: skip
 
 
-def test_a_person_starts_approves_and_reads_a_job(tmp_path: Path, models: Path) -> None:
+def test_a_person_starts_approves_and_reads_a_job(
+    tmp_path: Path, models: Path, migrated: Path
+) -> None:
     """The form starts a run, the gate shows the estimate, the artifact's link opens the report."""
-    home = furnish(tmp_path / "home", models)
+    home = furnish(tmp_path / "home", models, migrated)
     with ui.make_ui(home) as running, ui.browsing() as browser:
         page = opened(browser, f"{running.url}/deployments/deployment/")
         run = start_by_form(page, running, small_file(tmp_path))
