@@ -28,7 +28,7 @@ demo: setup  ## a whole job in about ten minutes: train, kill, resume, measure, 
 	  --interrupt-at 13 --name Demo --client "Example client" --notes "make demo" --yes
 
 test: $(INSTALLED)  ## the whole suite, offline
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
 
 lint: $(INSTALLED)  ## ruff, format, mypy --strict
 	$(BIN)/ruff check .

@@ -1,7 +1,12 @@
-"""Run the real command line as a person does: another process, an environment of its own."""
+"""Run the real command line as a person does: another process, an environment of its own.
+
+What a process adds nothing to runs in this one (`inside`).
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -15,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from training_files import document, write_json
 
 from brightrun.ledger import Ledger
 from brightrun.runfolder import RunFolder
 from brightrun.settings import Settings
+from flows import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT = 300
@@ -89,6 +96,27 @@ def finish(process: Any) -> Done:
 
 def brightrun(home: Path, *arguments: str, wrap: tuple[str, ...] = (), **more: str) -> Done:
     return finish(start(home, *arguments, wrap=wrap, **more))
+
+
+def inside(home: Path, *arguments: str) -> Done:
+    """The command in this process: for words and exit codes, not for what a process is needed for.
+
+    It saves the seconds that starting Python and importing libraries takes.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        for name in [n for n in os.environ if n.startswith("BRIGHTRUN_")]:
+            patched.delenv(name)
+        patched.setenv("BRIGHTRUN_HOME", str(home))
+        patched.setattr(sys, "argv", ["brightrun", *arguments])
+        patched.setattr(sys, "stdin", io.StringIO())
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def small_file(place: Path, conversations: int = 14) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import brightrun, furnish
+from commands import brightrun, furnish, inside
 from training_files import document, jsonl_rows, write_json, write_jsonl
 from typer.testing import CliRunner
 
@@ -55,11 +55,11 @@ def test_every_command_explains_itself(command: str) -> None:
 
 
 def test_a_valid_file_is_exit_0_in_both_forms(home: Path, tmp_path: Path) -> None:
-    for path in (
-        write_json(tmp_path / "a.json", document(3, 4)),
-        write_jsonl(tmp_path / "b.jsonl", jsonl_rows(document(3, 4))),
+    for command, path in (
+        (brightrun, write_json(tmp_path / "a.json", document(3, 4))),
+        (inside, write_jsonl(tmp_path / "b.jsonl", jsonl_rows(document(3, 4)))),
     ):
-        done = brightrun(home, "validate", str(path), "--json")
+        done = command(home, "validate", str(path), "--json")
         assert done.code == 0, done.err
         found = done.json
         assert set(found) == {
@@ -75,7 +75,8 @@ def test_a_bad_file_is_exit_1_and_nothing_is_written(
 ) -> None:
     path = broken(tmp_path, without_targets)
     extra = ["--yes"] if command == "train" else []
-    done = brightrun(home, command, str(path), *extra, "--json")
+    call = brightrun if command == "validate" else inside
+    done = call(home, command, str(path), *extra, "--json")
     assert done.code == 1
     assert done.json["valid"] is False
     defect = done.json["errors"][0]
@@ -116,7 +117,7 @@ def test_a_registered_file_is_listed_and_its_change_is_noticed(home: Path, tmp_p
 
 @pytest.mark.parametrize("command", ["validate", "train", "preview", "estimate"])
 def test_a_missing_file_is_exit_1_with_its_name(home: Path, command: str) -> None:
-    done = brightrun(home, command, "nowhere.json", *(["--yes"] if command == "train" else []))
+    done = inside(home, command, "nowhere.json", *(["--yes"] if command == "train" else []))
     assert done.code == 1
     assert "nowhere.json does not exist" in done.err
     assert done.out == ""
@@ -182,7 +183,7 @@ def test_a_wrong_option_is_exit_2_what_is_not_there_is_exit_1_each_with_its_mend
     home: Path, tmp_path: Path, code: int, words: tuple[str, ...], told: str
 ) -> None:
     file = str(write_json(tmp_path / "a.json", document(3, 4)))
-    done = brightrun(home, *(file if w == "FILE" else w for w in words), "--json")
+    done = inside(home, *(file if w == "FILE" else w for w in words), "--json")
     assert done.code == code
     error = done.json["error"]
     assert told in error["message"]
@@ -194,7 +195,7 @@ def test_a_base_model_that_nobody_has_is_told_before_anything_is_started(
     home: Path, tmp_path: Path
 ) -> None:
     file = str(write_json(tmp_path / "a.json", document(3, 4)))
-    done = brightrun(home, "estimate", file, "--base-model", "no such model", "--json")
+    done = inside(home, "estimate", file, "--base-model", "no such model", "--json")
     assert done.code == 1
     assert "no such model" in done.json["error"]["message"]
 
@@ -246,7 +247,7 @@ def test_an_estimate_shows_the_month_and_what_the_gate_would_say(
     monkeypatch.setenv("BRIGHTRUN_MONTH_BUDGET_USD", "0.000001")
     over = json.loads(run("estimate", file, "--preset", "demo", "--json").stdout)["budget"]
     assert (over["gate"]["action"], over["gate"]["over_budget"]) == ("approve", True)
-    done = brightrun(home, "estimate", file, "--preset", "demo")
+    done = inside(home, "estimate", file, "--preset", "demo")
     assert "of $500.00 left" in done.out
     assert "Gate: asks for a confirmation" in done.out
     assert not home.exists()

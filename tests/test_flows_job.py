@@ -19,6 +19,7 @@ from commands import (
     Done,
     brightrun,
     furnish,
+    inside,
     ledger,
     run_folder,
     small_file,
@@ -263,7 +264,7 @@ def test_a_channel_that_is_away_is_a_warning(job: Finished) -> None:
 )  # fmt: skip
 def test_every_look_gives_one_json_object(job: Finished, command: tuple[str, ...]) -> None:
     words = [job.job_id[:9] if word == "JOB" else word for word in command]
-    done = brightrun(job.home, *words, "--json")
+    done = inside(job.home, *words, "--json")
     assert done.code == 0, done.err
     assert done.json
     if command[0] == "show":
@@ -277,7 +278,7 @@ def test_every_look_gives_one_json_object(job: Finished, command: tuple[str, ...
 
 
 def test_the_result_is_shown_in_words_within_the_width(job: Finished) -> None:
-    done = brightrun(job.home, "show", job.job_id)
+    done = inside(job.home, "show", job.job_id)
     assert done.code == 0
     assert "Interrupted 1x, resumed successfully" in done.out
     assert "not measured" in done.out
@@ -292,7 +293,7 @@ def test_going_on_with_a_completed_job_changes_nothing(job: Finished) -> None:
 
 def test_a_finished_job_is_not_cancelled_or_approved(job: Finished) -> None:
     for words in (["cancel", job.job_id], ["approve", job.job_id, "--approver", "Ann"]):
-        done = brightrun(job.home, *words)
+        done = inside(job.home, *words)
         assert done.code == 1
         assert "is already completed" in done.err or "is completed, it does not wait" in done.err
 
@@ -300,7 +301,7 @@ def test_a_finished_job_is_not_cancelled_or_approved(job: Finished) -> None:
 def test_an_unknown_job_is_told_with_the_ids_that_come_near(job: Finished) -> None:
     near = job.job_id[:-1] + "x"
     for words in (["show", near], ["train", "--resume", near, "--yes"], ["cancel", near]):
-        done = brightrun(job.home, *words)
+        done = inside(job.home, *words)
         assert done.code == 1
         assert job.job_id in done.err
         assert "Traceback" not in done.err
