@@ -27,7 +27,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:torch"),
 ]
 CUDA_WORDS = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 79 GiB"
-CPU_WORDS = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
 # Three steps of five conversations: no dropout, because its random numbers depend on the cut.
 PLAIN = SMALL.model_copy(
     update={"epochs": 1, "pairs_per_step": 12, "lora_dropout": 0.0, "precision": "fp32"}
@@ -117,9 +116,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(tmp_path_factory.mktemp("undisturbed"), cut=Cut(4))
 
 
-@pytest.mark.parametrize(
-    ("kind", "words"), [(RuntimeError, CUDA_WORDS), (RuntimeError, CPU_WORDS), (MemoryError, "")]
-)
+# The CPU allocator's words are a RuntimeError too: see test_trainer_decisions.
+@pytest.mark.parametrize(("kind", "words"), [(RuntimeError, CUDA_WORDS), (MemoryError, "")])
 def test_a_step_that_does_not_fit_is_done_again_smaller_with_the_same_result(
     undisturbed: Run, tmp_path: Path, kind: type[Exception], words: str
 ) -> None:
