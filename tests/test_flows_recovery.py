@@ -18,6 +18,7 @@ from commands import (
     brightrun,
     finish,
     furnish,
+    inside,
     kill,
     ledger,
     run_folder,
@@ -204,7 +205,7 @@ def test_a_stopped_job_keeps_its_checkpoints(office: tuple[Path, Path], way: str
     )
     assert folder.checkpoints()
     assert ledger(home).open_attempts() == ()
-    second = brightrun(home, "cancel", job_id)
+    second = inside(home, "cancel", job_id)
     assert second.code == 1
     assert "already cancelled" in second.err
 
@@ -225,7 +226,7 @@ def test_the_first_two_jobs_of_a_machine_run_side_by_side(tmp_path: Path) -> Non
         assert done.json["interruptions"] == 0
         assert steps(folder, 1) == list(range(1, done.json["steps"] + 1))
         assert Path(done.json["package"]).is_file()
-    listed = brightrun(home, "jobs", "--json").json["jobs"]
+    listed = inside(home, "jobs", "--json").json["jobs"]
     assert {job["job_id"]: job["status"] for job in listed} == dict.fromkeys(ids, "completed")
     assert [p for p in psutil.process_iter() if _serves(p, home)] == []
 
