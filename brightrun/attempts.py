@@ -136,14 +136,15 @@ def still_there(job: JobContext) -> StopFailed:
 def start_afresh(job: JobContext) -> None:
     """A person goes on with an ended job: what happened before does not count against it.
 
-    After a stop at the hard limit the money is asked for again: new estimate, new gate.
+    When the hard limit stopped it or does not pay for the rest, the money is asked for again: new
+    estimate, new gate.
     """
     rows = job.ledger.attempts(job.job_id)
     job.folder.remove("control/stop.json")
     job.folder.write_json(
         "control/resumed.json", {"after": max((a.number for a in rows), default=0)}
     )
-    if rows and rows[-1].outcome == "stopped:budget":
+    if rows and (rows[-1].outcome == "stopped:budget" or decide(job).over_limit):
         for name in ("gate.json", "estimate.json"):
             job.folder.remove(name)
 

@@ -65,7 +65,7 @@ def going_on(history: Sequence[Past], policy: Policy, situation: Situation) -> A
     """The next pod: on which market, when, and where not."""
     choice = next_market(history, policy, situation)
     if choice.stop:
-        return Action(do="give_up", why=choice.why)
+        return Action(do="give_up", why=choice.why, over_limit=True)
     wait = waiting(history, policy, situation, offered=choice.offered)
     if wait is not None:
         return wait

@@ -101,11 +101,15 @@ class Place(Frozen):
 
 
 class Action(Frozen):
-    """market None: as planned. avoid: places to try last. wait_s: ask again after so long."""
+    """market None: as planned. avoid: places to try last. wait_s: ask again after so long.
+
+    over_limit: it was given up because the limit does not pay for the rest.
+    """
 
     do: Literal["launch", "wait", "finished", "give_up", "fail", "cancelled", "paused"]
     why: str
     market: Market | None = None
     wait_s: float = 0.0
+    over_limit: bool = False
     avoid: tuple[Place, ...] = ()
     adjustment: dict[str, Any] = Field(default_factory=dict)

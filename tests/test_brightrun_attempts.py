@@ -360,6 +360,23 @@ def test_the_hard_limit_stops_the_pod_and_asks_again(home: Path) -> None:
     assert job.folder.stop_request() is None
 
 
+def test_a_limit_that_does_not_pay_for_the_rest_ends_the_job_and_is_asked_for_again(
+    home: Path,
+) -> None:
+    job = job_with(home, dies_at_step_5)
+    market = {"market": "on_demand", "offered": True, "price": {"usd_per_hour": 50.0}}
+    limit = Decimal("0.5")  # $50 an hour: half a minute, and the rest takes minutes
+    job.ledger.update_job("job-1", estimate={"markets": [market]})
+    launch(job)
+    job.ledger.update_job("job-1", hard_limit_usd=limit)
+    with pytest.raises(InterruptionError, match="going on would cost about"):
+        drive(job)
+    assert outcomes(job) == ["lost:no ending was written"]
+    job.folder.write_json("gate.json", {"by": "policy"})
+    attempts.start_afresh(job)
+    assert not job.folder.exists("gate.json")
+
+
 def test_whatever_breaks_in_the_driver_no_pod_stays(home: Path) -> None:
     job = job_with(home, hangs)
 

@@ -86,7 +86,7 @@ def test_a_market_that_costs_more_in_expectation_is_left_at_once() -> None:
 def test_no_market_that_the_limit_does_not_pay_for() -> None:
     assert act(losses(12), limit=Decimal(50)).market == Market.spot
     stopped = act(losses(1), limit=Decimal(30), spent=Decimal(20))
-    assert stopped.do == "give_up"
+    assert (stopped.do, stopped.over_limit) == ("give_up", True)
     assert "$10.00 of the limit is left" in stopped.why
 
 
