@@ -86,11 +86,8 @@ def attempt_started(
     mine = (table.c.job_id == job_id) & (table.c.number == number)
     with db.write() as c:
         before = _one(c, job_id, number)
-        values = {
-            "started_at": before.started_at or started_at,
-            "pod_id": before.pod_id or pod_id,
-        }
-        c.execute(update(table).where(mine).values(values))
+        first, pod = before.started_at or started_at, before.pod_id or pod_id
+        c.execute(update(table).where(mine).values(started_at=first, pod_id=pod))
         return _one(c, job_id, number)
 
 
@@ -130,7 +127,7 @@ def pod_rented(
 
 
 def stop_failed(db: Database, job_id: str, number: int) -> AttemptRow:
-    """The pod could not be ended: its books stay open under that name."""
+    """The pod could not be ended: its books stay open."""
     return _change(db, job_id, number, {"outcome": STOP_FAILED})
 
 
