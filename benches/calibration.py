@@ -5,7 +5,8 @@
 3 model sizes x 2 batch shapes x 2 precisions. Every round runs one micro-step of each
 configuration, so that what else the machine does falls on all of them. The fit sees the first
 rounds, as in a pod; errors are of later rounds. Now and then each runs one and the same
-micro-step again: the spread of identical repeats is what no forecast can beat.
+micro-step again: the spread of identical repeats is what no forecast can beat, and what the later
+ones take over the earlier ones is the machine's drift, which no forecast can know.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from typing import Any
 SIZES = {"S": (192, 4), "M": (256, 6), "L": (384, 6)}  # hidden, layers
 SHAPES = ("1 long", "4 short")
 PRECISIONS = ("fp32", "nf4")
-UNSEEN = 9
-REPEATS = 5
+UNSEEN = 30
+REPEATS = 10
 VOCABULARY = 4096
 
 
@@ -64,14 +65,15 @@ def main() -> int:
 
 @dataclass
 class Run:
-    """One configuration and its CPU seconds: (lengths, seconds) in order, and of the repeats."""
+    """One configuration and its CPU seconds: (lengths, seconds) in order, and of the repeats, each
+    with its round."""
 
     size: str
     shape: str
     precision: str
     model: Any
     steps: list[tuple[list[int], float]] = field(default_factory=list)
-    repeats: list[float] = field(default_factory=list)
+    repeats: list[tuple[int, float]] = field(default_factory=list)
 
     def lengths(self, draw: random.Random) -> list[int]:
         if self.shape == "1 long":
@@ -92,7 +94,9 @@ class Run:
         forecast = fitted.forecast([size for size, _ in later])
         actual = sum(took for _, took in later)
         single = [abs(fitted.seconds(size) / took - 1) for size, took in later]
-        middle = statistics.median(self.repeats)
+        again = [took for _, took in self.repeats]
+        early = [took for at, took in self.repeats if at < seen]
+        late = [took for at, took in self.repeats if at >= seen]
         return {
             "size": self.size,
             "shape": self.shape,
@@ -101,13 +105,14 @@ class Run:
             "inside": forecast.low <= actual <= forecast.high,
             "median_step_error": round(statistics.median(single), 4),
             "worst_step_error": round(max(single), 4),
-            "repeat_spread": round((max(self.repeats) - min(self.repeats)) / middle, 4),
+            "repeat_spread": round((max(again) - min(again)) / statistics.median(again), 4),
+            "drift": round(statistics.mean(late) / statistics.mean(early) - 1, 4),
             "warm_up": round(seconds[0] / fitted.seconds(sizes[0]), 3),
             "a": fitted.a,
             "b": fitted.b,
             "c": fitted.c,
             "spread": round(fitted.spread, 4),
-            "cpu_s": round(sum(seconds) + sum(self.repeats), 2),
+            "cpu_s": round(sum(seconds) + sum(again), 2),
         }
 
 
@@ -121,7 +126,7 @@ def measure(runs: list[Run], draw: random.Random) -> None:
             lengths = run.lengths(draw)
             run.steps.append((lengths, micro_step(run.model, lengths)))
             if number in again:
-                run.repeats.append(micro_step(run.model, run.fixed()))
+                run.repeats.append((number, micro_step(run.model, run.fixed())))
 
 
 def micro_step(model: Any, lengths: list[int]) -> float:

@@ -90,10 +90,14 @@ def calibration(rows: Sequence[Row]) -> str:
     ]  # fmt: skip
     errors = [abs(row["error"]) for row in rows]
     repeats = median([row["repeat_spread"] for row in rows])
+    drift = median([row["drift"] for row in rows])
+    rest = [abs((1 + row["error"]) * (1 + drift) - 1) for row in rows]
     last = rows[-1]
     return (
         f"{table(head, body)}\nMedian error {median(errors):.1%}, worst {max(errors):.1%}; "
-        f"identical repeats differ by {repeats:.1%} (median). "
+        f"identical repeats differ by {repeats:.1%} (median). The later repeats took {drift:+.1%} "
+        f"against the earlier ones (median): without this drift of the machine, median error "
+        f"{median(rest):.1%}, worst {max(rest):.1%}. "
         f"{last['at'][:10]}, {last['threads']} threads, load average {last['load_average']}.\n"
     )
 

@@ -14,10 +14,6 @@ import torch
 from torch import nn
 
 ADAPTER = "default"
-# Activations that may stay in memory instead of being computed twice: with model, optimizer and
-# everything else that runs beside the pod, a machine with 8 GB holds it.
-ACTIVATION_BYTES = 4_200_000_000
-SHARE_OF_FREE_MEMORY = 0.5
 
 
 def keep_dense(layer: Any) -> None:
@@ -109,14 +105,3 @@ class _LoraProduct(torch.autograd.Function):
             grad_x = (grad @ weight).add_(through if keep is None else through.mul_(keep))
             grad_x = grad_x.view(ctx.shape)
         return grad_x, None, grad_a, grad_b, None, None
-
-
-def activation_bytes_per_token(hidden: int, intermediate: int, layers: int) -> int:
-    """fp32 bytes that one token leaves for the backward pass of a LoRA-Llama, counted and
-    checked against the measured peak (SmolLM2: 3.0 MB a token)."""
-    return 4 * layers * (24 * hidden + 7 * intermediate)
-
-
-def tokens_kept(per_token: int, free_bytes: int) -> int:
-    """Longest sequence whose activations stay in memory. Pure."""
-    return int(min(ACTIVATION_BYTES, SHARE_OF_FREE_MEMORY * free_bytes) // per_token)

@@ -21,7 +21,7 @@ from trl import SFTTrainer
 
 from brightrun import gpus
 from brightrun.jobs import JobSpec
-from brightrun.physics import training_flops
+from brightrun.physics import kept_on_cpu, training_flops
 from trainer import batches, cpu, data, distributed, failures, hardware, loading, loss, memory
 from trainer.batches import Cut, MicroBatch, Step
 from trainer.calibrate import MicroStep, Size
@@ -269,8 +269,4 @@ def activation_limit(base: loading.Base) -> int:
     chosen = base.choices.activation_tokens.value
     if chosen is not None:
         return chosen
-    config = base.model.config
-    per_token = cpu.activation_bytes_per_token(
-        config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    )
-    return cpu.tokens_kept(per_token, hardware.available_memory_mb() * 1_000_000)
+    return kept_on_cpu(base.profile, hardware.available_memory_mb() * 1e6)
