@@ -17,6 +17,7 @@ from brightrun.errors import (
 )
 from brightrun.jobs import Hyperparameters
 from brightrun.runfolder import RunFolder
+from trainer import hub
 from trainer.control import LIMIT, Control, Stop, StopRequested, decide, grace
 from trainer.failures import explain
 from trainer.pod import MissingVariable, Pod
@@ -158,3 +159,34 @@ def test_a_gpu_fault_is_seen_through_the_error_that_wraps_it() -> None:
     outer = ValueError("the step failed")
     outer.__cause__ = RuntimeError("CUDA error: unspecified launch failure")
     assert explain(outer, None, "training").fault == "gpu_lost"
+
+
+def test_an_adapter_that_does_not_fit_is_told_with_its_shapes() -> None:
+    """torch's first line names only the class of the model."""
+    tensor = (
+        "size mismatch for layers.{}.q_proj.lora_A.default.weight: torch.Size([4, 256]) - [8, 256]"
+    )
+    text = "\n\t".join(
+        [
+            "Error(s) in loading state_dict for PeftModelForCausalLM:",
+            tensor.format(0),
+            tensor.format(1),
+        ]
+    )
+    found = explain(RuntimeError(text), None, "training")
+    assert found.message == f"training: {tensor.format(0)} (and 1 more)"
+
+
+def test_a_model_that_is_neither_cached_nor_fetched_names_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    monkeypatch.setenv(hub.VOLUME, str(tmp_path))
+    offline = hub.explain("org/model", OfflineModeIsEnabled("offline"))
+    assert f"neither in the cache {tmp_path / 'hub'} nor" in offline.message
+    assert "HF_HUB_OFFLINE is set" in offline.message
+    monkeypatch.delenv(hub.VOLUME)
+    usual = hub.explain("org/model", ConnectionError("refused"))
+    assert "cache /" in usual.message
+    assert "not reached (ConnectionError)" in usual.message

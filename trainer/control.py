@@ -31,6 +31,13 @@ SIGTERM_GRACE = 3.5
 ASKED_GRACE = 45.0
 # Lease: the eighth part of it, so that a pod without a driver is gone soon after one lease.
 LEASE_SHARE, LEAST_LEASE_GRACE = 1 / 8, 7.0
+# What the log says of a stop that nobody asked for.
+WORDS = {
+    "lease": "the lease has expired: nobody has followed this pod for that long; after saving it "
+    "ends, and `brightrun train --resume JOB` goes on from there",
+    "sigterm": "the machine wants this process to end (SIGTERM)",
+    SUPERSEDED: "another pod of this job has taken over",
+}
 
 
 class StopRequested(Exception):
@@ -197,7 +204,7 @@ class Control:
             if self.stop is not None:
                 return False
             self.stop = stop
-        print(f"stopping: {stop.reason}", flush=True)
+        print(f"stopping: {WORDS.get(stop.reason, stop.reason)}", flush=True)
         lease_seconds = float((self._lease or {}).get("seconds", 0.0))
         self._force_later(stop, grace(stop.reason, lease_seconds))
         # Last: whoever sees it may ask how much time there is.

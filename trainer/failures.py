@@ -50,7 +50,7 @@ def explain(error: BaseException, values: Hyperparameters | None, where: str) ->
     if isinstance(error, OSError):
         return of_os_error(error, where)
     if isinstance(error, (KeyError, RuntimeError, ValueError)) and is_adapter_mismatch(error):
-        return TrainerError(f"{where}: {first_line(error)}", fault="adapter_incompatible")
+        return TrainerError(f"{where}: {mismatch(error)}", fault="adapter_incompatible")
     return TrainerError(f"{where}: {type(error).__name__}: {first_line(error)}", fault="trainer")
 
 
@@ -81,6 +81,14 @@ def is_adapter_mismatch(error: BaseException) -> bool:
     """An adapter's tensors that do not fit the model they are loaded into."""
     text = str(error).lower()
     return "lora" in text and any(word in text for word in ADAPTER_WORDS)
+
+
+def mismatch(error: BaseException) -> str:
+    """The first tensor that does not fit, and how many there are; torch's own first line has no
+    value."""
+    lines = [line.strip() for line in str(error).splitlines() if "lora" in line.lower()]
+    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    return f"{lines[0][:400]}{more}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -68,7 +68,7 @@ def check(name: str, place: Path) -> None:
 
 def explain(name: str, error: OSError) -> BrightRunError:
     """What a person can do about a failed download."""
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     cause: BaseException | None = error
     while isinstance(cause, errors.LocalEntryNotFoundError) and cause.__cause__ is not None:
@@ -95,14 +95,19 @@ def explain(name: str, error: OSError) -> BrightRunError:
         )
     if cause is not None and getattr(cause, "errno", None) == 28:
         return StorageError(
-            f"no space is left for base model {name!r} in {cache() or 'the hub cache'}",
+            f"no space is left for base model {name!r} in {cache() or constants.HF_HUB_CACHE}",
             fix=f"use a larger volume ({VOLUME}), then prepare again: what is there is kept",
             fault="disk_full",
         )
+    offline = isinstance(cause, errors.OfflineModeIsEnabled)
+    why = (
+        "HF_HUB_OFFLINE is set" if offline else f"the hub was not reached ({type(cause).__name__})"
+    )
     return ConfigurationError(
-        f"base model {name!r} is neither in the hub's cache {cache() or ''} nor can it be "
-        f"fetched: {type(cause).__name__}",
-        cause="no network, or HF_HUB_OFFLINE is set",
-        fix=f"run `python -m trainer prepare {name}` with a network, or put the hub's cache here",
+        f"base model {name!r} is neither in the cache {cache() or constants.HF_HUB_CACHE} nor can "
+        f"it be fetched: {why}",
+        cause="no network, or it is switched off by HF_HUB_OFFLINE",
+        fix=f"where there is a network: `HF_HUB_OFFLINE=0 python -m trainer prepare {name}`; or "
+        "copy that machine's cache here",
         fault="model_missing",
     )
