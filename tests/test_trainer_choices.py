@@ -227,6 +227,7 @@ def test_stored_nf4_weights_are_recognised_and_preferred() -> None:
     assert not weights.stored_nf4({})
     assert choices.weights(replace(WISH, stored_nf4=True)).value == "stored nf4"
     assert choices.weights(WISH).value == "quantised while loading"
+    assert "every process" in choices.weights(WISH, "fsdp").reason
     with pytest.raises(ConfigurationError, match="hold NF4 weights") as found:
         weights.check_precision(True, "bf16")
     assert found.value.adjustment == {"precision": "nf4"}

@@ -158,10 +158,12 @@ def test_checkpoints_of_two_processes_are_resumed_by_one_and_by_three(
     alone: Callable[[str], RunFolder], tmp_path: Path
 ) -> None:
     folder = without_golden(lay_out(tmp_path, tiny_models(), QUICK))
-    assert end(start(folder, 2, BRIGHTRUN_INTERRUPT_AT="2")) == [-9, -9]
+    spread = json.dumps({"parallel": "fsdp"})
+    first = start(folder, 2, BRIGHTRUN_CHOICES=spread, BRIGHTRUN_INTERRUPT_AT="2")
+    assert end(first) == [-9, -9]
     assert run_pod(folder, tiny_models(), 2, BRIGHTRUN_INTERRUPT_AT="3") == -9
     warned = [w["message"] for w in payloads(folder, "warning", 2)]
-    assert any("processes 2 -> 1" in message for message in warned)
+    assert any("processes 2, fsdp -> 1" in message for message in warned)
     assert end(start(folder, 3, 3)) == [0, 0, 0], log_of(folder, 3)
     for attempt in (1, 2, 3):
         assert_same(steps_of(folder, attempt), steps_of(alone("fp32")))
@@ -196,10 +198,11 @@ def test_a_killed_run_with_a_spread_model_is_resumed_bit_for_bit(
 
 
 @pytest.mark.slow
-def test_a_stop_is_noticed_by_all_and_the_last_step_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_a_stop_is_noticed_by_all_and_the_last_step_is_kept(mode: str, tmp_path: Path) -> None:
     longer = QUICK.model_copy(update={"epochs": 8})
     folder = without_golden(lay_out(tmp_path, tiny_models(), longer))
-    processes = start(folder, 2)
+    processes = start(folder, 2, BRIGHTRUN_CHOICES=json.dumps({"parallel": mode}))
     wait_for(lambda: len(steps_of(folder)) >= 2, 120)
     folder.request_stop("pause", "a tester")
     assert end(processes) == [0, 0]

@@ -14,6 +14,7 @@ import pytest
 from trainer_jobs import FORKS, tiny_models
 
 from brightrun import basemodels
+from brightrun.errors import OutOfMemory
 from brightrun.jobs import Hyperparameters
 from trainer.seat import Seat
 
@@ -122,29 +123,48 @@ def test_turns_hold_like_sizes_and_all_processes_have_as_many(
     assert rounds(costs, size) == expected
 
 
+def test_a_process_that_has_no_memory_even_without_data_says_so() -> None:
+    from trainer import failures
+    from trainer.distributed import LostStep
+
+    for cause in (MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")):
+        assert isinstance(failures.explain(LostStep(cause), None, "training"), OutOfMemory)
+    lost = failures.explain(LostStep(RuntimeError("NCCL error: remote end")), None, "training")
+    assert lost.fault == "nccl"
+
+
 def _take_seat(rank: int, port: int, precision: str, models: Path, out: Path) -> None:
     """One of two processes: writes what it saw."""
+    from trainer.control import StopRequested
     from trainer.distributed import Group, PeerFailed
 
     group = Group(Seat(rank, 2, rank, f"tcp://127.0.0.1:{port}"))
     scene = Scene(group, precision, models)
     found = outcomes(scene)
     found["held"] = [reason for reason in scene.reasons if "are held here" in reason]
-    try:
-        if rank == 0:
-            with scene.pace.leading():
-                scene.backbone(input_ids=scene.ids[0], use_cache=False)
-                scene.backbone.layers[1].mlp.register_forward_hook(_raise)
-                scene.backbone(input_ids=scene.ids[0], use_cache=False)
-        else:
-            scene.pace.follow()
-    except (PeerFailed, RuntimeError) as error:
-        found["ended"] = type(error).__name__
+    found["ended"] = []
+    for failure in (StopRequested(), RuntimeError("measuring fails")):
+        try:
+            if rank == 0:
+                lead(scene, failure)
+            else:
+                scene.pace.follow()
+        except (StopRequested, PeerFailed, RuntimeError) as error:
+            found["ended"].append(type(error).__name__)
     out.write_text(json.dumps(found))
 
 
-def _raise(*_: Any) -> None:
-    raise RuntimeError("measuring fails in the middle of a layer")
+def lead(scene: Scene, failure: Exception) -> None:
+    """One forward pass that succeeds, one that ends in the middle of a layer."""
+
+    def fail(*_: Any) -> None:
+        hook.remove()
+        raise failure
+
+    with scene.pace.leading():
+        scene.backbone(input_ids=scene.ids[0], use_cache=False)
+        hook = scene.backbone.layers[1].mlp.register_forward_hook(fail)
+        scene.backbone(input_ids=scene.ids[0], use_cache=False)
 
 
 @pytest.mark.slow
@@ -172,7 +192,8 @@ def test_one_process_out_of_memory_leaves_nobody_waiting(precision: str, tmp_pat
         assert second[place][0]
         assert first[place][1]
         assert second[place][1]
-    assert [first["ended"], second["ended"]] == ["RuntimeError", "PeerFailed"]
+    assert first["ended"] == ["StopRequested", "RuntimeError"]
+    assert second["ended"] == ["StopRequested", "PeerFailed"]
     held, whole = (float(text) for text in first["held"][0].split()[2:5:2])
     # tiny's embeddings, whole in every process, are the larger part of it.
     assert held < 0.9 * whole

@@ -115,7 +115,7 @@ def choose(
         attention=attention_,
         varlen=varlen(attention_.value),
         liger=pick("liger", liger(place, wish)),
-        weights=weights(wish),
+        weights=weights(wish, mode.value),
         optimizer=pick("optimizer", optimizer(place, model, wish, micro.value)),
         gradient_checkpointing=checkpointing,
         activation_tokens=tokens,
@@ -190,13 +190,16 @@ def liger(place: Place, wish: Wish) -> Choice[bool]:
     return Choice(True, f"installed, {wish.family} on a GPU")
 
 
-def weights(wish: Wish) -> Choice[Weights]:
+def weights(wish: Wish, mode: Parallel = "single") -> Choice[Weights]:
     """Where NF4 weights come from."""
     if wish.precision != "nf4":
         return Choice("as stored", f"precision {wish.precision}")
     if wish.stored_nf4:
         return Choice("stored nf4", "the files hold NF4 weights: a quarter of the bytes to read")
-    return Choice("quantised while loading", "the files hold 16 or 32 bit weights")
+    why = "the files hold 16 or 32 bit weights"
+    if mode == "fsdp":
+        why += ", quantised on the CPU by every process: NF4 files start much sooner"
+    return Choice("quantised while loading", why)
 
 
 def gradient_checkpointing(place: Place, model: ModelProfile, wish: Wish) -> Choice[bool]:

@@ -35,11 +35,12 @@ class PeerFailed(Exception):
         super().__init__("another process of this pod has failed and could not say why")
 
 
-class LostStep(Exception):
+class LostStep(RuntimeError):
     """A process cannot even take part without data: the others wait for it in vain, so it ends."""
 
     def __init__(self, cause: Exception) -> None:
-        super().__init__(f"this process cannot take part in a step: {cause}")
+        why = "out of memory" if failures.is_out_of_memory(cause) else type(cause).__name__
+        super().__init__(f"this process cannot take part in a step: {why}: {cause}")
 
 
 class Group:

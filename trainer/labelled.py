@@ -25,7 +25,7 @@ from brightrun.physics import kept_on_cpu, training_flops
 from trainer import batches, cpu, data, distributed, failures, hardware, loading, loss, memory
 from trainer.batches import Cut, MicroBatch, Step
 from trainer.calibrate import MicroStep, Size
-from trainer.distributed import Group
+from trainer.distributed import Group, LostStep
 from trainer.lockstep import Apart, Pace
 from trainer.memory import Fit
 from trainer.narrator import Narrator
@@ -107,6 +107,8 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         while True:
             try:
                 return self._accumulate(samples)
+            except LostStep:
+                raise
             except (RuntimeError, MemoryError) as error:
                 if not failures.is_out_of_memory(error):
                     raise
