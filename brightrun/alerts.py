@@ -7,7 +7,6 @@ Thresholds are told once each and recorded. What is reached, and who hears of it
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
 from decimal import Decimal
 
 from brightrun import budget
@@ -34,7 +33,7 @@ def ended(job: JobContext, what: str) -> None:
 
 def stop_failed(job: JobContext, attempt: AttemptRow, error: StopFailed) -> None:
     """A pod that cannot be ended may bill: every channel, an event, again every day."""
-    now = datetime.now(UTC)
+    now = job.clock.now()
     if not job.ledger.record_alert(attempt.pod_name, f"{now:%Y-%m-%d}", error.message):
         return
     job.note("error", error.as_dict())
@@ -61,7 +60,7 @@ def check(job: JobContext) -> list[threading.Thread]:
 
     A slow mail server must not keep a pod's lease from being renewed: messages go their own way.
     """
-    now = datetime.now(UTC)
+    now = job.clock.now()
     row, month = job.ledger.job(job.job_id), job.ledger.budget_state(now)
     likely = Decimal(str((row.estimate or {}).get("cost_usd", {}).get("likely", 0)))
     spent = job.ledger.cost_so_far(job.job_id, now)

@@ -6,7 +6,6 @@ known end counts as billing until the provider shows that its pod is gone.
 
 from __future__ import annotations
 
-import time
 from decimal import Decimal
 from typing import Any
 
@@ -76,7 +75,7 @@ def rent(job: JobContext) -> AttemptRow | Action:
     while True:
         action = decide(job)
         if action.do == "wait":
-            time.sleep(min(action.wait_s, WAITING_SECONDS))
+            job.clock.sleep(min(action.wait_s, WAITING_SECONDS))
         elif action.do != "launch":
             return action
         else:

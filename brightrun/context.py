@@ -82,7 +82,7 @@ class JobContext:
 
     def note(self, type_: EventType, payload: dict[str, Any]) -> None:
         """An event of the control plane itself: attempt 0, straight into the ledger."""
-        row = {"ts": datetime.now(UTC), "attempt": 0, "type": type_, "payload": payload}
+        row = {"ts": self.clock.now(), "attempt": 0, "type": type_, "payload": payload}
         while True:  # another process may take the same number first
             seq = self.ledger.last_seq(self.job_id, 0) + 1
             if self.ledger.ingest(self.job_id, [Event.model_validate({**row, "seq": seq})]):
@@ -92,7 +92,7 @@ class JobContext:
         """How far the job is, from the ledger alone: the same in any process on any machine."""
         row = self.ledger.job(self.job_id)
         expected = (row.estimate or {}).get("stage_seconds", {})
-        now = row.finished_at if row.is_final and row.finished_at else datetime.now(UTC)
+        now = row.finished_at if row.is_final and row.finished_at else self.clock.now()
         rows = self.ledger.events(self.job_id)
         failed = row.status == Status.failed
         return progress(rows, expected, now, ended=row.is_final, failed=failed)
@@ -102,7 +102,7 @@ class JobContext:
         facts = self.ledger.job(self.job_id).estimate
         if state.calibration is None or not facts or "parts" not in facts:
             return None
-        now = datetime.now(UTC)
+        now = self.clock.now()
         pods = self.ledger.attempts(self.job_id)
         rented = sum(((pod.ended_at or now) - pod.launched_at).total_seconds() for pod in pods)
         spent = self.ledger.cost_so_far(self.job_id, now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -29,7 +28,7 @@ def decide(job: JobContext) -> Action:
 
 def situation(job: JobContext) -> Situation:
     """Now, the request to stop, the markets of the estimate, work and money that are left."""
-    row, now = job.ledger.job(job.job_id), datetime.now(UTC)
+    row, now = job.ledger.job(job.job_id), job.clock.now()
     asked = job.folder.stop_request() or {}
     estimate = row.estimate or {}
     stages = {s.name: s for s in job.progress().stages}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from decimal import Decimal
 
 from brightrun import alerts
@@ -31,7 +29,7 @@ def follow(
     Storage or ledger that do not answer for some minutes end neither pod nor job: the pod goes on
     inside its lease, and what it wrote meanwhile is taken in afterwards.
     """
-    watch = Watch(job, attempt, hard_limit_usd, on_tick)
+    watch, clock = Watch(job, attempt, hard_limit_usd, on_tick), job.clock
     began: float | None = None
     failures = 0
     while True:
@@ -39,18 +37,18 @@ def follow(
             if watch.ended():
                 return
             if began is not None:
-                watch.answered_again(time.monotonic() - began)
+                watch.answered_again(clock.monotonic() - began)
                 began, failures = None, 0
             pause = POLL_SECONDS
         except Exception as error:
             if not is_outage(error):
                 raise
-            began, failures = time.monotonic() if began is None else began, failures + 1
-            patience = pause_after(failures, time.monotonic() - began)
+            began, failures = clock.monotonic() if began is None else began, failures + 1
+            patience = pause_after(failures, clock.monotonic() - began)
             if patience is None:
                 raise
             pause, watch.fault = patience, error
-        time.sleep(pause)
+        clock.sleep(pause)
 
 
 class Watch:
@@ -61,16 +59,19 @@ class Watch:
     ) -> None:
         self.job, self.attempt = job, attempt
         self.hard_limit_usd, self.on_tick = hard_limit_usd, on_tick
-        self.last_sign, self.renewed, self.asked = time.monotonic(), -math.inf, math.inf
+        self.last_sign, self.renewed, self.asked = self.now(), -math.inf, math.inf
         self.alerted = self.looked = -math.inf
         self.fault: BaseException | None = None
+
+    def now(self) -> float:
+        return self.job.clock.monotonic()
 
     def ended(self) -> bool:
         """One look; True when there is nothing more to follow."""
         job, number = self.job, self.attempt.number
         if job.folder.marker(number) is not None:
             return True
-        now = time.monotonic()
+        now = self.now()
         if now - self.renewed > job.lease_seconds / 4:
             renew(job, self.attempt)
             self.renewed = now
@@ -93,15 +94,15 @@ class Watch:
         silent = now - self.last_sign > limit
         if not silent and (now - self.looked < manners.look_every_s or not self.over()):
             return False
-        time.sleep(manners.second_look_s)
+        job.clock.sleep(manners.second_look_s)
         if ingest(job, number):
-            self.last_sign = time.monotonic()
+            self.last_sign = self.now()
             silent = False
         return silent or self.over()
 
     def over(self) -> bool:
         """The provider shows the pod no more, or as ended: it does no more work."""
-        self.looked = time.monotonic()
+        self.looked = self.now()
         try:
             pod = self.job.provider.find(self.attempt.pod_name)
         except ProviderError:
@@ -110,14 +111,14 @@ class Watch:
 
     def answered_again(self, seconds: float) -> None:
         """The outage is over. The pod could not be heard in it: its silence starts anew."""
-        self.last_sign = time.monotonic()
+        self.last_sign = self.now()
         said = f"storage or ledger did not answer for {seconds:.0f} s"
         self.job.note("warning", {"code": "outage", "message": f"{said}: {self.fault}"})
 
 
 def renew(job: JobContext, attempt: AttemptRow) -> None:
     """Say that the job is driven: to other drivers first, then to the pod. DriverReplaced."""
-    now, me = datetime.now(UTC), driver_name()
+    now, me = job.clock.now(), driver_name()
     claim = job.ledger.job(job.job_id).claim
     if not job.ledger.renew_claim(job.job_id, me, now) and claim is not None:
         raise DriverReplaced(
@@ -138,5 +139,6 @@ def over_limit(job: JobContext, hard_limit_usd: Decimal | None) -> None:
     """Ask the pod to stop when the job's hard limit is reached."""
     if hard_limit_usd is None or job.folder.stop_request() is not None:
         return
-    if job.ledger.cost_so_far(job.job_id, datetime.now(UTC)) >= hard_limit_usd:
-        job.folder.request_stop("budget", by=f"hard limit of ${hard_limit_usd}")
+    if job.ledger.cost_so_far(job.job_id, job.clock.now()) >= hard_limit_usd:
+        by = f"hard limit of ${hard_limit_usd}"
+        job.folder.request_stop("budget", by, job.clock.now())

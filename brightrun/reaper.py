@@ -115,7 +115,7 @@ def had_time(ledger: Ledger, pod: Doomed, now: datetime) -> bool:
     folder = JobContext(ledger.settings, ledger, pod.job_id).folder
     asked = folder.stop_request()
     if asked is None:
-        folder.request_stop("budget", by=f"the reaper: {pod.why}")
+        folder.request_stop("budget", f"the reaper: {pod.why}", now)
         return False
     return (now - datetime.fromisoformat(asked["at"])).total_seconds() > SAVING_SECONDS
 

@@ -248,10 +248,15 @@ class RunFolder:
         lease = {"holder": holder, "expires": now.timestamp() + seconds, "seconds": seconds}
         self.write_json("control/lease.json", {**lease, "attempt": attempt})
 
-    def request_stop(self, reason: Literal["cancel", "pause", "switch", "budget"], by: str) -> None:
+    def request_stop(
+        self,
+        reason: Literal["cancel", "pause", "switch", "budget"],
+        by: str,
+        at: datetime | None = None,
+    ) -> None:
         """Ask the pod to checkpoint and exit."""
-        at = datetime.now(UTC).isoformat()
-        self.write_json("control/stop.json", {"reason": reason, "by": by, "at": at})
+        asked = {"reason": reason, "by": by, "at": (at or datetime.now(UTC)).isoformat()}
+        self.write_json("control/stop.json", asked)
 
     def stop_request(self) -> dict[str, Any] | None:
         return self.read_json("control/stop.json") if self.exists("control/stop.json") else None

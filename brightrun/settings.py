@@ -90,6 +90,10 @@ class Settings(BaseSettings):
     runpod_min_cuda: str = Field("", pattern=r"^(\d+\.\d+)?$", description="e.g. 12.8")
     runpod_lease_seconds: int = Field(900, ge=60)
     runpod_boot_seconds: int = Field(600, ge=30, description="To a pod's first sign of life")
+    runpod_look_seconds: float = Field(15.0, gt=0, description="Between two questions about a pod")
+    runpod_gone_seconds: float = Field(
+        60.0, ge=0, description="A pod is gone when it was not seen twice, so far apart"
+    )
 
     pod_storage_url: str = Field("", description="STORAGE_URL as a rented pod sees it")
     pod_storage_endpoint: str = Field("", description="Of an S3 service that is not Amazon's")

@@ -52,9 +52,9 @@ class RunPodProvider:
             )
         key = settings.runpod_api_key
         manners = Manners(
-            look_every_s=15.0,
-            second_look_s=15.0,
-            gone_gap_s=60.0,
+            look_every_s=settings.runpod_look_seconds,
+            second_look_s=settings.runpod_look_seconds,
+            gone_gap_s=settings.runpod_gone_seconds,
             boot_deadline_s=settings.runpod_boot_seconds,
             lease_s=settings.runpod_lease_seconds,
             far_away=True,
