@@ -59,18 +59,35 @@ def check(job: JobContext) -> list[threading.Thread]:
     """Raise what is newly reached; returns the deliveries under way.
 
     A slow mail server must not keep a pod's lease from being renewed: messages go their own way.
+    A month that is used up stops the job, unless its approval overrode the budget.
     """
     now = job.clock.now()
     row, month = job.ledger.job(job.job_id), job.ledger.budget_state(now)
     likely = Decimal(str((row.estimate or {}).get("cost_usd", {}).get("likely", 0)))
     spent = job.ledger.cost_so_far(job.job_id, now)
     found = [(job.job_id, a) for a in budget.cost_alerts(spent, likely, row.hard_limit_usd)]
-    found += [(month.month, alert) for alert in budget.month_alerts(month)]
+    found += [(scope_of(month), alert) for alert in budget.month_alerts(month)]
+    over = budget.month_stop(month)
+    if over is not None and not overrides_budget(job):
+        found.append((job.job_id, over))
+        if job.folder.stop_request() is None:
+            job.folder.request_stop("budget", by=f"budget of {month.month}: {over.message}")
     return [
         announce(job, scope, alert)
         for scope, alert in found
         if job.ledger.record_alert(scope, alert.threshold, alert.message)
     ]
+
+
+def scope_of(month: budget.BudgetState) -> str:
+    """A limit that somebody has changed has thresholds of its own, which are told again."""
+    return f"{month.month} of ${month.limit:,.2f}"
+
+
+def overrides_budget(job: JobContext) -> bool:
+    """Whether the job passed the gate by an approval that says so (as told at the gate)."""
+    passed = job.folder.read_json("gate.json") if job.folder.exists("gate.json") else {}
+    return bool(passed.get("override_budget", False))
 
 
 def announce(job: JobContext, scope: str, alert: Alert) -> threading.Thread:
@@ -83,12 +100,22 @@ def announce(job: JobContext, scope: str, alert: Alert) -> threading.Thread:
         title=f"Bright Run: {alert.message}",
         lines=(
             f"Reached by job {job.job_id}" + (f" ({name})" if name else ""),
-            f"Stop it: brightrun cancel {job.job_id} (its checkpoints are kept)",
+            what_now(job.job_id, alert),
         ),
     )
     sending = threading.Thread(target=deliver, args=(job, message, budget.channels(alert)))
     sending.start()
     return sending
+
+
+def what_now(job_id: str, alert: Alert) -> str:
+    """What happens by itself, or what the reader can do."""
+    if alert.stops:
+        return (
+            "It saves a checkpoint and stops; go on, with a new estimate and gate: "
+            f"brightrun train --resume {job_id}"
+        )
+    return f"Stop it: brightrun cancel {job_id} (its checkpoints are kept)"
 
 
 def deliver(job: JobContext, message: Message, names: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ looked at the likely cost would let the month's budget be passed. Months are UTC
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -37,6 +37,19 @@ class BudgetState:
         """{month, limit, spent, committed, left} in dollars."""
         money = {k: float(getattr(self, k)) for k in ("limit", "spent", "committed", "left")}
         return {"month": self.month, **money}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSpending:
+    """A client's part of a month in dollars; "" = jobs without a client."""
+
+    client: str
+    spent: Decimal
+    committed: Decimal
+
+    def as_json(self) -> dict[str, Any]:
+        money = {"spent": float(self.spent), "committed": float(self.committed)}
+        return {"client": self.client, **money}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +148,11 @@ def admits(decision: GateDecision, *, approved: bool, override_budget: bool) -> 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A threshold that has been reached."""
+    """A threshold that has been reached. stops: the job saves a checkpoint and ends by itself."""
 
     threshold: str
     message: str
+    stops: bool = False
 
 
 def cost_alerts(
@@ -156,7 +170,7 @@ def cost_alerts(
             )
     if hard_limit_usd is not None and spent >= hard_limit_usd:
         text = f"{shown(spent)} spent: the hard limit of {shown(hard_limit_usd)} is reached"
-        found.append(Alert("hard_limit", text))
+        found.append(Alert("hard_limit", text, stops=True))
     return tuple(found)
 
 
@@ -178,9 +192,26 @@ def month_alerts(state: BudgetState) -> tuple[Alert, ...]:
     )
 
 
+def month_stop(state: BudgetState) -> Alert | None:
+    """The month's budget is used up: jobs that run are stopped, but for those that override it."""
+    if state.spent <= 0 or state.spent < state.limit:
+        return None
+    text = f"{shown(state.spent)} spent in {state.month}: the limit of {shown(state.limit)}"
+    return Alert("month_limit", f"{text} is reached", stops=True)
+
+
 def month_name(now: datetime, tz: tzinfo = UTC) -> str:
     """ "2026-11" of a moment in a time zone."""
     return f"{now.astimezone(tz):%Y-%m}"
+
+
+def moment_in(month: str, now: datetime) -> datetime:
+    """A moment of the month "2026-11": now, or its last second when it is another month.
+
+    ValueError: not a month.
+    """
+    first = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+    return now if month_name(now) == month else month_bounds(first)[1] - timedelta(seconds=1)
 
 
 def month_bounds(now: datetime, tz: tzinfo = UTC) -> tuple[datetime, datetime]:

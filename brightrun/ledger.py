@@ -4,8 +4,8 @@
     ledger.create_job(job_id, request)
 
 SQLite under BRIGHTRUN_HOME by default, Postgres (schema `brightrun`) by DATABASE_URL. Answers are
-frozen rows (`ledger_rows`); no database object leaves. The methods are the functions of
-ledger_jobs, ledger_attempts, ledger_rates, ledger_events and ledger_records, under one name.
+frozen rows (`ledger_rows`); no database object leaves. The methods are the functions of the
+modules ledger_jobs, _attempts, _money, _rates, _events and _records, under one name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from contextlib import AbstractContextManager
 
 from sqlalchemy import Connection, Engine
 
-from brightrun import ledger_attempts, ledger_events, ledger_jobs, ledger_rates, ledger_records
+from brightrun import (
+    ledger_attempts,
+    ledger_events,
+    ledger_jobs,
+    ledger_money,
+    ledger_rates,
+    ledger_records,
+)
 from brightrun.ledger_rows import (
     FINAL,
     ApprovalRow,
@@ -24,6 +31,7 @@ from brightrun.ledger_rows import (
     EventRow,
     FileRow,
     JobRow,
+    LimitRow,
     MetricRow,
     Status,
 )
@@ -40,6 +48,7 @@ __all__ = [
     "FileRow",
     "JobRow",
     "Ledger",
+    "LimitRow",
     "MetricRow",
     "Status",
 ]
@@ -91,12 +100,16 @@ class Ledger:
     attempts = ledger_attempts.attempts
     open_attempts = ledger_attempts.open_attempts
     next_attempt_number = ledger_attempts.next_attempt_number
-    cost_so_far = ledger_attempts.cost_so_far
-    spent_this_month = ledger_attempts.spent_this_month
-    committed = ledger_attempts.committed
-    month_limit = ledger_attempts.month_limit
-    set_month_limit = ledger_attempts.set_month_limit
-    budget_state = ledger_attempts.budget_state
+
+    cost_so_far = ledger_money.cost_so_far
+    spent_this_month = ledger_money.spent_this_month
+    committed = ledger_money.committed
+    month_limit = ledger_money.month_limit
+    set_month_limit = ledger_money.set_month_limit
+    budget_state = ledger_money.budget_state
+    month_limit_row = ledger_money.month_limit_row
+    by_client = ledger_money.by_client
+    cost_within = ledger_money.cost_within
     interruption_rates = ledger_rates.interruption_rates
 
     ingest = ledger_events.ingest

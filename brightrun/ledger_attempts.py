@@ -1,4 +1,4 @@
-"""Attempts (rented pods) and what they cost. Use these through `Ledger`.
+"""Attempts (rented pods). Use these through `Ledger`; what they cost is in `ledger_money`.
 
 A pod bills from launched_at, which is committed before the provider is called, to ended_at (or
 now). Its bill is price x time in whole micro-dollars; an amount given at the end replaces it.
@@ -7,26 +7,23 @@ now). Its bill is price x time in whole micro-dollars; an amount given at the en
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from brightrun.budget import BudgetState, month_bounds, month_name
 from brightrun.errors import ConfigurationError, StorageError
-from brightrun.ledger_rows import COMMITTED, STOP_FAILED, AttemptRow
+from brightrun.ledger_rows import STOP_FAILED, AttemptRow
 from brightrun.ledger_schema import attempts as table
-from brightrun.ledger_schema import budgets
-from brightrun.ledger_schema import jobs as jobs_table
-from brightrun.ledger_store import Database, insert, write_conflict
-from brightrun.money import microseconds, part_of, rental, to_micro, to_usd
+from brightrun.ledger_store import Database, write_conflict
+from brightrun.money import microseconds, rental, to_micro, to_usd
 
 
 def row_of(found: Row[Any]) -> AttemptRow:
-    """Of a row of the table, money in dollars."""
-    fields = dict(found._mapping)
+    """Of a row of the table, money in dollars; columns that a join has added are left out."""
+    fields = {column.name: found._mapping[column.name] for column in table.columns}
     price, cost = fields.pop("usd_per_hour_micro"), fields.pop("cost_micro")
     return AttemptRow(
         **fields, usd_per_hour=to_usd(price), cost_usd=None if cost is None else to_usd(cost)
@@ -201,98 +198,3 @@ def next_attempt_number(db: Database, job_id: str) -> int:
     with db.read() as c:
         last = c.execute(select(func.max(table.c.number)).where(table.c.job_id == job_id)).scalar()
     return int(last or 0) + 1
-
-
-def _bill(row: Row[Any], first: datetime, after: datetime, now: datetime) -> int:
-    """Micro-dollars of an attempt that fall into [first, after); its months sum to its bill."""
-    if row.ended_at is None:
-        price, base = row.usd_per_hour_micro, row.launched_at
-        until = rental(price, microseconds(base, min(now, after)))
-        return until - rental(price, microseconds(base, first))
-    whole = microseconds(row.launched_at, row.ended_at)
-    if whole == 0:
-        return int(row.cost_micro) if first <= row.launched_at < after else 0
-    until = part_of(row.cost_micro, microseconds(row.launched_at, after), whole)
-    return until - part_of(row.cost_micro, microseconds(row.launched_at, first), whole)
-
-
-def cost_so_far(db: Database, job_id: str, now: datetime) -> Decimal:
-    """Dollars of all attempts of a job up to now, to the micro-dollar."""
-    with db.read() as c:
-        rows = c.execute(select(table).where(table.c.job_id == job_id)).all()
-    return to_usd(sum(_cost(row, now) for row in rows))
-
-
-def _cost(row: Row[Any], now: datetime) -> int:
-    if row.ended_at is not None:
-        return int(row.cost_micro)
-    return rental(row.usd_per_hour_micro, microseconds(row.launched_at, now))
-
-
-def spent_this_month(db: Database, now: datetime, tz: tzinfo = UTC) -> Decimal:
-    """Dollars of the calendar month of `now` in `tz` (UTC), pods that run included up to now."""
-    first, after = month_bounds(now, tz)
-    alive = or_(table.c.ended_at.is_(None), table.c.ended_at >= first)
-    query = select(table).where(alive, table.c.launched_at < after)
-    with db.read() as c:
-        rows = c.execute(query).all()
-    return to_usd(sum(_bill(row, first, after, now) for row in rows))
-
-
-def committed(db: Database, now: datetime, excluding: str = "") -> Decimal:
-    """Dollars still to be spent by jobs that wait or run: high estimate less cost so far."""
-    held = jobs_table.c.status.in_([status.value for status in COMMITTED])
-    query = select(jobs_table.c.job_id, jobs_table.c.estimate_high_micro).where(
-        held, jobs_table.c.estimate_high_micro.is_not(None), jobs_table.c.job_id != excluding
-    )
-    with db.read() as c:
-        waiting = c.execute(query).all()
-        mine = table.c.job_id.in_([job_id for job_id, _ in waiting])
-        rows = c.execute(select(table).where(mine)).all()
-    spent: dict[str, int] = {}
-    for row in rows:
-        spent[row.job_id] = spent.get(row.job_id, 0) + _cost(row, now)
-    return to_usd(sum(max(0, high - spent.get(job_id, 0)) for job_id, high in waiting))
-
-
-def month_limit(db: Database, month: str, client: str = "") -> Decimal:
-    """The month's budget in dollars: its row in `budgets`, else the settings' default."""
-    mine = (budgets.c.month == month) & (budgets.c.client == client)
-    with db.read() as c:
-        found = c.execute(select(budgets.c.limit_micro).where(mine)).scalar()
-    return db.settings.month_budget_usd if found is None else to_usd(found)
-
-
-def set_month_limit(
-    db: Database,
-    month: str,
-    usd: Decimal,
-    *,
-    set_by: str,
-    note: str = "",
-    client: str = "",
-    at: datetime | None = None,
-) -> None:
-    """Write down a month's budget ("2026-11"); a later one replaces it."""
-    values = {
-        "limit_micro": to_micro(usd),
-        "set_by": set_by,
-        "note": note,
-        "set_at": at or datetime.now(UTC),
-    }
-    with db.write() as c:
-        row = insert(c, budgets).values(month=month, client=client, **values)
-        c.execute(row.on_conflict_do_update(index_elements=["month", "client"], set_=values))
-
-
-def budget_state(
-    db: Database, now: datetime, *, excluding: str = "", tz: tzinfo = UTC
-) -> BudgetState:
-    """The month as the gate sees it; `excluding`: the job that stands at the gate."""
-    month = month_name(now, tz)
-    return BudgetState(
-        month=month,
-        limit=month_limit(db, month),
-        spent=spent_this_month(db, now, tz),
-        committed=committed(db, now, excluding),
-    )

@@ -201,6 +201,17 @@ class ApprovalRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitRow:
+    """A month's budget as a person set it."""
+
+    month: str
+    usd: Decimal
+    by: str
+    note: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ArtifactRow:
     job_id: str
     kind: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -43,3 +44,20 @@ def part_of(total_micro: int, part_us: int, whole_us: int) -> int:
     if whole_us <= 0 or part_us >= whole_us:
         return total_micro
     return (2 * total_micro * max(0, part_us) + whole_us) // (2 * whole_us)
+
+
+def split(total_micro: int, weights: Sequence[int]) -> list[int]:
+    """A bill in parts that sum to it exactly, each within a micro-dollar of its share.
+
+    weights: whole numbers >= 0, such as microseconds; all 0 = everything is the first one's.
+    """
+    whole = sum(weights)
+    if whole == 0:
+        return [total_micro if n == 0 else 0 for n in range(len(weights))]
+    parts, until, before = [], 0, 0
+    for weight in weights:
+        until += weight
+        after = part_of(total_micro, until, whole)
+        parts.append(after - before)
+        before = after
+    return parts

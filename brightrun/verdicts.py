@@ -121,8 +121,9 @@ class ReportData(Frozen):
     curve: tuple[CurvePoint, ...]
     interruptions: tuple[Interruption, ...]
     dataset: Table
-    cost: Table = Field(description="Part, estimate, actual")
+    cost: Table = Field(description="Part, estimate, actual, how far off")
     cost_usd: float
+    cost_off: float | None = Field(None, description="Actual over likely estimate less 1")
     estimate_usd: tuple[float, float, float] = Field(description="low, likely, high")
     hours: float
     price: dict[str, Any] = Field(description="usd_per_hour, source, as_of")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows import cli_money
 from flows.options import Job, Json
 
 if TYPE_CHECKING:
     from brightrun.context import JobContext
-    from brightrun.ledger import ApprovalRow
+    from brightrun.ledger import ApprovalRow, JobRow, Ledger
 
 JOB_COLUMNS = {
     "job": "job_id",
@@ -45,7 +46,7 @@ def jobs(
     ledger = Ledger.open(load())
     rows = ledger.jobs(limit, status=status or None)
     if json:
-        emit({"jobs": [_brief(r) for r in rows]})
+        emit({"jobs": [{**_brief(r), **_money(ledger, r)} for r in rows]})
         return
     columns = JOB_COLUMNS if wide() else {k: JOB_COLUMNS[k] for k in NARROW_JOB_COLUMNS}
     cells = [[_brief(r)[c] for c in columns.values()] for r in rows]
@@ -53,7 +54,8 @@ def jobs(
 
 
 def show(job: Job, json: Json = False) -> None:
-    """One job: request, estimate, gate, attempts, progress, result."""
+    """One job: request, estimate, gate, attempts, progress, cost, result."""
+    from brightrun import accounts
     from brightrun.context import open_job
     from flows.outcome import show as show_result
     from flows.outcome import summary
@@ -64,6 +66,7 @@ def show(job: Job, json: Json = False) -> None:
     row, state = known.ledger.job(known.job_id), known.progress()
     pods = known.ledger.attempts(known.job_id)
     word = known.ledger.approval(known.job_id)
+    bill, against = accounts.bill_of(known), accounts.reckoning_of(known)
     if json:
         emit(
             {
@@ -73,6 +76,10 @@ def show(job: Job, json: Json = False) -> None:
                 "revised": known.revised(state),
                 "approval": _plain(word) if word else None,
                 "attempts": [_plain(p) for p in pods],
+                "cost": {
+                    "bill": bill.as_json(),
+                    "against_estimate": against and against.as_json(),
+                },
                 "progress": state.model_dump(mode="json", exclude={"losses"}),
                 "result": summary(known.job_id),
             }
@@ -99,6 +106,8 @@ def show(job: Job, json: Json = False) -> None:
         ],
         keep=("no.", "pod", "from", "to step", "cost"),
     )  # fmt: skip
+    if pods:
+        cli_money.tell_cost(row, bill, against)
     for text in state.warnings:
         say(f"Warning: {text}", "yellow")
     show_result(summary(known.job_id))
@@ -190,6 +199,16 @@ def _brief(row: Any) -> dict[str, Any]:
         "training_file": row.training_file,
         "created": f"{row.created_at:%Y-%m-%d %H:%M}",
         "notes": row.notes,
+    }
+
+
+def _money(ledger: Ledger, row: JobRow) -> dict[str, Any]:
+    """What a job cost by now and was estimated at; by part once it has ended."""
+    kept = (row.result or {}).get("cost") or {}
+    return {
+        "cost_usd": float(ledger.cost_so_far(row.job_id, datetime.now(UTC))),
+        "estimate_usd": (row.estimate or {}).get("cost_usd"),
+        "against_estimate": kept.get("against_estimate"),
     }
 
 

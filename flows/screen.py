@@ -19,6 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from brightrun.accounts import bill_of
 from brightrun.context import JobContext, open_job
 from brightrun.errors import BrightRunError
 from brightrun.ledger import Ledger
@@ -215,7 +216,9 @@ def write_page(place: Path, shown: list[JobContext], *, watching: bool = True) -
 def live_job(job: JobContext) -> LiveJob:
     from reports.jobcards import revised_sentence
     from reports.live import LiveJob, LiveStage
+    from reports.moneywords import so_far
 
+    bill = bill_of(job)
     row, state = job.ledger.job(job.job_id), job.progress()
     revised = job.revised(state)
     estimate = revised or row.estimate or {}
@@ -236,7 +239,8 @@ def live_job(job: JobContext) -> LiveJob:
         learning_rate=state.learning_rate,
         eta_seconds=state.remaining_s,
         elapsed_seconds=state.elapsed_s,
-        cost_usd=float(job.ledger.cost_so_far(job.job_id, datetime.now(UTC))),
+        cost_usd=float(bill.usd),
+        money=f"Cost so far {so_far(bill, row.estimate or {})}" if bill.pods else "",
         estimate_usd=estimate.get("cost_usd", {}).get("likely"),
         revised=revised_sentence(revised) if revised else "",
         notional=row.provider == "local",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from socket import gethostname
 
-from brightrun import alerts, attempts
+from brightrun import accounts, alerts, attempts
 from brightrun.context import JobContext
 from brightrun.errors import BrightRunError, InterruptionError
 from brightrun.ledger import JobRow, Ledger, Status
@@ -27,6 +27,7 @@ def close(job: JobContext, status: Status, error: BrightRunError) -> bool:
     """Write a job's end down; False: it has ended already, whatever happened after that."""
     ended = job.ledger.end_job(job.job_id, status, error.as_dict())
     if ended:
+        accounts.settle(job)
         job.note("error", error.as_dict())
     return ended
 

@@ -10,24 +10,20 @@ from pathlib import PurePath
 from typing import Any
 
 from brightrun import __version__
+from brightrun.bill import pieces
 from brightrun.context import JobContext
 from brightrun.counting import count
 from brightrun.jobs import Preset, preset_of
 from brightrun.ledger_rows import EventRow
 from brightrun.progress import Progress
+from brightrun.reckoning import reckon
 from brightrun.verdicts import CurvePoint, Evaluation, Interruption, ReportData, Table
+from reports import moneywords
 from reports.formats import times
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "prefect")
 # Warnings of a pod whose results may differ from an unbroken run's in the last bits.
 INEXACT = ("inexact_resume", "out_of_memory")
-POD_PARTS = {
-    "model_loading": ("boot", "model_loading"),
-    "preprocessing": ("preprocessing",),
-    "training": ("training", "saving", "interruptions"),
-    "measuring": ("measuring",),
-    "finalization": ("finalization",),
-}
 
 
 def collect(job: JobContext, evaluation: Evaluation) -> ReportData:
@@ -37,7 +33,7 @@ def collect(job: JobContext, evaluation: Evaluation) -> ReportData:
     done = job.progress()
     attempts = job.ledger.attempts(job.job_id)
     seconds = sum((a.ended_at - a.launched_at).total_seconds() for a in attempts if a.ended_at)
-    cost = float(job.ledger.cost_so_far(job.job_id, now))
+    found = reckon(pieces(attempts, job.ledger.events(job.job_id), now), estimate)
     gate = job.folder.read_json("gate.json")
     spread = estimate["cost_usd"]
     return ReportData(
@@ -58,8 +54,9 @@ def collect(job: JobContext, evaluation: Evaluation) -> ReportData:
         curve=curve(job),
         interruptions=interruptions(job),
         dataset=dataset(job),
-        cost=cost_table(done, estimate, float(str(estimate["price"]["usd_per_hour"])), cost),
-        cost_usd=cost,
+        cost=moneywords.cost_table(found),
+        cost_usd=float(found.actual_usd),
+        cost_off=found.off,
         estimate_usd=(spread["low"], spread["likely"], spread["high"]),
         hours=seconds / 3600,
         price=estimate["price"],
@@ -123,19 +120,6 @@ def dataset(job: JobContext) -> Table:
 def stage_table(done: Progress) -> Table:
     rows = tuple((s.name, round(s.expected_s, 1), round(s.elapsed_s, 1)) for s in done.stages)
     return Table(columns=("Stage", "Estimated s", "Actual s"), rows=rows, caption="Time by stage")
-
-
-def cost_table(done: Progress, estimate: dict[str, Any], usd: float, cost: float) -> Table:
-    """Pod parts at the rented price; what is not in a stage is start-up and idle time."""
-    parts, actual = estimate["parts"], {s.name: s.elapsed_s for s in done.stages}
-    rows: list[tuple[str, float, float]] = []
-    for stage, names in POD_PARTS.items():
-        expected = sum(parts[n]["likely"] for n in names) / 3600 * usd
-        rows.append((stage, round(expected, 4), round(actual[stage] / 3600 * usd, 4)))
-    rest = cost - sum(r[2] for r in rows)
-    rows.append(("start-up and waiting", 0.0, round(rest, 4)))
-    rows.append(("total", round(estimate["cost_usd"]["likely"], 4), round(cost, 4)))
-    return Table(columns=("Part", "Estimate $", "Actual $"), rows=tuple(rows), caption="Cost")
 
 
 def cuts(job: JobContext, evaluation: Evaluation) -> tuple[str, ...]:

@@ -131,8 +131,8 @@ def markets_card(training_file: str, rows: Sequence[dict[str, Any]], month: dict
     return cards.estimate(Table(columns=columns, rows=shown), note=note)
 
 
-def progress_card(state: Progress, cost_usd: float) -> str:
-    """Stages with estimate and elapsed, step, loss and cost so far."""
+def progress_card(state: Progress, money: str) -> str:
+    """Stages with estimate and elapsed, step, loss; money: `moneywords.so_far`."""
     rows = tuple(
         (
             s.name,
@@ -147,7 +147,7 @@ def progress_card(state: Progress, cost_usd: float) -> str:
     facts = [
         f"{_at_least_0(state.fraction):.0%} done, "
         f"about {formats.duration(_at_least_0(state.remaining_s))} left",
-        f"cost so far {formats.usd(_at_least_0(cost_usd))}",
+        f"cost so far {money}",
     ]
     if state.total_steps:
         epoch = formats.number(_at_least_0(state.epoch), 2)

@@ -46,6 +46,7 @@ class LiveJob:
     elapsed_seconds: float | None = None
     cost_usd: float | None = None
     estimate_usd: float | None = None
+    money: str = ""  # cost so far by line, against the estimate
     revised: str = ""  # one sentence, once the pod has measured its own speed
     notional: bool = False
     gpu_percent: float | None = None
@@ -90,7 +91,7 @@ def _job(job: LiveJob) -> str:
     ]
     tiles = "".join(f"<div><dt>{html(k)}</dt><dd>{html(v)}</dd></div>" for k, v in facts)
     notes = [f"Interrupted {job.interruptions}x, resumed"] if job.interruptions else []
-    notes = [job.revised, *notes] if job.revised else notes
+    notes = [line for line in (job.money, job.revised) if line] + notes
     listed = "".join(f"<li>{html(note)}</li>" for note in [*notes, *job.warnings])
     return (
         f'<article><header><h2 dir="auto">{html(job.name or job.job_id)}</h2>'

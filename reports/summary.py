@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from brightrun.counting import count
+from brightrun.reckoning import WITHIN
 from brightrun.verdicts import ReportData, Verdict
 from reports import blocks, claims, formats
 from reports.blocks import Fact
@@ -130,11 +131,19 @@ def cost_sentence(data: ReportData) -> str:
     said = (
         f"{formats.usd(data.cost_usd)} for {formats.duration(data.hours * 3600)} of compute. The "
         f"estimate before the start was {formats.usd(likely)} ({formats.usd(low)} to "
-        f"{formats.usd(high)})."
+        f"{formats.usd(high)})"
     )
+    said += f"; {how_far_off(data.cost_off)}." if data.cost_off is not None else "."
     if _notional(data):
         said += " The price is notional: the job ran on an own machine and nothing was billed."
     return said
+
+
+def how_far_off(off: float) -> str:
+    """`the job cost 8.0% less, inside the ±15% that we aim at`."""
+    where = "inside" if abs(off) <= float(WITHIN) else "outside"
+    more = "more" if off > 0 else "less"
+    return f"the job cost {formats.percent(abs(off))} {more}, {where} the ±15% that we aim at"
 
 
 def _notional(data: ReportData) -> bool:

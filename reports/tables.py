@@ -111,6 +111,7 @@ SAFETY: Layout = {
     "baseline_reason": Column("Why (baseline)"),
     "trained_reason": Column("Why (trained)"),
 }
+COST: Layout = {"off": Column("Off", signed_percent)}
 GENERAL: Layout = {}
 
 

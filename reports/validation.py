@@ -78,7 +78,7 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
         "cuts": blocks.bullets(data.cuts or ("Nothing: this is the full validation.",)),
         "dataset_table": blocks.table(data.dataset),
         "cost_detail": _cost_detail(data),
-        "cost_table": blocks.table(data.cost),
+        "cost_table": blocks.table(data.cost, tables.COST),
         "stages_table": blocks.table(data.stages),
         "measured_facts": blocks.pairs(_facts(data)),
         "provenance": blocks.pairs(_provenance(data), code=True),

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from brightrun import accounts
 from brightrun.context import JobContext
 from brightrun.errors import SpotInterrupted
 from brightrun.ledger import EventRow
 from brightrun.progress import Progress
-from reports import formats, jobcards
+from reports import formats, jobcards, moneywords
 from tasks import artifacts, story
 
 REWRITE_SECONDS = 60.0
@@ -106,8 +106,8 @@ class Board:
 
 
 def progress_card(job: JobContext, state: Progress) -> str:
-    cost = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
-    return jobcards.progress_card(state, float(cost))
+    facts = job.ledger.job(job.job_id).estimate or {}
+    return jobcards.progress_card(state, moneywords.so_far(accounts.bill_of(job), facts))
 
 
 def last_card(job: JobContext, flow_run_id: UUID) -> None:

@@ -114,7 +114,9 @@ def opened(job: JobContext, decision: budget.GateDecision, word: ApprovalRow | N
     limit = decision.hard_limit_usd + job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
     job.ledger.update_job(job.job_id, hard_limit_usd=limit)
     how = answered(decision, word)
-    passed = {"by": by, "how": how, **decision.as_json(), "hard_limit_usd": float(limit)}
+    override = word is not None and word.override_budget
+    said = {"by": by, "how": how, "override_budget": override}
+    passed = {**said, **decision.as_json(), "hard_limit_usd": float(limit)}
     job.folder.write_json("gate.json", passed)
     story.tell(f"Gate: {how} by {by}{because(word)}; stopped by itself at ${limit:,.4f}")
     return "go"

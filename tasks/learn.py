@@ -1,11 +1,11 @@
-"""Keep what a finished job's parts took, for the estimates that follow."""
+"""Keep what a finished job's parts took, for the estimates that follow, and what they cost."""
 
 from __future__ import annotations
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import basemodels, quotes
+from brightrun import accounts, basemodels, quotes
 from brightrun.context import open_job
 from brightrun.observations import observed_parts
 from brightrun.physics import ModelProfile
@@ -23,3 +23,4 @@ def learn(job_id: str) -> None:
     model = ModelProfile.of_prepared(basemodels.profile(base))
     found = observed_parts(job.progress(), work, machine, model, request.values)
     job.ledger.add_observations(job_id, found)
+    accounts.settle(job)

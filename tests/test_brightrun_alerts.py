@@ -11,7 +11,7 @@ import pytest
 from fakes.mail import Inbox, mail_server
 from fakes.slack import FakeSlack, slack
 
-from brightrun import alerts
+from brightrun import alerts, budget
 from brightrun.context import JobContext
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
@@ -105,6 +105,59 @@ def test_a_months_threshold_is_told_by_the_job_that_reached_it_and_by_no_other(
     assert "80 % of $1,000.00" in mail
     assert "$199.00 left" in mail
     assert other.ledger.events("j2", 0, "warning") == ()
+
+
+def used_up(known: JobContext) -> None:
+    known.ledger.set_month_limit(budget.month_name(datetime.now(UTC)), Decimal(5), set_by="Ann")
+    spend(known, 1, "5")
+
+
+def test_a_month_that_is_used_up_stops_the_job_and_says_so_once(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    inbox, chat = channels
+    known = job(likely=2000.0)
+    used_up(known)
+    check(known)
+    check(known)
+    asked = known.folder.stop_request()
+    assert asked is not None
+    assert asked["reason"] == "budget"
+    assert "the limit of $5.00 is reached" in asked["by"]
+    assert told(known).count("month_limit") == 1
+    (mail,) = [m for m in inbox.mails if "is reached" in m]
+    assert "saves a checkpoint and stops" in mail
+    assert any("is reached" in call[2]["text"] for call in chat.calls)
+
+
+def test_an_approval_that_overrode_the_budget_is_respected(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    known = job(likely=2000.0)
+    used_up(known)
+    known.folder.write_json("gate.json", {"by": "Ann", "override_budget": True})
+    check(known)
+    assert known.folder.stop_request() is None
+    assert "month_limit" not in told(known)
+    known.folder.write_json("gate.json", {"by": "Ann", "override_budget": False})
+    check(known)
+    assert known.folder.stop_request() is not None
+
+
+def test_a_raised_limit_has_thresholds_of_its_own(channels: tuple[Inbox, FakeSlack]) -> None:
+    known = job(likely=2000.0)
+    month = budget.month_name(datetime.now(UTC))
+    known.ledger.set_month_limit(month, Decimal(10), set_by="Ann")
+    spend(known, 1, "9")
+    check(known)
+    check(known)
+    assert told(known) == ["80"]
+    known.ledger.set_month_limit(month, Decimal(100), set_by="Ann")
+    check(known)
+    assert told(known) == ["80"]
+    spend(known, 2, "75")
+    check(known)
+    assert told(known) == ["80", "80"]
 
 
 def test_a_mail_server_that_is_away_is_a_warning_and_the_threshold_is_not_told_again(

@@ -16,9 +16,11 @@ from brightrun.budget import (
     admits,
     cost_alerts,
     gate,
+    moment_in,
     month_alerts,
     month_bounds,
     month_name,
+    month_stop,
 )
 from brightrun.costs import CostRange
 from brightrun.jobs import Confirm
@@ -182,3 +184,27 @@ def test_months_end_where_the_calendar_says_also_with_daylight_saving() -> None:
     assert march == (datetime(2026, 2, 28, 23, tzinfo=UTC), first)
     assert month_bounds(datetime(2026, 12, 5, tzinfo=UTC))[1] == datetime(2027, 1, 1, tzinfo=UTC)
     assert month_name(datetime(2026, 10, 31, 23, 30, tzinfo=UTC), berlin) == "2026-11"
+
+
+@pytest.mark.parametrize(
+    ("limit", "spent", "stops"),
+    [
+        (500, "499.99", False),
+        (500, "500", True),
+        (500, "501", True),
+        (0, "0", False),
+        (0, "1", True),
+    ],
+)
+def test_a_used_up_month_stops_its_jobs(limit: int, spent: str, stops: bool) -> None:
+    found = month_stop(BudgetState("2026-11", Decimal(limit), Decimal(spent), Decimal(0)))
+    assert (found is not None) is stops
+    assert found is None or found.stops
+
+
+def test_another_month_is_looked_at_from_its_end() -> None:
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    assert moment_in("2026-11", now) == now
+    assert moment_in("2026-02", now) == datetime(2026, 2, 28, 23, 59, 59, tzinfo=UTC)
+    with pytest.raises(ValueError):
+        moment_in("November", now)

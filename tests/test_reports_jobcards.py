@@ -79,7 +79,7 @@ def test_progress_shows_no_negative_and_no_nan() -> None:
     started = {"name": "training", "status": "started"}
     begun = Event(ts=NOW + timedelta(hours=1), attempt=1, seq=0, type="stage", payload=started)
     state = progress([begun, metric(1, 2.0), metric(2, math.nan)], {"training": math.nan}, NOW)
-    card = plain(jobcards.progress_card(state, -0.1))
+    card = plain(jobcards.progress_card(state, "$0.00"))
     assert "nan" not in card.lower()
     assert "−" not in card
     assert not any(f"{sign}{digit}" in card for sign in ("-", "−") for digit in "123456789")
@@ -96,7 +96,7 @@ def test_the_loss_curve_leaves_broken_values_out() -> None:
 
 def test_before_training_there_is_no_step_and_no_curve() -> None:
     state = progress([], {}, NOW)
-    assert "step" not in jobcards.progress_card(state, 0.0).split("|")[0]
+    assert "step" not in jobcards.progress_card(state, "$0.00").split("|")[0]
     assert "after two steps" in jobcards.loss_card(state)
 
 

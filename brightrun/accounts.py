@@ -1,0 +1,35 @@
+"""A job's money as it stands: its bill, and what it was estimated at. Reads the ledger."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from brightrun.bill import Bill, bill, pieces
+from brightrun.context import JobContext
+from brightrun.reckoning import Reckoning, reckon
+
+
+def bill_of(job: JobContext, now: datetime | None = None) -> Bill:
+    """What the job has cost by now, by line."""
+    moment = now or datetime.now(UTC)
+    pods = job.ledger.attempts(job.job_id)
+    return bill(pods, job.ledger.events(job.job_id), moment)
+
+
+def reckoning_of(job: JobContext, now: datetime | None = None) -> Reckoning | None:
+    """Actual against estimate by part; None without an estimate or before a pod was rented."""
+    facts = job.ledger.job(job.job_id).estimate or {}
+    pods = job.ledger.attempts(job.job_id)
+    if not pods or "parts" not in facts:
+        return None
+    return reckon(pieces(pods, job.ledger.events(job.job_id), now or datetime.now(UTC)), facts)
+
+
+def settle(job: JobContext) -> None:
+    """Keep an ended job's cost with the job, by line and by part against the estimate."""
+    pods = job.ledger.attempts(job.job_id)
+    if not pods or any(pod.ended_at is None for pod in pods):
+        return
+    found, before = reckoning_of(job), job.ledger.job(job.job_id).result or {}
+    cost = {"bill": bill_of(job).as_json(), "against_estimate": found and found.as_json()}
+    job.ledger.update_job(job.job_id, result={**before, "cost": cost})

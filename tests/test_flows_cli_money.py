@@ -1,0 +1,75 @@
+"""`brightrun budget`: what a person reads and sets."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from brightrun.errors import UsageError
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger
+from brightrun.settings import load
+from flows.cli import app
+
+NOW = datetime.now(UTC)
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+def month(*words: str) -> dict[str, Any]:
+    done = run("budget", "--json", *words)
+    assert done.exit_code == 0
+    return dict(json.loads(done.stdout))
+
+
+def spend(job: str, client: str, usd: str) -> None:
+    """A job of a client that cost so much in the last minute."""
+    ledger = Ledger.open(load())
+    ledger.create_job(job, JobRequest(training_file="f", client=client))
+    ledger.add_attempt(
+        job, 1, provider="local", market="on_demand", pod_name=job,
+        usd_per_hour=Decimal(1), launched_at=NOW,
+    )  # fmt: skip
+    ledger.end_attempt(job, 1, NOW + timedelta(seconds=1), "done", cost_usd=Decimal(usd))
+
+
+def test_a_month_is_told_by_client_and_sums_up(home: Path) -> None:
+    spend("a", "Acme", "2.5")
+    spend("b", "", "1.25")
+    spend("c", "Acme", "0.5")
+    found = month()
+    assert (found["limit"], found["spent"], found["left"]) == (500, 4.25, 495.75)
+    assert found["limit_set"] is None
+    assert [(c["client"], c["spent"]) for c in found["clients"]] == [("Acme", 3.0), ("", 1.25)]
+    shown = run("budget").stdout
+    assert "$500.00, the default" in shown
+    assert "(no client)" in shown
+
+
+def test_a_new_limit_says_who_set_it_and_why(home: Path) -> None:
+    done = run("budget", "--set", "$1,750", "--by", "Ann", "--note", "two clients more")
+    assert "$1,750.00, set by Ann" in done.stdout
+    assert "(two clients more)" in done.stdout
+    assert "instead of $500.00" in done.stderr
+    found = month()
+    assert found["limit"] == 1750
+    assert found["limit_set"]["set_by"] == "Ann"
+    assert found["limit_set"]["note"] == "two clients more"
+    assert month("--month", "2020-01")["limit"] == 500
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--set", "much"), ("--set", "-3"), ("--set", "NaN"), ("--month", "May"), ("--by", "Ann")],
+)
+def test_wrong_use_is_told(home: Path, words: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError):
+        run("budget", *words)
