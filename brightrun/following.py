@@ -76,7 +76,7 @@ class Watch:
             renew(job, self.attempt)
             self.renewed = now
         if ingest(job, number):
-            self.last_sign = now
+            self.heard(now)
         over_limit(job, self.hard_limit_usd)
         if now - self.alerted > ALERT_SECONDS:
             alerts.check(job)
@@ -85,6 +85,13 @@ class Watch:
         if job.folder.stop_request() is not None:
             self.asked = min(self.asked, now)
         return now - self.asked > STOP_DEADLINE_SECONDS or self.lost(now)
+
+    def heard(self, now: float) -> None:
+        """A sign of life; the first one ends the boot."""
+        if self.attempt.started_at is None:
+            job, number = self.job, self.attempt.number
+            self.attempt = job.ledger.attempt_started(job.job_id, number, job.clock.now())
+        self.last_sign = now
 
     def lost(self, now: float) -> bool:
         """Over or silent for too long, and still so at a second look."""
@@ -96,7 +103,7 @@ class Watch:
             return False
         job.clock.sleep(manners.second_look_s)
         if ingest(job, number):
-            self.last_sign = self.now()
+            self.heard(self.now())
             silent = False
         return silent or self.over()
 

@@ -58,7 +58,7 @@ def candidates_of(
     """Whom to ask, best first, and why nobody; (None,): a provider with one kind of pod."""
     try:
         choice = places(job, estimate, market, action)
-    except ProviderError as error:  # away for a while: the same as no free machine
+    except (ProviderError, CapacityError) as error:  # away for a while: the same as no free machine
         return (None,), CapacityError(error.message, cause=error.cause, fix=error.fix)
     return (choice.candidates if choice is not None else ()) or (None,), none_fits(choice)
 

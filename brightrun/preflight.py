@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from brightrun import basemodels
 from brightrun.compute.provider import LaunchRequest
 from brightrun.context import JobContext
-from brightrun.errors import ConfigurationError, ProviderError
+from brightrun.errors import CapacityError, ConfigurationError, ProviderError
 from brightrun.jobs import BaseModelRef
 from brightrun.money import shown
 from brightrun.placing import Rented
@@ -47,13 +47,21 @@ def failures(
     """Storage, model, image, volume, memory, credit and budget, in this order."""
     yield from storage(job.settings, job.job_id, wanted.secrets)
     yield from model(job.spec.base_model)
-    yield from job.provider.unready(wanted)
+    yield from unready(job, wanted)
     yield from memory(estimate, rented)
     high = Decimal(str(estimate["cost_usd"]["high"]))
     yield from credit(job, high, rented.usd_per_hour)
     spent = job.ledger.cost_so_far(job.job_id, job.clock.now())
     limit = Decimal(str(job.folder.read_json("gate.json")["hard_limit_usd"]))
     yield from budget(limit - spent, Decimal(str(estimate["cost_usd"]["likely"])))
+
+
+def unready(job: JobContext, wanted: LaunchRequest) -> tuple[str, ...]:
+    """What the provider itself misses."""
+    try:
+        return job.provider.unready(wanted)
+    except (ProviderError, CapacityError) as error:
+        return (f"{job.request.provider} cannot be asked: {error.message}; try again later",)
 
 
 def storage(settings: Settings, job_id: str, credentials: Mapping[str, SecretStr]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from fakes.runpod import FakeRunPod, Mischief
 from fakes.runpod.bill import Bill
 from fakes.runpod.market import GpuKind
 from fakes.runpod.market import Market as Stock
+from pydantic import SecretStr
 from runpod_rentals import IMAGE, account, estimate, heartbeats, job_on, provider
 
 from brightrun import attempts, following
@@ -295,6 +296,16 @@ def test_a_pod_that_cannot_be_ended_keeps_its_books_open(home: Path) -> None:
     assert job.ledger.open_attempts() == ()
 
 
+def test_a_wrong_key_is_told_at_once_and_not_waited_for(home: Path) -> None:
+    with account() as fake:
+        rents = provider(fake)
+        rents.rest._key = SecretStr("wrong")
+        job = job_on(home, rents)
+        with pytest.raises(ConfigurationError, match="invalid bearer token"):
+            rent(job)
+    assert job.ledger.attempts("job-1") == ()
+
+
 def test_an_api_that_is_away_is_no_free_machine(home: Path) -> None:
     with account(mischief=Mischief({"read": ["read_500"] * 4})) as fake:
         job = job_on(home, provider(fake))
@@ -408,6 +419,7 @@ def test_a_pod_at_runpod_runs_to_its_end_and_is_gone_afterwards(
         bill = Decimal(line.gpu_micro(fake.clock.now())) / 10**6
     assert row(job).outcome == "done"
     assert cost(job) >= bill
+    assert row(job).started_at is not None
 
 
 def interrupt(fake: FakeRunPod) -> Callable[[int], None]:

@@ -2,7 +2,7 @@
 
     400  Refused (perhaps broken)   403  Refused         402  BalanceEmpty: stop
     404  NotThere                   401, 409, 422        Denied: asking again changes nothing
-    429  RateLimited: wait          5xx, no answer, HTML Away: unknown whether it was done
+    429  RateLimited: wait          408, 5xx, no answer  Away: unknown whether it was done
 
 The body of a failure is problem+json {title, status, detail, errors}; anything else is survived.
 """
@@ -20,6 +20,7 @@ from brightrun.errors import BudgetError, ProviderError
 FULL = ("capacity", "no longer any instances", "no instances", "not available", "unavailable")
 REQUEST_ID = "x-request-id"
 SHOWN = 300
+NOT_JSON = "not JSON: "
 WINDOW = re.compile(r'"(?P<name>\w+)";r=(?P<left>\d+);t=(?P<reset>\d+)')
 
 
@@ -68,7 +69,7 @@ def failure(
     if status == 400:
         full = any(sign in words.lower() for sign in FULL)
         return Refused(f"RunPod refused: {said}", said=words, broken=not full)
-    if status == 403:
+    if status == 403 and not words.startswith(NOT_JSON):
         return Refused(
             f"RunPod refused: {said}",
             said=words,
@@ -88,7 +89,7 @@ def failure(
             wait_of(headers),
             fix="nothing: it is asked again later; fewer jobs at once help",
         )
-    if status >= 500:
+    if status >= 500 or status == 408:
         return Away(f"RunPod failed: {said}", cause="a fault at RunPod", fix="nothing at first")
     cause, fix = _DENIED.get(status, _BUG)
     return Denied(f"RunPod denied: {said}", cause=cause, fix=fix)
@@ -102,6 +103,10 @@ _DENIED = {
     401: (
         "BRIGHTRUN_RUNPOD_API_KEY is missing, wrong or expired",
         "make a key in RunPod's console and set it",
+    ),
+    403: (
+        "something between here and RunPod refuses",
+        "check BRIGHTRUN_RUNPOD_REST_URL and proxies",
     ),
     409: (
         "the state of the pod does not allow it (it belongs to a cluster, or is locked)",
@@ -118,7 +123,7 @@ def told(body: str, hidden: Iterable[str] = ()) -> str:
         parts += [str(error) for error in facts.get("errors") or ()]
         text = "; ".join(part for part in parts if part)
     except (ValueError, AttributeError, TypeError):
-        text = "not JSON: " + " ".join(re.sub(r"<[^>]*>", " ", body).split())
+        text = NOT_JSON + " ".join(re.sub(r"<[^>]*>", " ", body).split())
     return unread(text, hidden)[:SHOWN]
 
 

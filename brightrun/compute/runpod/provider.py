@@ -9,7 +9,15 @@ from __future__ import annotations
 import re
 
 from brightrun.clock import Clock, SystemClock
-from brightrun.compute.provider import Balance, Doubtful, LaunchRequest, Manners, Offer, Pod
+from brightrun.compute.provider import (
+    Balance,
+    Doubtful,
+    LaunchRequest,
+    Manners,
+    Offer,
+    Pod,
+    Refused,
+)
 from brightrun.compute.runpod import catalog
 from brightrun.compute.runpod.client import Client
 from brightrun.compute.runpod.graphql import GraphQl
@@ -61,17 +69,19 @@ class RunPodProvider:
         )
         return cls(
             Client(settings.runpod_rest_url, key, clock=clock, patient=patient),
-            GraphQl(Client(settings.runpod_graphql_url, key, clock=clock, patient=patient)),
+            # What GraphQL adds is never waited for: it may go at any time.
+            GraphQl(Client(settings.runpod_graphql_url, key, clock=clock, patient=False)),
             Place.of(settings),
             manners,
             clock,
         )
 
     def offers(self, gpu_count: int = 1) -> tuple[Offer, ...]:
-        now = self.clock.now()
-        listed = catalog.on_demand(
-            self.rest, self.place.clouds, gpu_count, self.place.min_cuda, now
-        )
+        now, place = self.clock.now(), self.place
+        try:
+            listed = catalog.on_demand(self.rest, place.clouds, gpu_count, place.min_cuda, now)
+        except (Denied, Refused) as error:  # waiting would not help
+            raise ConfigurationError(error.message, cause=error.cause, fix=error.fix) from error
         if self.place.data_centers:
             listed = tuple(o for o in listed if o.data_center in self.place.data_centers)
         try:
