@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +108,20 @@ def estimate(usd: float = 2.39, market: str = "on_demand", **more: Any) -> dict[
     }
 
 
+@cache
+def empty_ledger() -> bytes:
+    """A migrated ledger: the migration is the costly part of a job."""
+    with tempfile.TemporaryDirectory() as place:
+        Ledger.open(Settings(home=Path(place))).close()
+        return (Path(place) / "ledger.db").read_bytes()
+
+
 def job_on(home: Path, rents: RunPodProvider, **settings: Any) -> JobContext:
     """A planned and claimed job at this account; its pods see the storage as it is here."""
     storage = (home / "storage").as_uri()
     known = Settings(home=home, **{"pod_storage_url": storage, **settings})
+    home.mkdir(parents=True)
+    (home / "ledger.db").write_bytes(empty_ledger())
     ledger = Ledger.open(known)
     ledger.create_job("job-1", JobRequest(training_file="x.json", provider="runpod"))
     ledger.claim("job-1", driver_name())

@@ -19,9 +19,8 @@ from fakes.runpod.market import Market as Stock
 from pydantic import SecretStr
 from runpod_rentals import IMAGE, account, estimate, heartbeats, job_on, provider
 
-from brightrun import attempts, following
 from brightrun.attempts import live_attempt, release, rent, settle_open_attempts, train_once
-from brightrun.compute.provider import Doubtful, LaunchRequest, Manners, Pod
+from brightrun.compute.provider import Doubtful, LaunchRequest, Pod
 from brightrun.compute.runpod.pods import Place
 from brightrun.compute.runpod.problems import BalanceEmpty
 from brightrun.compute.runpod.provider import RunPodProvider
@@ -384,19 +383,17 @@ def test_only_the_first_pod_is_looked_at_beforehand(home: Path) -> None:
 
 # --- with pods that live ------------------------------------------------------------------------
 @pytest.fixture
-def brisk(monkeypatch: pytest.MonkeyPatch) -> FastClock:
+def brisk() -> FastClock:
     """A hundred times as fast, for us and for RunPod."""
-    monkeypatch.setattr(following, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(attempts, "WAITING_SECONDS", 0.02)
     return FastClock(100.0)
 
 
-def quick(rents: RunPodProvider) -> RunPodProvider:
-    rents.manners = Manners(
-        look_every_s=0.1, second_look_s=0.1, gone_gap_s=2.0, boot_deadline_s=8.0, far_away=True,
-        lease_s=900,
-    )  # fmt: skip
-    return rents
+def watched(home: Path, rents: RunPodProvider) -> JobContext:
+    """The job on fast clocks: deadlines of silence would strike a pod that starts in real time."""
+    rents.manners = rents.manners.model_copy(
+        update={"look_every_s": 5.0, "second_look_s": 5.0, "boot_deadline_s": 6000.0}
+    )
+    return job_on(home, rents, heartbeat_stale_seconds=6000)
 
 
 def drive(job: JobContext, on_tick: Callable[[int], None] = lambda attempt: None) -> Any:
@@ -412,7 +409,7 @@ def test_a_pod_at_runpod_runs_to_its_end_and_is_gone_afterwards(
     home: Path, brisk: FastClock
 ) -> None:
     with account(brisk, entry=steps) as fake:
-        job = job_on(home, quick(provider(fake)))
+        job = watched(home, provider(fake))
         assert drive(job)["adapter_sha256"] == "abc"
         assert fake.account.alive() == []
         (line,) = fake.account.bill.lines.values()
@@ -436,7 +433,7 @@ def test_a_pod_that_ended_without_a_marker_is_lost(
     home: Path, brisk: FastClock, fault: str
 ) -> None:
     with account(brisk, mischief=Mischief({"pod": [fault]})) as fake:
-        job = job_on(home, quick(provider(fake)))
+        job = watched(home, provider(fake))
         before = time.monotonic()
         with pytest.raises(SpotInterrupted):
             drive(job)
@@ -447,7 +444,7 @@ def test_a_pod_that_ended_without_a_marker_is_lost(
 
 def test_a_pod_that_was_taken_away_is_lost(home: Path, brisk: FastClock) -> None:
     with account(brisk, entry=heartbeats) as fake:
-        job = job_on(home, quick(provider(fake)))
+        job = watched(home, provider(fake))
         with pytest.raises(SpotInterrupted):
             drive(job, interrupt(fake))
         assert fake.account.alive() == []
@@ -457,7 +454,7 @@ def test_while_the_api_is_away_a_pod_that_gives_signs_is_not_lost(
     home: Path, brisk: FastClock
 ) -> None:
     with account(brisk, entry=steps) as fake:
-        job = job_on(home, quick(provider(fake)))
+        job = watched(home, provider(fake))
 
         def away(attempt: int) -> None:
             fake.account.mischief.script["read"] = ["read_500"] * 3
@@ -468,7 +465,7 @@ def test_while_the_api_is_away_a_pod_that_gives_signs_is_not_lost(
 
 def test_a_cancel_ends_the_wait_for_a_machine(home: Path, brisk: FastClock) -> None:
     with account(brisk, market=Stock([kind("NVIDIA H100 PCIe", 2.39)])) as fake:
-        job = job_on(home, quick(provider(fake)))
+        job = watched(home, provider(fake))
         with pytest.raises(CapacityError):
             launch(job)
         job.folder.request_stop("cancel", "Ann")

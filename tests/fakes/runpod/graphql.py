@@ -5,10 +5,11 @@ RunPod publishes no schema; the names are those that other people's code sends (
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from fakes.runpod.account import Account, Problem
-from graphql import GraphQLError, build_schema, graphql_sync
+from graphql import GraphQLError, GraphQLSchema, build_schema, graphql_sync
 
 QUERY = """
 type Query { myself: User gpuTypes(input: GpuTypeFilter): [GpuType] }
@@ -38,12 +39,16 @@ input PodRentInterruptableInput {
 CODE = {"code": "RUNPOD"}
 
 
+@cache
+def schema(spot: bool) -> GraphQLSchema:
+    """With or without the spot market."""
+    return build_schema(QUERY + MUTATION % (RENT if spot else "") + (RENT_INPUT if spot else ""))
+
+
 def execute(account: Account, body: dict[str, Any]) -> dict[str, Any]:
     """The answer's JSON: data, errors."""
-    spot = account.market.spot_offered
-    text = QUERY + MUTATION % (RENT if spot else "") + (RENT_INPUT if spot else "")
     done = graphql_sync(
-        build_schema(text),
+        schema(account.market.spot_offered),
         str(body.get("query", "")),
         root_value=Root(account),
         variable_values=body.get("variables") or {},
