@@ -29,6 +29,7 @@ DONE, FAILED, STOPPED = "_DONE", "_FAILED.json", "_STOPPED.json"
 EventType = Literal[
     "stage", "metric", "checkpoint", "progress", "heartbeat", "choice", "warning", "error"
 ]
+StopReason = Literal["cancel", "pause", "switch", "budget"]
 STAGES = ("preprocessing", "model_loading", "training", "measuring", "finalization")
 
 
@@ -248,12 +249,7 @@ class RunFolder:
         lease = {"holder": holder, "expires": now.timestamp() + seconds, "seconds": seconds}
         self.write_json("control/lease.json", {**lease, "attempt": attempt})
 
-    def request_stop(
-        self,
-        reason: Literal["cancel", "pause", "switch", "budget"],
-        by: str,
-        at: datetime | None = None,
-    ) -> None:
+    def request_stop(self, reason: StopReason, by: str, at: datetime | None = None) -> None:
         """Ask the pod to checkpoint and exit."""
         asked = {"reason": reason, "by": by, "at": (at or datetime.now(UTC)).isoformat()}
         self.write_json("control/stop.json", asked)
