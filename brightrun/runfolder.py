@@ -265,11 +265,8 @@ def checkpoint(step: int) -> str:
 
 def sha256_file(path: Path) -> str:
     """sha256 (hex) of a file, read in pieces."""
-    digest = hashlib.sha256()
     with path.open("rb") as source:
-        while chunk := source.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 class EventWriter:
