@@ -13,9 +13,10 @@ from brightrun import budget
 from brightrun.budget import Alert
 from brightrun.context import JobContext
 from brightrun.errors import StopFailed
-from brightrun.ledger import AttemptRow
+from brightrun.ledger import AttemptRow, Status
 from brightrun.money import shown
 from brightrun.notify import Message, notifiers, send_all
+from brightrun.remains import kept
 
 
 def ended(job: JobContext, what: str) -> None:
@@ -24,8 +25,11 @@ def ended(job: JobContext, what: str) -> None:
     lines = [f"File: {row.training_file}", f"Requested by: {row.requested_by or 'unknown'}"]
     if row.report_html:
         lines.append(f"Report: {job.report_url}")
+    if row.status in (Status.paused, Status.failed, Status.cancelled):
+        lines.append(kept(job, datetime.now(UTC)))
     if row.error is not None:
         lines += [str(row.error["message"]), f"Fix: {row.error['fix']}"]
+    if row.error is not None or row.status == Status.paused:
         lines.append(f"Go on: brightrun train --resume {job.job_id}")
     message = Message(title=f"Bright Run job {job.job_id} {what}", lines=tuple(lines))
     undelivered(job, message.title, send_all(notifiers(job.settings), message))

@@ -28,7 +28,7 @@ from brightrun.ledger import AttemptRow
 from brightrun.recovery import pause_after
 from brightrun.runfolder import DONE, FAILED, STOPPED
 from brightrun.situation import FINAL_STOPS, NEVER_BOOTED, NEVER_STARTED, Action
-from brightrun.stopping import DriverReplaced, JobCancelled
+from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused
 
 WAITING_SECONDS = 15.0  # between two looks at a request to stop while no machine is free
 
@@ -36,8 +36,8 @@ WAITING_SECONDS = 15.0  # between two looks at a request to stop while no machin
 def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -> dict[str, Any]:
     """Bring the job's pod to its end; returns the content of `_DONE`.
 
-    Raises SpotInterrupted and StopFailed (worth a retry), JobCancelled, CapacityError, or the
-    pod's own error.
+    Raises SpotInterrupted and StopFailed (worth a retry), JobCancelled, JobPaused, CapacityError,
+    or the pod's own error.
     on_tick(attempt) is called about once a second.
     """
     attempt = live_attempt(job)
@@ -63,6 +63,8 @@ def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -
     alerts.check(job)
     action = decide(job)
     if action.do in ("launch", "wait"):
+        if job.ledger.attempts(job.job_id)[-1].outcome == "stopped:switch":  # wanted: no loss
+            return train_once(job, hard_limit_usd, on_tick)
         raise SpotInterrupted(f"pod {attempt.pod_name} was lost: {action.why}")
     return conclude(job, action.do, action.why)
 
@@ -133,7 +135,7 @@ def still_there(job: JobContext) -> StopFailed:
 
 
 def start_afresh(job: JobContext) -> None:
-    """A person goes on with an ended job: what happened before does not count against it.
+    """A person goes on with an ended or paused job: what happened before does not count against it.
 
     When the hard limit stopped it or does not pay for the rest, the money is asked for again: new
     estimate, new gate.
@@ -235,7 +237,12 @@ def conclude(job: JobContext, do: str, why: str) -> dict[str, Any]:
         return last[1]
     if do == "fail" and last is not None:
         raise from_dict(last[1])
-    if do in ("cancelled", "paused"):
+    if do == "paused":
+        raise JobPaused(
+            f"job {job.job_id} is paused: {why.partition(': ')[2] or why}",
+            fix=f"`brightrun train --resume {job.job_id}` goes on",
+        )
+    if do == "cancelled":
         raise JobCancelled(
             f"job {job.job_id} was {why}",
             fix=f"its checkpoints are kept: `brightrun train --resume {job.job_id}` goes on",

@@ -92,10 +92,12 @@ class JobContext:
         """How far the job is, from the ledger alone: the same in any process on any machine."""
         row = self.ledger.job(self.job_id)
         expected = (row.estimate or {}).get("stage_seconds", {})
-        now = row.finished_at if row.is_final and row.finished_at else self.clock.now()
+        now = self.clock.now()
+        if row.at_rest:
+            now = row.finished_at or row.updated_at
         rows = self.ledger.events(self.job_id)
         failed = row.status == Status.failed
-        return progress(rows, expected, now, ended=row.is_final, failed=failed)
+        return progress(rows, expected, now, ended=row.at_rest, failed=failed)
 
     def revised(self, state: Progress) -> dict[str, Any] | None:
         """The estimate as the pod's own speed has changed it; None before it is known."""

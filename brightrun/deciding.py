@@ -15,15 +15,19 @@ from brightrun.recovery import Action, Past, Policy, Situation, next_action
 # A machine that cannot start a process gets no better by waiting.
 PATIENCE_HOURS = {"local": 0.0}
 # Stages of which a new pod does only the rest; it goes through the others again.
+WISH = "control/market.json"  # written by steering.switch
 SHARED = ("training", "measuring", "finalization")
 STARTING = ("preprocessing", "model_loading")
 
 
 def decide(job: JobContext) -> Action:
     """What the attempts so far and a standing request to stop call for."""
+    return next_action(history(job), policy_of(job), situation(job))
+
+
+def policy_of(job: JobContext) -> Policy:
     patience = PATIENCE_HOURS.get(job.request.provider, Policy().capacity_hours)
-    policy = Policy(max_attempts=job.settings.max_attempts, capacity_hours=patience)
-    return next_action(history(job), policy, situation(job))
+    return Policy(max_attempts=job.settings.max_attempts, capacity_hours=patience)
 
 
 def situation(job: JobContext) -> Situation:
@@ -34,16 +38,26 @@ def situation(job: JobContext) -> Situation:
     stages = {s.name: s for s in job.progress().stages}
     left = sum(stages[name].remaining_s for name in SHARED)
     start = sum(stages[name].expected_s for name in STARTING)
+    wish, wish_after = wished(job)
     return Situation(
         now=now,
         stop=str(asked.get("reason", "")),
-        wish=job.request.market,
+        wish=wish,
+        wish_after=wish_after,
         markets=markets_of(estimate, job.ledger.interruption_rates(job.request.provider, now)),
         remaining_hours=(start + left) / 3600,
         overhead_hours=estimate.get("interruption_s", {}).get("likely", 0.0) / 3600,
         spent=job.ledger.cost_so_far(job.job_id, now),
         limit=row.hard_limit_usd,
     )
+
+
+def wished(job: JobContext) -> tuple[Market, int]:
+    """The market that a person asked for, and the last attempt before they did."""
+    if not job.folder.exists(WISH):
+        return job.request.market, 0
+    asked = job.folder.read_json(WISH)
+    return Market(asked["market"]), int(asked["after"])
 
 
 def markets_of(

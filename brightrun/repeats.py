@@ -25,6 +25,6 @@ def sentence(row: JobRow, cost: str) -> str:
     told = f"the same job exists: {row.job_id}, {asker}, {when}, {row.status}, {cost} spent"
     if row.status == Status.completed:
         return f"{told}; its report: {row.report_html or 'none'}"
-    if row.is_final:
+    if row.at_rest:
         return f"{told}; `brightrun train --resume {row.job_id}` pays only what is left of it"
     return f"{told} so far; follow it with `brightrun watch {row.job_id}`"

@@ -14,6 +14,12 @@ class JobCancelled(InterruptionError):
     code = "cancelled"
 
 
+class JobPaused(InterruptionError):
+    """A person paused the job: no failure. Its GPU is released, its checkpoints wait."""
+
+    code = "paused"
+
+
 class DriverReplaced(InterruptionError):
     """This process slept too long and another one drives the job: its pod is no longer ours."""
 

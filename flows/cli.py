@@ -11,7 +11,16 @@ import typer
 
 from brightrun import __version__
 from brightrun.errors import BrightRunError, UsageError
-from flows import cli_decide, cli_files, cli_jobs, cli_money, cli_pods, cli_rate, cli_train
+from flows import (
+    cli_decide,
+    cli_files,
+    cli_jobs,
+    cli_money,
+    cli_pods,
+    cli_rate,
+    cli_steer,
+    cli_train,
+)
 
 EPILOG = "Exit codes: 0 fine, 1 the input or the job failed, 2 wrong use, 3 waiting for a person."
 
@@ -29,6 +38,7 @@ app.add_typer(cli_rate.rate, name="rate", help="Blind rating sheets for people."
 COMMANDS: tuple[Callable[..., None], ...] = (
     cli_files.validate, cli_files.preview, cli_files.estimate, cli_files.presets,
     cli_train.train, cli_decide.wait, cli_decide.approve, cli_decide.cancel,
+    cli_steer.pause, cli_steer.switch,
     cli_jobs.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
     cli_money.budget,
 )  # fmt: skip

@@ -6,20 +6,14 @@ import getpass
 import subprocess
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from brightrun.errors import ConfigurationError
 from flows.options import Job, Json
 
-if TYPE_CHECKING:
-    from brightrun.context import JobContext
-
 WAITING = 3
-# A pod that is asked to stop saves its checkpoint within this time.
-SAVING_SECONDS = 60.0
-CLAIM_STALE_SECONDS = 120.0
 
 
 def wait(
@@ -44,7 +38,7 @@ def wait(
     with Screen(job_id):
         while True:
             row = open_job(job_id).ledger.job(job_id)
-            if row.is_final or row.status == "awaiting_approval":
+            if row.at_rest or row.status == "awaiting_approval":
                 break
             if timeout and time.monotonic() - began > timeout:
                 raise ConfigurationError(f"job {job_id} is still {row.status} after {timeout:g} s")
@@ -104,7 +98,9 @@ def cancel(
 ) -> None:
     """Stop a job: its pod saves a checkpoint and goes. `train --resume` goes on later."""
     from brightrun.context import open_job
-    from flows import ui_runs
+    from brightrun.ledger import Status
+    from brightrun.remains import kept
+    from flows import sweeper, ui_runs
     from flows.terminal import emit, say
 
     known = open_job(job)
@@ -113,33 +109,15 @@ def cancel(
         raise ConfigurationError(f"job {known.job_id} is already {row.status}")
     known.folder.request_stop("cancel", by or whoami())
     ui_runs.cancel_waiting(row.flow_run_id)
-    ended = end_undriven(known)
-    spent = float(known.ledger.cost_so_far(known.job_id, datetime.now(UTC)))
-    kept = known.folder.checkpoints()
+    ended = sweeper.end_undriven(known, Status.cancelled)
+    now = datetime.now(UTC)
     if json:
-        status = str(known.ledger.job(known.job_id).status)
-        emit({"job_id": known.job_id, "status": status, "spent_usd": spent, "checkpoints": kept})
+        row = known.ledger.job(known.job_id)
+        spent, steps = known.ledger.cost_so_far(known.job_id, now), known.folder.checkpoints()
+        facts = {"job_id": known.job_id, "status": str(row.status), "spent_usd": float(spent)}
+        emit({**facts, "checkpoints": steps, "kept": kept(known, now)})
     verb = "Cancelled" if ended else "Cancelling"
-    say(f"{verb} {known.job_id}: ${spent:.4f} spent, checkpoints kept: {len(kept)}.")
-
-
-def end_undriven(job: JobContext) -> bool:
-    """End a job that no process drives (at the gate, or its flow died); False: it has a driver."""
-    from brightrun import attempts
-    from brightrun.context import driver_name
-    from brightrun.ledger import Status
-
-    if not job.ledger.claim(job.job_id, driver_name(), stale_seconds=CLAIM_STALE_SECONDS):
-        return False
-    try:
-        deadline = time.monotonic() + SAVING_SECONDS
-        while attempts.live_attempt(job) is not None and time.monotonic() < deadline:
-            time.sleep(0.5)
-        attempts.settle_open_attempts(job)
-        job.ledger.update_job(job.job_id, status=Status.cancelled, finished_at=datetime.now(UTC))
-    finally:
-        job.ledger.release_claim(job.job_id, driver_name())
-    return True
+    say(f"{verb} {known.job_id}: {kept(known, now)}.")
 
 
 def finish(found: dict[str, Any], as_json: bool) -> None:
@@ -151,7 +129,7 @@ def finish(found: dict[str, Any], as_json: bool) -> None:
         emit(found)
     else:
         show(found)
-    codes = {"completed": 0, "awaiting_approval": WAITING}
+    codes = {"completed": 0, "awaiting_approval": WAITING, "paused": WAITING}
     raise typer.Exit(codes.get(found["status"], 1))
 
 

@@ -146,7 +146,7 @@ def events(
             last = max(last, r.id)
             who = f"pod {r.attempt}" if r.attempt else "job"
             tell(f"{r.ts:%H:%M:%S}  {who:<6} {r.type:<10} {facts_of(r.payload)}")
-        if not follow or known.ledger.job(known.job_id).is_final:
+        if not follow or known.ledger.job(known.job_id).at_rest:
             return
         time.sleep(1)
         rows = known.ledger.events(known.job_id, attempt, type_ or None, after_id=max(1, last))

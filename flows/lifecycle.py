@@ -23,8 +23,9 @@ from brightrun.context import JobContext, driver_name, open_job
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
+from brightrun.remains import kept
 from brightrun.settings import load
-from brightrun.stopping import DriverReplaced, JobCancelled, obey
+from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused, obey
 from flows.lifecycle_ids import STOPPED_BY_HAND, job_id_of
 from flows.outcome import summary
 from flows.sweeper import again, close, ended_without_word
@@ -68,6 +69,9 @@ def driving(request: JobRequest, given: str) -> Iterator[str]:
         with second_to("the end of the job"):
             close(job, Status.cancelled, JobCancelled(STOPPED_BY_HAND, fix=again(job_id)))
         raise
+    except JobPaused as error:
+        with second_to("the pause of the job"):
+            rest(job, error)
     except JobCancelled as error:
         with second_to("the end of the job"):
             close(job, Status.cancelled, error)
@@ -83,6 +87,15 @@ def driving(request: JobRequest, given: str) -> Iterator[str]:
     finally:
         with second_to("the claim on the job"):
             ledger.release_claim(job_id, driver_name())
+
+
+def rest(job: JobContext, error: JobPaused) -> None:
+    """Paused is a state to wait in, and no error."""
+    job.ledger.update_job(job.job_id, status=Status.paused)
+    said = f"{error.message}; {kept(job, datetime.now(UTC))}; {again(job.job_id)}"
+    job.note("choice", {"message": said})
+    story.tell(said)
+    notify(job.job_id, "paused")
 
 
 def fault(error: Exception) -> BrightRunError:
@@ -107,7 +120,7 @@ def claim(job: JobContext) -> None:
             f"job {job.job_id} is already driven by another process",
             fix=f"follow it with `brightrun watch {job.job_id}`",
         )
-    if row.status in (Status.failed, Status.cancelled):
+    if row.status in (Status.failed, Status.cancelled, Status.paused):
         attempts.start_afresh(job)
         job.ledger.update_job(job.job_id, status=Status.created, finished_at=None)
     job.ledger.update_job(
@@ -135,6 +148,9 @@ def outcome(job_id: str) -> dict[str, Any] | State[Any]:
             return Completed(name="Rejected", message="Nothing was spent", data=found)
         case Status.awaiting_approval:
             return Completed(name="AwaitingApproval", message=how_to_approve(job_id), data=found)
+        case Status.paused:
+            said = f"{kept(open_job(job_id), datetime.now(UTC))}; {again(job_id)}"
+            return Completed(name="Paused", message=said, data=found)
         case Status.cancelled:
             return Cancelled(message=f"{found['error']['message']}; {again(job_id)}")
         case _:

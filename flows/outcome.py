@@ -8,6 +8,7 @@ from typing import Any
 
 from brightrun.context import open_job
 from brightrun.counting import count
+from brightrun.remains import kept
 from brightrun.settings import load
 from flows.server import run_page
 from flows.terminal import facts, money, say, table, tell, wide
@@ -31,6 +32,7 @@ def summary(job_id: str) -> dict[str, Any]:
     row = job.ledger.job(job_id)
     pods = job.ledger.attempts(job_id)
     found = job.ledger.evaluation(job_id)
+    now = datetime.now(UTC)
     return {
         "job_id": job_id,
         "status": str(row.status),
@@ -49,7 +51,8 @@ def summary(job_id: str) -> dict[str, Any]:
         ],
         "steps": max((m.step for m in job.ledger.metrics(job_id)), default=0),
         "adapter_sha256": row.adapter_sha256,
-        "cost_usd": float(job.ledger.cost_so_far(job_id, datetime.now(UTC))),
+        "cost_usd": float(job.ledger.cost_so_far(job_id, now)),
+        "kept": kept(job, now) if row.at_rest else "",
         "error": row.error,
     }
 
@@ -65,6 +68,8 @@ def show(found: dict[str, Any]) -> None:
             say(f"  Fix: {error['fix']}")
         return
     tell(f"Job {found['job_id']}: {found['status']}")
+    if found["status"] == "paused":
+        say(f"  {found['kept']}; go on with: brightrun train --resume {found['job_id']}")
     if found["status"] != "completed":
         return
     if kills := found["interruptions"]:

@@ -192,7 +192,7 @@ def watch_jobs(wanted: str, page: Path, *, once: bool, quiet: bool) -> list[dict
                 if not quiet:
                     views = [view(job) for job in shown]
                     live.update(Group(*views) if views else Text("No active job."), refresh=True)
-                if once or (only and open_job(only).ledger.job(only).is_final):
+                if once or (only and open_job(only).ledger.job(only).at_rest):
                     break
                 time.sleep(REFRESH_SECONDS)
     except KeyboardInterrupt:
@@ -257,7 +257,7 @@ def active(only: str) -> list[JobContext]:
     if only:
         return [open_job(only)]
     ledger = Ledger.open(settings)
-    return [JobContext(settings, ledger, r.job_id) for r in ledger.jobs(200) if not r.is_final]
+    return [JobContext(settings, ledger, r.job_id) for r in ledger.jobs(200) if not r.at_rest]
 
 
 def brief(job: JobContext) -> dict[str, Any]:

@@ -6,12 +6,13 @@ runs nothing: nobody but a sweeper can close their books. `make ui` sweeps four 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from socket import gethostname
 
 from brightrun import accounts, alerts, attempts
-from brightrun.context import JobContext
+from brightrun.context import JobContext, driver_name
 from brightrun.errors import BrightRunError, InterruptionError
 from brightrun.ledger import JobRow, Ledger, Status
 from brightrun.ledger_jobs import process_is_alive
@@ -20,6 +21,9 @@ from brightrun.stopping import JobCancelled
 ENDED = {"CANCELLED", "CRASHED", "FAILED"}
 UNFINISHED = ("PENDING", "RUNNING", "CANCELLING")
 GRACE_SECONDS = 60.0
+# A pod that is asked to stop saves its checkpoint within this time.
+SAVING_SECONDS = 60.0
+CLAIM_STALE_SECONDS = 120.0
 CANCELLED_IN_UI = "cancelled in the Prefect UI"
 
 
@@ -53,6 +57,21 @@ def ended_without_word(job: JobContext, state: str) -> None:
     # A dying run's hook and the sweeper may both come here: who closes the books tells it.
     if close(job, Status.failed, error):
         alerts.ended(job, "failed")
+
+
+def end_undriven(job: JobContext, status: Status) -> bool:
+    """Bring a job to rest that no process drives (its flow died); False: it has a driver."""
+    if not job.ledger.claim(job.job_id, driver_name(), stale_seconds=CLAIM_STALE_SECONDS):
+        return False
+    try:
+        deadline = time.monotonic() + SAVING_SECONDS
+        while attempts.live_attempt(job) is not None and time.monotonic() < deadline:
+            time.sleep(0.5)
+        attempts.settle_open_attempts(job)
+        job.ledger.update_job(job.job_id, status=status)
+    finally:
+        job.ledger.release_claim(job.job_id, driver_name())
+    return True
 
 
 def sweep(ledger: Ledger, state_of: Callable[[str], str]) -> list[str]:

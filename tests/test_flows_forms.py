@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from brightrun.jobs import PRESETS, JobRequest
 from flows.estimate import EstimateRequest
+from flows.steer import ResumeRequest, SwitchRequest
 from tasks.gate import Approval
 
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "maxLength")
@@ -37,7 +38,7 @@ def fields(form: type[BaseModel]) -> Iterator[tuple[str, Schema, list[Schema]]]:
 
 FIELDS = [
     pytest.param(field, kinds, id=f"{form.__name__}.{name}")
-    for form in (JobRequest, EstimateRequest, Approval)
+    for form in (JobRequest, EstimateRequest, Approval, SwitchRequest, ResumeRequest)
     for name, field, kinds in fields(form)
 ]
 
