@@ -20,6 +20,7 @@ from tasks import gate, intake, learn, people, pod, results
     flow_run_name=lifecycle.run_name,
     on_cancellation=[lifecycle.release_pods],
     on_crashed=[lifecycle.release_pods],
+    on_failure=[lifecycle.release_pods],
     persist_result=True,
     result_serializer="json",
 )

@@ -193,7 +193,7 @@ def exists(ledger: Ledger, job_id: str) -> bool:
 
 
 def release_pods(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Cancelled or crashed: no pod of this job stays. Safe to repeat."""
+    """Cancelled, crashed or failed: no pod of this job stays. Safe to repeat."""
     job_id = job_id_of(str(flow_run.parameters.get("job_id") or ""), str(flow_run.id))
     if not exists(Ledger.open(load()), job_id):
         return

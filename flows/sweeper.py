@@ -43,9 +43,12 @@ def again(job_id: str) -> str:
 
 def ended_without_word(job: JobContext, state: str) -> None:
     """The run was cancelled or died, and the flow could not say so itself."""
-    if is_driven(job.ledger.job(job.job_id)):
+    row = job.ledger.job(job.job_id)
+    if is_driven(row):
         return  # another process has taken the job over
     attempts.settle_open_attempts(job)
+    if row.at_rest:
+        return
     if state == "CANCELLED":
         close(job, Status.cancelled, JobCancelled(CANCELLED_IN_UI, fix=again(job.job_id)))
         return

@@ -1,0 +1,145 @@
+"""Every end of a flow releases the pod, however often it is told; a pause is no failure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import TerminationSignal
+from prefect.states import Cancelled, Crashed, Failed
+from typer.testing import CliRunner
+
+from brightrun.compute.local import LocalProvider
+from brightrun.compute.provider import LaunchRequest
+from brightrun.context import JobContext, driver_name, open_job
+from brightrun.errors import DatasetError
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger
+from brightrun.settings import load
+from brightrun.stopping import JobPaused
+from flows import lifecycle, steer
+from flows.cli import app
+from flows.finetune import finetune
+from tasks import pod as pod_tasks
+
+POD = "br-j1-1-abc"
+REQUEST = JobRequest(training_file="f.json")
+
+
+@pytest.fixture
+def pods(home: Path) -> Iterator[LocalProvider]:
+    """A job that runs, with a pod that does nothing but live; nobody drives it."""
+    settings = load()
+    ledger = Ledger.open(settings)
+    ledger.create_job("j1", REQUEST)
+    ledger.update_job("j1", status="running")
+    job = JobContext(settings, ledger, "j1")
+    job.folder.write_json("attempts/1/launch.json", {"resumes_from": 0})
+    ledger.add_attempt(
+        "j1", 1, provider="local", market="on_demand", pod_name=POD,
+        usd_per_hour=Decimal("0.5"), launched_at=datetime.now(UTC),
+    )  # fmt: skip
+    asleep = (sys.executable, "-S", "-E", "-c", "import time; time.sleep(60)")
+    local = LocalProvider(home / "pods", asleep)
+    local.launch(LaunchRequest(name=POD, environment={}))
+    yield local
+    local.terminate(POD)
+
+
+def outcomes() -> list[str]:
+    return [a.outcome for a in open_job("j1").ledger.attempts("j1")]
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [(Cancelled(), "cancelled"), (Crashed(), "failed"), (Failed(), "failed")],
+    ids=["cancelled", "crashed", "failed"],
+)
+def test_the_hook_of_every_end_releases_the_pod_once(
+    pods: LocalProvider, end: State[Any], status: str
+) -> None:
+    run = FlowRun(flow_id=uuid4(), parameters={"job_id": "j1"})
+    lifecycle.release_pods(finetune, run, end)
+    first = open_job("j1").ledger.attempts("j1")
+    lifecycle.release_pods(finetune, run, end)
+    assert pods.find(POD) is None
+    assert open_job("j1").ledger.attempts("j1") == first
+    assert first[0].ended_at is not None
+    assert open_job("j1").ledger.job("j1").status == status
+
+
+def test_the_flow_has_a_hook_for_every_bad_end() -> None:
+    for hooks in (
+        finetune.on_cancellation_hooks, finetune.on_crashed_hooks, finetune.on_failure_hooks,
+    ):  # fmt: skip
+        assert [hook.__name__ for hook in hooks or []] == ["release_pods"]
+
+
+def raises(error: BaseException) -> Callable[..., None]:
+    def broken(*args: Any, **more: Any) -> None:
+        raise error
+
+    return broken
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DatasetError("bad"), ZeroDivisionError(), KeyboardInterrupt(), TerminationSignal(signal=15)],
+    ids=["known", "unforeseen", "ctrl-c", "sigterm"],
+)
+def test_whatever_interrupts_the_driver_the_pod_goes(
+    pods: LocalProvider, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """The pod is adopted by this process, which is then interrupted while it follows it."""
+    job = open_job("j1")
+    job.ledger.claim("j1", driver_name())
+    job.folder.write_json("gate.json", {"hard_limit_usd": 1.0})
+    monkeypatch.setattr("brightrun.attempts.follow", raises(error))
+    with pytest.raises(type(error)):
+        pod_tasks.train.fn("j1")
+    assert pods.find(POD) is None
+    assert len(outcomes()) == 1
+    assert open_job("j1").ledger.open_attempts() == ()
+
+
+def test_a_paused_job_waits_and_is_no_failure(
+    pods: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(lifecycle, "notify", lambda job_id, what: told.append(what))
+    pods.terminate(POD)
+    with lifecycle.driving(REQUEST, "j1"):
+        raise JobPaused("job j1 is paused: its newest checkpoint is kept")
+    row = open_job("j1").ledger.job("j1")
+    assert told == ["paused"]
+    assert (row.status, row.error, row.finished_at, row.claim) == ("paused", None, None, None)
+    state = lifecycle.outcome("j1")
+    assert isinstance(state, State)
+    assert (state.name, state.is_completed()) == ("Paused", True)
+    assert "train --resume j1" in str(state.message)
+    shown = CliRunner().invoke(app, ["wait", "j1"])
+    assert shown.exit_code == 3
+    assert "paused" in shown.stdout
+    with suppress(DatasetError), lifecycle.driving(REQUEST, "j1"):
+        assert open_job("j1").ledger.job("j1").status == "created"
+        raise DatasetError("the end of this test")
+
+
+def test_pause_ends_a_pod_that_nobody_drives_in_terminal_and_form(
+    pods: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.sweeper.SAVING_SECONDS", 0.2)
+    told = steer.pause.fn(steer.PauseRequest(job="j1"))
+    assert told == {"job_id": "j1", "status": "paused"}
+    assert pods.find(POD) is None
+    assert open_job("j1").folder.stop_request() is not None
+    refused = CliRunner().invoke(app, ["pause", "j1"])
+    assert "it waits and costs nothing" in str(refused.exception)
