@@ -26,7 +26,7 @@ def ended(job: JobContext, what: str) -> None:
     if row.report_html:
         lines.append(f"Report: {job.report_url}")
     if row.status in (Status.paused, Status.failed, Status.cancelled):
-        lines.append(kept(job, datetime.now(UTC)))
+        lines.append(kept(job, job.clock.now()))
     if row.error is not None:
         lines += [str(row.error["message"]), f"Fix: {row.error['fix']}"]
     if row.error is not None or row.status == Status.paused:
