@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from brightrun.bill import Bill, bill, pieces
 from brightrun.context import JobContext
+from brightrun.losses import Loss, losses
 from brightrun.reckoning import Reckoning, reckon
 
 
@@ -33,3 +34,8 @@ def settle(job: JobContext) -> None:
     found, before = reckoning_of(job), job.ledger.job(job.job_id).result or {}
     cost = {"bill": bill_of(job).as_json(), "against_estimate": found and found.as_json()}
     job.ledger.update_job(job.job_id, result={**before, "cost": cost})
+
+
+def losses_of(job: JobContext) -> tuple[Loss, ...]:
+    """What each interruption has cost so far."""
+    return losses(job.ledger.attempts(job.job_id), job.ledger.events(job.job_id))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 from decimal import Decimal
 
-from brightrun import budget
+from brightrun import budget, losses
+from brightrun.accounts import losses_of
 from brightrun.budget import Alert
 from brightrun.context import JobContext
 from brightrun.errors import StopFailed
@@ -23,6 +24,9 @@ def ended(job: JobContext, what: str) -> None:
     """Tell on all channels how a job ended (or that it began); `what` completes "job X ..."."""
     row = job.ledger.job(job.job_id)
     lines = [f"File: {row.training_file}", f"Requested by: {row.requested_by or 'unknown'}"]
+    pods = job.ledger.attempts(job.job_id)
+    if said := losses.sentence(losses.interruptions(pods), losses_of(job)):
+        lines.append(said)
     if row.report_html:
         lines.append(f"Report: {job.report_url}")
     if row.status in (Status.paused, Status.failed, Status.cancelled):

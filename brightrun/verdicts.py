@@ -98,7 +98,10 @@ class Interruption(Frozen):
     killed_at: int = Field(description="Last step that was logged")
     resumed_from: int = Field(description="Step of the checkpoint that was loaded, 0 = none")
     reason: str
-    seconds_lost: float | None = None
+    seconds_lost: float | None = Field(
+        None, description="To the next pod's first step, and the work that it did again"
+    )
+    usd_lost: float | None = Field(None, description="What pods were paid for in that time")
 
 
 class ReportData(Frozen):

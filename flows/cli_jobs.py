@@ -15,6 +15,7 @@ from flows.options import Job, Json
 if TYPE_CHECKING:
     from brightrun.context import JobContext
     from brightrun.ledger import ApprovalRow, JobRow, Ledger
+    from brightrun.losses import Loss
 
 JOB_COLUMNS = {
     "job": "job_id",
@@ -106,11 +107,30 @@ def show(job: Job, json: Json = False) -> None:
         ],
         keep=("no.", "pod", "from", "to step", "cost"),
     )  # fmt: skip
+    show_losses(accounts.losses_of(known))
     if pods:
         cli_money.tell_cost(row, bill, against)
     for text in state.warnings:
         say(f"Warning: {text}", "yellow")
     show_result(summary(known.job_id))
+
+
+def show_losses(found: tuple[Loss, ...]) -> None:
+    """The parts of each restart, from the loss of a pod to the first step of the next one."""
+    from flows.terminal import money, span, table
+
+    columns = ("pod", "detect", "start", "import", "load", "restore", "step", "again", "cost")
+    parts = ("detect_s", "start_s", "import_s", "load_s", "restore_s", "step_s", "repeated_s")
+    rows = [
+        (
+            loss.attempt,
+            *(span(getattr(loss.restart, part)) if loss.restart else "-" for part in parts),
+            money(float(loss.usd)),
+        )
+        for loss in found
+    ]
+    if rows:
+        table("Interruptions", columns, rows, keep=columns)
 
 
 def answer_of(job: JobContext, word: ApprovalRow) -> str:

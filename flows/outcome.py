@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
+from brightrun import losses
+from brightrun.accounts import losses_of
 from brightrun.context import open_job
 from brightrun.counting import count
 from brightrun.remains import kept
@@ -32,7 +34,8 @@ def summary(job_id: str) -> dict[str, Any]:
     row = job.ledger.job(job_id)
     pods = job.ledger.attempts(job_id)
     found = job.ledger.evaluation(job_id)
-    now = datetime.now(UTC)
+    now, lost = datetime.now(UTC), losses_of(job)
+    times = losses.interruptions(pods)
     return {
         "job_id": job_id,
         "status": str(row.status),
@@ -43,7 +46,9 @@ def summary(job_id: str) -> dict[str, Any]:
         "report_pdf": row.report_pdf,
         "package": row.package,
         "verdicts": [v.model_dump(mode="json") for v in found.verdicts] if found else [],
-        "interruptions": sum(old.interrupted for old, _ in pairwise(pods)),
+        "interruptions": times,
+        "interrupted": losses.sentence(times, lost),
+        "losses": [loss.model_dump(mode="json") for loss in lost],
         "resumes": [
             {"killed_at": old.last_step or 0, "resumed_from": new.resumed_from or 0}
             for old, new in pairwise(pods)
@@ -72,8 +77,8 @@ def show(found: dict[str, Any]) -> None:
         say(f"  {found['kept']}; go on with: brightrun train --resume {found['job_id']}")
     if found["status"] != "completed":
         return
-    if kills := found["interruptions"]:
-        tell(f"Interrupted {kills}x, resumed successfully")
+    if found["interrupted"]:
+        tell(found["interrupted"])
     columns = VERDICT_COLUMNS if wide() else [c for c in VERDICT_COLUMNS if c != "effect"]
     rows = [verdict_row(v) for v in found["verdicts"]]
     table("Verdicts", columns, [[row[c] for c in columns] for row in rows], keep=columns)

@@ -9,7 +9,7 @@ import base64
 from collections.abc import Collection, Sequence
 
 from brightrun.verdicts import CurvePoint, ReportData, Table, Verdict
-from reports import claims, formats, sparkline
+from reports import claims, formats, sparkline, summary
 from reports.escape import clean
 from reports.tables import GENERAL, Layout, printed
 
@@ -113,11 +113,7 @@ def estimate(options: Table, *, warnings: Sequence[str] = (), note: str = "") ->
 def report_link(data: ReportData, url: str) -> str:
     """The finished job in a few lines, with the link to its report."""
     safe = url.replace("(", "%28").replace(")", "%29").replace(" ", "%20").replace("<", "%3C")
-    stops = (
-        f"Interrupted {len(data.interruptions)}x, resumed successfully."
-        if data.interruptions
-        else "Not interrupted."
-    )
+    stops = f"{text(summary.interrupted(data))}." if data.interruptions else "Not interrupted."
     return (
         f"## {text(data.name or data.job_id)}\n\n"
         f"[Open the validation report]({safe})\n\n"

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from brightrun import __version__
+from brightrun.accounts import losses_of
 from brightrun.bill import pieces
 from brightrun.context import JobContext
 from brightrun.counting import count
@@ -84,20 +85,20 @@ def curve(job: JobContext) -> tuple[CurvePoint, ...]:
 
 def interruptions(job: JobContext) -> tuple[Interruption, ...]:
     """One per attempt that was interrupted and followed by another."""
-    attempts = job.ledger.attempts(job.job_id)
+    known = {loss.attempt: loss for loss in losses_of(job)}
     found = []
-    for ended, following in itertools.pairwise(attempts):
+    for ended, following in itertools.pairwise(job.ledger.attempts(job.job_id)):
         if not ended.interrupted:
             continue
-        rows = job.ledger.events(job.job_id, attempt=following.number, type="metric", limit=1)
-        lost = (rows[0].ts - ended.ended_at).total_seconds() if rows and ended.ended_at else None
+        loss = known.get(ended.number)
         found.append(
             Interruption(
                 attempt=ended.number,
                 killed_at=ended.last_step or 0,
                 resumed_from=following.resumed_from or 0,
                 reason=ended.outcome,
-                seconds_lost=lost,
+                seconds_lost=loss.seconds if loss else None,
+                usd_lost=float(loss.usd) if loss else None,
             )
         )
     return tuple(found)

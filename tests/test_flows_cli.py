@@ -315,7 +315,8 @@ def test_the_verdicts_fit_the_terminal_and_no_word_is_broken(
     console = Console(width=width, highlight=False)
     monkeypatch.setattr(terminal, "OUT", console)
     found = {
-        "job_id": "261122-abcdef", "status": "completed", "error": None, "interruptions": 1,
+        "job_id": "261122-abcdef", "status": "completed", "error": None,
+        "interrupted": "Interrupted 1x, resumed successfully; 14 min and $0.58 lost",
         "verdicts": [VERDICT, {**VERDICT, "evidence": "measurement", "n": 24}], "cost_usd": 1.5,
         "steps": 20, "report_html": "/x" * 60, "report_pdf": "p", "package": "z", "run_folder": "f",
         "flow_run_id": "a-run",

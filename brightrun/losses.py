@@ -1,0 +1,125 @@
+"""What interruptions cost a job in time and money, one by one. Pure.
+
+Time: from the loss to the next pod's first step, and the work that it did again. Money: what the
+pods were paid for in that time. A pod that never trained is lost as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from brightrun.frozen import Frozen
+from brightrun.happening import Happening
+from brightrun.ledger_rows import AttemptRow
+from brightrun.money import microseconds, rental, shown, to_micro, to_usd
+from brightrun.restarts import Restart, restarts
+
+
+class Loss(Frozen):
+    """One interruption. attempt: the pod that was lost; restart None: it had not trained yet."""
+
+    attempt: int
+    seconds: float
+    usd: Decimal
+    restart: Restart | None = None
+
+
+def losses(pods: Sequence[AttemptRow], events: Sequence[Happening]) -> tuple[Loss, ...]:
+    """One per interrupted pod that was followed by another one, in order.
+
+    pods: all attempts of a job in order; events: the job's. A loss whose next pod has not made
+    its first step yet is not known and left out.
+    """
+    found = restarts(events, {pod.number: pod.launched_at for pod in pods})
+    told = Told(
+        trained=frozenset(e.attempt for e in events if e.type == "metric" and "loss" in e.payload),
+        last={e.attempt: e.ts for e in sorted(events, key=lambda e: e.ts) if e.attempt > 0},
+        again={restart.attempt: restart for restart in found},
+    )
+    return tuple(
+        loss
+        for pod in pods[:-1]
+        if pod.interrupted and (loss := loss_of(pod, pods, told)) is not None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a job's events say: pods that trained, last sign of each, restarts by pod."""
+
+    trained: frozenset[int]
+    last: Mapping[int, datetime]
+    again: Mapping[int, Restart]
+
+
+def loss_of(pod: AttemptRow, pods: Sequence[AttemptRow], told: Told) -> Loss | None:
+    """None: its successor does not train yet."""
+    if pod.number not in told.trained:
+        usd = pod.cost_usd or Decimal(0)
+        return Loss(attempt=pod.number, seconds=untrained(pod, told), usd=usd)
+    after = min((number for number in told.trained if number > pod.number), default=0)
+    restart = told.again.get(after)
+    if restart is None:
+        return None
+    next_pod = next(p for p in pods if p.number == after)
+    # The first step is among both, where it was done before.
+    repeated = max(0.0, restart.repeated_s - restart.step_s)
+    paid = restart.first_step_s - restart.detect_s + repeated
+    return Loss(
+        attempt=pod.number,
+        seconds=round(restart.first_step_s + repeated, 3),
+        usd=to_usd(rental(to_micro(next_pod.usd_per_hour), round(paid * 1_000_000))),
+        restart=restart,
+    )
+
+
+def untrained(pod: AttemptRow, told: Told) -> float:
+    """Seconds between the sign before it and its own last one; the restart after it has the rest,
+    and all of it where it gave no sign."""
+    before = max((n for n in told.last if n < pod.number), default=0)
+    if pod.number in told.last:
+        return _between(told.last.get(before, pod.launched_at), told.last[pod.number])
+    return 0.0 if before else _between(pod.launched_at, pod.ended_at or pod.launched_at)
+
+
+def _between(since: datetime, until: datetime) -> float:
+    return microseconds(since, until) / 1_000_000
+
+
+def interruptions(pods: Sequence[AttemptRow]) -> int:
+    """Interrupted pods that were followed by another one."""
+    return sum(pod.interrupted for pod in pods[:-1])
+
+
+def sentence(times: int, found: Iterable[Loss]) -> str:
+    """ "Interrupted 2x, resumed successfully; 14 min and $0.58 lost"; "" without an interruption.
+
+    times: interruptions, also those of which the loss is not known.
+    """
+    known = tuple(found)
+    return said(
+        times, sum(x.seconds for x in known), sum((x.usd for x in known), Decimal(0)), bool(known)
+    )
+
+
+def said(times: int, seconds: float, usd: Decimal, known: bool = True) -> str:
+    """The sentence of `sentence` from its sums."""
+    if not times:
+        return ""
+    text = f"Interrupted {times}x, resumed successfully"
+    if not known:
+        return text
+    money = f"${usd:,.2f}" if usd >= Decimal("0.01") else shown(usd)
+    return f"{text}; {span(seconds)} and {money} lost"
+
+
+def span(seconds: float) -> str:
+    """ "14 min"; "40 s" below two minutes; "2 h 05 min" from two hours on."""
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

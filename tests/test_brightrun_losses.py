@@ -1,0 +1,67 @@
+"""What each interruption cost: time to the next first step, work done again, and its price."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from test_brightrun_restarts import at, event, pod
+
+from brightrun.ledger_rows import AttemptRow
+from brightrun.losses import losses, said, sentence
+
+
+def rented(number: int, launched: float, ended: float, outcome: str, usd: str = "3.60") -> Any:
+    return AttemptRow(
+        job_id="j", number=number, provider="runpod", market="spot", pod_name=f"p{number}",
+        pod_id="", data_center="", gpu="", usd_per_hour=Decimal(usd), launched_at=at(launched),
+        started_at=None, ended_at=at(ended), outcome=outcome, last_step=None, resumed_from=None,
+        cost_usd=Decimal(usd) * Decimal(str(ended - launched)) / 3600,
+    )  # fmt: skip
+
+
+LOST = "lost:no ending was written"
+
+
+def test_a_loss_is_the_time_to_the_next_first_step_and_the_work_done_again() -> None:
+    events = pod(1, 0, range(1, 6)) + pod(2, 100, range(4, 9))
+    (found,) = losses([rented(1, -1, 31, LOST), rented(2, 98, 200, "done")], events)
+    # Pod 1's last step ends at 31, pod 2's first at 119; step 5 is done again by 122.
+    assert found.seconds == 88 + 3
+    # Paid from the launch at 98 on: 24 s at $3.60 an hour.
+    assert found.usd == Decimal("0.024")
+    assert found.restart is not None
+    assert found.restart.detect_s == 67
+
+
+def test_a_pod_that_never_trained_is_lost_as_a_whole_and_its_time_counts_once() -> None:
+    dead = [event(2, 50, "heartbeat", stage="starting")]
+    events = pod(1, 0, range(1, 6)) + dead + pod(3, 100, range(6, 9))
+    pods = [rented(1, 0, 31, LOST), rented(2, 40, 90, LOST), rented(3, 98, 200, "done")]
+    first, second = losses(pods, events)
+    assert (first.seconds, second.seconds) == (69, 19)  # 88 s in all
+    assert second.usd == Decimal("0.05")
+    (alone,) = losses([rented(1, 0, 60, "lost:never booted"), rented(2, 70, 200, "done")],
+                      pod(2, 100, range(1, 3)))  # fmt: skip
+    assert (alone.seconds, alone.usd, alone.restart) == (60, Decimal("0.06"), None)
+
+
+def test_what_a_person_wanted_is_no_interruption() -> None:
+    events = pod(1, 0, range(1, 6)) + pod(2, 9000, range(6, 9))
+    for outcome in ("stopped:pause", "stopped:switch", "failed:trainer"):
+        assert losses([rented(1, 0, 40, outcome), rented(2, 8990, 9100, "done")], events) == ()
+
+
+def test_a_loss_is_not_known_before_the_next_pod_trains() -> None:
+    pods = [rented(1, 0, 31, LOST), rented(2, 40, 90, "")]
+    assert losses(pods, pod(1, 0, range(1, 6))) == ()
+
+
+def test_it_is_said_in_one_sentence() -> None:
+    assert said(2, 840, Decimal("0.578")) == (
+        "Interrupted 2x, resumed successfully; 14 min and $0.58 lost"
+    )
+    assert said(1, 8000, Decimal("0.0042")).endswith("2 h 13 min and $0.0042 lost")
+    assert said(1, 40, Decimal(2)).endswith("; 40 s and $2.00 lost")
+    assert sentence(1, ()) == "Interrupted 1x, resumed successfully"
+    assert sentence(0, ()) == ""
