@@ -37,11 +37,14 @@ class Calibration(Frozen):
 
 
 def calibration_of(events: Iterable[Happening]) -> Calibration | None:
-    """The newest pod's forecast, None before there is one."""
+    """The newest pod's forecast, None before there is one.
+
+    An older trainer's, which did not say the share of the training that it covers, is none.
+    """
     found = None
     for event in events:
         said = event.payload
-        if event.type != "progress" or said.get("what") != "calibrated":
+        if event.type != "progress" or said.get("what") != "calibrated" or "share" not in said:
             continue
         numbers = {key: said[key] for key in ("step", "steps", "tokens", "share")}
         found = Calibration(

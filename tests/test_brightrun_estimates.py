@@ -75,6 +75,12 @@ def test_the_forecast_takes_the_place_of_the_first_guess() -> None:
     assert training(found).remaining_s == pytest.approx(100.0, rel=0.01)
 
 
+def test_the_forecast_of_an_older_trainer_is_none() -> None:
+    older = {key: value for key, value in FORECAST.items() if key != "share"}
+    events = [e if e.payload is not FORECAST else event(33, "progress", older) for e in begun()]
+    assert look(events, 34).calibration is None
+
+
 def test_what_is_left_shrinks_with_the_tokens_that_are_done() -> None:
     events = [*begun(), *(step(33 + 12.5 * n, 2 + n) for n in range(1, 5))]
     assert training(look(events, 84)).remaining_s == pytest.approx(50.0, rel=0.01)

@@ -27,12 +27,16 @@ STORY = (
 def test_a_person_starts_approves_and_reads_a_job(
     tmp_path: Path, models: Path, migrated: Path
 ) -> None:
-    """The form starts a run, the gate shows the estimate, the artifact's link opens the report."""
+    """The form starts a run, the gate shows the estimate, the artifact's link opens the report.
+
+    While it trains, another run is cancelled at the gate, retried and rejected.
+    """
     home = furnish(tmp_path / "home", models, migrated)
     with ui.make_ui(home) as running, ui.browsing() as browser:
         page = opened(browser, f"{running.url}/deployments/deployment/")
         run = start_by_form(page, running, small_file(tmp_path))
         job_id = approve_by_form(page, running, run)
+        cancel_retry_and_reject(running, home, small_file(tmp_path))
         done = running.wait_for(run, "Completed", seconds=180)
         assert done["name"] == f"{job_id} Browser test"
 
@@ -97,6 +101,31 @@ def approve_by_form(page: Page, running: ui.Ui, run: str) -> str:
     form.get_by_role("button", name="Submit").click()
     name = str(running.api(f"/flow_runs/{run}")["name"])
     return name.split()[0]
+
+
+def cancel_retry_and_reject(running: ui.Ui, home: Path, file: Path) -> None:
+    """Another run meanwhile, by the calls that the buttons of Prefect's pages make."""
+    asked = {"training_file": str(file), "preset": "demo", "base_model": "tiny", "name": "Other"}
+    run = running.start("finetune", {"request": asked})
+    job_id = str(running.wait_for(run, "Suspended", seconds=90)["name"]).split()[0]
+
+    running.set_state(run, "CANCELLING", "Cancelling")
+    running.wait_for(run, "Cancelled", seconds=30)
+    until(lambda: ledger(home).job(job_id).status == "cancelled", 40, "the job's books are closed")
+    error = ledger(home).job(job_id).error
+    assert error is not None
+    assert f"train --resume {job_id}" in error["fix"]
+
+    running.set_state(run, "SCHEDULED", "AwaitingRetry")
+    running.wait_for(run, "Suspended", seconds=90)
+    assert ledger(home).job(job_id).status == "awaiting_approval"
+
+    running.resume(run, {"approve": False, "approver": "Bea", "note": "not now"})
+    assert running.wait_for(run, "Rejected", seconds=90)["state_type"] == "COMPLETED"
+    row, word = ledger(home).job(job_id), ledger(home).approval(job_id)
+    assert word is not None
+    assert (row.status, word.approved, word.approver) == ("rejected", False, "Bea")
+    assert ledger(home).attempts(job_id) == ()
 
 
 def read_report(page: Page, running: ui.Ui, run: str) -> None:

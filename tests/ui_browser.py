@@ -52,6 +52,23 @@ class Ui:
         runs = self.api("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 1})
         return dict(runs[0]) if runs else {}
 
+    def start(self, deployment: str, parameters: dict[str, Any]) -> str:
+        """A run of a deployment; its id."""
+        path = f"/deployments/{self.deployment(deployment)}/create_flow_run"
+        return str(self.api(path, {"parameters": parameters})["id"])
+
+    def set_state(self, run: str, type_: str, name: str) -> None:
+        """As the Cancel and Retry buttons do; the server may answer with another state of its own.
+
+        A suspended run has no process to cancel: "Cancelling" is replaced by "Cancelled".
+        """
+        self.api(f"/flow_runs/{run}/set_state", {"state": {"type": type_, "name": name}})
+
+    def resume(self, run: str, answer: dict[str, Any]) -> None:
+        """Submit the form of a suspended run."""
+        done = self.api(f"/flow_runs/{run}/resume", {"run_input": answer})
+        assert done["status"] == "ACCEPT", done
+
     def wait_for(self, run: str, *names: str, seconds: float) -> dict[str, Any]:
         """The run in one of these states; fails at once when it ended in another one."""
         until = time.monotonic() + seconds
