@@ -77,7 +77,7 @@ def test_the_forecast_takes_the_place_of_the_first_guess() -> None:
 
 def test_the_forecast_of_an_older_trainer_is_none() -> None:
     older = {key: value for key, value in FORECAST.items() if key != "share"}
-    events = [e if e.payload is not FORECAST else event(33, "progress", older) for e in begun()]
+    events = [event(33, e.type, older) if e.type == "progress" else e for e in begun()]
     assert look(events, 34).calibration is None
 
 
