@@ -1,4 +1,7 @@
-"""A person in a real browser: form, gate, run, report. One test, because it takes a minute."""
+"""A person in a real browser: form, gate, run, report. One test, because it takes a minute.
+
+Cancel, retry and reject of a run are in the slow suite.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +30,12 @@ STORY = (
 def test_a_person_starts_approves_and_reads_a_job(
     tmp_path: Path, models: Path, migrated: Path
 ) -> None:
-    """The form starts a run, the gate shows the estimate, the artifact's link opens the report.
-
-    While it trains, another run is cancelled at the gate, retried and rejected.
-    """
+    """The form starts a run, the gate shows the estimate, the artifact's link opens the report."""
     home = furnish(tmp_path / "home", models, migrated)
     with ui.make_ui(home) as running, ui.browsing() as browser:
         page = opened(browser, f"{running.url}/deployments/deployment/")
         run = start_by_form(page, running, small_file(tmp_path))
         job_id = approve_by_form(page, running, run)
-        cancel_retry_and_reject(running, home, small_file(tmp_path))
         done = running.wait_for(run, "Completed", seconds=180)
         assert done["name"] == f"{job_id} Browser test"
 
@@ -103,8 +102,18 @@ def approve_by_form(page: Page, running: ui.Ui, run: str) -> str:
     return name.split()[0]
 
 
+@pytest.mark.slow
+def test_a_run_is_cancelled_at_the_gate_retried_and_rejected(
+    tmp_path: Path, models: Path, migrated: Path
+) -> None:
+    """By the calls that the buttons of Prefect's pages make."""
+    home = furnish(tmp_path / "home", models, migrated)
+    with ui.make_ui(home) as running:
+        cancel_retry_and_reject(running, home, small_file(tmp_path))
+    assert ui.processes_of(home) == []
+
+
 def cancel_retry_and_reject(running: ui.Ui, home: Path, file: Path) -> None:
-    """Another run meanwhile, by the calls that the buttons of Prefect's pages make."""
     asked = {"training_file": str(file), "preset": "demo", "base_model": "tiny", "name": "Other"}
     run = running.start("finetune", {"request": asked})
     job_id = str(running.wait_for(run, "Suspended", seconds=90)["name"]).split()[0]
