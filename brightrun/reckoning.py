@@ -15,7 +15,7 @@ from typing import Any
 from brightrun.bill import Piece
 from brightrun.frozen import Frozen
 from brightrun.money import to_usd
-from brightrun.spans import BETWEEN, BOOT, LOST
+from brightrun.spans import BOOT, LOST, STARTING
 
 WITHIN = Decimal("0.15")  # of the likely estimate: what a job's cost is announced with
 MICRO_PLACES = Decimal("0.000001")
@@ -30,7 +30,7 @@ ESTIMATED = {
     "interruptions": ("interruptions",),
     "waiting": (),
 }
-AGAIN = (BOOT, "model_loading", "preprocessing")
+AGAIN = (BOOT, STARTING, "model_loading", "preprocessing")
 
 
 class Part(Frozen):
@@ -114,8 +114,8 @@ def part_of_job(piece: Piece, first: int) -> str:
     """The part of the comparison that a piece of a pod's bill belongs to."""
     if piece.what == LOST or (piece.attempt != first and piece.what in AGAIN):
         return "interruptions"
-    if piece.what == BETWEEN:
-        return "waiting"
+    if piece.what == STARTING:
+        return "boot"
     return piece.what if piece.what in ESTIMATED else "waiting"
 
 

@@ -9,7 +9,7 @@ borders between spans, never their sum.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from brightrun.frozen import Frozen
@@ -17,6 +17,7 @@ from brightrun.happening import Happening
 from brightrun.money import microseconds
 
 BOOT = "boot"
+STARTING = "starting"
 BETWEEN = "between stages"
 LOST = "lost work"
 
@@ -37,7 +38,7 @@ class Rented(Protocol):
 
 
 class Span(Frozen):
-    """`what`: boot, a pod's stage, between stages, or lost work; in whole microseconds."""
+    """`what`: boot, starting, a pod's stage, between stages, lost work; whole microseconds."""
 
     what: str
     us: int
@@ -46,12 +47,13 @@ class Span(Frozen):
 def spans(pod: Rented, events: Sequence[Happening], now: datetime) -> tuple[Span, ...]:
     """In order of time; events: of this attempt, in order. Their sum is the rented time.
 
-    boot: from launch to the first sign of life, all of it when there was none. lost work: of a pod
-    that did not bring its work to an end, what came after its last checkpoint or measured item.
+    boot: from launch to the first sign of life, all of it when there was none; starting: from there
+    to the first stage (imports). lost work: of a pod that did not bring its work to an end, what
+    came after its last checkpoint or measured item.
     """
     end = max(pod.launched_at, pod.ended_at or now)
     first = events[0].ts if events else pod.started_at
-    marks = [] if first is None else [(first, BETWEEN), *stage_marks(events)]
+    marks = [] if first is None else [(first, STARTING), *stage_marks(events)]
     if (kept := last_kept(pod, events)) is not None:
         marks = [(at, what) for at, what in marks if at <= kept] + [(kept, LOST)]
     found, at, what = [], pod.launched_at, BOOT
@@ -63,13 +65,25 @@ def spans(pod: Rented, events: Sequence[Happening], now: datetime) -> tuple[Span
 
 
 def stage_marks(events: Sequence[Happening]) -> list[tuple[datetime, str]]:
-    """(moment, what begins then) of every stage's beginning and end."""
-    found = []
-    for event in events:
-        if event.type == "stage":
-            began = event.payload.get("status") == "started"
-            found.append((event.ts, str(event.payload["name"]) if began else BETWEEN))
-    return found
+    """(moment, what begins then) of every stage's beginning and end, in order.
+
+    A pod stamps events when it writes them, some at once: a finished stage lasted what it says, up
+    to its end or to the beginning of the next one.
+    """
+    found: list[tuple[datetime, str]] = []
+    limit: datetime | None = None
+    for event in reversed(events):
+        if event.type != "stage":
+            continue
+        name = str(event.payload["name"])
+        if event.payload.get("status") == "finished":
+            end = event.ts if limit is None else min(event.ts, limit)
+            limit = end - timedelta(seconds=float(event.payload.get("elapsed_s") or 0.0))
+            found += [(end, BETWEEN), (limit, name)]
+        elif not found or found[-1][1] != name:  # one that has no end
+            limit = event.ts if limit is None else min(event.ts, limit)
+            found.append((limit, name))
+    return found[::-1]
 
 
 def last_kept(pod: Rented, events: Sequence[Happening]) -> datetime | None:

@@ -40,7 +40,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     cli_train.train, cli_decide.wait, cli_decide.approve, cli_decide.cancel,
     cli_steer.pause, cli_steer.switch,
     cli_jobs.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
-    cli_money.budget,
+    cli_money.budget, cli_money.reconcile,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

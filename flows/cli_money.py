@@ -1,8 +1,8 @@
-"""Commands about money: the month's budget; and how a job's cost is told."""
+"""Commands about money: budget, reconcile; and how a job's cost is told."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from brightrun.bill import Bill
     from brightrun.ledger import JobRow
     from brightrun.reckoning import Reckoning
+    from brightrun.reconciling import Reconciliation
 
 
 def budget(
@@ -52,6 +53,58 @@ def budget(
         emit(found)
     else:
         tell_month(found)
+
+
+def reconcile(
+    since: Annotated[
+        str, typer.Option(help="First day, UTC: 2026-11-01. Default: a week ago.")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """The ledger against each provider's own bill, pod by pod; exit 1 when a pod is alarming."""
+    from brightrun import bookkeeping, reaper
+    from brightrun.errors import ProviderError
+    from brightrun.ledger import Ledger
+    from brightrun.settings import load
+    from flows.terminal import complain, emit
+
+    now, settings = datetime.now(UTC), load()
+    first = bookkeeping.usual_since(now) if not since else bookkeeping.midnight(day_of(since))
+    ledger = Ledger.open(settings)
+    found, silent = [], {}
+    for name in reaper.accounts(settings):
+        try:
+            found.append(bookkeeping.reconcile(ledger, name, first, now))
+        except ProviderError as error:
+            silent[name] = error.as_dict()
+            complain(error, as_json=False)
+    if json:
+        emit(
+            {"since": f"{first:%Y-%m-%d}", "bills": [b.as_json() for b in found], "silent": silent}
+        )
+    else:
+        for bill in found:
+            tell_reconciliation(bill)
+    if silent or any(bill.alarms for bill in found):
+        raise typer.Exit(1)
+
+
+def day_of(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no day", fix="write it as 2026-11-01") from None
+
+
+def tell_reconciliation(found: Reconciliation) -> None:
+    from flows.terminal import table, tell
+    from reports import billcards
+
+    tell(billcards.headline(found))
+    for line in billcards.beside(found):
+        tell(f"  {line}")
+    if shown := billcards.rows(found):
+        table("Differences", billcards.COLUMNS, shown, keep=billcards.COLUMNS[2:5])
 
 
 def dollars_of(text: str) -> Decimal:
@@ -108,4 +161,5 @@ def tell_cost(row: JobRow, bill: Bill, against: Reckoning | None) -> None:
     table("Bill", ("line", "cost", "basis"), lines, keep=("line", "cost"))
     if row.is_final and against is not None:
         printed = tables.printed(moneywords.cost_table(against), tables.COST)
-        table(f"Cost by part: {moneywords.against(against)}", printed.columns, printed.rows)
+        tell(moneywords.against(against))
+        table("Cost by part", printed.columns, printed.rows)

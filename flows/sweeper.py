@@ -72,6 +72,7 @@ def end_undriven(job: JobContext, status: Status) -> bool:
             time.sleep(0.5)
         attempts.settle_open_attempts(job)
         job.ledger.update_job(job.job_id, status=status)
+        accounts.settle(job)
     finally:
         job.ledger.release_claim(job.job_id, driver_name())
     return True

@@ -32,7 +32,7 @@ def so_far(found: Bill, facts: Mapping[str, Any]) -> str:
 
 
 def against(found: Reckoning) -> str:
-    """`$0.081 against $0.070 estimated (+15.7%): outside ±15%`."""
+    """`$0.081 against $0.070 estimated, +15.7%: outside ±15%`."""
     said = (
         f"{formats.usd(float(found.actual_usd))} against "
         f"{formats.usd(float(found.estimate_usd))} estimated"
@@ -40,7 +40,7 @@ def against(found: Reckoning) -> str:
     if found.off is None:
         return said
     where = "inside" if found.within else "outside"
-    return f"{said} ({formats.percent(found.off, signed=True)}): {where} ±15%"
+    return f"{said}, {formats.percent(found.off, signed=True)}: {where} ±15%"
 
 
 def cost_table(found: Reckoning) -> Table:

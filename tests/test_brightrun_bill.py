@@ -55,7 +55,8 @@ def event(at: float, type_: Any = "heartbeat", attempt: int = 1, **payload: Any)
 def stage(name: str, began: float, ended: float | None, attempt: int = 1) -> list[Event]:
     found = [event(began, "stage", attempt, name=name, status="started")]
     if ended is not None:
-        found.append(event(ended, "stage", attempt, name=name, status="finished", elapsed_s=1))
+        lasted = max(0.0, ended - began)
+        found.append(event(ended, "stage", attempt, name=name, status="finished", elapsed_s=lasted))
     return found
 
 
@@ -66,8 +67,18 @@ def shape(found: Sequence[Span]) -> list[tuple[str, float]]:
 def test_a_pods_time_is_its_boot_its_stages_and_what_is_between() -> None:
     said = [event(10), *stage("model_loading", 12, 30), *stage("training", 30, 90)]
     assert shape(spans(pod(), said, NOW)) == [
-        ("boot", 10), ("between stages", 2), ("model_loading", 18), ("training", 60),
+        ("boot", 10), ("starting", 2), ("model_loading", 18), ("training", 60),
         ("between stages", 10),
+    ]  # fmt: skip
+
+
+def test_stages_that_were_written_down_at_once_lasted_what_they_say() -> None:
+    said = [event(10), *stage("preprocessing", 30, 30), *stage("model_loading", 30, 30)]
+    said[2].payload["elapsed_s"], said[4].payload["elapsed_s"] = 3, 5
+    said += stage("training", 30, 90)
+    assert shape(spans(pod(), said, NOW)) == [
+        ("boot", 10), ("starting", 12), ("preprocessing", 3), ("model_loading", 5),
+        ("training", 60), ("between stages", 10),
     ]  # fmt: skip
 
 

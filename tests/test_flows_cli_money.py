@@ -1,4 +1,4 @@
-"""`brightrun budget`: what a person reads and sets."""
+"""`brightrun budget` and `reconcile`: what a person reads and sets."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.settings import load
 from flows.cli import app
+from tasks import reconciling
 
 NOW = datetime.now(UTC)
 
@@ -73,3 +74,36 @@ def test_a_new_limit_says_who_set_it_and_why(home: Path) -> None:
 def test_wrong_use_is_told(home: Path, words: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):
         run("budget", *words)
+
+
+def test_the_ledger_is_held_against_this_machines_notional_bill(home: Path) -> None:
+    spend("a", "Acme", "2.5")  # no process ever ran: nothing is billed for it
+    done = run("reconcile", "--json")
+    assert done.exit_code == 0
+    (bill,) = json.loads(done.stdout)["bills"]
+    assert (bill["provider"], bill["notional"], bill["pods"]) == ("local", True, 1)
+    assert (bill["billed_usd"], bill["ledger_usd"], bill["difference_usd"]) == (0, 2.5, -2.5)
+    (row,) = bill["differences"]
+    assert (row["job_id"], row["alarm"]) == ("a", False)
+    shown = run("reconcile", "--since", f"{NOW:%Y-%m-%d}").stdout
+    assert "notional bill $0.0000, ledger $2.5000: $2.5000 less than the ledger" in shown
+    assert "\u2212$2.5000" in shown
+
+
+def test_a_billed_pod_of_ours_that_the_ledger_does_not_know_ends_with_1(home: Path) -> None:
+    pods = home / "pods"
+    pods.mkdir(parents=True)
+    record = {"pid": 4194303, "created": NOW.timestamp() - 3600, "usd_per_hour": "0.5"}
+    (pods / "br-ghost-1-x.json").write_text(json.dumps(record))
+    (pods / "br-ghost-1-x.ended").touch()
+    done = run("reconcile")
+    assert done.exit_code == 1
+    assert "1 ALARM" in done.stdout
+    assert "br-ghost-1-x" in done.stdout
+
+
+def test_the_daily_task_tells_the_same(home: Path) -> None:
+    spend("a", "", "2.5")
+    found = reconciling.reconcile.fn("local", NOW - timedelta(days=1), datetime.now(UTC))
+    assert found["difference_usd"] == -2.5
+    assert found["alarms"] == 0

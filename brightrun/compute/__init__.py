@@ -14,7 +14,9 @@ def provider_of(name: str, settings: Settings, *, patient: bool = True) -> Compu
     patient False: a question that is not answered at once is not asked again.
     """
     if name == "local":
-        return LocalProvider(settings.home.resolve() / "pods")
+        return LocalProvider(
+            settings.home.resolve() / "pods", usd_per_hour=settings.local_usd_per_hour
+        )
     if name == "runpod":
         from brightrun.compute.runpod.provider import RunPodProvider  # httpx: 0.1 s
 

@@ -14,11 +14,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import psutil
 
-from brightrun.compute.provider import LaunchRequest, Manners, Offer, Pod
+from brightrun.compute import localbill
+from brightrun.compute.provider import Billed, LaunchRequest, Manners, Offer, Pod
 from brightrun.errors import CapacityError
 from brightrun.settings import CHECKOUT
 
@@ -33,14 +37,21 @@ PROCESSES_VARIABLE = "BRIGHTRUN_PROCESSES"
 
 
 class LocalProvider:
-    """Pods as processes; `records` is the folder of their small files."""
+    """Pods as processes; `records` is the folder of their small files.
+
+    usd_per_hour is notional: `billing` counts with it, and nobody sends an invoice.
+    """
 
     manners = Manners()
 
     def __init__(
-        self, records: Path, command: tuple[str, ...] = (sys.executable, "-m", "trainer")
+        self,
+        records: Path,
+        command: tuple[str, ...] = (sys.executable, "-m", "trainer"),
+        *,
+        usd_per_hour: Decimal = Decimal(0),
     ) -> None:
-        self.records = records
+        self.records, self.usd_per_hour = records, usd_per_hour
         self.command = command
         self.children: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -69,7 +80,11 @@ class LocalProvider:
                     fix="free memory or processes on this machine, then resume the job",
                 ) from error
         self.children[request.name] = child
-        record = {"pid": child.pid, "created": psutil.Process(child.pid).create_time()}
+        record = {
+            "pid": child.pid,
+            "created": psutil.Process(child.pid).create_time(),
+            "usd_per_hour": str(self.usd_per_hour),
+        }
         place = self.records / f"{request.name}.json"
         temporary = place.with_suffix(".tmp")
         temporary.write_text(json.dumps(record))
@@ -101,6 +116,27 @@ class LocalProvider:
     def balance(self) -> None:
         return None
 
+    def billing(self, since: datetime) -> tuple[Billed, ...]:
+        """From the records of the processes: since when each runs, and when it was seen gone."""
+        now = datetime.now(UTC)
+        rows = (self._billed(place, now) for place in sorted(self.records.glob("*.json")))
+        return tuple(localbill.within(row, since) for row in rows if row.end > since)
+
+    def _billed(self, place: Path, now: datetime) -> Billed:
+        record, console = json.loads(place.read_text()), place.with_suffix(".log")
+        end = now
+        if not self._ended(place.stem).exists() and self._process(place.stem) is None:
+            # Nobody saw it end: the last word on its console is the best that is known.
+            last = console.stat().st_mtime
+            os.utime(self._ended(place.stem), (last, last))
+        if self._ended(place.stem).exists():
+            end = datetime.fromtimestamp(self._ended(place.stem).stat().st_mtime, UTC)
+        return localbill.row_of(place.stem, record, end, self.usd_per_hour)
+
+    def _ended(self, name: str) -> Path:
+        """A file that was made when the pod was first seen to be gone."""
+        return self.records / f"{name}.ended"
+
     def data_center(self) -> str:
         return ""
 
@@ -120,8 +156,12 @@ class LocalProvider:
             same = abs(process.create_time() - record["created"]) < 1.0
             alive = same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
+            alive = False
+        if not alive:
+            with suppress(FileExistsError):
+                self._ended(name).touch(exist_ok=False)
             return None
-        return process if alive else None
+        return process
 
     def _belonging(self, name: str) -> tuple[psutil.Process, ...]:
         """Live processes that carry the pod's name: it and its helpers (inference.py)."""

@@ -82,6 +82,20 @@ class Balance(Frozen):
     spend_per_hour: Decimal
 
 
+class Billed(Frozen):
+    """What a provider bills for one pod in [start, end); name "": the bill does not say it.
+
+    disk_usd is a part of usd.
+    """
+
+    pod_id: str
+    name: str = ""
+    start: datetime
+    end: datetime
+    usd: Decimal
+    disk_usd: Decimal = Decimal(0)
+
+
 class Manners(Frozen):
     """How a provider wants to be treated: how long its answers may be behind the truth."""
 
@@ -154,6 +168,9 @@ class ComputeProvider(Protocol):
 
     def balance(self) -> Balance | None:
         """None: there is no account."""
+
+    def billing(self, since: datetime) -> tuple[Billed, ...]:
+        """The provider's own bill from `since` (a UTC midnight) to now, by pod and period."""
 
     def data_center(self) -> str:
         """Where pods have to be, because their volume is there; "" = anywhere."""

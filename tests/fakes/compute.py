@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
-from brightrun.compute.provider import LaunchRequest, Manners, Offer, Pod
+from brightrun.compute.provider import Billed, LaunchRequest, Manners, Offer, Pod
 
 # Gets the pod's environment; every `yield` is a moment; the pod is gone when it returns.
 Life = Callable[[dict[str, str]], Iterator[None]]
@@ -52,6 +53,9 @@ class FakeProvider:
 
     def balance(self) -> None:
         return None
+
+    def billing(self, since: datetime) -> tuple[Billed, ...]:
+        return ()
 
     def data_center(self) -> str:
         return ""

@@ -7,10 +7,12 @@ name until it is seen or RunPod's lists had time to show it, and is never sent a
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 from brightrun.clock import Clock, SystemClock
 from brightrun.compute.provider import (
     Balance,
+    Billed,
     Doubtful,
     LaunchRequest,
     Manners,
@@ -18,7 +20,7 @@ from brightrun.compute.provider import (
     Pod,
     Refused,
 )
-from brightrun.compute.runpod import catalog
+from brightrun.compute.runpod import bills, catalog
 from brightrun.compute.runpod.client import Client
 from brightrun.compute.runpod.graphql import GraphQl
 from brightrun.compute.runpod.pods import Place, body, pod_of, spot_input
@@ -169,6 +171,10 @@ class RunPodProvider:
 
     def balance(self) -> Balance | None:
         return self.graphql.balance()
+
+    def billing(self, since: datetime) -> tuple[Billed, ...]:
+        names = {pod.provider_id: pod.name for pod in self.list("")}
+        return bills.billed(self.rest, since, self.clock.now(), names)
 
     def data_center(self) -> str:
         try:

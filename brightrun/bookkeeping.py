@@ -1,0 +1,66 @@
+"""Reconcile the ledger with every provider's bill, and tell somebody when it does not fit."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+from brightrun.compute import provider_of
+from brightrun.compute.provider import ComputeProvider
+from brightrun.ledger import Ledger
+from brightrun.money import shown
+from brightrun.notify import Message, notifiers, send_all
+from brightrun.reconciling import Difference, Reconciliation, compare
+
+# Bills come late: a week shows that yesterday's difference has mended itself.
+USUAL_DAYS = 7
+
+
+def usual_since(now: datetime) -> datetime:
+    """Midnight (UTC) a week ago: bills are cut at midnight."""
+    return midnight(now.astimezone(UTC).date()) - timedelta(days=USUAL_DAYS)
+
+
+def midnight(day: date) -> datetime:
+    """The first moment of a day, UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def reconcile(
+    ledger: Ledger,
+    name: str,
+    since: datetime,
+    now: datetime,
+    provider: ComputeProvider | None = None,
+) -> Reconciliation:
+    """One provider's bill against the ledger. ProviderError: there is no bill to be had now."""
+    asked = provider or provider_of(name, ledger.settings)
+    return compare(
+        asked.billing(since),
+        ledger.cost_within(name, since, now, now),
+        provider=name,
+        notional=not asked.manners.far_away,
+        since=since,
+        now=now,
+    )
+
+
+def raise_alarms(ledger: Ledger, found: Reconciliation) -> list[str]:
+    """Tell every channel of each alarm, once per pod; returns what could not be delivered."""
+    problems: list[str] = []
+    for pod in found.alarms:
+        if ledger.record_alert(f"pod {pod.pod_id or pod.pod_name}", "bill", pod.reason):
+            problems += send_all(notifiers(ledger.settings), alarm(found, pod))
+    return problems
+
+
+def alarm(found: Reconciliation, pod: Difference) -> Message:
+    about = pod.pod_name or pod.pod_id
+    return Message(
+        title=f"Bright Run: {found.provider} billed {shown(pod.billed_usd)} for pod {about}: "
+        f"{pod.reason}",
+        lines=(
+            f"Ledger: {shown(pod.ledger_usd)}"
+            + (f" (job {pod.job_id}, attempt {pod.attempt})" if pod.job_id else ""),
+            f"Look: brightrun reap --dry-run, and pod {pod.pod_id} in the provider's console",
+        ),
+    )
