@@ -17,6 +17,7 @@ class Status(StrEnum):
     estimating = "estimating"
     awaiting_approval = "awaiting_approval"
     rejected = "rejected"
+    queued = "queued"
     running = "running"
     paused = "paused"
     evaluating = "evaluating"
@@ -32,6 +33,7 @@ COMMITTED = frozenset(
     {
         Status.estimating,
         Status.awaiting_approval,
+        Status.queued,
         Status.running,
         Status.paused,
         Status.created,

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from brightrun.ledger import JobRow, Ledger, Status
 
-ACTIVE = (Status.running, Status.evaluating, Status.reporting)
+ACTIVE = (Status.queued, Status.running, Status.evaluating, Status.reporting)
 
 
 def paid_before(ledger: Ledger, job_id: str, spec_hash: str, now: datetime) -> tuple[str, ...]:

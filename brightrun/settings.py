@@ -54,6 +54,7 @@ class Settings(BaseSettings):
         MAX_ATTEMPTS, ge=1, le=50, description="Pods per job before it is given up"
     )
 
+    gpu_quota: int = Field(0, ge=0, le=1000, description="Jobs with a GPU at once; 0: no limit")
     longest_pod_hours: float = Field(72.0, gt=0, description="A pod stops itself after so long")
 
     warn_above_usd: Decimal = Field(Decimal(100), ge=0)

@@ -61,7 +61,7 @@ def switch(job: JobContext, market: Market, by: str) -> str:
 
 def must_run(row: JobRow, what: str) -> None:
     """ConfigurationError: only a job that trains or measures has a pod to talk of."""
-    if row.status == Status.running:
+    if row.status in (Status.queued, Status.running):
         return
     waits = row.status in (Status.awaiting_approval, Status.paused)
     why = "it waits and costs nothing" if waits else f"it is {row.status}: no GPU works for it"

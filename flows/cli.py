@@ -38,7 +38,7 @@ app.add_typer(cli_rate.rate, name="rate", help="Blind rating sheets for people."
 COMMANDS: tuple[Callable[..., None], ...] = (
     cli_files.validate, cli_files.preview, cli_files.estimate, cli_files.presets,
     cli_train.train, cli_decide.wait, cli_decide.approve, cli_decide.cancel,
-    cli_steer.pause, cli_steer.switch,
+    cli_steer.pause, cli_steer.switch, cli_steer.prioritize,
     cli_jobs.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
     cli_money.budget, cli_money.reconcile,
 )  # fmt: skip

@@ -63,6 +63,28 @@ def switch(
         say(f"Job {known.job_id}: {facts['switched']}.")
 
 
+def prioritize(
+    job: Job,
+    priority: Annotated[
+        int, typer.Argument(min=-100, max=100, help="Higher goes first; 0 = usual")
+    ],
+    by: By = "",
+    json: Json = False,
+) -> None:
+    """Move a job in the queue for GPUs (BRIGHTRUN_GPU_QUOTA)."""
+    from brightrun import turns
+    from brightrun.context import open_job
+    from flows.terminal import emit, say
+
+    known = open_job(job)
+    turns.prioritize(known, priority, by or whoami())
+    place = turns.place_of(known)
+    if json:
+        emit({"job_id": known.job_id, "priority": priority, "place": place and place.model_dump()})
+    waits = turns.sentence(place) if place else "it does not wait for a GPU now"
+    say(f"Job {known.job_id} has priority {priority}; {waits}.")
+
+
 def show(facts: dict[str, Any]) -> None:
     """Costs and finish of what is left, market by market."""
     from flows.terminal import money, span, table, tell

@@ -22,7 +22,7 @@ from rich.text import Text
 from brightrun.accounts import bill_of
 from brightrun.context import JobContext, open_job
 from brightrun.errors import BrightRunError
-from brightrun.ledger import Ledger
+from brightrun.ledger import Ledger, Status
 from brightrun.progress import Progress
 from brightrun.settings import load
 from flows.terminal import ERR, money, say, span
@@ -57,7 +57,7 @@ def view(job: JobContext) -> RenderableType:
         span(state.elapsed_s)
         if row.is_final
         else f"{span(state.elapsed_s)}, about {span(state.remaining_s)} left",
-        str(row.status),
+        row.stage if row.status == Status.queued else str(row.status),
     )
     return Group(whole, Text(numbers(job, state), style="cyan"), grid, *notes(state))
 

@@ -13,6 +13,7 @@ from brightrun import attempts
 from brightrun.context import JobContext, open_job
 from brightrun.errors import ProviderError, SpotInterrupted
 from brightrun.runfolder import DONE
+from tasks import turns
 from tasks.board import watched
 
 
@@ -37,9 +38,8 @@ def train(job_id: str) -> str:
     job = open_job(job_id)
     done = finished(job)
     if done is None:
-        job.ledger.update_job(job_id, status="running", stage="train")
         limit = job.folder.read_json("gate.json")["hard_limit_usd"]
-        with watched(job) as board:
+        with turns.turn(job), watched(job) as board:
             done = attempts.train_once(job, Decimal(str(limit)), board.tick)
     job.ledger.update_job(job_id, adapter_sha256=done["adapter_sha256"])
     return str(done["adapter_sha256"])
