@@ -123,3 +123,17 @@ def market_json(outlook: Outlook, states: tuple[MarketState, ...], now: datetime
         "interruptions_per_hour": outlook.rate.per_hour.as_json(),
         "observed_pod_hours": state.observed_hours,
     }
+
+
+def sentences(facts: Mapping[str, Any]) -> list[str]:
+    """The markets of `compared` and its advice, a line each."""
+    lines = []
+    for m in facts["markets"]:
+        cost, rate = m["cost_usd"], m["interruptions_per_hour"]["likely"]
+        lines.append(
+            f"{m['market']}: ${m['usd_per_hour']:,.2f} per hour, still ${cost['likely']:,.2f} "
+            f"to pay (${cost['low']:,.2f} to ${cost['high']:,.2f}), "
+            f"done about {m['finish']['likely']}, {rate:.0%} interruptions an hour"
+        )
+    lines += [f"{name}: not offered" for name in facts["not_offered"]]
+    return [*lines, str(facts["recommendation"]["why"])]

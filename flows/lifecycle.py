@@ -149,10 +149,11 @@ def outcome(job_id: str) -> dict[str, Any] | State[Any]:
         case Status.awaiting_approval:
             return Completed(name="AwaitingApproval", message=how_to_approve(job_id), data=found)
         case Status.paused:
-            said = f"{kept(open_job(job_id), datetime.now(UTC))}; {again(job_id)}"
+            said = f"{found['kept']}; {again(job_id)}"
             return Completed(name="Paused", message=said, data=found)
         case Status.cancelled:
-            return Cancelled(message=f"{found['error']['message']}; {again(job_id)}")
+            said = f"{found['error']['message']}; {found['kept']}; {again(job_id)}"
+            return Cancelled(message=said)
         case _:
             return found
 

@@ -68,6 +68,8 @@ def switch(request: SwitchRequest) -> dict[str, Any]:
     """
     job = open_job(request.job)
     facts = steering.compared(job, datetime.now(UTC))
+    for line in steering.sentences(facts):
+        story.tell(line)
     facts["switched"] = steering.switch(job, request.market, request.by or UI)
     story.tell(f"Job {job.job_id}: {facts['switched']}")
     return facts

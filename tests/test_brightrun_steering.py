@@ -130,6 +130,10 @@ def test_markets_are_compared_by_what_is_left(home: Path) -> None:
     assert spot["cost_usd"]["likely"] < demand["cost_usd"]["likely"]
     assert spot["finish"]["likely"] > demand["finish"]["likely"]
     assert facts["recommendation"]["market"] == "spot"
+    first, second, advice = steering.sentences(facts)
+    assert first.startswith("spot: $1.00 per hour, still $")
+    assert "on_demand: $2.00 per hour" in second
+    assert advice == facts["recommendation"]["why"]
 
 
 def test_what_is_kept_is_said(home: Path) -> None:

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from brightrun.compute.local import LocalProvider
 from brightrun.compute.provider import LaunchRequest
 from brightrun.context import JobContext, driver_name, open_job
-from brightrun.errors import DatasetError
+from brightrun.errors import ConfigurationError, DatasetError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.settings import load
@@ -143,3 +143,24 @@ def test_pause_ends_a_pod_that_nobody_drives_in_terminal_and_form(
     assert open_job("j1").folder.stop_request() is not None
     refused = CliRunner().invoke(app, ["pause", "j1"])
     assert "it waits and costs nothing" in str(refused.exception)
+
+
+def test_the_form_goes_on_with_a_paused_job_in_a_run_of_its_own(
+    pods: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def deployed(name: str, *, parameters: dict[str, Any], **more: Any) -> FlowRun:
+        asked.append((name, parameters))
+        return FlowRun(flow_id=uuid4())
+
+    monkeypatch.setattr(steer, "run_deployment", deployed)
+    with pytest.raises(ConfigurationError, match="there is nothing to go on with"):
+        steer.resume.fn(steer.ResumeRequest(job="j1"))
+    job = open_job("j1")
+    job.ledger.update_job("j1", status="paused")
+    steer.resume.fn(steer.ResumeRequest(job="j1"))
+    ((name, parameters),) = asked
+    assert name == "finetune/finetune"
+    assert parameters["job_id"] == "j1"
+    assert JobRequest.model_validate(parameters["request"]) == REQUEST
