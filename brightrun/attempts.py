@@ -137,15 +137,17 @@ def still_there(job: JobContext) -> StopFailed:
 def start_afresh(job: JobContext) -> None:
     """A person goes on with an ended or paused job: what happened before does not count against it.
 
-    When the hard limit stopped it or does not pay for the rest, the money is asked for again: new
-    estimate, new gate.
+    When the hard limit or the month's budget stopped it, or does not pay for the rest, the money is
+    asked for again: new estimate, new gate.
     """
     rows = job.ledger.attempts(job.job_id)
+    asked = (job.folder.stop_request() or {}).get("reason")
     job.folder.remove("control/stop.json")
     job.folder.write_json(
         "control/resumed.json", {"after": max((a.number for a in rows), default=0)}
     )
-    if rows and (rows[-1].outcome == "stopped:budget" or decide(job).over_limit):
+    spent_out = asked == "budget" or (bool(rows) and rows[-1].outcome == "stopped:budget")
+    if spent_out or (rows and decide(job).over_limit):
         for name in ("gate.json", "estimate.json"):
             job.folder.remove(name)
 
@@ -243,8 +245,10 @@ def conclude(job: JobContext, do: str, why: str) -> dict[str, Any]:
             fix=f"`brightrun train --resume {job.job_id}` goes on",
         )
     if do == "cancelled":
+        asked = job.folder.stop_request() or {}
+        which = f": {asked['by']}" if asked.get("reason") == "budget" else ""
         raise JobCancelled(
-            f"job {job.job_id} was {why}",
+            f"job {job.job_id} was {why}{which}",
             fix=f"its checkpoints are kept: `brightrun train --resume {job.job_id}` goes on",
         )
     raise InterruptionError(

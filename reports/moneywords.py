@@ -55,7 +55,7 @@ def cost_table(found: Reckoning) -> Table:
     return Table(
         columns=("Part", "Estimate $", "Actual $", "Off"),
         rows=(*rows, row("total", total)),
-        caption="Cost by part: likely estimate, actual, and how far off",
+        caption="Cost by part: likely estimate and actual",
     )
 
 

@@ -111,7 +111,7 @@ SAFETY: Layout = {
     "baseline_reason": Column("Why (baseline)"),
     "trained_reason": Column("Why (trained)"),
 }
-COST: Layout = {"off": Column("Off", signed_percent)}
+COST: Layout = {"off": Column("Difference", signed_percent)}
 GENERAL: Layout = {}
 
 

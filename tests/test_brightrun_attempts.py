@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fakes.compute import FakeProvider, Life
 
-from brightrun import attempts, following, recovery
+from brightrun import alerts, attempts, following, recovery
 from brightrun.attempts import train_once
 from brightrun.compute.provider import LaunchRequest, Manners, Pod
 from brightrun.context import JobContext, driver_name
@@ -357,6 +357,54 @@ def test_the_hard_limit_stops_the_pod_and_asks_again(home: Path) -> None:
     attempts.start_afresh(job)
     assert not job.folder.exists("gate.json")
     assert not job.folder.exists("estimate.json")
+    assert job.folder.stop_request() is None
+
+
+def month_used_up(job: JobContext) -> None:
+    """By an earlier job of this month."""
+    now = datetime.now(UTC)
+    job.ledger.set_month_limit(f"{now:%Y-%m}", Decimal(5), set_by="Ann")
+    job.ledger.create_job("job-0", JobRequest(training_file="x.json"))
+    job.ledger.add_attempt(
+        "job-0", 1, provider="local", market="spot", pod_name="p", usd_per_hour=Decimal(1),
+        launched_at=now,
+    )  # fmt: skip
+    job.ledger.end_attempt("job-0", 1, now + timedelta(microseconds=1), "done", cost_usd=Decimal(5))
+
+
+def test_a_used_up_month_stops_the_pod_after_a_checkpoint_and_asks_again(home: Path) -> None:
+    job = job_with(home, obeys)
+    job.folder.write_json("gate.json", {"by": "policy", "override_budget": False})
+    month_used_up(job)
+    with pytest.raises(JobCancelled, match=r"budget of 20\d\d-\d\d: .* \$5.00 is reached"):
+        drive(job)
+    assert outcomes(job) == ["stopped:budget"]
+    assert job.folder.checkpoints() == [2]
+    attempts.start_afresh(job)
+    assert not job.folder.exists("gate.json")
+
+
+def test_a_month_that_is_used_up_between_two_pods_rents_no_other_and_asks_again(
+    home: Path,
+) -> None:
+    job = job_with(home, dies_at_step_5)
+    job.folder.write_json("gate.json", {"by": "policy", "override_budget": False})
+    with pytest.raises(SpotInterrupted):
+        drive(job)
+    month_used_up(job)
+    alerts.check(job)
+    with pytest.raises(JobCancelled, match="is reached"):
+        drive(job)
+    assert len(provider_of(job).launched) == 1
+    attempts.start_afresh(job)
+    assert not job.folder.exists("gate.json")
+
+
+def test_a_job_whose_approval_overrode_the_budget_is_not_stopped_by_the_month(home: Path) -> None:
+    job = job_with(home, finishes)
+    job.folder.write_json("gate.json", {"by": "Ann", "override_budget": True})
+    month_used_up(job)
+    assert drive(job)["steps"] == 9
     assert job.folder.stop_request() is None
 
 

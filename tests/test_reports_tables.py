@@ -31,7 +31,7 @@ def test_a_pass_column_appears_only_when_there_are_several_passes() -> None:
 def test_dollars_of_a_column_share_their_decimals() -> None:
     shown = tables.printed(report_samples.sample().cost, tables.COST)
     assert [row[2:] for row in shown.rows][-2:] == [("$0.0021", "–"), ("$0.0773", "+12.2%")]
-    assert shown.columns == ("Part", "Estimate", "Actual", "Off")
+    assert shown.columns == ("Part", "Estimate", "Actual", "Difference")
 
 
 def test_an_empty_table_prints_no_rows() -> None:
