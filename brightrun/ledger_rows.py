@@ -125,6 +125,7 @@ class JobRow:
 
 INTERRUPTING_STOPS = ("stopped:lease", "stopped:sigterm")
 STOP_FAILED = "stop_failed"
+NO_POD = "lost:never started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +155,10 @@ class AttemptRow:
 
     @property
     def interrupted(self) -> bool:
-        """Lost, or stopped by itself: not a stop that a person or a limit asked for, no fault."""
-        return self.outcome.startswith("lost") or self.outcome in INTERRUPTING_STOPS
+        """Lost, or stopped by itself: not a stop that a person or a limit asked for, no fault, and
+        not a machine that was not to be had."""
+        lost = self.outcome.startswith("lost") and self.outcome != NO_POD
+        return lost or self.outcome in INTERRUPTING_STOPS
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ def work(settings: Settings, api_url: str, reports_url: str, mark: str) -> None:
     process = worker.start(mark)
     try:
         say(f"Prefect:     {ui}", "bold")
-        say(f"Deployments: {ui}/deployments  (finetune, estimate, pause, switch, resume, reap)")
+        say(f"Deployments: {ui}/deployments  (finetune, estimate; pause, switch, resume; reap)")
         say(f"Reports:     {reports_url}/", "bold")
         say("Ctrl-C stops all of it.")
         while True:

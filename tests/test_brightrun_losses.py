@@ -9,6 +9,7 @@ from test_brightrun_restarts import at, event, pod
 
 from brightrun.ledger_rows import AttemptRow
 from brightrun.losses import losses, said, sentence
+from brightrun.situation import NEVER_STARTED
 
 
 def rented(number: int, launched: float, ended: float, outcome: str, usd: str = "3.60") -> Any:
@@ -46,9 +47,10 @@ def test_a_pod_that_never_trained_is_lost_as_a_whole_and_its_time_counts_once() 
     assert (alone.seconds, alone.usd, alone.restart) == (60, Decimal("0.06"), None)
 
 
-def test_what_a_person_wanted_is_no_interruption() -> None:
+def test_a_wanted_stop_and_a_machine_that_was_not_to_be_had_are_no_interruptions() -> None:
     events = pod(1, 0, range(1, 6)) + pod(2, 9000, range(6, 9))
-    for outcome in ("stopped:pause", "stopped:switch", "failed:trainer"):
+    missed = f"lost:{NEVER_STARTED}"  # no machine was to be had
+    for outcome in ("stopped:pause", "stopped:switch", "failed:trainer", missed):
         assert losses([rented(1, 0, 40, outcome), rented(2, 8990, 9100, "done")], events) == ()
 
 
