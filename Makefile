@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .DEFAULT_GOAL := help
 ARGS ?=
 WORKERS ?= 2
-.PHONY: help setup demo test lint check ui soak clean bench bench-train bench-peer bench-calibrate bench-recovery simulate
+.PHONY: help setup demo test lint check ui soak clean bench bench-train bench-peer bench-calibrate bench-recovery simulate chaos
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -79,6 +79,12 @@ bench-recovery: setup  ## checkpoint stall; from a kill to the next step, part b
 # Policy and checkpoint sweeps into the page: make simulate ARGS="--sweep --page docs/simulation.md"
 simulate: $(INSTALLED)  ## 10,000 jobs in each of 5 worlds (minutes); plots in .brightrun/simulation
 	@$(BIN)/python -m simulation $(ARGS)
+
+# One schedule again: make chaos N=1 SEED=17 ARGS="--verbose --keep .brightrun/chaos"
+N ?= 200
+SEED ?= 1
+chaos: $(INSTALLED)  ## N jobs at a fake RunPod where everything goes wrong (N=200 SEED=1)
+	@$(BIN)/python tests/chaos.py --runs $(N) --seed $(SEED) $(ARGS)
 
 clean:  ## remove .venv and all state (ledger, run folders, models, reports)
 	rm -rf $(VENV) .brightrun

@@ -6,6 +6,8 @@ known end counts as billing until the provider shows that its pod is gone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -25,10 +27,11 @@ from brightrun.errors import (
 from brightrun.following import Tick, follow, ingest
 from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
-from brightrun.recovery import pause_after
+from brightrun.outages import waited_out
 from brightrun.runfolder import DONE, FAILED, STOPPED
 from brightrun.situation import FINAL_STOPS, NEVER_BOOTED, NEVER_STARTED, Action
 from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused
+from brightrun.storagefaults import is_outage
 
 WAITING_SECONDS = 15.0  # between two looks at a request to stop while no machine is free
 
@@ -40,8 +43,8 @@ def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -
     or the pod's own error.
     on_tick(attempt) is called about once a second.
     """
-    attempt = live_attempt(job)
-    if not settle_open_attempts(job, but=attempt):
+    attempt = waited_out(job.clock, lambda: live_attempt(job))
+    if not waited_out(job.clock, lambda: settle_open_attempts(job, but=attempt)):
         raise still_there(job)
     if attempt is None:
         found = rent(job)
@@ -53,20 +56,32 @@ def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -
     except DriverReplaced:
         raise
     except BaseException:
-        release(job, attempt)
+        with kept_open():
+            release(job, attempt)
         raise
-    if not release(job, attempt):
-        ending = job.folder.marker(attempt.number)
+    mine = attempt
+    if not waited_out(job.clock, lambda: release(job, mine)):
+        ending = waited_out(job.clock, lambda: job.folder.marker(mine.number))
         if ending is not None and ending[0] == DONE:
             return ending[1]
         raise still_there(job)
     alerts.check(job)
-    action = decide(job)
+    action = waited_out(job.clock, lambda: decide(job))
     if action.do in ("launch", "wait"):
         if job.ledger.attempts(job.job_id)[-1].outcome == "stopped:switch":  # wanted: no loss
             return train_once(job, hard_limit_usd, on_tick)
         raise SpotInterrupted(f"pod {attempt.pod_name} was lost: {action.why}")
-    return conclude(job, action.do, action.why)
+    return waited_out(job.clock, lambda: conclude(job, action.do, action.why))
+
+
+@contextmanager
+def kept_open() -> Iterator[None]:
+    """A storage that is away must not hide why a job ends: the reaper closes the books later."""
+    try:
+        yield
+    except Exception as error:
+        if not is_outage(error):
+            raise
 
 
 def rent(job: JobContext) -> AttemptRow | Action:
@@ -75,21 +90,31 @@ def rent(job: JobContext) -> AttemptRow | Action:
     CapacityError when the policy does not wait (any longer).
     """
     while True:
-        action = decide(job)
+        action = waited_out(job.clock, lambda: decide(job))
         if action.do == "wait":
             job.clock.sleep(min(action.wait_s, WAITING_SECONDS))
         elif action.do != "launch":
             return action
         else:
             try:
-                return launch(job, action)
+                return launch_next(job, action)
             except CapacityError:
-                if decide(job).do not in ("wait", "launch"):
+                if waited_out(job.clock, lambda: decide(job)).do not in ("wait", "launch"):
                     raise
             except Doubtful:
-                # Its pod is surely gone before the next one is rented.
-                if not settle_open_attempts(job):
-                    raise still_there(job) from None
+                continue
+
+
+def launch_next(job: JobContext, action: Action) -> AttemptRow:
+    """After an earlier launch that stayed doubtful, or that the storage broke off, its pod is made
+    sure to be gone before the next one is rented."""
+
+    def ask() -> AttemptRow:
+        if not settle_open_attempts(job):
+            raise still_there(job)
+        return launch(job, action)
+
+    return waited_out(job.clock, ask)
 
 
 def live_attempt(job: JobContext) -> AttemptRow | None:
@@ -104,16 +129,9 @@ def live_attempt(job: JobContext) -> AttemptRow | None:
 
 def seen(job: JobContext, name: str) -> Pod | None:
     """The pod as its provider shows it; ProviderError when that says nothing for 10 minutes."""
-    began, failures = job.clock.monotonic(), 0
-    while True:
-        try:
-            return job.provider.find(name)
-        except ProviderError:
-            failures += 1
-            pause = pause_after(failures, job.clock.monotonic() - began)
-            if pause is None:
-                raise
-            job.clock.sleep(pause)
+    return waited_out(
+        job.clock, lambda: job.provider.find(name), lambda error: isinstance(error, ProviderError)
+    )
 
 
 def settle_open_attempts(job: JobContext, but: AttemptRow | None = None) -> bool:
@@ -180,7 +198,7 @@ def close_books(job: JobContext, attempt: AttemptRow, gone: Gone) -> None:
     """Take in the last events of a pod that is surely gone, and write down how it ended.
 
     One that had to be ended bills until it was not seen any more; one that was already gone, to
-    its last event.
+    its last event, and without any until it was missed.
     """
     ingest(job, attempt.number)
     steps = steps_of(job, attempt.number)
@@ -195,7 +213,7 @@ def close_books(job: JobContext, attempt: AttemptRow, gone: Gone) -> None:
     job.ledger.end_attempt(
         job.job_id,
         attempt.number,
-        gone.since if gone.was_there else min(gone.since, last),
+        gone.since if gone.was_there or (mute and attempt.pod_id) else min(gone.since, last),
         outcome_of(job.folder.marker(attempt.number), job.folder.stop_request(), silence),
         last_step=max(steps, default=before),
         resumed_from=min(steps) - 1 if steps else before,

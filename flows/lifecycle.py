@@ -26,6 +26,7 @@ from brightrun.ledger import Ledger, Status
 from brightrun.remains import kept
 from brightrun.settings import load
 from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused, obey
+from brightrun.storagefaults import classify
 from flows.lifecycle_ids import STOPPED_BY_HAND, job_id_of
 from flows.outcome import summary
 from flows.sweeper import again, close, ended_without_word
@@ -99,7 +100,10 @@ def rest(job: JobContext, error: JobPaused) -> None:
 
 
 def fault(error: Exception) -> BrightRunError:
-    """What no one foresaw, as an error of the tree."""
+    """What no one foresaw, as an error of the tree; a storage's own exception in its words."""
+    trouble = classify(error)
+    if trouble is not None:
+        return trouble.error("the job stopped")
     return BrightRunError(f"{type(error).__name__}: {error}")
 
 

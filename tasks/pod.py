@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from brightrun import attempts
 from brightrun.context import JobContext, open_job
 from brightrun.errors import ProviderError, SpotInterrupted
+from brightrun.outages import waited_out
 from brightrun.runfolder import DONE
 from tasks import turns
 from tasks.board import watched
@@ -36,9 +37,10 @@ def worth_another(task: Any, run: TaskRun, state: State[Any]) -> bool:
 def train(job_id: str) -> str:
     """Returns the adapter's sha256. Finished work is not repeated."""
     job = open_job(job_id)
-    done = finished(job)
+    done = waited_out(job.clock, lambda: finished(job))
     if done is None:
-        limit = job.folder.read_json("gate.json")["hard_limit_usd"]
+        gate = waited_out(job.clock, lambda: job.folder.read_json("gate.json"))
+        limit = gate["hard_limit_usd"]
         with turns.turn(job), watched(job) as board:
             done = attempts.train_once(job, Decimal(str(limit)), board.tick)
     job.ledger.update_job(job_id, adapter_sha256=done["adapter_sha256"])

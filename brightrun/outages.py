@@ -1,0 +1,47 @@
+"""Wait while somebody else is away: the storage, or who rents out pods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from brightrun.clock import Clock
+from brightrun.recovery import pause_after
+from brightrun.storagefaults import classify
+
+Answer = TypeVar("Answer")
+
+
+def waited_out(
+    clock: Clock, ask: Callable[[], Answer], away: Callable[[Exception], bool] | None = None
+) -> Answer:
+    """The answer of `ask`, which may run several times.
+
+    away: whether an exception is worth waiting for; by default a storage that is away for a while.
+    After 10 minutes the last one is raised, that of a storage as a StorageError.
+    """
+    is_away = away or storage_is_away
+    began, failures = clock.monotonic(), 0
+    while True:
+        try:
+            return ask()
+        except Exception as error:
+            if not is_away(error):
+                raise
+            failures += 1
+            pause = pause_after(failures, clock.monotonic() - began)
+            if pause is None:
+                raise stated(error) from error
+        clock.sleep(pause)
+
+
+def storage_is_away(error: Exception) -> bool:
+    """Full, denied, expired or gone is not away: waiting does not mend it."""
+    trouble = classify(error)
+    return trouble is not None and not trouble.lasting
+
+
+def stated(error: Exception) -> Exception:
+    """A storage library's own exception in words that a person can act on."""
+    trouble = classify(error)
+    return error if trouble is None else trouble.error("the run folder cannot be used")

@@ -1,0 +1,76 @@
+"""Jobs at an account where everything goes wrong, many of them, each from a seed.
+
+    python tests/chaos.py --runs 200 --seed 1          or: make chaos N=200 SEED=1
+
+One line per run; the last line is one JSON object. Exit status 1 names the seeds of violations: a
+single one is replayed by `make chaos N=1 SEED=...`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from chaos_run import Result, run, template
+from chaos_schedule import draw
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1, help="of the first run; the others follow")
+    parser.add_argument("--keep", type=Path, help="a folder for the homes of the runs")
+    parser.add_argument("--verbose", action="store_true", help="schedules and faults too")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="brightrun-chaos-") as scratch:
+        place = given.keep or Path(scratch)
+        place.mkdir(parents=True, exist_ok=True)
+        made = template(place)
+        results = []
+        for seed in range(given.seed, given.seed + given.runs):
+            schedule = draw(seed)
+            if given.verbose:
+                print(json.dumps(schedule.as_json()), flush=True)
+            results.append(run(schedule, place, made))
+            print(line(results[-1], given.verbose), flush=True)
+    print(json.dumps(summary(results)))
+    return 1 if any(result.violations for result in results) else 0
+
+
+def line(result: Result, verbose: bool) -> str:
+    if verbose:
+        return json.dumps(result.as_json())
+    said = "; ".join(result.violations) or "ok"
+    return (
+        f"seed {result.seed}: {result.status} after {result.attempts} attempts, "
+        f"{result.faults.total()} faults, {result.seconds:.1f} s: {said}"
+    )
+
+
+def summary(results: list[Result]) -> dict[str, Any]:
+    """The last line."""
+    faults: Counter[str] = sum((result.faults for result in results), Counter())
+    difference = sum((r.ledger_usd - r.bill_usd for r in results), Decimal(0))
+    return {
+        "runs": len(results),
+        "faults_injected": faults.total(),
+        "completed": sum(result.status == "completed" for result in results),
+        "stopped": sum(result.status != "completed" for result in results),
+        "leaked": sum(result.leaked for result in results),
+        "double_billed": sum(result.double_billed for result in results),
+        "ledger_minus_bill_usd": round(float(difference), 6),
+        "driver_runs": len(results),
+        "whole_flow_runs": 0,
+        "violations": [result.seed for result in results if result.violations],
+        "faults": dict(sorted(faults.items())),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
