@@ -84,7 +84,7 @@ simulate: $(INSTALLED)  ## 10,000 jobs in each of 5 worlds (minutes); plots in .
 N ?= 200
 SEED ?= 1
 chaos: $(INSTALLED)  ## N jobs at a fake RunPod where everything goes wrong (N=200 SEED=1)
-	@$(BIN)/python tests/chaos.py --runs $(N) --seed $(SEED) $(ARGS)
+	@$(BIN)/python tests/chaos.py --runs $(N) --seed $(SEED) --workers $(WORKERS) $(ARGS)
 
 clean:  ## remove .venv and all state (ledger, run folders, models, reports)
 	rm -rf $(VENV) .brightrun

@@ -123,8 +123,15 @@ def live_attempt(job: JobContext) -> AttemptRow | None:
         if attempt.ended_at is None and job.folder.marker(attempt.number) is None:
             pod = seen(job, attempt.pod_name)
             if pod is not None and pod.state != "ended":
-                return attempt
+                return identified(job, attempt, pod.provider_id)
     return None
+
+
+def identified(job: JobContext, attempt: AttemptRow, pod_id: str) -> AttemptRow:
+    """With the provider's id, which its bill names: a driver may have died before it learned it."""
+    if attempt.pod_id or not pod_id:
+        return attempt
+    return job.ledger.pod_rented(job.job_id, attempt.number, pod_id)
 
 
 def seen(job: JobContext, name: str) -> Pod | None:
@@ -200,6 +207,7 @@ def close_books(job: JobContext, attempt: AttemptRow, gone: Gone) -> None:
     One that had to be ended bills until it was not seen any more; one that was already gone, to
     its last event, and without any until it was missed.
     """
+    attempt = identified(job, attempt, gone.pod_id)
     ingest(job, attempt.number)
     steps = steps_of(job, attempt.number)
     before = job.folder.read_json(f"attempts/{attempt.number}/launch.json")["resumes_from"]

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from brightrun.compute import provider_of
 from brightrun.compute.provider import ComputeProvider
+from brightrun.context import JobContext
 from brightrun.ledger import Ledger
 from brightrun.money import shown
 from brightrun.notify import Message, notifiers, send_all
@@ -42,6 +43,18 @@ def reconcile(
         since=since,
         now=now,
     )
+
+
+def book(ledger: Ledger, found: Reconciliation) -> int:
+    """Take the provider's bill over where it is final; each change is an event of its job."""
+    for pod in found.to_be_booked:
+        ledger.book_bill(pod.job_id, pod.attempt, pod.billed_usd)
+        said = (
+            f"attempt {pod.attempt} cost ${pod.billed_usd:.6f} by {found.provider}'s bill, "
+            f"${pod.ledger_usd:.6f} by the ledger: the bill is booked ({pod.reason})"
+        )
+        JobContext(ledger.settings, ledger, pod.job_id).note("choice", {"message": said})
+    return len(found.to_be_booked)
 
 
 def raise_alarms(ledger: Ledger, found: Reconciliation) -> list[str]:

@@ -97,6 +97,7 @@ class Ledger:
     stop_failed = ledger_attempts.stop_failed
     attempt_started = ledger_attempts.attempt_started
     end_attempt = ledger_attempts.end_attempt
+    book_bill = ledger_attempts.book_bill
     attempts = ledger_attempts.attempts
     open_attempts = ledger_attempts.open_attempts
     next_attempt_number = ledger_attempts.next_attempt_number

@@ -178,6 +178,15 @@ def end_attempt(
         return _one(c, job_id, number)
 
 
+def book_bill(db: Database, job_id: str, number: int, usd: Decimal) -> AttemptRow:
+    """What the provider has billed for an attempt, once its books are closed."""
+    mine = (table.c.job_id == job_id) & (table.c.number == number)
+    with db.write() as c:
+        closed = update(table).where(mine, table.c.ended_at.is_not(None))
+        c.execute(closed.values(cost_micro=to_micro(usd)))
+        return _one(c, job_id, number)
+
+
 def attempts(db: Database, job_id: str) -> tuple[AttemptRow, ...]:
     """All attempts of a job in order."""
     query = select(table).where(table.c.job_id == job_id).order_by(table.c.number)

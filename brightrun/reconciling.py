@@ -27,7 +27,10 @@ CENT = Decimal("0.005")  # what rounds to a cent
 
 
 class Difference(Frozen):
-    """One pod; difference_usd > 0: billed more than the ledger knows. alarm: look at it now."""
+    """One pod; difference_usd > 0: billed more than the ledger knows. alarm: look at it now.
+
+    final: the bill will not change any more, and holds the pod's whole time.
+    """
 
     pod_id: str
     pod_name: str
@@ -38,6 +41,7 @@ class Difference(Frozen):
     difference_usd: Decimal
     reason: str
     alarm: bool = False
+    final: bool = False
 
 
 class Reconciliation(Frozen):
@@ -65,6 +69,11 @@ class Reconciliation(Frozen):
     @property
     def alarms(self) -> tuple[Difference, ...]:
         return tuple(found for found in self.differences if found.alarm)
+
+    @property
+    def to_be_booked(self) -> tuple[Difference, ...]:
+        """What the bill decides: the ledger's own reckoning of these pods was only close to it."""
+        return tuple(found for found in self.differences if found.final)
 
     @property
     def worth_telling(self) -> tuple[Difference, ...]:
@@ -108,7 +117,7 @@ def compare(
     for pod, usd in rented:
         mine = taken(pod, by_id)
         if mine or usd:
-            known.append(of_pod(pod, usd, mine, now))
+            known.append(of_pod(pod, usd, mine, since, now))
     strange = [of_stranger(rows, rented) for rows in by_id.values()]
     ours = [d for d in strange if d.alarm]
     others = [d for d in strange if not d.alarm]
@@ -140,7 +149,9 @@ def taken(pod: AttemptRow, by_id: dict[str, list[Billed]]) -> list[Billed]:
     return [] if same is None else by_id.pop(same)
 
 
-def of_pod(pod: AttemptRow, usd: Decimal, rows: Sequence[Billed], now: datetime) -> Difference:
+def of_pod(
+    pod: AttemptRow, usd: Decimal, rows: Sequence[Billed], since: datetime, now: datetime
+) -> Difference:
     """A pod of the ledger, whether it is on the bill or not."""
     billed = sum((row.usd for row in rows), Decimal(0))
     late = pod.ended_at is not None and any(
@@ -158,7 +169,13 @@ def of_pod(pod: AttemptRow, usd: Decimal, rows: Sequence[Billed], now: datetime)
         if late
         else reason(pod, billed - usd, rows, now),
         alarm=late,
+        final=bool(rows) and not late and is_over(pod, since, now),
     )
+
+
+def is_over(pod: AttemptRow, since: datetime, now: datetime) -> bool:
+    """Whether its whole time lies behind `since` and its bill can come no more."""
+    return pod.launched_at >= since and pod.ended_at is not None and now - pod.ended_at >= LATE
 
 
 def reason(pod: AttemptRow, apart: Decimal, rows: Sequence[Billed], now: datetime) -> str:

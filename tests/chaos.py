@@ -13,11 +13,14 @@ import json
 import sys
 import tempfile
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chaos_run import Result, run, template
+from chaos_judge import Result
+from chaos_run import run, template
 from chaos_schedule import draw
 
 
@@ -25,6 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1, help="of the first run; the others follow")
+    parser.add_argument("--workers", type=int, default=2, help="runs side by side")
     parser.add_argument("--keep", type=Path, help="a folder for the homes of the runs")
     parser.add_argument("--verbose", action="store_true", help="schedules and faults too")
     given = parser.parse_args()
@@ -32,20 +36,23 @@ def main() -> int:
         place = given.keep or Path(scratch)
         place.mkdir(parents=True, exist_ok=True)
         made = template(place)
+        seeds = range(given.seed, given.seed + given.runs)
         results = []
-        for seed in range(given.seed, given.seed + given.runs):
-            schedule = draw(seed)
-            if given.verbose:
-                print(json.dumps(schedule.as_json()), flush=True)
-            results.append(run(schedule, place, made))
-            print(line(results[-1], given.verbose), flush=True)
+        with ProcessPoolExecutor(given.workers) as pool:
+            for result in pool.map(partial(one, place, made), seeds):
+                results.append(result)
+                print(line(result, given.verbose), flush=True)
     print(json.dumps(summary(results)))
     return 1 if any(result.violations for result in results) else 0
 
 
+def one(place: Path, made: Path, seed: int) -> Result:
+    return run(draw(seed), place, made)
+
+
 def line(result: Result, verbose: bool) -> str:
     if verbose:
-        return json.dumps(result.as_json())
+        return json.dumps({**result.as_json(), "schedule": draw(result.seed).as_json()})
     said = "; ".join(result.violations) or "ok"
     return (
         f"seed {result.seed}: {result.status} after {result.attempts} attempts, "
@@ -65,6 +72,7 @@ def summary(results: list[Result]) -> dict[str, Any]:
         "leaked": sum(result.leaked for result in results),
         "double_billed": sum(result.double_billed for result in results),
         "ledger_minus_bill_usd": round(float(difference), 6),
+        "apart_before_the_bill_usd": round(float(sum(abs(r.apart_usd) for r in results)), 6),
         "driver_runs": len(results),
         "whole_flow_runs": 0,
         "violations": [result.seed for result in results if result.violations],

@@ -47,10 +47,14 @@ def failing(looks: Sequence[Look]) -> bool:
 
 
 class Gone(Frozen):
-    """since: from when on it was not seen any more; was_there: it was seen, or may have been."""
+    """since: from when on it was not seen any more; was_there: it was seen, or may have been.
+
+    pod_id: the provider's id of it, "" when no look found it.
+    """
 
     since: datetime
     was_there: bool
+    pod_id: str = ""
 
 
 def make_gone(provider: ComputeProvider, name: str, clock: Clock) -> Gone:
@@ -61,17 +65,19 @@ def make_gone(provider: ComputeProvider, name: str, clock: Clock) -> Gone:
     gap, tries = timedelta(seconds=provider.manners.gone_gap_s), 0
     looks: list[Look] = []
     trouble = "the provider accepts the end and the pod stays"
-    was_there = is_there(provider, name) is not False
+    was_there, pod_id = is_there(provider, name)
     while True:
         seen: bool | None = None
         try:
             provider.terminate(name)
-            seen = provider.find(name) is not None
+            pod = provider.find(name)
+            seen, pod_id = pod is not None, pod_id or (pod.provider_id if pod else "")
         except ProviderError as error:
             trouble = error.message
         looks.append(Look(at=clock.now(), seen=seen))
         if (since := gone_since(looks, gap)) is not None:
-            return Gone(since=since, was_there=was_there or any(look.seen for look in looks))
+            there = was_there or any(look.seen for look in looks)
+            return Gone(since=since, was_there=there, pod_id=pod_id)
         if failing(looks):
             raise StopFailed(
                 f"pod {name} could not be ended in 10 minutes and may go on billing: {trouble}",
@@ -83,9 +89,10 @@ def make_gone(provider: ComputeProvider, name: str, clock: Clock) -> Gone:
         tries += 1
 
 
-def is_there(provider: ComputeProvider, name: str) -> bool | None:
-    """None: the provider does not say."""
+def is_there(provider: ComputeProvider, name: str) -> tuple[bool, str]:
+    """Whether it may be there, and its id; a provider that does not say may have it."""
     try:
-        return provider.find(name) is not None
+        pod = provider.find(name)
     except ProviderError:
-        return None
+        return True, ""
+    return pod is not None, pod.provider_id if pod else ""
