@@ -54,6 +54,28 @@ def test_runpods_bill_and_the_ledger_agree_but_for_the_rounding(home: Path) -> N
         assert found.worth_telling == ()
 
 
+def test_a_bill_is_booked_a_day_after_the_books_were_closed_and_not_before(home: Path) -> None:
+    clock = ManualClock()
+    with account(clock) as fake:
+        known = provider(fake)
+        taken = offer(known)
+        pod = known.launch(wanted(taken))
+        ledger = books("runpod", pod.name, taken.usd_per_hour, clock.now(), pod.provider_id)
+        clock.sleep(3600)
+        known.terminate(pod.name)
+        clock.sleep(60)
+        ledger.end_attempt("j", 1, clock.now(), "done")
+        billed = Decimal(fake.account.bill.total_micro(clock.now())) / 10**6
+        for hours, booked in ((23, 0), (1, 1), (0, 0)):
+            clock.sleep(hours * 3600)
+            since = bookkeeping.usual_since(clock.now())
+            found = bookkeeping.reconcile(ledger, "runpod", since, clock.now(), known)
+            assert bookkeeping.book(ledger, found) == booked
+            assert (ledger.cost_so_far("j", clock.now()) == billed) is (hours < 23)
+        (said,) = ledger.events("j", 0, "choice")
+        assert "the bill is booked (boot seconds: 60 s are not billed" in said.payload["message"]
+
+
 def test_a_pod_of_ours_that_nobody_wrote_down_is_told_once(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
