@@ -24,6 +24,7 @@ from brightrun.runfolder import checkpoint
 MICRO = 10**6
 CENT = Decimal("0.005")  # what rounds to a cent
 DAY_S = 26 * 3600.0
+UNLEARNED = "its id was never learned"
 AGAIN_S, PASSES = 300.0, 24
 
 
@@ -39,6 +40,8 @@ class Result:
     leaked: int = 0
     apart_usd: Decimal = Decimal(0)
     double_billed: int = 0
+    unlearned: int = 0
+    whole: bool = False
     ledger_usd: Decimal = Decimal(0)
     bill_usd: Decimal = Decimal(0)
     violations: list[str] = field(default_factory=list)
@@ -71,15 +74,19 @@ def judge(home: Path, world: World, fake: ChaosRunPod, schedule: Schedule, resul
     wrong += double
     result.bill_usd = Decimal(fake.account.bill.total_micro(world.now())) / MICRO
     result.apart_usd = job.ledger.cost_so_far(JOB, world.now()) - result.bill_usd
-    wrong += reconciled(job, world)
+    wrong += reconciled(job, world, result)
     result.ledger_usd = job.ledger.cost_so_far(JOB, world.now())
-    if abs(result.ledger_usd - result.bill_usd) >= CENT:
+    if abs(result.ledger_usd - result.bill_usd) >= CENT and not result.unlearned:
         wrong.append(f"ledger {result.ledger_usd}, bill {result.bill_usd}")
     wrong += result_is_kept(job, result.status)
 
 
-def reconciled(job: JobContext, world: World) -> list[str]:
-    """A day later the daily reconciliation looks at the bill and books it; its alarms."""
+def reconciled(job: JobContext, world: World, result: Result) -> list[str]:
+    """A day later the daily reconciliation looks at the bill and books it; its alarms.
+
+    One alarm is right: the driver was killed before it learned the pod's id, and the pod was taken
+    away before anybody looked. The bill has ids only, so a person has to say whose it was.
+    """
     world.sleep(DAY_S)
     since = bookkeeping.midnight(START.date())
     for _ in range(PASSES):
@@ -89,7 +96,9 @@ def reconciled(job: JobContext, world: World) -> list[str]:
             world.sleep(AGAIN_S)
             continue
         bookkeeping.book(job.ledger, found)
-        return [f"bill alarms: {pod.pod_id} {pod.pod_name}: {pod.reason}" for pod in found.alarms]
+        wrong = [pod for pod in found.alarms if UNLEARNED not in pod.reason]
+        result.unlearned = len(found.alarms) - len(wrong)
+        return [f"bill alarms: {pod.pod_id} {pod.pod_name}: {pod.reason}" for pod in wrong]
     return ["the bill was never answered"]
 
 

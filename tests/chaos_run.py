@@ -190,10 +190,10 @@ def clear_up(
         world.sleep(REAPER_S)
         try:
             reaper.reap(job.ledger, "runpod", job.provider, world)
+            undriven = end["status"] == "abandoned" and not job.ledger.job(JOB).is_final
+            if undriven and not fake.account.alive():
+                sweeper.ended_without_word(job, "CRASHED")
         except Exception as error:  # noqa: BLE001 the next pass looks again
             result.faults[f"reaper pass failed: {type(error).__name__}"] += 1
-        undriven = end["status"] == "abandoned" and not job.ledger.job(JOB).is_final
-        if undriven and not fake.account.alive():
-            sweeper.ended_without_word(job, "CRASHED")
         if not fake.account.alive() and not job.ledger.open_attempts():
             return
