@@ -55,19 +55,36 @@ def calibration_of(events: Iterable[Happening]) -> Calibration | None:
 
 def training_left(known: Calibration, events: Iterable[Happening]) -> float:
     """Likely seconds of training that are left: the forecast by tokens, and the pace since."""
-    tokens: dict[int, float] = {}
-    mine, last = 0.0, known.at
+    taken: dict[int, dict[int, float]] = {}
+    last = known.at
     for event in events:
         said = event.payload
-        if event.type != "metric" or "loss" not in said or said["step"] <= known.step:
+        if event.type != "metric" or "loss" not in said:
             continue
-        tokens[int(said["step"])] = float(said.get("tokens", 0.0))
-        if event.attempt == known.attempt:
-            mine, last = sum(tokens.values()), max(last, event.ts)
+        taken.setdefault(event.attempt, {})[int(said["step"])] = float(said.get("tokens", 0.0))
+        if event.attempt == known.attempt and said["step"] > known.step:
+            last = max(last, event.ts)
+    mine = _tokens_after(known.step, taken.get(known.attempt, {}))
+    done = _tokens_after(known.step, _standing(taken))
     whole = max(1, known.tokens)
     expected, took = known.likely * mine / whole, (last - known.at).total_seconds()
     pace = (took + TRUST * known.likely) / max(1e-9, expected + TRUST * known.likely)
-    return known.likely * max(0.0, 1 - sum(tokens.values()) / whole) * pace
+    return known.likely * max(0.0, 1 - done / whole) * pace
+
+
+def _standing(taken: Mapping[int, Mapping[int, float]]) -> dict[int, float]:
+    """Tokens by step, of the steps that stand: where an attempt begins, what earlier ones did from
+    there on is lost. taken: the same of every attempt."""
+    standing: dict[int, float] = {}
+    for attempt in sorted(taken):
+        first = min(taken[attempt])
+        kept = {step: tokens for step, tokens in standing.items() if step < first}
+        standing = {**kept, **taken[attempt]}
+    return standing
+
+
+def _tokens_after(step: int, tokens: Mapping[int, float]) -> float:
+    return sum(count for number, count in tokens.items() if number > step)
 
 
 def training_seconds(known: Calibration) -> float:

@@ -100,6 +100,27 @@ def test_time_without_a_pod_is_not_taken_for_a_slow_pod() -> None:
     assert training_left(known, again) == pytest.approx(100 * 5 / 8, rel=0.02)
 
 
+def test_steps_that_a_kill_has_undone_are_not_done() -> None:
+    known = {**FORECAST, "step": 5, "tokens": 50_000,
+             "training_s": {"low": 50.0, "likely": 60.0, "high": 70.0}}  # fmt: skip
+    lost = [step(33 + 12 * n, 2 + n) for n in range(1, 7)]  # up to step 8; step 4 was stored
+    again = [*begun(), *lost, step(200, 5, 2), event(200, "progress", known, 2)]
+    found = calibration_of(again)
+    assert found is not None
+    assert training_left(found, again) == pytest.approx(60.0)
+    again += [step(212, 6, 2), step(224, 7, 2)]
+    assert training_left(found, again) == pytest.approx(36.0)
+
+
+def test_steps_that_are_undone_before_the_next_forecast_are_left_too() -> None:
+    lost = [step(33 + 12.5 * n, 2 + n) for n in range(1, 7)]
+    again = [*begun(), *lost, step(200, 5, 2)]
+    known = calibration_of(again)
+    assert known is not None
+    # Of the eight steps of the forecast, 3 to 5 stand.
+    assert training_left(known, again) == pytest.approx(100 * 5 / 8, rel=0.02)
+
+
 def test_a_second_pods_forecast_replaces_the_first_ones() -> None:
     later = {**FORECAST, "step": 5, "tokens": 50_000,
              "training_s": {"low": 30.0, "likely": 40.0, "high": 50.0}}  # fmt: skip

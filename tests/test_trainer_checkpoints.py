@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from brightrun.errors import TrainerError
 from brightrun.runfolder import MANIFEST, RunFolder, checkpoint, sha256_file
-from trainer import checkpoints
+from trainer import checkpoints, finalize
 from trainer.reporter import Reporter
 from trainer.resuming import Found, differences, newest
 from trainer.uploads import Saved
@@ -105,6 +107,21 @@ def test_never_fewer_than_the_last_three_and_never_more_than_four(
     assert len(kept) <= 4
     known = complete & set(losses)
     assert not known or min(losses[s] for s in known) in {losses[s] for s in kept & known}
+
+
+def test_a_validation_loss_that_is_no_number_is_not_the_best() -> None:
+    complete = [1, 2, 3, 4, 5]
+    assert checkpoints.kept(complete, {1: math.nan, 2: 1.5, 3: 2.0}) == {2, 3, 4, 5}
+    assert checkpoints.kept(complete, {1: -math.inf}) == {3, 4, 5}
+
+
+def test_an_adapter_with_a_nan_is_not_published(folder: RunFolder, tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 2)
+    model.weight.data[1, 0] = torch.nan
+    with pytest.raises(TrainerError, match=r"weight of the trained adapter") as error:
+        finalize.publish_adapter(model, "tiny", folder, tmp_path, {})
+    assert error.value.fault == "nan_loss"
+    assert not folder.exists("adapter")
 
 
 def test_the_event_tells_size_time_and_stall(folder: RunFolder, tmp_path: Path) -> None:

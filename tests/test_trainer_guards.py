@@ -65,6 +65,14 @@ def test_nan_and_infinity_name_the_rows_of_the_step() -> None:
         assert error.value.adjustment == {"learning_rate": 1e-4}
 
 
+def test_a_broken_gradient_ends_the_run_although_the_loss_is_fine() -> None:
+    for norm in (math.nan, math.inf):
+        with pytest.raises(TrainerError, match=f"gradient norm of step 1 is {norm}") as error:
+            course([]).add(1, 2.0, 10, ["a", "b"], 1e-4, norm)
+        assert error.value.fault == "nan_loss"
+        assert "a, b" in error.value.cause
+
+
 def test_a_healthy_resume_stays_in_the_band_of_its_checkpoint() -> None:
     alarms = 0
     for seed in range(300):

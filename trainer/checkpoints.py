@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -46,7 +47,7 @@ class Schedule:
 
 def kept(complete: list[int], losses: Mapping[int, float]) -> set[int]:
     """Steps of the checkpoints that stay: the last three and the best by validation loss. Pure."""
-    known = [step for step in complete if step in losses]
+    known = [step for step in complete if math.isfinite(losses.get(step, math.nan))]
     best = min(known, key=lambda step: (losses[step], -step), default=None)
     return {*sorted(complete)[-KEPT:], *([] if best is None else [best])}
 

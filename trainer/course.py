@@ -40,10 +40,13 @@ class Course:
         self.divergence = guards.Divergence(self.losses)
 
     def add(
-        self, step: int, loss: float, scored: int, sample_ids: Sequence[str], learning_rate: float
-    ) -> None:
+        self, step: int, loss: float, scored: int, sample_ids: Sequence[str], learning_rate: float,
+        grad_norm: float = 0.0,
+    ) -> None:  # fmt: skip
         """Judge a finished step before anything of it is saved."""
         guards.check_finite(loss, step, sample_ids, learning_rate)
+        # The loss is of the weights before the step: a broken gradient shows in the next one only.
+        guards.check_finite(grad_norm, step, sample_ids, learning_rate, "gradient norm")
         if self.before is not None and len(self.first) < guards.FIRST_STEPS:
             self.first.append(loss)
             guards.check_continuity(self.before, self.first, self.resumed_at)

@@ -22,7 +22,18 @@ INFERENCE = Path(__file__).with_name("inference.py")
 def publish_adapter(
     model: Any, public_name: str, folder: RunFolder, scratch: Path, facts: dict[str, Any]
 ) -> dict[str, Any]:
-    """Save the adapter (safetensors) and upload it, manifest last; returns the manifest."""
+    """Save the adapter (safetensors) and upload it, manifest last; returns the manifest.
+
+    TrainerError when it holds a NaN or infinity: nothing is published.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and not bool(parameter.isfinite().all()):
+            raise TrainerError(
+                f"{name} of the trained adapter holds values that are no finite numbers",
+                cause="a gradient of the last steps was NaN or infinite",
+                fix="train with a smaller learning rate; the checkpoints before it are kept",
+                fault="nan_loss",
+            )
     local = scratch / ADAPTER
     shutil.rmtree(local, ignore_errors=True)
     model.save_pretrained(str(local), safe_serialization=True)

@@ -94,13 +94,15 @@ def check_continuity(before: Band, losses: Sequence[float], resumed_at: int) -> 
         )
 
 
-def check_finite(loss: float, step: int, sample_ids: Sequence[str], learning_rate: float) -> None:
-    """TrainerError for a loss that is NaN or infinite."""
-    if not math.isfinite(loss):
+def check_finite(
+    value: float, step: int, sample_ids: Sequence[str], learning_rate: float, what: str = "loss"
+) -> None:
+    """TrainerError for a loss, or `what` else tells of the weights, that is NaN or infinite."""
+    if not math.isfinite(value):
+        rows = f"; rows of this step: {', '.join(sample_ids)}" if sample_ids else ""
         raise TrainerError(
-            f"the loss of step {step} is {loss}",
-            cause="the learning rate is too high for this model, or a row is broken; rows of "
-            f"this step: {', '.join(sample_ids)}",
+            f"the {what} of step {step} is {value}",
+            cause=f"the learning rate is too high for this model, or a row is broken{rows}",
             fix=f"halve the learning rate: --set learning_rate={learning_rate / 2:g}",
             adjustment={"learning_rate": learning_rate / 2},
             fault="nan_loss",

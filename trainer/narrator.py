@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from trainer import hardware, telemetry
+from trainer import guards, hardware, telemetry
 from trainer.batches import padding_share
 from trainer.checkpoints import Schedule
 from trainer.course import Course
@@ -82,7 +82,7 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         self.seconds = time.monotonic() - self.begun
         last = self.trainer.last
         ids = [sample.sample_id for sample in last.samples]
-        self.course.add(step, logs["loss"], last.scored, ids, args.learning_rate)
+        self.course.add(step, logs["loss"], last.scored, ids, args.learning_rate, logs["grad_norm"])
         self.stall.stepped(step, self.seconds)
         last_step = step == state.max_steps
         due = self.schedule.due(step, self.seconds)
@@ -120,6 +120,7 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
     def _validate(self, step: int) -> None:
         print(f"validating after step {step}", flush=True)
         value = self.trainer.validation_loss(self.held_out)
+        guards.check_finite(value, step, (), self.trainer.args.learning_rate, "validation loss")
         self.validation[step] = value
         payload = {"step": step, "epoch": self._epoch(step), "validation_loss": value}
         self.reporter.add("metric", payload)
