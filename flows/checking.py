@@ -71,6 +71,8 @@ def context_of(base_model: str) -> int:
 
 def existing(file: Path) -> None:
     """DatasetError when there is no such file."""
+    if file.is_dir():
+        raise DatasetError(f"{file} is a folder", fix="give the .json or .jsonl file in it")
     if not file.is_file():
         raise DatasetError(
             f"{file} does not exist", fix="check the path, or `brightrun files list`"

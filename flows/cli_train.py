@@ -22,6 +22,7 @@ from flows.options import (
 )
 
 if TYPE_CHECKING:
+    from brightrun.conversations import FileReport
     from brightrun.jobs import JobRequest
 
 
@@ -138,13 +139,32 @@ def wish(*fields: Any) -> JobRequest:
 
 
 def check_before(request: JobRequest, as_json: bool) -> None:
-    """A file with defects, or a provider that cannot rent, ends here: nothing was written."""
+    """What cannot become a job ends here: nothing was written but the cache of base models.
+
+    A file with defects, a provider that cannot rent, a GPU without a price, an absent base model.
+    Tokens are counted exactly: the model is prepared when the file is otherwise good.
+    """
+    from brightrun import basemodels, prices
     from brightrun.compute import provider_of
+    from brightrun.preparing import prepare_offline
     from brightrun.settings import load
-    from flows.checking import checked, show_report
+    from flows.terminal import say
 
     settings = load()
+    prices.gpu_name(request.gpu, request.provider)
     provider_of(request.provider, settings)
+    report = must_be_valid(request, as_json)
+    if not report.tokens_exact:
+        say("Preparing the base model (once per machine)")
+        name = basemodels.chosen(request.base_model, request.provider, settings)
+        prepare_offline(name, settings.models)
+        must_be_valid(request, as_json)
+
+
+def must_be_valid(request: JobRequest, as_json: bool) -> FileReport:
+    """The file's report; Exit 1 after its defects were shown."""
+    from flows.checking import checked, show_report
+
     report = checked(
         Path(request.training_file),
         quality_min=request.quality_min,
@@ -156,6 +176,7 @@ def check_before(request: JobRequest, as_json: bool) -> None:
     if not report.valid:
         show_report(report, as_json)
         raise typer.Exit(1)
+    return report
 
 
 def resumed(job: str) -> tuple[str, JobRequest]:

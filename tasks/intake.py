@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from prefect import task
@@ -15,9 +13,9 @@ from brightrun.compute import provider_of
 from brightrun.context import JobContext, open_job
 from brightrun.conversations import FileReport
 from brightrun.counting import count
-from brightrun.errors import ConfigurationError, DatasetError, from_dict
+from brightrun.errors import DatasetError
 from brightrun.jobs import BaseModelRef, DataRef, JobSpec
-from brightrun.settings import CHECKOUT
+from brightrun.preparing import prepare_offline
 from brightrun.tokens import ChatTokenizer
 from evals.plan import make_plan
 from expectations.dataset_report import dataset_tables
@@ -37,22 +35,7 @@ def prepare(job_id: str) -> None:
     """
     job = open_job(job_id)
     provider_of(job.request.provider, job.settings)  # one that cannot rent ends here, unpaid
-    name = base_model_name(job)
-    if basemodels.is_prepared(name, job.settings.models):
-        return
-    command = [
-        sys.executable,
-        "-m",
-        "trainer",
-        "prepare",
-        name,
-        "--models",
-        str(job.settings.models),
-        "--offline",
-    ]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise preparation_error(name, done.stderr)
+    prepare_offline(base_model_name(job), job.settings.models)
 
 
 @task(name="validate", cache_policy=NO_CACHE)
@@ -165,15 +148,3 @@ def dataset_error(report: FileReport) -> DatasetError:
         f"{report.name} has {count(len(report.errors), 'defect')}:\n{shown}{tail}",
         fix="mend the file and start the job again; nothing was spent",
     )
-
-
-def preparation_error(name: str, stderr: str) -> Exception:
-    """The trainer prints its error as one JSON object on the last line."""
-    last = stderr.strip().splitlines()[-1] if stderr.strip() else ""
-    try:
-        return from_dict(json.loads(last))
-    except (json.JSONDecodeError, TypeError):
-        return ConfigurationError(
-            f"the base model {name!r} could not be prepared: {last}",
-            fix=f"run `python -m trainer prepare {name}` to see the whole output",
-        )

@@ -174,6 +174,7 @@ def test_each_defect_is_followed_by_its_mend_on_a_line_of_its_own(
         (2, ("train", "FILE", "--preset", "bold", "--yes"), "there is no preset 'bold'"),
         (2, ("train", "FILE", "--market", "black", "--yes"), "market"),
         (2, ("estimate", "FILE", "--market", "black"), "there is no market 'black'"),
+        (2, ("train", "FILE", "--gpu", "RTX nonsense", "--yes"), "no price for GPU 'RTX nonsense'"),
         (2, ("jobs", "--status", "lost"), "no status 'lost'"),
         (1, ("train", "FILE", "--provider", "runpod", "--yes"), "there is no key for RunPod"),
         (1, ("show", "261122-abcdef"), "there is no job '261122-abcdef'"),
@@ -189,6 +190,36 @@ def test_a_wrong_option_is_exit_2_what_is_not_there_is_exit_1_each_with_its_mend
     assert told in error["message"]
     assert error["fix"]
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("command", ["train", "validate", "preview"])
+def test_a_folder_is_called_a_folder(home: Path, tmp_path: Path, command: str) -> None:
+    done = inside(home, command, str(tmp_path))
+    assert done.code == 1
+    assert f"{tmp_path} is a folder" in done.err
+    assert not home.exists()
+
+
+def test_a_job_is_refused_by_its_exact_count_before_anything_is_started(
+    home: Path, tmp_path: Path, models: Path
+) -> None:
+    """The model is there, but nobody has prepared it for this home: a first job would do it."""
+    file = str(write_json(tmp_path / "a.json", document(3, 4)))
+    words = ("--base-model", str(models / "tiny"), "--set", "max_length=128")
+    done = inside(home, "train", file, "--yes", *words, "--json")
+    assert done.code == 1
+    assert {defect["code"] for defect in done.json["errors"]} == {"too_long"}
+    assert [place.name for place in home.iterdir()] == ["models"]
+
+
+def test_a_job_without_its_base_model_is_refused_before_anything_is_started(
+    home: Path, tmp_path: Path
+) -> None:
+    file = str(write_json(tmp_path / "a.json", document(3, 4)))
+    done = inside(home, "train", file, "--yes", "--base-model", "demo", "--json")
+    assert done.code == 1
+    assert "make setup" in done.json["error"]["fix"]
+    assert [place.name for place in home.iterdir()] == ["models"]
 
 
 def test_a_base_model_that_nobody_has_is_told_before_anything_is_started(

@@ -16,8 +16,8 @@ from trainer_jobs import FORKS, _prepare, tiny_models
 from brightrun import basemodels
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import BaseModelRef
+from brightrun.preparing import preparation_error
 from brightrun.runfolder import sha256_file
-from tasks.intake import preparation_error
 
 ROOT = Path(__file__).resolve().parents[1]
 
