@@ -127,7 +127,7 @@ class JobRequest(Frozen):
         "local",
         title="Provider",
         description="Who gives the machine: local = this one, at a notional price; runpod = a "
-        "rented GPU (estimated only in this version)",
+        "rented GPU (needs a key; never yet run on an account: docs/runpod.md)",
     )
     gpu: str = Field(
         "",

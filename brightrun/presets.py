@@ -208,4 +208,6 @@ def apply_overrides(base: Hyperparameters, overrides: dict[str, Any]) -> Hyperpa
         found = "; ".join(
             f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()
         )
-        raise UsageError(found, fix="see `brightrun train --help` for ranges") from None
+        wrong = dict.fromkeys(str(e["loc"][0]) for e in error.errors() if e["loc"])
+        ranges = (f"{name}: {Hyperparameters.model_fields[name].description}" for name in wrong)
+        raise UsageError(found, fix="; ".join(ranges)) from None

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from brightrun.errors import ConfigurationError
+from flows.lifecycle_ids import JOB_ID
 from flows.options import Job, Json
 
 WAITING = 3
@@ -32,7 +33,8 @@ def wait(
             job_id = open_job(job).job_id
             break
         except ConfigurationError:
-            if time.monotonic() - began > 60:  # a submitted run needs a moment to be picked up
+            # A submitted run needs a moment to be picked up; what is no whole id is not awaited.
+            if not JOB_ID.fullmatch(job) or time.monotonic() - began > 60:
                 raise
             time.sleep(1)
     with Screen(job_id):

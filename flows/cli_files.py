@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from brightrun.counting import count
-from brightrun.errors import DatasetError
-from flows.checking import checked, existing, registered, show_report, tokenizer_of
+from brightrun.errors import DatasetError, UsageError
+from flows.checking import MOST_TOKENS, checked, existing, registered, show_report, tokenizer_of
 from flows.options import (
     BaseModel,
     File,
@@ -25,6 +25,7 @@ from flows.options import (
 
 LISTS = ("errors", "warnings")
 PREVIEWED = 3
+CHECKED_BYTES = 10_000_000  # a preview reads a few conversations and must stay quick
 files = typer.Typer(no_args_is_help=True)
 
 
@@ -113,9 +114,12 @@ def show_file(
 def validate(
     file: File,
     quality_min: Annotated[
-        float | None, typer.Option(help="Drop pairs whose quality_score is below this.")
+        float | None,
+        typer.Option(min=0, max=10, help="Drop pairs whose quality_score is below this."),
     ] = None,
-    max_length: Annotated[int, typer.Option(help="Longest conversation in tokens.")] = 8192,
+    max_length: Annotated[
+        int, typer.Option(min=128, max=MOST_TOKENS, help="Longest conversation in tokens.")
+    ] = 8192,
     split: Annotated[
         bool, typer.Option("--split", help="Split longer ones, as --set too_long=split does.")
     ] = False,
@@ -134,13 +138,17 @@ def validate(
 def preview(
     file: File,
     conversation: Annotated[
-        int | None, typer.Option(help="Only this one (1 = the first). Default: the first 3.")
+        int | None,
+        typer.Option(min=1, help="Only this one (1 = the first). Default: the first 3."),
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page instead.")] = None,
     base_model: BaseModel = "",
     json: Json = False,
 ) -> None:
-    """Show what will be trained on: supervised text marked, the rest grey."""
+    """Show what will be trained on: supervised text marked, the rest grey.
+
+    A file of up to 10 MB is checked too, and its defects are counted.
+    """
     from itertools import islice
 
     from brightrun import preview as pages
@@ -151,17 +159,33 @@ def preview(
     last = first + (PREVIEWED if conversation is None else 1)
     file = registered(str(file))
     existing(file)
-    wanted = list(islice(conversations(file), max(0, first), max(0, last)))
+    wanted = list(islice(conversations(file), first, last))
     if not wanted:
-        raise DatasetError(f"{file} has no conversation {conversation}", fix="1 is the first")
+        raise DatasetError(f"{file} has no conversation {first + 1}", fix="1 is the first")
     tokenizer = tokenizer_of(base_model)
     if html is not None:
-        html.write_text(pages.preview_html(wanted, tokenizer), encoding="utf-8")
+        write_page(html, pages.preview_html(wanted, tokenizer))
         say(f"Wrote {html}")
     if json:
         emit({"html": html, "conversations": pages.preview_json(wanted, tokenizer)})
     elif html is None:
         sys.stdout.write(pages.preview_text(wanted, tokenizer, colour=sys.stdout.isatty()))
+        sys.stdout.flush()
+    if file.stat().st_size <= CHECKED_BYTES:
+        found = len(checked(file, base_model=base_model).errors)
+        if found:
+            say(f"{file} has {count(found, 'defect')}: brightrun validate {file}", "red")
+
+
+def write_page(place: Path, page: str) -> None:
+    """UsageError: nothing can be written there."""
+    try:
+        place.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {place}: {error.strerror}",
+            fix="give --html a file in a folder that exists and may be written",
+        ) from None
 
 
 def estimate(

@@ -24,7 +24,7 @@ class EstimateRequest(Frozen):
     base_model: str = Field(
         "",
         title="Base model",
-        description="Which model would learn: demo, tiny, a folder or a hub id. "
+        description="Which model would learn: demo, tiny, a folder, a .gguf or a hub id. "
         "Empty: demo on local, Llama 3 70B on runpod",
     )
 

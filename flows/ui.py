@@ -30,6 +30,7 @@ from flows.terminal import complain, say
 
 SERVER_SECONDS = 10
 SWEEP_SECONDS = 15.0
+DEPLOYED = "finetune, estimate; pause, switch, resume; reap, reconcile"
 LOCAL_NAMES = ("127.0.0.1", "localhost")
 
 
@@ -154,7 +155,7 @@ def work(settings: Settings, api_url: str, reports_url: str, mark: str) -> None:
     process = worker.start(mark)
     try:
         say(f"Prefect:     {ui}", "bold")
-        say(f"Deployments: {ui}/deployments  (finetune, estimate; pause, switch, resume; reap)")
+        say(f"Deployments: {ui}/deployments  ({DEPLOYED})")
         say(f"Reports:     {reports_url}/", "bold")
         say("Ctrl-C stops all of it.")
         while True:

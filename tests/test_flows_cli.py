@@ -20,6 +20,7 @@ from brightrun.settings import load
 from flows import outcome, terminal
 from flows.cli import app
 from flows.cli_train import steps_of
+from flows.lifecycle_ids import JOB_ID, job_id_of, new_job_id
 
 Json = dict[str, Any]
 
@@ -137,6 +138,9 @@ def test_a_missing_file_is_exit_1_with_its_name(home: Path, command: str) -> Non
         ("show",),
         ("approve", "261122-abcdef"),
         ("jobs", "--limit", "0"),
+        ("validate", "x.json", "--max-length", "127"),
+        ("validate", "x.json", "--quality-min", "11"),
+        ("preview", "x.json", "--conversation", "0"),
     ],
 )
 def test_wrong_use_is_exit_2(home: Path, words: tuple[str, ...]) -> None:
@@ -178,6 +182,8 @@ def test_each_defect_is_followed_by_its_mend_on_a_line_of_its_own(
         (2, ("jobs", "--status", "lost"), "no status 'lost'"),
         (1, ("train", "FILE", "--provider", "runpod", "--yes"), "there is no key for RunPod"),
         (1, ("show", "261122-abcdef"), "there is no job '261122-abcdef'"),
+        (1, ("wait", "NOJOB"), "there is no job 'NOJOB'"),
+        (2, ("preview", "FILE", "--html", "/no/such/dir/x.html"), "cannot write /no/such/dir"),
     ],
 )
 def test_a_wrong_option_is_exit_2_what_is_not_there_is_exit_1_each_with_its_mend(
@@ -323,6 +329,27 @@ def test_an_event_is_told_in_words_not_as_code(home: Path) -> None:
     assert line.endswith("job    stage      name plan, elapsed_s 0.1235, detail ...")
     (event,) = json.loads(run("events", "j1", "--json").stdout)["events"]
     assert event["payload"]["detail"] == {"a": "x" * 99}
+
+
+def test_a_preview_of_a_bad_file_says_so_in_one_line(home: Path, tmp_path: Path) -> None:
+    path = broken(tmp_path, without_targets)
+    done = run("preview", str(path), "--conversation", "1")
+    assert done.exit_code == 0
+    assert "Advisor 1.2" in done.stdout
+    line = " ".join(done.stderr.split())
+    assert line.startswith(f"{path} has ")
+    assert line.endswith(f"brightrun validate {path}")
+
+
+def test_ids_of_the_terminal_and_of_the_form_are_whole_job_ids() -> None:
+    made = (new_job_id(), job_id_of("", "0123456789ab-cdef"))
+    assert all(JOB_ID.fullmatch(job_id) for job_id in made)
+    assert not any(JOB_ID.fullmatch(part[:-1]) for part in made)
+
+
+def test_a_value_out_of_range_is_answered_with_the_range(home: Path, tmp_path: Path) -> None:
+    done = inside(home, "estimate", "a.json", "--set", "epochs=99", "--json")
+    assert done.json["error"]["fix"] == "epochs: Passes over the training data, 1-20"
 
 
 def test_step_lists_are_read() -> None:

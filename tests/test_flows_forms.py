@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from pydantic import BaseModel
 from brightrun.jobs import PRESETS, JobRequest
 from flows.estimate import EstimateRequest
 from flows.steer import ResumeRequest, SwitchRequest
+from flows.ui import DEPLOYED
 from tasks.gate import Approval
 
+ROOT = Path(__file__).resolve().parents[1]
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "maxLength")
 Schema = dict[str, Any]
 
@@ -78,3 +81,10 @@ def test_the_form_names_each_presets_expected_result_and_risk() -> None:
         line = next(text for text in said.split("\n\n") if f"**{preset}**" in text)
         assert info.expected in line
         assert info.risk in line
+
+
+def test_every_deployment_is_told_by_make_ui_and_by_the_readme() -> None:
+    deployed = re.findall(r"^  - name: (\w+)", (ROOT / "prefect.yaml").read_text(), re.MULTILINE)
+    assert sorted(re.findall(r"\w+", DEPLOYED)) == sorted(deployed)
+    section = (ROOT / "README.md").read_text().split("## In the browser")[1].split("\n## ")[0]
+    assert set(deployed) <= set(re.findall(r"\*\*(\w+)\*\*", section))
