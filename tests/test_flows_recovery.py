@@ -180,7 +180,9 @@ def test_an_identical_job_asks_first_and_its_pod_is_adopted_when_its_flow_dies(
     assert ledger(home).open_attempts() == ()
 
 
-@pytest.mark.parametrize("way", ["cancel", "Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "way", ["cancel", pytest.param("Ctrl-C", marks=pytest.mark.slow), "SIGTERM"]
+)
 def test_a_stopped_job_keeps_its_checkpoints(office: tuple[Path, Path], way: str) -> None:
     home, file = office
     values = train_options(epochs=20, seed=sum(map(ord, way)))
