@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import shutil
 from collections.abc import Callable
@@ -178,6 +179,9 @@ BAD: dict[tuple[str, str], tuple[str, Callable[[Json], None], Json]] = {
 }
 
 
+Found = Callable[[tuple[str, str]], tuple[Path, FileReport]]
+
+
 @pytest.fixture(scope="module")
 def runner() -> Runner:
     return Runner()
@@ -210,24 +214,44 @@ def test_each_expectation_has_its_bad_file_and_there_is_no_other() -> None:
     assert sorted(expectations()) == sorted(BAD)
 
 
+@pytest.fixture(scope="module")
+def found(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """The bad file of an expectation and what is found in it, each file read once."""
+
+    @functools.cache
+    def look(key: tuple[str, str]) -> tuple[Path, FileReport]:
+        path = bad_file(tmp_path_factory.mktemp("bad"), key)
+        return path, validate_file(path, runner=runner, **BAD[key][2])
+
+    return look
+
+
+def suites_without(key: tuple[str, str], code: str, folder: Path) -> Path:
+    """The suites less one expectation. Where no other has its code, the whole run has shown that
+    the others are silent: then they are left out too, which is quicker."""
+    folder.mkdir()
+    suites = {path.stem: load_suite(path.stem) for path in SUITES.glob("*.json")}
+    every = [e for suite in suites.values() for e in suite["expectations"]]
+    alone = sum(e["meta"]["code"] == code for e in every) == 1
+    for name, suite in suites.items():
+        left = [] if alone else suite["expectations"]
+        left = [e for e in left if (name, e["kwargs"]["column"]) != key]
+        text = json.dumps({**suite, "expectations": left})
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    return folder
+
+
 @pytest.mark.parametrize("key", sorted(BAD), ids=".".join)
 def test_only_this_expectation_catches_its_bad_file(
-    key: tuple[str, str], runner: Runner, tmp_path: Path
+    key: tuple[str, str], runner: Runner, found: Found, tmp_path: Path
 ) -> None:
-    path, options = bad_file(tmp_path, key), BAD[key][2]
-    suite = load_suite(key[0])
     assert key in expectations()
+    suite = load_suite(key[0])
     meta = next(e["meta"] for e in suite["expectations"] if e["kwargs"]["column"] == key[1])
-
-    with_it = validate_file(path, runner=runner, **options)
-
-    without = tmp_path / "suites"
-    shutil.copytree(SUITES, without)
-    suite["expectations"] = [e for e in suite["expectations"] if e["kwargs"]["column"] != key[1]]
-    (without / f"{key[0]}.json").write_text(json.dumps(suite), encoding="utf-8")
-    runner.folder = without
+    path, with_it = found(key)
+    runner.folder = suites_without(key, meta["code"], tmp_path / "suites")
     try:
-        without_it = validate_file(path, runner=runner, **options)
+        without_it = validate_file(path, runner=runner, **BAD[key][2])
     finally:
         runner.folder = SUITES
 
@@ -238,10 +262,8 @@ def test_only_this_expectation_catches_its_bad_file(
 
 
 @pytest.mark.parametrize("key", sorted(k for k in BAD if k[0] == "turns"), ids=".".join)
-def test_a_turns_defect_names_its_place_and_its_mend(
-    key: tuple[str, str], runner: Runner, tmp_path: Path
-) -> None:
-    report = validate_file(bad_file(tmp_path, key), runner=runner)
+def test_a_turns_defect_names_its_place_and_its_mend(key: tuple[str, str], found: Found) -> None:
+    _, report = found(key)
     defect = next(d for d in (*report.errors, *report.warnings) if d.pair and d.conversation == 2)
     assert defect.message.startswith(
         f"Training pair #{defect.pair} (conversation 2, turn {defect.turn_number}): "
