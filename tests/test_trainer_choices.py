@@ -201,6 +201,15 @@ def test_a_model_is_spread_when_one_gpu_cannot_hold_it(
     room.check_room(choices.spread(place, made.parallel.value), model, wish)
 
 
+def test_a_host_that_cannot_hold_a_copy_for_each_process_is_refused() -> None:
+    place = replace(A100_40, processes=4, shards=4, host_gb=128.0)
+    with pytest.raises(ConfigurationError, match=r"4 processes .* the host has 128\.0 GB") as found:
+        room.check_room(place, LLAMA_3_70B, WISH)
+    assert "NF4" in found.value.fix
+    room.check_room(replace(place, host_gb=512.0), LLAMA_3_70B, WISH)
+    room.check_room(replace(H100, processes=4, host_gb=1.0), LLAMA_3_70B, WISH)  # nothing is spread
+
+
 def test_a_share_of_70b_fits_into_smaller_gpus_and_more_gpus_hold_less_each() -> None:
     needs = [
         room.estimate(replace(A100_40, shards=shards), LLAMA_3_70B, WISH, 4096)

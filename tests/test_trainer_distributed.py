@@ -245,6 +245,14 @@ def test_shares_are_even_in_tokens_and_cover_everything(
     assert shares(costs, size) == expected
 
 
+def test_nobody_gives_up_on_a_process_that_waits_for_the_storage() -> None:
+    from trainer.distributed import patience
+    from trainer.patience import Limits
+
+    for limits in (Limits.of(10, None), Limits.of(120, None), Limits.of(10, 36_000.0)):
+        assert patience(limits.longest).total_seconds() >= limits.away + limits.lasting + 600
+
+
 def test_dropout_depends_on_the_micro_batch_and_on_nothing_else() -> None:
     from trainer.distributed import dropout_seed
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
-from trainer_jobs import conversation, row, tiny_models
+from trainer_jobs import SMALL, conversation, row, tiny_models
 
 from brightrun import basemodels
 from brightrun.tokens import ChatTokenizer
@@ -224,6 +225,50 @@ def test_left_padded_answers_equal_answers_at_batch_one(torch: Any) -> None:
         one = torch.tensor([prompt])
         alone = model.generate(input_ids=one, attention_mask=torch.ones_like(one), **common)
         assert alone[0, len(prompt) :].tolist() == row_
+
+
+def test_answers_that_do_not_fit_together_are_made_in_halves(torch: Any) -> None:
+    from trainer import answers
+
+    class Narrow:
+        """`tiny` on a device with room for `room` sequences."""
+
+        def __init__(self, model: Any, room: int) -> None:
+            self.model, self.room, self.tried = model, room, []  # type: ignore[var-annotated]
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.model, name)
+
+        def generate(self, **asked: Any) -> Any:
+            self.tried.append(len(asked["input_ids"]))
+            if self.tried[-1] > self.room:
+                raise torch.OutOfMemoryError("CUDA out of memory: tried to allocate 2 GiB")
+            return self.model.generate(**asked)
+
+    class Told:
+        codes: ClassVar[list[str]] = []
+
+        def warn(self, code: str, *words: str) -> None:
+            self.codes.append(code)
+
+    whole = loaded(torch, "fp32").eval()
+    tokenizer = ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+    prompts = [tokenizer.prompt(conversation(n)[: 2 + 2 * n]) for n in (0, 1, 0)]
+    values = SMALL.model_copy(update={"max_new_tokens": 6, "passes": 1})
+
+    def made(model: Any) -> list[Any]:
+        bench: Any = SimpleNamespace(
+            model=model, tokenizer=tokenizer, values=values, reporter=Told()
+        )
+        found = answers.generate(bench, prompts, 1)
+        return [(row["text"], row["tokens"], row["finish_reason"]) for row in found]
+
+    narrow = Narrow(whole, 1)
+    assert made(narrow) == made(whole)
+    assert narrow.tried == [3, 2, 1, 1, 1]
+    assert Told.codes == ["out_of_memory"] * 2
+    with pytest.raises(torch.OutOfMemoryError):
+        made(Narrow(whole, 0))
 
 
 def test_answers_are_batched_by_length_and_cut_at_the_end_token() -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from brightrun.errors import StorageError
 from brightrun.runfolder import RunFolder, checkpoint
-from brightrun.storagefaults import AWAY, FULL, Trouble
-from trainer.patience import Limits, Outages, PatientFolder, pause
+from brightrun.storagefaults import AWAY, DENIED, FULL, Trouble
+from trainer.patience import Limits, Outages, PatientFolder, Spell, pause
 from trainer.reporter import Reporter
 
 assert FaultyFileSystem.protocol == "faulty"
@@ -34,6 +34,22 @@ def test_patience_is_three_intervals_or_half_an_hour_and_less_for_what_lasts() -
     assert (usual.over(full, 299), usual.over(full, 301)) == (False, True)
     assert not Limits.of(60, None).over(away, 10_799)
     assert Limits.of(60, 5.0).over(away, 6)
+
+
+def test_a_lasting_fault_after_a_long_outage_has_its_own_time() -> None:
+    away, denied = Trouble(AWAY, ""), Trouble(DENIED, "")
+    limits = Limits(1800, 300)
+    spell = Spell.of(away, 0, None)
+    assert not spell.over(limits, away, 1200)
+    spell = Spell.of(denied, 1200, spell)
+    assert Spell.of(denied, 1300, spell) == spell
+    assert not spell.over(limits, denied, 1499)
+    assert spell.over(limits, denied, 1501)
+    # Whoever changes for ever is not waited for longer than for both.
+    for now in range(1500, 2100, 50):
+        spell = Spell.of((away, denied)[now // 50 % 2], now, spell)
+    assert not spell.over(limits, away, 2099)
+    assert spell.over(limits, away, 2101)
 
 
 class Place:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from brightrun.tokens import ChatTokenizer
+from trainer import failures
 
 if TYPE_CHECKING:
     from trainer.measure import Bench
@@ -68,7 +70,34 @@ def answer_all(bench: Bench, scenarios: list[Any]) -> int:
 
 
 def generate(bench: Bench, prompts: list[list[int]], seed: int) -> list[dict[str, Any]]:
-    """{text, tokens, finish_reason, seconds} of each prompt; tokens without the end token."""
+    """{text, tokens, finish_reason, seconds} of each prompt; tokens without the end token.
+
+    Out of memory: one half after the other; all training is paid for by now. Greedy answers are
+    the same in any group, sampled ones are drawn anew for the second half.
+    """
+    try:
+        return _together(bench, prompts, seed)
+    except (RuntimeError, MemoryError) as error:
+        # Processes that share the layers are in the middle of the same forward pass.
+        shared = torch.distributed.is_initialized()
+        if shared or len(prompts) == 1 or not failures.is_out_of_memory(error):
+            raise
+        failure = failures.first_line(error)
+    # Here the exception is gone, and with it the frames that hold the cache of keys and values.
+    gc.collect()
+    torch.cuda.empty_cache()
+    half = (len(prompts) + 1) // 2
+    bench.reporter.warn(
+        "out_of_memory",
+        f"{len(prompts)} answers at a time did not fit into memory: {half} are made at a time",
+        failure,
+        "nothing: greedy answers stay the same; a pod with more memory is faster",
+    )
+    first = generate(bench, prompts[:half], seed)
+    return [*first, *generate(bench, prompts[half:], 2 * seed + 1)]
+
+
+def _together(bench: Bench, prompts: list[list[int]], seed: int) -> list[dict[str, Any]]:
     begun = time.monotonic()
     device = next(bench.model.parameters()).device
     ends = end_tokens(bench.model, bench.tokenizer)

@@ -42,7 +42,8 @@ class Choice(Generic[T]):
 class Place:
     """What is there. memory_gb: free memory of one GPU, or of the machine; capability: CUDA's;
     processes: of the pod, each with a GPU of its own; shards: processes that hold the base model's
-    layers together (1: each holds all); packages: of PACKAGES those that can be imported."""
+    layers together (1: each holds all); packages: of PACKAGES those that can be imported;
+    host_gb: free memory of the host, None where nobody knows."""
 
     device: Literal["cuda", "cpu"]
     memory_gb: float
@@ -52,6 +53,7 @@ class Place:
     shards: int = 1
     native_bf16: bool = False
     packages: frozenset[str] = frozenset()
+    host_gb: float | None = None
 
 
 PACKAGES = ("flash_attn", "liger_kernel")

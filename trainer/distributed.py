@@ -21,7 +21,8 @@ from trainer import failures
 from trainer.control import StopRequested
 from trainer.seat import Seat
 
-# Nobody waits longer for another process: a lost one is found by its connection long before.
+# A process that is only waited for is given so long beyond what the leader may wait for a storage;
+# a lost one is found by its connection long before.
 PATIENCE = timedelta(minutes=30)
 BUCKET = 32 << 20
 NOTHING = -1
@@ -44,16 +45,19 @@ class LostStep(RuntimeError):
 
 
 class Group:
-    """The processes of a pod. A single one needs no connection, and every method is trivial."""
+    """The processes of a pod. A single one needs no connection, and every method is trivial.
 
-    def __init__(self, seat: Seat | None = None) -> None:
+    outage: the longest, in seconds, that one of them may wait for something outside the pod.
+    """
+
+    def __init__(self, seat: Seat | None = None, outage: float = 0.0) -> None:
         self.seat = seat or Seat()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.size > 1:
             backend = "nccl" if self.device.type == "cuda" else "gloo"
             dist.init_process_group(
                 backend, init_method=self.seat.address, rank=self.seat.rank,
-                world_size=self.size, timeout=PATIENCE,
+                world_size=self.size, timeout=patience(outage),
             )  # fmt: skip
 
     @property
@@ -153,6 +157,11 @@ class Group:
         found = torch.tensor([kind], device=self.device)
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return int(found.item())
+
+
+def patience(outage: float) -> timedelta:
+    """For how long a process waits for the others, one of which may wait `outage` seconds. Pure."""
+    return PATIENCE + timedelta(seconds=outage)
 
 
 def shares(costs: Sequence[int], size: int) -> list[list[int]]:

@@ -158,7 +158,8 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
         control.check()
         spec = read_spec(patient)
         outages.limits = Limits.of(spec.values.checkpoint_minutes, pod.storage_patience)
-        attempt = Attempt(pod, patient, reporter, control, scratch, Group(seat))
+        group = Group(seat, outages.limits.longest)
+        attempt = Attempt(pod, patient, reporter, control, scratch, group)
         attempt.fail = lambda error: _fail(ending, error)
         done = attempt.run(spec)
     except StopRequested:

@@ -87,10 +87,12 @@ def place() -> Place:
     packages = frozenset(name for name in PACKAGES if util.find_spec(name) is not None)
     if not torch.cuda.is_available():
         free = available_memory_mb() / 1000
-        return Place("cpu", free, native_bf16=native_bf16(), packages=packages)
+        return Place("cpu", free, native_bf16=native_bf16(), packages=packages, host_gb=free)
     device = torch.cuda.current_device()
+    host = available_memory_mb() / 1000
     free_bytes, _ = torch.cuda.mem_get_info(device)
     return Place(
         "cuda", free_bytes / 1e9, torch.cuda.get_device_name(device),
         torch.cuda.get_device_capability(device), native_bf16=True, packages=packages,
+        host_gb=host,
     )  # fmt: skip

@@ -42,8 +42,38 @@ class Limits:
             return cls(given, given)
         return cls(max(AWAY_SECONDS, INTERVALS * checkpoint_minutes * 60))
 
-    def over(self, fault: Trouble, seconds: float) -> bool:
+    def over(self, fault: Trouble, seconds: float, altogether: float = 0.0) -> bool:
+        """After `seconds` of one kind of fault, `altogether` with those of the other kind."""
+        if altogether > self.longest:
+            return True
         return seconds > (self.lasting if fault.lasting else self.away)
+
+    @property
+    def longest(self) -> float:
+        """Nothing is waited out for longer, however its faults change."""
+        return self.away + self.lasting
+
+
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """A trouble that goes on (clock seconds): since when, and since when of its kind."""
+
+    began: float
+    changed: float
+    lasting: bool
+
+    @classmethod
+    def of(cls, fault: Trouble, now: float, before: Spell | None) -> Spell:
+        """`before` with a fault more. Its clock begins anew when the kind changes: a lasting fault
+        at the end of a long outage has had no time yet to be mended."""
+        if before is None:
+            return cls(now, now, fault.lasting)
+        if before.lasting == fault.lasting:
+            return before
+        return cls(before.began, now, fault.lasting)
+
+    def over(self, limits: Limits, fault: Trouble, now: float) -> bool:
+        return limits.over(fault, now - self.changed, now - self.began)
 
 
 def pause(tries: int, chance: float) -> float:
@@ -60,30 +90,29 @@ class Outages:
         self.place = place
         self.reporter = reporter
         self.limits = limits
-        self._began: float | None = None
+        self._spell: Spell | None = None
         self._writing = False
         self._told = ""
         self._lock = threading.Lock()
 
-    def failed(self, fault: Trouble, what: str, writing: bool) -> float:
-        """Note a failed call; seconds since the first one."""
+    def failed(self, fault: Trouble, what: str, writing: bool) -> Spell:
+        """Note a failed call; the trouble that it belongs to."""
         with self._lock:
-            now = time.monotonic()
-            began = self._began = now if self._began is None else self._began
+            spell = self._spell = Spell.of(fault, time.monotonic(), self._spell)
             self._writing = self._writing or writing
             if fault.name != self._told:
                 self._told = fault.name
                 error = fault.error(f"{what} is tried again")
                 self.reporter.warn(fault.name, error.message, error.cause, error.fix)
-            return now - began
+            return spell
 
     def worked(self, writing: bool) -> None:
         """Note a call that worked. A full disk can still be read: that ends no outage."""
         with self._lock:
-            if self._began is None or (self._writing and not writing):
+            if self._spell is None or (self._writing and not writing):
                 return
-            seconds = time.monotonic() - self._began
-            self._began, self._writing, self._told = None, False, ""
+            seconds = time.monotonic() - self._spell.began
+            self._spell, self._writing, self._told = None, False, ""
         self.reporter.warn("storage_back", f"{self.place} works again after {seconds:.0f} s")
 
 
@@ -141,7 +170,7 @@ class PatientFolder(RunFolder):
         self._try(guarded, what, writing=True)
 
     def _try(self, call: Callable[[], T], what: str, writing: bool = False) -> T:
-        began = time.monotonic()
+        began, spell = time.monotonic(), None
         tries = 0
         while True:
             try:
@@ -153,9 +182,11 @@ class PatientFolder(RunFolder):
                 if fault is None:
                     raise
                 self.outages.failed(fault, what, writing)
-                seconds = time.monotonic() - began
-                if self.outages.limits.over(fault, seconds):
-                    tail = f", for {seconds:.0f} s; the last complete checkpoint is kept"
+                now = time.monotonic()
+                # The first try may have taken long.
+                spell = Spell.of(fault, began if spell is None else now, spell)
+                if spell.over(self.outages.limits, fault, now):
+                    tail = f", for {now - began:.0f} s; the last complete checkpoint is kept"
                     raise fault.error(f"{what} failed", tail) from error
                 self.wait(pause(tries, self._chance.random()))
                 tries += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from brightrun.errors import ConfigurationError
-from brightrun.physics import BYTES, GIGA, Machine, ModelProfile, memory_gb
+from brightrun.physics import BYTES, GIGA, Machine, ModelProfile, memory_gb, weights_gb
 
 if TYPE_CHECKING:
     from trainer.choices import Place, Wish
@@ -25,6 +25,7 @@ WHOLE_LAYERS = 2
 
 def check_room(place: Place, model: ModelProfile, wish: Wish) -> None:
     """ConfigurationError before anything is loaded when a GPU cannot even hold its part."""
+    check_host(place, model, wish)
     need = estimate(place, model, wish, 0)
     if place.device != "cuda" or need <= place.memory_gb:
         return
@@ -39,6 +40,24 @@ def check_room(place: Place, model: ModelProfile, wish: Wish) -> None:
         cause=cause,
         fix=f"{fix} with more memory (an 80 GB one holds 70B in nf4), or a smaller model",
     )
+
+
+def check_host(place: Place, model: ModelProfile, wish: Wish) -> None:
+    """ConfigurationError when the host cannot hold a copy for each process: a spread model is
+    loaded there whole, and then goes to the GPUs layer by layer."""
+    if place.shards == 1 or place.host_gb is None:
+        return
+    copy = weights_gb(model, wish.precision)
+    if place.processes * copy > place.host_gb:
+        raise ConfigurationError(
+            f"{place.processes} processes load {model.name} in {wish.precision}, {copy:.1f} GB "
+            f"each, together {place.processes * copy:.1f} GB: the host has {place.host_gb:.1f} GB "
+            "of memory free",
+            cause="each process loads a whole copy into the host's memory before it keeps its "
+            "share",
+            fix="use a pod with more host memory, fewer processes (BRIGHTRUN_PROCESSES), or "
+            "precision nf4 with a model whose files are stored in NF4",
+        )
 
 
 def estimate(place: Place, model: ModelProfile, wish: Wish, tokens: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,9 @@ class Saver:
             raise error
         shutil.rmtree(local, ignore_errors=True)
         what = f"writing the checkpoint of step {step} on the pod"
-        seconds = self.disk.failed(fault, what, writing=True)
-        if self.disk.limits.over(fault, seconds):
-            tail = f", for {seconds:.0f} s; the last complete checkpoint is kept"
+        now, spell = time.monotonic(), self.disk.failed(fault, what, writing=True)
+        if spell.over(self.disk.limits, fault, now):
+            tail = f", for {now - spell.began:.0f} s; the last complete checkpoint is kept"
             raise fault.error(f"{what} failed", tail) from error
 
     def check(self) -> None:
