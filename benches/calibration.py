@@ -5,14 +5,16 @@
 3 model sizes x 2 batch shapes x 2 precisions. Every round runs one micro-step of each
 configuration, so that what else the machine does falls on all of them. The fit sees the first
 rounds, as in a pod; errors are of later rounds. Now and then each runs one and the same
-micro-step again: the spread of identical repeats is what no forecast can beat, and what the later
-ones take over the earlier ones is the machine's drift, which no forecast can know.
+micro-step again: the standard error of the mean of the later repeats is what no forecast of the
+later rounds can beat, and what they take over the earlier ones is the machine's drift, which no
+forecast can know.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import statistics
@@ -105,6 +107,7 @@ class Run:
             "inside": forecast.low <= actual <= forecast.high,
             "median_step_error": round(statistics.median(single), 4),
             "worst_step_error": round(max(single), 4),
+            "repeat_error": round(standard_error(late), 4),
             "repeat_spread": round((max(again) - min(again)) / statistics.median(again), 4),
             "drift": round(statistics.mean(late) / statistics.mean(early) - 1, 4),
             "warm_up": round(seconds[0] / fitted.seconds(sizes[0]), 3),
@@ -114,6 +117,11 @@ class Run:
             "spread": round(fitted.spread, 4),
             "cpu_s": round(sum(seconds) + sum(again), 2),
         }
+
+
+def standard_error(seconds: list[float]) -> float:
+    """Of their mean, relative to it: what chance alone leaves in a forecast of many steps."""
+    return statistics.stdev(seconds) / math.sqrt(len(seconds)) / statistics.mean(seconds)
 
 
 def measure(runs: list[Run], draw: random.Random) -> None:

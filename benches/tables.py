@@ -79,25 +79,25 @@ def training(rows: Sequence[Row]) -> str:
 
 def calibration(rows: Sequence[Row]) -> str:
     head = ("size", "batch", "precision", "error of the rest", "inside the range",
-            "median step error", "identical repeats differ by", "first step takes")  # fmt: skip
+            "median step error", "error of the repeats' mean", "first step takes")  # fmt: skip
     body = [
         (
             row["size"], row["shape"], row["precision"], f"{row['error']:+.1%}",
             "yes" if row["inside"] else "no", f"{row['median_step_error']:.1%}",
-            f"{row['repeat_spread']:.1%}", f"{row['warm_up']:.2f}x",
+            f"{row['repeat_error']:.1%}", f"{row['warm_up']:.2f}x",
         )
         for row in rows
     ]  # fmt: skip
     errors = [abs(row["error"]) for row in rows]
-    repeats = median([row["repeat_spread"] for row in rows])
+    repeats = median([row["repeat_error"] for row in rows])
     drift = median([row["drift"] for row in rows])
     rest = [abs((1 + row["error"]) * (1 + drift) - 1) for row in rows]
     last = rows[-1]
     return (
         f"{table(head, body)}\nMedian error {median(errors):.1%}, worst {max(errors):.1%}; "
-        f"identical repeats differ by {repeats:.1%} (median). The later repeats took {drift:+.1%} "
-        f"against the earlier ones (median): without this drift of the machine, median error "
-        f"{median(rest):.1%}, worst {max(rest):.1%}. "
+        f"standard error of the mean of identical repeats {repeats:.1%} (median). "
+        f"The later repeats took {drift:+.1%} against the earlier ones (median): without "
+        f"this drift of the machine, median error {median(rest):.1%}, worst {max(rest):.1%}. "
         f"{last['at'][:10]}, {last['threads']} threads, load average {last['load_average']}.\n"
     )
 
