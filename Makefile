@@ -60,11 +60,14 @@ bench-train: setup  ## ours against TRL's recipes and a bare loop, interleaved
 	@$(BIN)/python -m benches.tables $(RESULTS)
 
 PEER := $(RESULTS)/peer
-bench-peer:  ## LLaMA-Factory in an environment of its own, for bench-train
+bench-peer: $(PEER)/.installed  ## LLaMA-Factory in an environment of its own, for bench-train
+
+$(PEER)/.installed: constraints.txt
 	@test -x $(PEER)/bin/python || $(PYTHON) -m venv $(PEER)
-	$(PEER)/bin/python -m pip install -q torch==2.13.0 llamafactory==0.9.5
+	$(PEER)/bin/python -m pip install -q $$(grep '^torch==' constraints.txt) llamafactory==0.9.5
 	@# Both come without a build for this torch, and neither is needed for text.
 	$(PEER)/bin/python -m pip uninstall -q -y torchvision torchaudio
+	@touch $@
 
 bench-calibrate: $(INSTALLED)  ## forecast of the rest from the first micro-steps, 12 configurations
 	@rm -f $(RESULTS)/calibration.jsonl

@@ -19,7 +19,6 @@ from typing import Any
 
 from benches.sample import ROOT, Material
 from brightrun.jobs import JobSpec
-from brightrun.settings import load
 
 DATASET = {
     "bench": {
@@ -36,16 +35,17 @@ DATASET = {
     }
 }
 LONGEST = 100_000
+PEER = ROOT / ".brightrun" / "bench" / "peer"
 
 
 def interpreter() -> Path:
-    """Python of the peer's environment; BRIGHTRUN_BENCH_PEER names another one."""
-    own = os.environ.get("BRIGHTRUN_BENCH_PEER")
-    return Path(own) if own else load().home / "bench" / "peer" / "bin" / "python"
+    """Python of the peer's environment (absolute; a link into it, so it is not resolved)."""
+    return PEER / "bin" / "python"
 
 
 def is_installed() -> bool:
-    return interpreter().exists()
+    """Whether `make bench-peer` came to its end."""
+    return (PEER / ".installed").exists()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,10 @@ def main() -> int:
     page = PAGE.read_text(encoding="utf-8")
     for name, write in TABLES.items():
         if rows := lines(folder / f"{name}.jsonl"):
-            page = replaced(page, name, write(rows))
+            try:
+                page = replaced(page, name, write(rows))
+            except KeyError as missing:
+                print(f"{name}: the results of an older bench lack {missing}; run it again")
     PAGE.write_text(page, encoding="utf-8")
     return 0
 

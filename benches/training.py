@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from benches import peer
+from benches.contender import NAMES
 from benches.sample import ROOT
 
-ORDER = ("ours", "bare", "trl-conversation", "trl-pair", "llamafactory")
 PASSED = ("file", "base_model", "conversations", "held_out", "epochs", "pairs_per_step", "threads")
 VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 
@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--pairs-per-step", default="4")
     parser.add_argument("--threads", default="")
     parser.add_argument("--seeds", default="1,2,3", help="one repeat for each")
-    parser.add_argument("--only", default=",".join(ORDER))
+    parser.add_argument("--only", default=",".join(NAMES))
     parser.add_argument("--out", type=Path, default=Path(".brightrun/bench/training.jsonl"))
     given = parser.parse_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)

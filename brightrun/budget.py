@@ -85,24 +85,24 @@ class GateDecision:
 
 
 def gate(
-    cost: Estimate | CostRange,
+    cost: CostRange,
     limits: Limits,
     state: BudgetState,
     *,
     confirm: Confirm,
+    usd_per_hour: Decimal = Decimal(0),
     override: bool = False,
 ) -> GateDecision:
-    """What must happen before this job may spend money.
+    """What must happen before this job may spend money; usd_per_hour: see `costs.hard_limit`.
 
     override: an approval said that the month's budget may be passed; it is a warning then, and
     the hard limit is no longer held inside the budget. Above approve_above an approval is needed
     in any case: `admits` tells whether a given one is enough.
     """
-    money = cost.cost_usd if isinstance(cost, Estimate) else cost
-    high, left = money.high, state.left
+    high, left = cost.high, state.left
     reasons, warnings = [], []
     over_budget = high > left
-    said = f"may cost ${high:,.2f} (likely ${money.likely:,.2f})"
+    said = f"may cost ${high:,.2f} (likely ${cost.likely:,.2f})"
     budget = (
         f"{said}, but ${max(Decimal(0), left):,.2f} of the {state.month} budget of "
         f"${state.limit:,.2f} is left (spent ${state.spent:,.2f}, "
@@ -122,13 +122,16 @@ def gate(
         reasons.append("started by a person: shown and confirmed before anything is spent")
     held = None if override else left
     return GateDecision(
-        action, tuple(reasons), tuple(warnings), hard_limit(high, held), over_budget
+        action, tuple(reasons), tuple(warnings), hard_limit(high, held, usd_per_hour), over_budget
     )
 
 
-def foreseen(cost: Estimate | CostRange, settings: Settings, state: BudgetState) -> dict[str, Any]:
+def foreseen(found: Estimate, settings: Settings, state: BudgetState) -> dict[str, Any]:
     """The month, and what the gate would say to a job that a person starts now."""
-    decision = gate(cost, Limits.of(settings), state, confirm=Confirm.always)
+    limits, usd_per_hour = Limits.of(settings), found.price.usd_per_hour
+    decision = gate(
+        found.cost_usd, limits, state, confirm=Confirm.always, usd_per_hour=usd_per_hour
+    )
     return {**state.as_json(), "gate": decision.as_json()}
 
 

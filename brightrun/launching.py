@@ -15,7 +15,7 @@ from typing import Any
 
 from brightrun import preflight
 from brightrun.compute.candidates import Candidate, all_refused, none_fits
-from brightrun.compute.provider import Doubtful, LaunchRequest, Refused
+from brightrun.compute.provider import OURS, Doubtful, LaunchRequest, Refused
 from brightrun.context import JobContext, driver_name
 from brightrun.errors import BudgetError, CapacityError, ConfigurationError, ProviderError
 from brightrun.ledger import AttemptRow
@@ -36,7 +36,7 @@ def launch(job: JobContext, action: Action | None = None) -> AttemptRow:
     market = str((action.market if action else None) or estimate["market"])
     candidates, why_none = candidates_of(job, estimate, market, action)
     rented = Rented.at(candidates[0], estimate, market, job.settings.processes)
-    name = f"br-{job.job_id}-{number}-{secrets.token_hex(3)}"
+    name = f"{OURS}{job.job_id}-{number}-{secrets.token_hex(3)}"
     wanted = LaunchRequest(
         name=name,
         environment=environment(job, name, number, estimate),

@@ -77,11 +77,6 @@ def expected_hours(work: float, rate: float, overhead: float) -> float:
     return work * math.exp(min(STEEPEST, rate * overhead))
 
 
-def expected_interruptions(work: float, rate: float, overhead: float) -> float:
-    """How many of them: rate x expected hours."""
-    return rate * expected_hours(work, rate, overhead)
-
-
 def expected_cost(state: MarketState, work: float, overhead: float) -> Decimal:
     """Dollars until `work` hours are done on a market: price x expected hours."""
     hours = expected_hours(work, state.interruptions_per_hour, overhead)

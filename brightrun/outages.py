@@ -18,16 +18,17 @@ def waited_out(
     """The answer of `ask`, which may run several times.
 
     away: whether an exception is worth waiting for; by default a storage that is away for a while.
-    After 10 minutes the last one is raised, that of a storage as a StorageError.
+    10 minutes after the first of them the last one is raised, that of a storage as a StorageError.
     """
     is_away = away or storage_is_away
-    began, failures = clock.monotonic(), 0
+    began, failures = 0.0, 0
     while True:
         try:
             return ask()
         except Exception as error:
             if not is_away(error):
                 raise
+            began = began if failures else clock.monotonic()
             failures += 1
             pause = pause_after(failures, clock.monotonic() - began)
             if pause is None:

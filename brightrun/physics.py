@@ -21,6 +21,7 @@ GIGA = 1e9
 # the pod, a machine with 8 GB holds it.
 KEPT_BYTES = 4.2e9
 RECOMPUTED = 1.31  # time with activations computed twice; measured on a CPU: 27-35 % more
+LAYER_PEAK = 73.0  # bytes an element of hidden size while one layer is computed
 BUSY = 4.0  # high / likely on a CPU that others use too; measured up to 10 with 8 processes
 
 
@@ -292,7 +293,7 @@ def memory_gb(
     """
     wide = 1.0 if machine.is_gpu else 2.0
     kept = wide * 2.0 * model.hidden if checkpointing else activation_bytes(model, 3.0)
-    per_token = model.layers * kept + wide * 73.0 * model.hidden + logits * 4.0 * model.vocab
+    per_token = model.layers * kept + wide * LAYER_PEAK * model.hidden + logits * 4.0 * model.vocab
     lora = 16.0 * model.lora_parameters(lora_r)
     fixed = 3.0 if machine.is_gpu else 1.0
     return weights_gb(model, precision) + (lora + per_token * tokens) / GIGA + fixed

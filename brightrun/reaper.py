@@ -14,7 +14,7 @@ from decimal import Decimal
 from brightrun import alerts, attempts
 from brightrun.clock import Clock
 from brightrun.compute.ending import Gone, make_gone
-from brightrun.compute.provider import ComputeProvider, Pod
+from brightrun.compute.provider import OURS, ComputeProvider, Pod
 from brightrun.context import JobContext
 from brightrun.errors import StopFailed
 from brightrun.frozen import Frozen
@@ -22,7 +22,6 @@ from brightrun.ledger import AttemptRow, Ledger
 from brightrun.ledger_rows import STOP_FAILED
 from brightrun.notify import Message, notifiers, send_all
 from brightrun.reaping import (
-    PREFIX,
     Books,
     Doomed,
     ReaperRules,
@@ -64,7 +63,7 @@ def reap(
     ledger: Ledger, name: str, provider: ComputeProvider, clock: Clock, *, dry_run: bool = False
 ) -> tuple[Reaped, ...]:
     """End what must go at one provider, and tell. ProviderError: it does not answer."""
-    pods = {pod.name: pod for pod in provider.list(PREFIX)}
+    pods = {pod.name: pod for pod in provider.list(OURS)}
     rows = known_attempts(ledger, name, pods)
     rules = ReaperRules(longest_hours=ledger.settings.longest_pod_hours)
     found = condemned(ledger, pods, rows, clock.now(), rules, dry_run=dry_run)
@@ -111,12 +110,20 @@ def condemned(
 
 
 def had_time(ledger: Ledger, pod: Doomed, now: datetime) -> bool:
-    """Whether a pod at its limit was asked to save and stop some time ago; asks it now if not."""
-    folder = JobContext(ledger.settings, ledger, pod.job_id).folder
-    asked = folder.stop_request()
-    if asked is None:
-        folder.request_stop("budget", f"the reaper: {pod.why}", now)
-        return False
+    """Whether a pod at its limit was asked to save and stop some time ago; asks it now if not.
+
+    One that cannot be asked, because the storage is away, has had its time: it spends on.
+    """
+    try:
+        folder = JobContext(ledger.settings, ledger, pod.job_id).folder
+        asked = folder.stop_request()
+        if asked is None:
+            folder.request_stop("budget", f"the reaper: {pod.why}", now)
+            return False
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        return True
     return (now - datetime.fromisoformat(asked["at"])).total_seconds() > SAVING_SECONDS
 
 

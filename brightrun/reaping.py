@@ -12,10 +12,9 @@ from decimal import Decimal
 
 from pydantic import Field
 
+from brightrun.compute.provider import OURS
 from brightrun.frozen import Frozen
 from brightrun.money import shown
-
-PREFIX = "br-"
 
 
 class Sighting(Frozen):
@@ -59,7 +58,7 @@ def doomed(
     """Pods to end now, in the order of the list, each with its reason."""
     found = []
     for pod in pods:
-        if not pod.name.startswith(PREFIX):
+        if not pod.name.startswith(OURS):
             continue
         known = books.get(pod.name)
         why = stray(pod, now, rules) if known is None else excess(known, now, rules)

@@ -13,11 +13,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from brightrun.compute.provider import Billed
+from brightrun.compute.provider import OURS, Billed
 from brightrun.frozen import Frozen
 from brightrun.ledger_rows import AttemptRow
 
-OURS = "br-"
 # Bills are cut into whole seconds; one more may fall to either end of the time that is looked at.
 ROUNDING_SECONDS = 2.0
 # A bill that is made later than this is not merely late.

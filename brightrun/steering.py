@@ -19,6 +19,7 @@ from brightrun.jobs import Market
 from brightrun.ledger import JobRow, Status
 from brightrun.markets import STEADY, MarketState
 from brightrun.physics import Range, exactly
+from brightrun.situation import Situation
 
 
 def pause(job: JobContext, by: str) -> None:
@@ -68,10 +69,9 @@ def must_run(row: JobRow, what: str) -> None:
     raise ConfigurationError(f"job {row.job_id} cannot be {what}: {why}")
 
 
-def outlooks(job: JobContext) -> tuple[Outlook, ...]:
+def outlooks(job: JobContext, seen: Situation) -> tuple[Outlook, ...]:
     """What going on would mean on each market on offer, from the work that is left."""
     estimate = job.ledger.job(job.job_id).estimate or {}
-    seen = situation(job)
     rates = job.ledger.interruption_rates(job.request.provider, seen.now)
     cost_of_one = range_of(estimate.get("interruption_s", {})).times(1 / 3600)
     return tuple(
@@ -99,9 +99,9 @@ def compared(job: JobContext, now: datetime) -> dict[str, Any]:
     if not (row.estimate or {}).get("markets"):
         raise ConfigurationError(f"job {job.job_id} has no estimate yet: it is {row.status}")
     pods = job.ledger.attempts(job.job_id)
-    found = outlooks(job)
+    seen = situation(job)
+    found, every = outlooks(job, seen), seen.markets
     offered = {str(outlook.market) for outlook in found}
-    every = situation(job).markets
     return {
         "job_id": job.job_id,
         "runs_on": pods[-1].market if pods else "",

@@ -31,7 +31,6 @@ def reap(
 
     settings = load()
     ledger = Ledger.open(settings)
-    closed = [] if dry_run else sweeper.sweep(ledger, lambda run: "")
     found: list[reaper.Reaped] = []
     silent: dict[str, Any] = {}
     for name in reaper.accounts(settings):
@@ -41,6 +40,7 @@ def reap(
         except ProviderError as error:
             silent[name] = error.as_dict()
             complain(error, as_json=False)
+    closed = [] if dry_run else sweeper.sweep(ledger, lambda run: "")
     if json:
         pods = [pod.model_dump(mode="json") for pod in found]
         emit({"dry_run": dry_run, "pods": pods, "closed_jobs": closed, "silent": silent})

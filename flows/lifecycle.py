@@ -29,13 +29,11 @@ from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused, obey
 from brightrun.storagefaults import classify
 from flows.lifecycle_ids import STOPPED_BY_HAND, job_id_of
 from flows.outcome import summary
-from flows.sweeper import again, close, ended_without_word
+from flows.sweeper import CLAIM_STALE_SECONDS, again, close, ended_without_word
 from reports import claims, jobcards
 from tasks import board, story
 from tasks.gate import Approval
 from tasks.people import notify
-
-CLAIM_STALE_SECONDS = 120
 
 
 def run_name() -> str:

@@ -1,4 +1,4 @@
-"""Every five minutes: close the books of jobs that nobody drives, end pods that must not run."""
+"""Every five minutes: end pods that must not run, close the books of jobs that nobody drives."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def reap(dry_run: bool = False) -> list[State[Any]]:
     Args:
         dry_run: Whether to look only. On: show what would be ended. Off: end it.
     """
+    # A provider that does not answer must not keep the others' pods running; nor may a job whose
+    # books cannot be closed.
+    ends = [reaping.reap(name, dry_run, return_state=True) for name in reaper.accounts(load())]
     if not dry_run:
         sweep()
-    # A provider that does not answer must not keep the others' pods running.
-    return [reaping.reap(name, dry_run, return_state=True) for name in reaper.accounts(load())]
+    return ends
 
 
 def sweep() -> list[str]:

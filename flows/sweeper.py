@@ -6,6 +6,7 @@ runs nothing: nobody but a sweeper can close their books. `make ui` sweeps four 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,9 @@ from brightrun.errors import BrightRunError, InterruptionError
 from brightrun.ledger import JobRow, Ledger, Status
 from brightrun.ledger_jobs import process_is_alive
 from brightrun.stopping import JobCancelled
+from brightrun.storagefaults import is_outage
+
+log = logging.getLogger(__name__)
 
 ENDED = {"CANCELLED", "CRASHED", "FAILED"}
 UNFINISHED = ("PENDING", "RUNNING", "CANCELLING")
@@ -81,17 +85,23 @@ def end_undriven(job: JobContext, status: Status) -> bool:
 def sweep(ledger: Ledger, state_of: Callable[[str], str]) -> list[str]:
     """Close every job that nobody drives any more; returns their ids.
 
-    state_of: flow run id -> state type of that run (`run_states.state_of`).
+    state_of: flow run id -> state type of that run (`run_states.state_of`). A job that cannot be
+    looked at (its storage or provider is away) waits for the next sweep, the others do not.
     """
     closed = []
     for row in ledger.jobs(None):
         if row.at_rest or not row.flow_run_id or is_driven(row):
             continue
         job = JobContext(ledger.settings, ledger, row.job_id)
-        state = state_of(row.flow_run_id)
-        if state in ENDED or abandoned(job):
-            ended_without_word(job, state)
-            closed.append(row.job_id)
+        try:
+            state = state_of(row.flow_run_id)
+            if state in ENDED or abandoned(job):
+                ended_without_word(job, state)
+                closed.append(row.job_id)
+        except Exception as error:
+            if not (isinstance(error, BrightRunError) or is_outage(error)):
+                raise
+            log.warning("job %s is swept later: %s", row.job_id, error)
     return closed
 
 

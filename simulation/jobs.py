@@ -32,7 +32,6 @@ class Resume:
 
     since: float
     boots: float = 0.0
-    waits: float = 0.0
     whole: float = 0.0
 
     @property
@@ -129,8 +128,6 @@ class Job:
     def waits(self, seconds: float) -> None:
         self.now += seconds
         self.waited += seconds
-        for resume in self.open:
-            resume.waits += seconds
 
     def launch(self, action: Action) -> None:
         market = action.market or self.wish

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from brightrun import basemodels, budget, quotes, repeats
 from brightrun.context import JobContext, open_job
-from brightrun.costs import CostRange, hard_limit
+from brightrun.costs import CostRange
 from brightrun.jobs import preset_of
 from brightrun.ledger import ApprovalRow, Status
 from brightrun.liveprices import live_prices
@@ -184,12 +184,11 @@ def decide(job: JobContext, *, override: bool = False) -> budget.GateDecision:
     cost = CostRange(*(Decimal(str(facts["cost_usd"][k])) for k in ("low", "likely", "high")))
     month = job.ledger.budget_state(datetime.now(UTC), excluding=job.job_id)
     limits, confirm = budget.Limits.of(job.settings), job.request.confirm
-    found = budget.gate(cost, limits, month, confirm=confirm, override=override)
     price = Decimal(str(facts["price"]["usd_per_hour"]))
-    limit = hard_limit(cost.high, None if override else month.left, price)
+    found = budget.gate(cost, limits, month, confirm=confirm, usd_per_hour=price, override=override)
     why = () if job.request.repeat else paid_before(job)
     action = "confirm" if why and found.action == "pass" else found.action
-    return replace(found, action=action, reasons=(*found.reasons, *why), hard_limit_usd=limit)
+    return replace(found, action=action, reasons=(*found.reasons, *why))
 
 
 def warned(job: JobContext) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ from brightrun.markets import (
     best_interval,
     expected_cost,
     expected_hours,
-    expected_interruptions,
     hourly_rate,
     innocent_run,
 )
@@ -52,7 +51,6 @@ def test_expected_hours_agree_with_dalys_complete_formula() -> None:
     rate, restart, interval = 0.3, 0.2, 1 / 6
     daly = 10 * math.exp(rate * restart) * math.expm1(rate * interval) / (rate * interval)
     assert expected_hours(10, rate, restart + interval / 2) == pytest.approx(daly, rel=2e-4)
-    assert expected_interruptions(10, 0.3, 0.0) == pytest.approx(3)
 
 
 @given(work=hours, rate=rates, overhead=overheads, more=st.floats(0.01, 5))

@@ -132,6 +132,18 @@ def test_a_pod_at_its_limit_is_asked_to_save_before_it_is_ended(home: Path) -> N
         assert job.ledger.attempts("j1")[0].outcome == "stopped:budget"  # no pod follows
 
 
+def test_a_pod_at_its_limit_that_cannot_be_asked_is_ended(home: Path) -> None:
+    """Its storage is away: it must not spend on, nor keep the others from being ended."""
+    with renting(lease_minutes=10**5) as rented:
+        fake, _, job = rented
+        job.ledger.update_job("j1", hard_limit_usd=Decimal("0.01"))
+        Path(job.folder.path("control/stop.json")).mkdir()  # cannot be read as a file
+        fake.clock.sleep(600)
+        (found,) = look(rented)
+        assert "has cost" in found.why
+        assert found.gone
+
+
 def test_what_cannot_be_ended_is_told_stays_in_the_books_and_is_tried_for_ever(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

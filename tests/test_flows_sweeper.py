@@ -90,6 +90,21 @@ def test_a_pod_is_given_up_only_after_its_lease(home: Path) -> None:
     assert attempt.outcome.startswith("lost")
 
 
+def test_a_job_that_cannot_be_looked_at_does_not_hide_the_others(home: Path) -> None:
+    known = job("awaiting_approval")
+    known.ledger.create_job("k1", JobRequest(training_file="file.json"))
+    known.ledger.update_job("k1", status="running", flow_run_id="run-2")
+    broken = JobContext(known.settings, known.ledger, "k1")
+    known.ledger.add_attempt(
+        "k1", 1, provider="local", market="on_demand", pod_name="br-k1-1-x",
+        usd_per_hour=Decimal("0.5"), launched_at=datetime.now(UTC),
+    )  # fmt: skip
+    Path(broken.folder.path("control/lease.json")).mkdir(parents=True)  # cannot be read as a file
+    states = {"run-1": "CANCELLED", "run-2": "RUNNING"}
+    assert sweeper.sweep(known.ledger, states.__getitem__) == ["j1"]
+    assert known.ledger.job("k1").status == "running"
+
+
 def test_a_killed_driver_is_told_once(home: Path, mailbox: list[str]) -> None:
     """The dying run's hook and the sweeper both find the job open: one message goes out."""
     known = job("running", claimed_by=NOBODY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,16 @@ def test_a_model_that_is_neither_cached_nor_fetched_names_the_cache(
     usual = hub.explain("org/model", ConnectionError("refused"))
     assert "cache /" in usual.message
     assert "not reached (ConnectionError)" in usual.message
+
+
+def test_a_lease_that_cannot_be_understood_hides_no_request_and_the_known_one_runs_out(
+    tmp_path: Path,
+) -> None:
+    folder = RunFolder(tmp_path.as_uri(), "job-1")
+    control = Control(folder, lambda stop: None, 1)
+    folder.renew_lease("me", 60, datetime.now(UTC), attempt=1)
+    assert control.owned()
+    folder.write_json("control/lease.json", {"expires": "soon"})
+    folder.request_stop("cancel", "Ann")
+    control._files()
+    assert control.stop == Stop("cancel", "Ann")

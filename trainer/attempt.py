@@ -6,7 +6,7 @@ import gc
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +134,7 @@ class Attempt:
         """The base model, loaded as this machine does best."""
         spec, folder = prepared.spec, prepared.base_folder
         longest = max(len(sample.ids) for sample in (*prepared.training, *prepared.held_out))
-        here = hardware.place()
-        # All processes choose the same: what fits where least is free.
-        place = replace(here, memory_gb=self.group.least(here.memory_gb), processes=self.group.size)
+        place = hardware.shared(hardware.place(), self.group)
         made = loading.decide(
             place, folder, prepared.profile, spec.values, longest, spec.optimizer, self.pod.choices
         )

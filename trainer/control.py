@@ -185,18 +185,20 @@ class Control:
                 stop = decide(self._lease, asked, time.time(), self.attempt, left)
             except (KeyError, TypeError, ValueError) as error:
                 # Without this thread no lease would ever expire.
-                print(f"control files cannot be understood: {error!r}", flush=True)
+                print(f"a request to stop cannot be understood: {error!r}", flush=True)
             if stop is not None:
                 self._notice(stop)
                 return
             self._noticed.wait(POLL_SECONDS)
 
     def _look_at_lease(self) -> None:
-        # A store that cannot be read (each has its own exceptions) is no reason to stop: the
-        # known lease still runs out.
+        # A store that cannot be read (each has its own exceptions) or a lease that cannot be
+        # understood is no reason to stop, and hides no request: the known lease still runs out.
         with contextlib.suppress(Exception):
             if self.folder.exists(LEASE):
-                self._lease = self.folder.read_json(LEASE)
+                found = self.folder.read_json(LEASE)
+                decide(found, None, 0.0, self.attempt)  # raises when it cannot be understood
+                self._lease = found
 
     def _notice(self, stop: Stop) -> bool:
         """False when a stop was noticed before."""

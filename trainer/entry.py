@@ -27,8 +27,9 @@ from trainer.seat import Seat, take
 # For a failed process to say why, before the leader says that it does not know.
 PEER_SECONDS = 5.0
 DONE, FAILED, STOPPED = "_DONE", "_FAILED.json", "_STOPPED.json"
-# A storage that hangs must not keep a pod that has to go: 1 s more than SIGTERM's 3.5 s, or 15.
+# Seconds between tries to write the marker.
 MARKER_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+# A storage that hangs must not keep a pod that has to go: 1 s more than SIGTERM's 3.5 s, or 15.
 LAST_WORDS_SECONDS = {True: 1.0, False: 15.0}
 
 

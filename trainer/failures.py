@@ -68,7 +68,7 @@ def of_os_error(error: OSError, where: str) -> StorageError:
 
 def first_line(error: BaseException) -> str:
     """What a person reads of a foreign exception."""
-    return (str(error).strip() or "no message").splitlines()[0][:400]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:400]
 
 
 def gpu_fault(error: BaseException) -> str:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import resource
+from dataclasses import replace
 from functools import cache
 from importlib import metadata, util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer.choices import PACKAGES, Place
+
+if TYPE_CHECKING:
+    from trainer.distributed import Group
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tokenizers")
 # CPU features that multiply bf16 in hardware (x86 and ARM names in /proc/cpuinfo).
@@ -96,3 +101,9 @@ def place() -> Place:
         torch.cuda.get_device_capability(device), native_bf16=True, packages=packages,
         host_gb=host,
     )  # fmt: skip
+
+
+def shared(here: Place, group: Group) -> Place:
+    """What all processes of a pod choose by: what fits where least is free."""
+    memory, host = group.least(here.memory_gb), group.least(here.host_gb or 0.0)
+    return replace(here, memory_gb=memory, host_gb=host, processes=group.size)

@@ -112,7 +112,7 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
             except (RuntimeError, MemoryError) as error:
                 if not failures.is_out_of_memory(error):
                     raise
-                failure = (str(error).strip() or type(error).__name__).splitlines()[0]
+                failure = failures.first_line(error)
             # Here the exception is gone, and with it the frames that hold the activations.
             self._make_room(samples, failure)
 

@@ -19,7 +19,7 @@ from brightrun import basemodels
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import Hyperparameters
 from brightrun.physics import ModelProfile, Precision
-from trainer import cpu, hardware, sharding, weights
+from trainer import cpu, failures, hardware, sharding, weights
 from trainer.choices import Choices, Place, Wish, choose, spread
 from trainer.overrides import checked
 from trainer.room import check_room
@@ -95,7 +95,7 @@ def load_base(folder: Path, precision: Precision, choices: Choices | None = None
         model = AutoModelForCausalLM.from_pretrained(str(folder), **loading)
     except (OSError, ValueError, ImportError) as error:
         raise ConfigurationError(
-            f"the base model in {folder.name} cannot be loaded: {str(error).splitlines()[0]}",
+            f"the base model in {folder.name} cannot be loaded: {failures.first_line(error)}",
             cause="its files are incomplete or of a kind that this transformers does not know",
             fix="prepare the model again: python -m trainer prepare NAME",
             fault="model_unusable",

@@ -5,17 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from brightrun.errors import ConfigurationError
-from brightrun.physics import BYTES, GIGA, Machine, ModelProfile, memory_gb, weights_gb
+from brightrun.physics import (
+    BYTES,
+    GIGA,
+    LAYER_PEAK,
+    Machine,
+    ModelProfile,
+    activation_bytes,
+    memory_gb,
+    weights_gb,
+)
 
 if TYPE_CHECKING:
     from trainer.choices import Place, Wish
 
 # The allocator's fragmentation and what other libraries take.
 USABLE = 0.92
-# Elements that a token leaves for the backward pass of a LoRA-Llama layer were counted on a CPU
-# (trainer.cpu: 24 hidden + 7 intermediate). In bf16 they take 2 bytes; half again for the fp32
-# casts of adapter inputs under autocast: a guess until it has run on a GPU.
-GPU_ACTIVATION_BYTES = 3
+# Bytes of an element that a token leaves for the backward pass: bf16, half again for the fp32 casts
+# of adapter inputs under autocast. A guess until it has run on a GPU.
+GPU_ACTIVATION_BYTES = 3.0
 # Bytes of a parameter that fully_shard splits: without NF4's quantisation constants, which every
 # process keeps.
 SPLIT_BYTES = BYTES | {"nf4": 0.5}
@@ -67,7 +75,7 @@ def estimate(place: Place, model: ModelProfile, wish: Wish, tokens: int) -> floa
         model, Machine(place.gpu or "GPU", memory_gb=place.memory_gb), precision=wish.precision,
         lora_r=wish.lora_r, tokens=tokens, checkpointing=True, logits=0.0,
     )  # fmt: skip
-    more = max(0.0, layer_bytes(model) - 73.0 * model.hidden)
+    more = max(0.0, activation_bytes(model, GPU_ACTIVATION_BYTES) - LAYER_PEAK * model.hidden)
     return known - elsewhere_gb(place, model, wish) + more * tokens / GIGA
 
 
@@ -81,11 +89,6 @@ def elsewhere_gb(place: Place, model: ModelProfile, wish: Wish) -> float:
     return split * max(0.0, 1 - 1 / place.shards - gathered)
 
 
-def layer_bytes(model: ModelProfile) -> float:
-    """What one token leaves in one layer for the backward pass, on a GPU."""
-    return GPU_ACTIVATION_BYTES * (24.0 * model.hidden + 7.0 * model.mlp)
-
-
 def recomputed_tokens(place: Place, model: ModelProfile, wish: Wish) -> int:
     """Tokens of the largest micro-batch that fits with gradient checkpointing."""
     empty = estimate(place, model, wish, 0)
@@ -96,4 +99,5 @@ def recomputed_tokens(place: Place, model: ModelProfile, wish: Wish) -> int:
 def kept_tokens(place: Place, model: ModelProfile, wish: Wish) -> int:
     """Tokens of the largest micro-batch whose activations all stay in memory."""
     left = place.memory_gb * USABLE - estimate(place, model, wish, 0)
-    return max(0, int(left * GIGA / (model.layers * layer_bytes(model))))
+    per_token = model.layers * activation_bytes(model, GPU_ACTIVATION_BYTES)
+    return max(0, int(left * GIGA / per_token))

@@ -18,6 +18,9 @@ PodState = Literal["starting", "running", "ended", "unknown"]
 Stock = Literal["none", "low", "medium", "high"]
 
 
+# What the name of every pod of ours begins with: by it alone the reaper and the bill know it.
+OURS = "br-"
+
 STOCK_ORDER: dict[Stock, int] = {"high": 0, "medium": 1, "low": 2, "none": 3}
 
 
