@@ -113,6 +113,7 @@ def inside(home: Path, *arguments: str) -> Done:
         for name in [n for n in os.environ if n.startswith("BRIGHTRUN_")]:
             patched.delenv(name)
         patched.setenv("BRIGHTRUN_HOME", str(home))
+        patched.setenv("BRIGHTRUN_CPU_SPEED", "1")
         patched.setattr(sys, "argv", ["brightrun", *arguments])
         patched.setattr(sys, "stdin", io.StringIO())
         with pytest.raises(SystemExit) as ended:

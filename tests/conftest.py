@@ -36,6 +36,17 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A judge that is missing is not passed over in silence."""
+    from fakes.runpod.contract import PLACE as contract
+
+    if not contract.exists():
+        where = os.path.relpath(contract, ROOT)
+        terminalreporter.write_line(
+            f"RunPod fake: requests and answers were not judged, {where} is missing", yellow=True
+        )
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh BRIGHTRUN_HOME that does not exist yet."""

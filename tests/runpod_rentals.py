@@ -56,9 +56,10 @@ def client(fake: FakeRunPod, url: str = "", **more: Any) -> Client:
 
 
 def provider(fake: FakeRunPod, place: Place | None = None, **more: Any) -> RunPodProvider:
+    """Built as `RunPodProvider.of` builds it: only the REST API is asked again."""
     return RunPodProvider(
         client(fake, **more),
-        GraphQl(client(fake, fake.graphql_url, **more)),
+        GraphQl(client(fake, fake.graphql_url, **{**more, "patient": False})),
         place or Place(image=IMAGE),
         MANNERS,
         fake.clock,

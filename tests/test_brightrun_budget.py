@@ -151,6 +151,7 @@ def test_the_defaults_are_the_users_numbers(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_jobs_alerts_come_at_their_thresholds(spent: str, told: list[str]) -> None:
     alerts = cost_alerts(Decimal(spent), Decimal(10), Decimal(15))
     assert [a.threshold for a in alerts] == told
+    assert [a.threshold for a in alerts if a.stops] == [t for t in told if t == "hard_limit"]
 
 
 def test_small_sums_are_told_with_their_digits() -> None:

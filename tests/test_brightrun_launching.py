@@ -21,6 +21,7 @@ from runpod_rentals import IMAGE, account, estimate, heartbeats, job_on, provide
 
 from brightrun.attempts import live_attempt, release, rent, settle_open_attempts, train_once
 from brightrun.compute.provider import Doubtful, LaunchRequest, Pod
+from brightrun.compute.runpod.client import TRIES
 from brightrun.compute.runpod.pods import Place
 from brightrun.compute.runpod.problems import BalanceEmpty
 from brightrun.compute.runpod.provider import RunPodProvider
@@ -400,9 +401,9 @@ def drive(job: JobContext, on_tick: Callable[[int], None] = lambda attempt: None
     return train_once(job, None, on_tick)
 
 
-def steps(environment: dict[str, str]) -> Any:
+def steps(environment: dict[str, str], number: int = 3) -> Any:
     command, told = heartbeats(environment)
-    return command, {**told, "POD_STEPS": "3"}
+    return command, {**told, "POD_STEPS": str(number)}
 
 
 def test_a_pod_at_runpod_runs_to_its_end_and_is_gone_afterwards(
@@ -453,13 +454,14 @@ def test_a_pod_that_was_taken_away_is_lost(home: Path, brisk: FastClock) -> None
 def test_while_the_api_is_away_a_pod_that_gives_signs_is_not_lost(
     home: Path, brisk: FastClock
 ) -> None:
-    with account(brisk, entry=steps) as fake:
+    with account(brisk, entry=lambda env: steps(env, 20)) as fake:
         job = watched(home, provider(fake))
 
-        def away(attempt: int) -> None:
-            fake.account.mischief.script["read"] = ["read_500"] * 3
+        def away(attempt: int) -> None:  # for every try of both looks at a pod
+            fake.account.mischief.script["read"] = ["read_500"] * 2 * TRIES
 
-        assert drive(job, away)["steps"] == 3
+        assert drive(job, away)["steps"] == 20
+        assert fake.account.mischief.done["read_500"] >= 2 * TRIES
     assert [a.outcome for a in job.ledger.attempts("job-1")] == ["done"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import suppress
 from datetime import timedelta
@@ -407,7 +406,25 @@ def test_what_the_fake_answers_is_judged_by_the_contract() -> None:
         judge.judge("GET", "/v2/pods", 200, "application/json", {"pods": [{"id": "x"}]})
     with pytest.raises(AssertionError, match="text/html"):
         judge.judge("GET", "/v2/pods", 500, "text/html", None)
+    with pytest.raises(AssertionError, match="knows no PATCH /v2/pods"):
+        judge.judge("PATCH", "/v2/pods", 200, "application/json", {})
     assert judge.header_errors("RateLimit", '"minute";r=0;t=2') == []
+
+
+@needs_contract
+def test_parameters_are_judged_where_they_are_declared_and_by_reference() -> None:
+    judge = Contract.load()
+    assert judge is not None
+
+    def errors(path: str, **query: str) -> list[str]:
+        return judge.request_errors("GET", path, query, None)
+
+    assert errors("/v2/pods", includeClusterPods="true") == []
+    (inline,) = errors("/v2/pods", includeClusterPods="perhaps")
+    assert "'perhaps' is not of type 'boolean'" in inline
+    (referenced,) = errors("/v2/catalog/gpus", include="EVERYTHING")
+    assert "'EVERYTHING' is not one of" in referenced
+    assert errors("/v2/pods", colour="red") == ["query: colour is not known"]
 
 
 @needs_contract
@@ -431,4 +448,3 @@ def test_the_tests_walk_the_whole_part_of_the_contract_that_we_use() -> None:
             ("GET", "/v2/pods/{id}", 200), ("DELETE", "/v2/pods/{id}", 204),
             ("GET", "/v2/network-volumes/{id}", 200), ("GET", "/v2/billing/pods", 200),
         }  # fmt: skip
-        assert json.dumps(fake.requests)

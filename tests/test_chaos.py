@@ -6,9 +6,24 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+from chaos_driver import JOB
+from chaos_judge import doubled, result_is_kept
+from chaos_pod import STATE, STEPS, state_after
 from chaos_schedule import draw
+from fakes.clock import START, ManualClock
+from fakes.runpod.bill import Bill, Line
+
+from brightrun.context import JobContext
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger
+from brightrun.runfolder import checkpoint
+from brightrun.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,3 +43,57 @@ def test_five_random_schedules_end_as_they_must() -> None:
 
 def test_a_seed_always_draws_the_same_schedule() -> None:
     assert draw(7) == draw(7) != draw(8)
+
+
+def billed(*pods: tuple[str, float, float | None]) -> Any:
+    """An account whose bill has these pods: name, first and last second (None: it runs)."""
+    lines = {
+        str(number): Line(
+            str(number), name, 2_390_000, 0, START + timedelta(seconds=since),
+            None if until is None else START + timedelta(seconds=until),
+        )
+        for number, (name, since, until) in enumerate(pods)
+    }  # fmt: skip
+    clock = ManualClock()
+    clock.sleep(1000)
+    return SimpleNamespace(account=SimpleNamespace(bill=Bill(lines=lines)), clock=clock)
+
+
+def test_the_judge_finds_what_was_billed_twice_at_once_or_for_nobody() -> None:
+    known = {"a", "b"}
+    assert doubled(billed(("a", 0, 60), ("b", 60, None)), known) == []
+    assert doubled(billed(("a", 0, 61), ("b", 60, None)), known) == [
+        "a and b billed at the same time"
+    ]
+    assert doubled(billed(("a", 0, None), ("b", 60, 90)), known) == [
+        "a and b billed at the same time"
+    ]
+    assert doubled(billed(("a", 0, 60), ("a", 60, 90)), known) == ["2 pods billed as a"]
+    assert doubled(billed(("a", 0, 60), ("x", 60, 90)), known) == ["billed, but no attempt: x"]
+
+
+@pytest.fixture
+def job(home: Path) -> JobContext:
+    settings = Settings(home=home)
+    ledger = Ledger.open(settings)
+    ledger.create_job(JOB, JobRequest(training_file="x.json"))
+    return JobContext(settings, ledger, JOB)
+
+
+def test_the_judge_finds_another_adapter(job: JobContext) -> None:
+    job.ledger.update_job(JOB, adapter_sha256=state_after(STEPS))
+    assert result_is_kept(job, "completed") == []
+    job.ledger.update_job(JOB, adapter_sha256="abc")
+    assert result_is_kept(job, "completed") == ["another adapter: abc"]
+
+
+def test_the_judge_finds_a_checkpoint_that_is_gone_or_spoilt(job: JobContext) -> None:
+    assert result_is_kept(job, "failed") == []
+    job.note("checkpoint", {"step": 4})
+    assert result_is_kept(job, "failed") == ["checkpoint 4 was told, [] are there"]
+    for state, found in ((state_after(4), []), ("spoilt", ["checkpoint 4 holds another state"])):
+        local = job.settings.home / "made"
+        local.mkdir(exist_ok=True)
+        (local / STATE).write_text(state)
+        job.folder.upload_folder(local, checkpoint(4), {})
+        assert result_is_kept(job, "failed") == found

@@ -227,8 +227,11 @@ def found(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 
 def suites_without(key: tuple[str, str], code: str, folder: Path) -> Path:
-    """The suites less one expectation. Where no other has its code, the whole run has shown that
-    the others are silent: then they are left out too, which is quicker."""
+    """The suites less one expectation; less all of them where no other has its code.
+
+    The first look has shown then that the others are silent, so they are left out, which is
+    quicker: the second look only shows that nothing outside the suites tells the code.
+    """
     folder.mkdir()
     suites = {path.stem: load_suite(path.stem) for path in SUITES.glob("*.json")}
     every = [e for suite in suites.values() for e in suite["expectations"]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -128,9 +127,14 @@ def test_a_paused_job_waits_and_is_no_failure(
     shown = CliRunner().invoke(app, ["wait", "j1"])
     assert shown.exit_code == 3
     assert "paused" in shown.stdout
-    with suppress(DatasetError), lifecycle.driving(REQUEST, "j1"):
-        assert open_job("j1").ledger.job("j1").status == "created"
-        raise DatasetError("the end of this test")
+
+    def goes_on() -> None:
+        with lifecycle.driving(REQUEST, "j1"):
+            assert open_job("j1").ledger.job("j1").status == "created"
+            raise DatasetError("the end of this test")
+
+    with pytest.raises(DatasetError, match="the end of this test"):
+        goes_on()
 
 
 def test_pause_ends_a_pod_that_nobody_drives_in_terminal_and_form(

@@ -165,15 +165,27 @@ def test_an_override_that_is_unknown_or_impossible_is_refused(
     assert found.value.fix
 
 
-def test_a_model_that_no_gpu_can_hold_is_refused_before_it_is_loaded() -> None:
-    for place, words in (
-        (L4, "several such GPUs"),
-        (replace(L4, processes=2), "several such GPUs"),
-        (replace(A100_40, memory_gb=16, shards=2), "use more GPUs"),
-    ):
-        with pytest.raises(ConfigurationError, match=r"needs at least \d\d GB in nf4") as found:
-            room.check_room(place, LLAMA_3_70B, WISH)
-        assert words in found.value.fix
+@pytest.mark.parametrize(
+    ("place", "needs", "mend"),
+    [
+        (L4, r"needs at least 4\d GB in nf4", "several such GPUs"),
+        (replace(L4, processes=2), r"needs at least 4\d GB in nf4", "several such GPUs"),
+        (
+            replace(A100_40, memory_gb=16, shards=2),
+            r"needs at least 3\d GB in nf4",
+            "use more GPUs",
+        ),
+    ],
+)
+def test_a_model_that_no_gpu_can_hold_is_refused_before_it_is_loaded(
+    place: Place, needs: str, mend: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=needs) as found:
+        room.check_room(place, LLAMA_3_70B, WISH)
+    assert mend in found.value.fix
+
+
+def test_a_model_that_fits_is_not_refused() -> None:
     room.check_room(H100, LLAMA_3_70B, WISH)
     room.check_room(L4, LLAMA_8B, WISH)
     room.check_room(replace(CPU, memory_gb=1), LLAMA_8B, WISH)

@@ -1,4 +1,7 @@
-"""Several processes train like one: the same data, the same losses, one that writes."""
+"""Several processes train like one: the same data, the same losses, one that writes.
+
+Two processes with ddp, and with dropout, are in the slow suite; the default suite has fsdp in NF4.
+"""
 
 from __future__ import annotations
 
@@ -129,7 +132,8 @@ def test_two_processes_train_and_measure_like_one_and_one_of_them_writes(
     mode: str, precision: str, alone: Callable[[str], RunFolder], tmp_path: Path
 ) -> None:
     folder = without_golden(lay_out(tmp_path, tiny_models(), of(precision)))
-    assert end(start(folder, 2, BRIGHTRUN_CHOICES=json.dumps({"parallel": mode}))) == [0, 0]
+    processes = start(folder, 2, BRIGHTRUN_CHOICES=json.dumps({"parallel": mode}))
+    assert end(processes) == [0, 0], log_of(folder)
     one = alone(precision)
     assert (folder.marker(1) or ("",))[0] == DONE
     found = sorted(steps_of(folder).items())

@@ -1,7 +1,7 @@
 """RunPod's OpenAPI file as a judge of requests and responses (OpenAPI 3.1 = JSON schema 2020-12).
 
 The file is not part of this repository (../shared/data/runpod): without it the fake still works,
-unjudged, and the tests that need the judge are named as not run.
+unjudged, which the end of a test run says; tests of the judge itself are skipped and named.
 """
 
 from __future__ import annotations
@@ -52,10 +52,11 @@ class Contract:
         operation = self.document["paths"].get(known, {}).get(method.lower()) if known else None
         if operation is None:
             return [f"$: there is no {method} {path}"]
-        errors = self._query_errors(operation, query)
+        where = _pointer("paths", str(known), method.lower())
+        errors = self._query_errors(operation, where, query)
         if "requestBody" in operation:
-            where = f"{_pointer('paths', str(known), method.lower())}/requestBody"
-            errors += self._errors(f"{where}/content/application~1json/schema", body)
+            body_schema = f"{where}/requestBody/content/application~1json/schema"
+            errors += self._errors(body_schema, body)
         elif body is not None:
             errors.append("$: no body is expected")
         return errors
@@ -65,7 +66,10 @@ class Contract:
         known = self.path_of(path)
         if known is None:
             return
-        responses = self.document["paths"][known][method.lower()]["responses"]
+        operation = self.document["paths"][known].get(method.lower())
+        if operation is None:
+            raise Violation(f"the contract knows no {method} {known}")
+        responses = operation["responses"]
         name = str(status) if str(status) in responses else "default"
         response, where = (
             responses[name],
@@ -90,15 +94,18 @@ class Contract:
     def header_errors(self, name: str, value: str) -> list[str]:
         return self._errors(f"#/components/schemas/{name.replace('-', '')}Header", value)
 
-    def _query_errors(self, operation: dict[str, Any], query: dict[str, str]) -> list[str]:
+    def _query_errors(
+        self, operation: dict[str, Any], where: str, query: dict[str, str]
+    ) -> list[str]:
         known = {}
-        for parameter in operation.get("parameters", ()):
-            found = self._follow(parameter["$ref"]) if "$ref" in parameter else parameter
+        for number, parameter in enumerate(operation.get("parameters", ())):
+            place = parameter.get("$ref", f"{where}/parameters/{number}")
+            found = self._follow(place) if "$ref" in parameter else parameter
             if found["in"] == "query":
-                known[found["name"]] = (found, parameter.get("$ref"))
+                known[found["name"]] = (found, place)
         errors = [f"query: {name} is not known" for name in query if name not in known]
         for name in query.keys() & known.keys():
-            parameter, reference = known[name]
+            parameter, place = known[name]
             kind = parameter["schema"].get("type")
             value: Any = query[name]
             if kind == "array":
@@ -107,8 +114,7 @@ class Contract:
                 value = int(value)
             elif kind == "boolean":
                 value = {"true": True, "false": False}.get(value, value)
-            if reference:
-                errors += [f"query {name}: {e}" for e in self._errors(f"{reference}/schema", value)]
+            errors += [f"query {name}: {e}" for e in self._errors(f"{place}/schema", value)]
         return errors
 
     def _follow(self, reference: str) -> dict[str, Any]:

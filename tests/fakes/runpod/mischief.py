@@ -5,7 +5,7 @@ Kinds, by the moment at which they strike:
             refused_500 (no pod), capacity, balance, forbidden, rate_limit
     read    read_500 read_html rate_limit
     delete  delete_404 (it stays alive) delete_ignored delete_500
-    pod     provisioning_forever error exits no_process
+    pod     provisioning_forever error exits
 """
 
 from __future__ import annotations
