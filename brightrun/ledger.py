@@ -5,7 +5,7 @@
 
 SQLite under BRIGHTRUN_HOME by default, Postgres (schema `brightrun`) by DATABASE_URL. Answers are
 frozen rows (`ledger_rows`); no database object leaves. The methods are the functions of the
-modules ledger_jobs, _attempts, _money, _rates, _events and _records, under one name.
+modules ledger_jobs, _attempts, _money, _rates, _events, _records and _reports, under one name.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from brightrun import (
     ledger_money,
     ledger_rates,
     ledger_records,
+    ledger_reports,
 )
 from brightrun.ledger_rows import (
     FINAL,
@@ -103,6 +104,7 @@ class Ledger:
     next_attempt_number = ledger_attempts.next_attempt_number
 
     cost_so_far = ledger_money.cost_so_far
+    cost_of_jobs = ledger_money.cost_of_jobs
     spent_this_month = ledger_money.spent_this_month
     committed = ledger_money.committed
     month_limit = ledger_money.month_limit
@@ -126,9 +128,16 @@ class Ledger:
     artifacts = ledger_records.list_artifacts
     save_evaluation = ledger_records.save_evaluation
     evaluation = ledger_records.evaluation
+    verdicts_of_jobs = ledger_records.verdicts_of_jobs
     register_file = ledger_records.register_file
     files = ledger_records.files
     file = ledger_records.file
     record_alert = ledger_records.record_alert
     add_observations = ledger_records.add_observations
     observed = ledger_records.observed
+
+    reserve_report = ledger_reports.reserve_report
+    issue_report = ledger_reports.issue_report
+    report = ledger_reports.report
+    reports = ledger_reports.list_reports
+    report_of_file = ledger_reports.report_of_file

@@ -39,6 +39,15 @@ def cost_so_far(db: Database, job_id: str, now: datetime) -> Decimal:
     return to_usd(sum(_cost(row, now) for row in rows))
 
 
+def cost_of_jobs(db: Database, now: datetime) -> dict[str, Decimal]:
+    """Dollars of every job that ever rented a pod, up to now."""
+    found: dict[str, int] = {}
+    with db.read() as c:
+        for row in c.execute(select(table)):
+            found[row.job_id] = found.get(row.job_id, 0) + _cost(row, now)
+    return {job_id: to_usd(micro) for job_id, micro in found.items()}
+
+
 def _cost(row: Row[Any], now: datetime) -> int:
     if row.ended_at is not None:
         return int(row.cost_micro)

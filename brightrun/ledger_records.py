@@ -132,6 +132,17 @@ def evaluation(db: Database, job_id: str) -> Evaluation | None:
     return None if found is None else Evaluation.model_validate(found)
 
 
+def verdicts_of_jobs(db: Database) -> dict[str, tuple[tuple[str, str, bool], ...]]:
+    """(metric, target_met, has a target) of every verdict, by job."""
+    v = verdicts.c
+    found: dict[str, tuple[tuple[str, str, bool], ...]] = {}
+    with db.read() as c:
+        query = select(v.job_id, v.metric, v.target_met, v.target.is_not(None)).order_by(v.id)
+        for job_id, metric, met, has_target in c.execute(query):
+            found[job_id] = (*found.get(job_id, ()), (metric, met, bool(has_target)))
+    return found
+
+
 def register_file(
     db: Database,
     name: str,

@@ -1,7 +1,8 @@
 """Tables of the ledger. Money is whole micro-dollars, time is UTC, texts are as people gave them.
 
 Without a schema on SQLite; in schema `brightrun` on Postgres (a schema_translate_map does that).
-A change here needs a new revision in deployments/migrations/versions and REVISION below.
+What leaves the house (reports, shares) stands in ledger_schema_delivery.
+A change here or there needs a new revision in deployments/migrations/versions and REVISION below.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 POSTGRES_SCHEMA = "brightrun"
 
 
@@ -62,7 +63,8 @@ metadata = MetaData(
 )
 
 
-def _texts(*names: str) -> list[Column[str]]:
+def texts(*names: str) -> list[Column[str]]:
+    """Columns of text that are empty rather than absent."""
     return [Column(name, Text, nullable=False, default="") for name in names]
 
 
@@ -80,8 +82,8 @@ jobs = Table(
     metadata,
     Column("job_id", Text, primary_key=True),
     Column("status", Text, nullable=False, index=True),
-    *_texts("stage", "name", "client", "requested_by", "notes", "preset"),
-    *_texts("provider", "market", "gpu", "base_model"),
+    *texts("stage", "name", "client", "requested_by", "notes", "preset"),
+    *texts("provider", "market", "gpu", "base_model"),
     Column("training_file", Text, nullable=False, index=True),
     Column("request", JSON, nullable=False),
     Column("spec_hash", Text, nullable=False, default="", index=True),
@@ -91,7 +93,7 @@ jobs = Table(
     Column("estimate_likely_micro", BigInteger),
     Column("estimate_high_micro", BigInteger),
     Column("hard_limit_micro", BigInteger),
-    *_texts("flow_run_id", "run_folder", "report_html", "report_pdf", "package", "adapter_sha256"),
+    *texts("flow_run_id", "run_folder", "report_html", "report_pdf", "package", "adapter_sha256"),
     Column("error", JSON),
     Column("result", JSON),
     Column("parent_job_id", Text, ForeignKey("training_jobs.job_id")),
@@ -110,15 +112,15 @@ attempts = Table(
     metadata,
     _job(primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    *_texts("provider"),
-    *_texts("market"),
+    *texts("provider"),
+    *texts("market"),
     Column("pod_name", Text, nullable=False, unique=True),
-    *_texts("pod_id", "data_center", "gpu"),
+    *texts("pod_id", "data_center", "gpu"),
     Column("usd_per_hour_micro", BigInteger, nullable=False),
     Column("launched_at", Moment, nullable=False, index=True),
     Column("started_at", Moment),
     Column("ended_at", Moment, index=True),
-    *_texts("outcome"),
+    *texts("outcome"),
     Column("last_step", Integer),
     Column("resumed_from", Integer),
     Column("cost_micro", BigInteger),
@@ -200,7 +202,7 @@ verdicts = Table(
     Column("improved", Boolean),
     Column("target_met", Text, nullable=False),
     Column("n_needed", Integer),
-    *_texts("note"),
+    *texts("note"),
     Index(None, "job_id", "metric"),
 )
 
@@ -211,7 +213,7 @@ approvals = Table(
     _job(),
     Column("approved", Boolean, nullable=False),
     Column("approver", Text, nullable=False),
-    *_texts("note"),
+    *texts("note"),
     Column("override_budget", Boolean, nullable=False),
     Column("estimate_high_micro", BigInteger),
     Column("at", Moment, nullable=False),
@@ -224,7 +226,7 @@ budgets = Table(
     Column("month", Text, primary_key=True),
     Column("client", Text, primary_key=True, default=""),
     Column("limit_micro", BigInteger, nullable=False),
-    *_texts("set_by", "note"),
+    *texts("set_by", "note"),
     Column("set_at", Moment, nullable=False),
 )
 
@@ -233,7 +235,7 @@ budget_alerts = Table(
     metadata,
     _key(),
     Column("scope", Text, nullable=False),  # a month "2026-11", or a job id
-    *_texts("client"),
+    *texts("client"),
     Column("threshold", Text, nullable=False),
     Column("message", Text, nullable=False),
     Column("at", Moment, nullable=False),
@@ -269,21 +271,8 @@ templates = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("request", JSON, nullable=False),
-    *_texts("notes", "created_by"),
+    *texts("notes", "created_by"),
     Column("created_at", Moment, nullable=False),
-)
-
-shares = Table(
-    "shares",
-    metadata,
-    Column("share_id", Text, primary_key=True),
-    _job(),
-    Column("kind", Text, nullable=False),
-    *_texts("recipient", "created_by"),
-    Column("created_at", Moment, nullable=False),
-    Column("expires_at", Moment, nullable=False),
-    Column("revoked_at", Moment),
-    Index(None, "job_id"),
 )
 
 feedback = Table(
@@ -291,9 +280,9 @@ feedback = Table(
     metadata,
     _key(),
     _job(),
-    *_texts("author"),
+    *texts("author"),
     Column("rating", Integer),
-    *_texts("text"),
+    *texts("text"),
     Column("created_at", Moment, nullable=False),
     Index(None, "job_id"),
 )

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from brightrun.brand import Brand
+from brightrun.figures import Figures
 from brightrun.frozen import Frozen
 
 
@@ -104,6 +106,14 @@ class Interruption(Frozen):
     usd_lost: float | None = Field(None, description="What pods were paid for in that time")
 
 
+class Issue(Frozen):
+    """Which report this is: it stands on every page."""
+
+    report_id: str = ""
+    version: int = 1
+    audience: str = ""
+
+
 class ReportData(Frozen):
     """report.json: all that any report format needs; rendered without a GPU at any time."""
 
@@ -135,3 +145,6 @@ class ReportData(Frozen):
     provenance: dict[str, str] = Field(description="Hashes, versions, seed, threads")
     reproduce: str = Field(description="The command that runs it again")
     next_command: str = Field("", description="What would measure the EI claim")
+    issue: Issue = Issue()
+    brand: Brand = Brand()
+    figures: Figures | None = Field(None, description="The client's own assumptions")

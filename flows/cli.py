@@ -18,6 +18,7 @@ from flows import (
     cli_money,
     cli_pods,
     cli_rate,
+    cli_reports,
     cli_steer,
     cli_train,
 )
@@ -41,6 +42,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     cli_steer.pause, cli_steer.switch, cli_steer.prioritize,
     cli_jobs.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
     cli_money.budget, cli_money.reconcile,
+    cli_reports.report, cli_reports.reports, cli_reports.verify,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

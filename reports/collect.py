@@ -27,8 +27,13 @@ LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "prefect")
 INEXACT = ("inexact_resume", "out_of_memory")
 
 
-def collect(job: JobContext, evaluation: Evaluation) -> ReportData:
-    """Everything a report says about a job; StorageError when a finished stage left no files."""
+def collect(
+    job: JobContext, evaluation: Evaluation, before: ReportData | None = None
+) -> ReportData:
+    """Everything a report says about a job; StorageError when a finished stage left no files.
+
+    before: the job's first report. What it knew of the machine and the moment stays as it was.
+    """
     row, spec, now = job.ledger.job(job.job_id), job.spec, datetime.now(UTC)
     estimate: dict[str, Any] = job.folder.read_json("estimate.json")
     done = job.progress()
@@ -45,7 +50,7 @@ def collect(job: JobContext, evaluation: Evaluation) -> ReportData:
         approved_by=gate["by"] if gate.get("how") == "approved" else "",
         confirmed_by=gate["by"] if gate.get("how") == "confirmed" else "",
         created_at=row.created_at,
-        finished_at=now,
+        finished_at=before.finished_at if before else now,
         preset=row.preset,
         training_file=spec.data.name,
         meaningful=spec.base_model.meaningful,
@@ -63,7 +68,7 @@ def collect(job: JobContext, evaluation: Evaluation) -> ReportData:
         price=estimate["price"],
         stages=stage_table(done),
         cuts=cuts(job, evaluation),
-        provenance=provenance(job),
+        provenance=before.provenance if before else provenance(job),
         reproduce=reproduce(job),
         next_command=f"brightrun rate export {job.job_id} --raters 3",
     )

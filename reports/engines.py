@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 from brightrun.errors import ReportError
 
@@ -21,6 +22,9 @@ DIALECT = (
     "+header_attributes+all_symbols_escapable+yaml_metadata_block"
 )
 LIMIT_SECONDS = 120
+STANDARD: Literal["ua-1"] = (
+    "ua-1"  # PDF/UA: typst refuses a picture without words, a table without a head
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +67,20 @@ def typeset(engine: Engine, main: Path, pdf: Path, fonts: Sequence[Path]) -> Non
     """Compile a typst file to a tagged PDF; fonts of the system are the last resort."""
     if engine.typst is not None:
         options = [part for folder in fonts for part in ("--font-path", str(folder))]
-        _run((*engine.typst, "compile", *options, str(main), str(pdf)), "")
+        _run(
+            (*engine.typst, "compile", "--pdf-standard", STANDARD, *options, str(main), str(pdf)),
+            "",
+        )
     else:
         import typst
 
         try:
-            typst.compile(str(main), output=str(pdf), font_paths=[str(f) for f in fonts])
+            typst.compile(
+                str(main),
+                output=str(pdf),
+                font_paths=[str(f) for f in fonts],
+                pdf_standards=STANDARD,
+            )
         except (typst.TypstError, RuntimeError) as error:
             said = str(getattr(error, "diagnostic", error)).strip()
             raise ReportError(

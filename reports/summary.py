@@ -13,6 +13,7 @@ from brightrun.verdicts import ReportData, Verdict
 from reports import blocks, claims, formats
 from reports.blocks import Fact
 from reports.escape import Markdown
+from reports.words import words
 
 ALIASES = {"demo": "SmolLM2-135M-Instruct (demo)", "tiny": "generated test model (tiny)"}
 MEANINGLESS = (
@@ -23,14 +24,14 @@ MEANINGLESS = (
 
 def cover(data: ReportData) -> Markdown:
     lines = [
-        ("Prepared for", data.client),
+        (words(data.brand)["prepared_for"], data.client),
         ("Training file", data.training_file),
         ("Base model", base_model(data)),
         ("Preset", data.preset),
         ("Date", formats.date(data.finished_at)),
         ("Job", data.job_id),
     ]
-    kicker = "Bright Run · Validation report"
+    kicker = f"{data.brand.house} · {words(data.brand)['validation_report']}"
     shown = [(name, formats.clip(value, 80)) for name, value in lines if value]
     return blocks.cover(kicker, formats.clip(data.name or data.training_file, 140), shown)
 

@@ -11,9 +11,9 @@ from prefect.cache_policies import NO_CACHE
 from brightrun import basemodels
 from brightrun.context import JobContext, open_job
 from brightrun.settings import CHECKOUT
-from brightrun.verdicts import Evaluation, ReportData
+from brightrun.verdicts import ReportData
 from evals.assess import assess
-from reports import cards, collect, package, render
+from reports import cards, issuing, package
 from tasks import artifacts
 
 
@@ -26,7 +26,7 @@ def evaluate(job_id: str) -> None:
             found = assess(job.folder, job.spec)
             job.ledger.save_evaluation(job_id, found)
             job.folder.write_json("evals/evaluation.json", json.loads(found.model_dump_json()))
-    found = evaluation_of(job)
+    found = issuing.evaluation_of(job)
     artifacts.publish(
         "verdicts",
         cards.verdicts(found.verdicts, meaningful=job.spec.base_model.meaningful),
@@ -41,9 +41,8 @@ def report(job_id: str) -> None:
     place = job.reports_folder
     if not job.folder.manifest("report") or not (place / "validation-report.pdf").exists():
         with job.stage("report", "reporting"):
-            data = collect.collect(job, evaluation_of(job))
-            rendered = render.render(data, place)
-            job.folder.upload_folder(place, "report", {"engine": rendered.engine})
+            issued = issuing.first(job)
+            job.folder.upload_folder(place, "report", {"engine": issued.engine})
     html, pdf = place / "validation-report.html", place / "validation-report.pdf"
     job.ledger.update_job(job_id, report_html=str(html), report_pdf=str(pdf))
     artifacts.link("report", job.report_url, "Open the validation report", "Report of this job")
@@ -62,10 +61,6 @@ def package_adapter(job_id: str) -> None:
     uri = f"{job.folder.url}/package/{zips[0]}"
     path = str(job.folder.local_path(f"package/{zips[0]}")) if job.folder.is_local else uri
     job.ledger.update_job(job_id, package=path)
-
-
-def evaluation_of(job: JobContext) -> Evaluation:
-    return Evaluation.model_validate(job.folder.read_json("evals/evaluation.json"))
 
 
 def package_parts(job: JobContext) -> dict[str, Any]:

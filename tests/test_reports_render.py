@@ -316,4 +316,4 @@ def test_quarto_is_used_when_it_is_installed(tmp_path: Path) -> None:
     assert "Quarto 1.9.1" in done.html.read_text(encoding="utf-8")
     calls = log.read_text()
     assert "pandoc --sandbox" in calls
-    assert "typst compile --font-path" in calls
+    assert "typst compile --pdf-standard ua-1 --font-path" in calls

@@ -1,0 +1,114 @@
+"""Make a report of a job, number it, and write down what was made: only that is an issued report.
+
+first(job)                        the validation report of the flow, version 1
+again(job, brand=..., ...)        the same from the run folder at any later time, without a GPU
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from brightrun.brand import Brand
+from brightrun.context import JobContext
+from brightrun.errors import ReportError
+from brightrun.figures import Figures
+from brightrun.ledger import Ledger
+from brightrun.ledger_reports import FileFacts, ReportRow
+from brightrun.runfolder import sha256_file
+from brightrun.verdicts import Evaluation, Issue, ReportData
+from reports import collect, render
+from reports.render import Rendered
+
+VALIDATION = "validation"
+Make = Callable[[ReportData, Path], Rendered]
+
+
+def evaluation_of(job: JobContext) -> Evaluation:
+    """What was concluded last; ReportError before the job was evaluated."""
+    if not job.folder.exists("evals/evaluation.json"):
+        raise ReportError(
+            f"job {job.job_id} has no evaluation yet",
+            cause=f"it is {job.ledger.job(job.job_id).status}",
+            fix=f"let it finish: brightrun train --resume {job.job_id}",
+        )
+    return Evaluation.model_validate(job.folder.read_json("evals/evaluation.json"))
+
+
+def first(job: JobContext) -> ReportRow:
+    """The job's own validation report, into its reports folder."""
+    row = job.ledger.job(job.job_id)
+    taken = job.ledger.reserve_report(
+        job.job_id,
+        VALIDATION,
+        job_id=job.job_id,
+        title=row.name,
+        client=row.client,
+        created_by=row.requested_by,
+    )
+    data = collect.collect(job, evaluation_of(job))
+    data = data.model_copy(update={"issue": identity(taken)})
+    return issued(job.ledger, taken, render.render(data, job.reports_folder))
+
+
+def again(
+    job: JobContext,
+    *,
+    kind: str = VALIDATION,
+    make: Make = render.render,
+    brand: Brand | None = None,
+    figures: Figures | None = None,
+    evaluation: Evaluation | None = None,
+    audience: str = "",
+    by: str = "",
+) -> ReportRow:
+    """Another report from run folder and ledger: its own folder, the next version."""
+    data = contract(job, evaluation or evaluation_of(job))
+    brand = brand or Brand()
+    client = brand.client or data.client
+    taken = job.ledger.reserve_report(
+        job.job_id,
+        kind,
+        job_id=job.job_id,
+        audience=audience,
+        title=data.name,
+        client=client,
+        created_by=by,
+    )
+    data = data.model_copy(
+        update={
+            "issue": identity(taken),
+            "brand": brand,
+            "figures": figures,
+            "client": client,
+        }
+    )
+    place = job.reports_folder / f"{kind}-{taken.version}"
+    made = make(data, place)
+    job.folder.upload_folder(place, f"reports/{taken.report_id}", {"engine": made.engine})
+    return issued(job.ledger, taken, made)
+
+
+def contract(job: JobContext, evaluation: Evaluation) -> ReportData:
+    """report.json of a job as it stands now; what the first report knew of its run stays."""
+    kept = "report/report.json"
+    before = None
+    if job.folder.exists(kept):
+        before = ReportData.model_validate(json.loads(job.folder.read_bytes(kept)))
+    return collect.collect(job, evaluation, before)
+
+
+def identity(taken: ReportRow) -> Issue:
+    return Issue(report_id=taken.report_id, version=taken.version, audience=taken.audience)
+
+
+def issued(ledger: Ledger, taken: ReportRow, made: Rendered) -> ReportRow:
+    """Write down the files' hashes: from now on `brightrun verify` knows them."""
+    return ledger.issue_report(
+        taken.report_id,
+        fingerprint=made.fingerprint,
+        folder=str(made.files[0].parent),
+        engine=made.engine,
+        made={f.name: FileFacts(sha256_file(f), f.stat().st_size) for f in made.files},
+    )

@@ -1,0 +1,133 @@
+"""Reports are numbered and stamped, found again, and told from copies that were changed."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pypdfium2
+import pytest
+from report_jobs import evaluated_job
+from typer.testing import CliRunner
+
+from brightrun.errors import ConfigurationError, ReportError, UsageError
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger
+from brightrun.ledger_reports import FileFacts
+from brightrun.ledger_schema import jobs
+from brightrun.settings import load
+from flows.cli import app
+from reports import library
+
+JOB = "261120-7f3a"
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+def made(*words: str) -> dict[str, Any]:
+    done = run("report", JOB, "--json", "--by", "Ann", *words)
+    assert done.exit_code == 0
+    return dict(json.loads(done.stdout))
+
+
+def test_a_job_owns_several_reports_that_prove_themselves(home: Path, tmp_path: Path) -> None:
+    evaluated_job(JOB)
+    Ledger.open(load()).reserve_report(JOB, "validation", job_id=JOB)
+    second = made("--for", "the board")
+    assert second["report_id"] == f"{JOB}-validation-2"
+    assert (second["version"], second["audience"], second["created_by"]) == (2, "the board", "Ann")
+    pdf = Path(second["files"]["validation-report.pdf"]["path"])
+    document = pypdfium2.PdfDocument(pdf)
+    for page in document:
+        text = page.get_textpage().get_text_range()
+        assert second["report_id"] in text
+        assert second["fingerprint"][:16] in text
+    document.close()
+
+    genuine = run("verify", str(pdf))
+    assert genuine.exit_code == 0
+    assert f"Genuine: validation-report.pdf of report {JOB}-validation-2" in genuine.stdout
+    contract = json.loads(Path(second["files"]["report.json"]["path"]).read_text())
+    assert contract["issue"]["report_id"] == second["report_id"]
+
+    changed = tmp_path / "copy.html"
+    html = Path(second["files"]["validation-report.html"]["path"]).read_text()
+    changed.write_text(html.replace("Target not met", "Target met"))
+    with pytest.raises(ReportError, match=r"says that it is report .*-validation-2"):
+        run("verify", str(changed))
+    said = run("verify", str(changed), "--json")
+    assert (said.exit_code, json.loads(said.stdout)["state"]) == (1, "altered")
+    stranger = tmp_path / "stranger.pdf"
+    stranger.write_bytes(b"%PDF-1.7 nothing of ours")
+    with pytest.raises(ReportError, match="no report of this ledger"):
+        run("verify", str(stranger))
+
+
+def test_the_list_is_filtered_by_client_and_day(home: Path) -> None:
+    evaluated_job(JOB)
+    ledger = Ledger.open(load())
+    for client, days in (("Acme", 3), ("Birch", 0)):
+        taken = ledger.reserve_report(JOB, "validation", job_id=JOB, client=client)
+        ledger.issue_report(
+            taken.report_id, fingerprint="f", folder="/r", engine="e",
+            made={"a.pdf": FileFacts("0" * 64, 1)}, at=datetime.now(UTC) - timedelta(days=days),
+        )  # fmt: skip
+    ledger.reserve_report(JOB, "validation", job_id=JOB, client="Acme")  # failed while being made
+
+    def ids(*words: str) -> list[str]:
+        found = json.loads(run("reports", "--json", *words).stdout)
+        return [row["report_id"] for row in found["reports"]]
+
+    assert ids() == [f"{JOB}-validation-2", f"{JOB}-validation-1"]
+    assert ids("--client", "acme") == [f"{JOB}-validation-1"]
+    assert ids("--since", f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}") == [
+        f"{JOB}-validation-2"
+    ]
+
+
+def test_an_issued_report_is_never_written_over(home: Path) -> None:
+    evaluated_job(JOB)
+    ledger = Ledger.open(load())
+    taken = ledger.reserve_report(JOB, "validation", job_id=JOB)
+    facts = {"fingerprint": "f", "folder": "/r", "engine": "e"}
+    ledger.issue_report(taken.report_id, made={"a.pdf": FileFacts("0" * 64, 1)}, **facts)
+    with pytest.raises(ReportError, match="was issued already"):
+        ledger.issue_report(taken.report_id, made={"a.pdf": FileFacts("1" * 64, 1)}, **facts)
+
+
+def test_a_brand_with_faults_is_refused_before_anything_is_made(home: Path, tmp_path: Path) -> None:
+    evaluated_job(JOB)
+    brand = tmp_path / "brand.toml"
+    brand.write_text('client = "Acme"\n\n[colours]\nprimary = "#FFEE00"\n\n[strings]\nx = "y"\n')
+    with pytest.raises(ConfigurationError, match=r"brand.toml line 4, colours.primary: .*contrast"):
+        run("report", JOB, "--brand", str(brand))
+    brand.write_text('[strings]\nsumary = "Kurz gesagt"\n')
+    with pytest.raises(ConfigurationError, match=r"strings\.sumary.*near: summary"):
+        run("report", JOB, "--brand", str(brand))
+    assert Ledger.open(load()).reports() == ()
+
+
+def test_a_kind_that_there_is_not_is_wrong_use(home: Path) -> None:
+    evaluated_job(JOB)
+    with pytest.raises(UsageError, match="no kind of report 'poem'"):
+        run("report", JOB, "--kind", "poem")
+
+
+def test_the_library_of_a_thousand_jobs_is_quick_and_escapes(home: Path, tmp_path: Path) -> None:
+    ledger = Ledger.open(load())
+    wish = JobRequest(training_file="f.json", client="Acme", name="<b>x</b>" * 3)
+    ledger.create_job("job-0000", wish)
+    with ledger.write() as c:
+        first = dict(c.execute(jobs.select()).one()._mapping)
+        c.execute(jobs.insert(), [{**first, "job_id": f"job-{n:04d}"} for n in range(1, 1000)])
+    started = time.process_time()
+    page = library.write(ledger, tmp_path / "reports").read_text(encoding="utf-8")
+    assert time.process_time() - started < 2
+    assert page.count("<tr><td>job-") == 1000
+    assert "<b>x</b>" not in page
+    assert page.count("<script>") == 1
