@@ -6,6 +6,7 @@ Thresholds are told once each and recorded. What is reached, and who hears of it
 
 from __future__ import annotations
 
+import shlex
 import threading
 from decimal import Decimal
 
@@ -14,7 +15,7 @@ from brightrun.accounts import losses_of
 from brightrun.budget import Alert
 from brightrun.context import JobContext
 from brightrun.errors import StopFailed
-from brightrun.ledger import AttemptRow, Status
+from brightrun.ledger import ApprovalRow, AttemptRow, Status
 from brightrun.money import shown
 from brightrun.notify import Message, notifiers, send_all
 from brightrun.remains import kept
@@ -71,15 +72,18 @@ def check(job: JobContext) -> list[threading.Thread]:
     """
     now = job.clock.now()
     row, month = job.ledger.job(job.job_id), job.ledger.budget_state(now)
+    client = job.ledger.client_state(now, row.client)
+    months = [month] if client is None else [month, client]
     likely = Decimal(str((row.estimate or {}).get("cost_usd", {}).get("likely", 0)))
     spent = job.ledger.cost_so_far(job.job_id, now)
     found = [(job.job_id, a) for a in budget.cost_alerts(spent, likely, row.hard_limit_usd)]
-    found += [(scope_of(month), alert) for alert in budget.month_alerts(month)]
-    over = budget.month_stop(month)
-    if over is not None and not overrides_budget(job):
-        found.append((job.job_id, over))
-        if job.folder.stop_request() is None:
-            job.folder.request_stop("budget", by=f"budget of {month.month}: {over.message}")
+    for state in months:
+        found += [(scope_of(state), alert) for alert in budget.month_alerts(state)]
+        over = budget.month_stop(state)
+        if over is not None and not overrides_budget(job):
+            found.append((job.job_id, over))
+            if job.folder.stop_request() is None:
+                job.folder.request_stop("budget", by=f"budget of {state.month}: {over.message}")
     return [
         announce(job, scope, alert)
         for scope, alert in found
@@ -89,7 +93,8 @@ def check(job: JobContext) -> list[threading.Thread]:
 
 def scope_of(month: budget.BudgetState) -> str:
     """A limit that somebody has changed has thresholds of its own, which are told again."""
-    return f"{month.month} of ${month.limit:,.2f}"
+    whose = f" for {month.client}" if month.client else ""
+    return f"{month.month}{whose} of ${month.limit:,.2f}"
 
 
 def overrides_budget(job: JobContext) -> bool:
@@ -109,6 +114,7 @@ def announce(job: JobContext, scope: str, alert: Alert) -> threading.Thread:
         lines=(
             f"Reached by job {job.job_id}" + (f" ({name})" if name else ""),
             what_now(job.job_id, alert),
+            *(() if scope == job.job_id else of_month(job, alert)),
         ),
     )
     sending = threading.Thread(target=deliver, args=(job, message, budget.channels(alert)))
@@ -124,6 +130,44 @@ def what_now(job_id: str, alert: Alert) -> str:
             f"brightrun train --resume {job_id}"
         )
     return f"Stop it: brightrun cancel {job_id} (its checkpoints are kept)"
+
+
+def of_month(job: JobContext, alert: Alert) -> tuple[str, ...]:
+    """Spending, remainder, who still spends, and the command that raises the limit."""
+    row, now = job.ledger.job(job.job_id), job.clock.now()
+    own = job.ledger.client_state(now, row.client) if alert.client else None
+    state = own or job.ledger.budget_state(now)
+    active = [
+        f"{hold.job_id} {hold.name}".strip() + f": {shown(hold.spent)} of {shown(hold.held)}"
+        for hold in job.ledger.open_holds(now, alert.client)
+    ]
+    return (
+        f"Spent {shown(state.spent)} of {shown(state.limit)}; held for jobs that run "
+        f"{shown(state.committed)}; free {shown(state.left)}",
+        f"Active jobs: {'; '.join(active) or 'none'}",
+        f"Raise the limit: {raising(state)} (or the deployment **budget**)",
+    )
+
+
+def raising(state: budget.BudgetState) -> str:
+    """The command that gives the month a fifth more."""
+    client = f" --client {shlex.quote(state.client)}" if state.client else ""
+    more = max(Decimal(1), (state.limit / 5).quantize(Decimal(1)))
+    return f"brightrun budget raise {more}{client} --month {state.month} --reason WHY --by NAME"
+
+
+def approved(job: JobContext, word: ApprovalRow) -> None:
+    """An approval above the limits: whoever keeps the budget hears of it."""
+    row, high = job.ledger.job(job.job_id), word.estimate_high_usd
+    cost = "" if high is None else f", may cost {shown(high)}"
+    lines = [
+        f"By {word.approver}" + (f": {word.note}" if word.note else ""),
+        f"Job {job.job_id} {row.name}".rstrip() + f"{cost}; client: {row.client or 'none'}",
+        f"The month's budget is overridden: {'yes' if word.override_budget else 'no'}",
+        f"Stop it: brightrun cancel {job.job_id}",
+    ]
+    message = Message(title=f"Bright Run job {job.job_id} was approved", lines=tuple(lines))
+    undelivered(job, message.title, send_all(notifiers(job.settings), message))
 
 
 def deliver(job: JobContext, message: Message, names: tuple[str, ...]) -> None:

@@ -1,7 +1,9 @@
 """Whether a job may start, and when its spending is told to somebody. Pure: values in, values out.
 
 The high end of an estimate decides: a job may be stopped only at 1.25 x of it, so a gate that
-looked at the likely cost would let the month's budget be passed. Months are UTC months.
+looked at the likely cost would let the month's budget be passed. What is held for a job that passes
+is its hard limit: what is spent and held together never exceeds a month, unless overridden. Months
+are those of a time zone (BRIGHTRUN_TIME_ZONE).
 """
 
 from __future__ import annotations
@@ -21,35 +23,70 @@ Action = Literal["pass", "confirm", "approve"]
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """A month in dollars. committed: still to be spent by jobs that wait or run."""
+    """A month in dollars, of all jobs or of one client's.
+
+    committed: held for jobs that passed their gate and are not over, less what they have spent;
+    waiting: high estimates of jobs before their gate, which hold nothing yet.
+    """
 
     month: str
     limit: Decimal
     spent: Decimal
     committed: Decimal
+    waiting: Decimal = Decimal(0)
+    client: str = ""
 
     @property
     def left(self) -> Decimal:
         """What a new job may still cost; negative when the month is overdrawn."""
         return self.limit - self.spent - self.committed
 
+    @property
+    def name(self) -> str:
+        """ "2026-11 budget", or whose."""
+        whose = f" of {self.client}" if self.client else ""
+        return f"{self.month} budget{whose}"
+
     def as_json(self) -> dict[str, Any]:
-        """{month, limit, spent, committed, left} in dollars."""
-        money = {k: float(getattr(self, k)) for k in ("limit", "spent", "committed", "left")}
-        return {"month": self.month, **money}
+        """{month, client, limit, spent, committed, left, waiting} in dollars."""
+        names = ("limit", "spent", "committed", "left", "waiting")
+        money = {name: float(getattr(self, name)) for name in names}
+        return {"month": self.month, "client": self.client, **money}
 
 
 @dataclass(frozen=True, slots=True)
 class ClientSpending:
-    """A client's part of a month in dollars; "" = jobs without a client."""
+    """A client's part of a month in dollars; "" = jobs without one. limit: None: none is set."""
 
     client: str
     spent: Decimal
     committed: Decimal
+    limit: Decimal | None = None
 
     def as_json(self) -> dict[str, Any]:
         money = {"spent": float(self.spent), "committed": float(self.committed)}
-        return {"client": self.client, **money}
+        limit = None if self.limit is None else float(self.limit)
+        return {"client": self.client, "limit": limit, **money}
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """An amount, or a multiple of what such jobs usually cost; the lower one when both are set."""
+
+    usd: Decimal | None = None
+    times: float | None = None
+
+    def dollars(self, usual: Decimal | None, default: Decimal) -> Decimal:
+        """usual: None where too few jobs are finished to say; default: when nothing is set."""
+        found = [] if self.usd is None else [self.usd]
+        if self.times is not None and usual is not None:
+            found.append((usual * Decimal(str(self.times))).quantize(Decimal("0.01")))
+        return min(found, default=default)
+
+    def __str__(self) -> str:
+        parts = [f"${self.usd:,.2f}"] if self.usd is not None else []
+        parts += [f"{self.times:g} x the usual cost"] if self.times is not None else []
+        return " or ".join(parts) or "the default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +110,7 @@ class GateDecision:
     warnings: tuple[str, ...]
     hard_limit_usd: Decimal
     over_budget: bool
+    high_usd: Decimal = Decimal(0)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -92,37 +130,42 @@ def gate(
     confirm: Confirm,
     usd_per_hour: Decimal = Decimal(0),
     override: bool = False,
+    client: BudgetState | None = None,
 ) -> GateDecision:
     """What must happen before this job may spend money; usd_per_hour: see `costs.hard_limit`.
 
+    client: the month of the job's client, where that one has a budget of its own; both must hold.
     override: an approval said that the month's budget may be passed; it is a warning then, and
     the hard limit is no longer held inside the budget. Above approve_above an approval is needed
     in any case: `admits` tells whether a given one is enough.
     """
-    high, left = cost.high, state.left
+    months = [state] if client is None else [state, client]
+    high, left = cost.high, min(month.left for month in months)
     reasons, warnings = [], []
-    over_budget = high > left
     said = f"may cost ${high:,.2f} (likely ${cost.likely:,.2f})"
-    budget = (
-        f"{said}, but ${max(Decimal(0), left):,.2f} of the {state.month} budget of "
-        f"${state.limit:,.2f} is left (spent ${state.spent:,.2f}, "
-        f"committed ${state.committed:,.2f})"
-    )
     if high > limits.approve_above:
         reasons.append(f"{said}: above ${limits.approve_above:,.2f} an approval is needed")
     elif high > limits.warn_above:
         warnings.append(f"{said}: above ${limits.warn_above:,.2f}")
-    if over_budget and override:
-        warnings.append(f"{budget}; the budget is overridden")
-    elif over_budget:
-        reasons.append(f"{budget}: an approval that overrides the budget is needed")
+    for month in months:
+        if high > month.left and override:
+            warnings.append(f"{said}, but {short_of(month)}; the budget is overridden")
+        elif high > month.left:
+            needs = "an approval that overrides the budget is needed"
+            reasons.append(f"{said}, but {short_of(month)}: {needs}")
     action: Action = "approve" if reasons else "pass"
     if action == "pass" and confirm is Confirm.always:
         action = "confirm"
         reasons.append("started by a person: shown and confirmed before anything is spent")
-    held = None if override else left
-    return GateDecision(
-        action, tuple(reasons), tuple(warnings), hard_limit(high, held, usd_per_hour), over_budget
+    limit = hard_limit(high, None if override else left, usd_per_hour)
+    return GateDecision(action, tuple(reasons), tuple(warnings), limit, high > left, high)
+
+
+def short_of(month: BudgetState) -> str:
+    """What is left of a month that does not pay for a job."""
+    return (
+        f"${max(Decimal(0), month.left):,.2f} of the {month.name} of ${month.limit:,.2f} is left "
+        f"(spent ${month.spent:,.2f}, committed ${month.committed:,.2f})"
     )
 
 
@@ -137,13 +180,28 @@ def foreseen(found: Estimate, settings: Settings, state: BudgetState) -> dict[st
 
 def unspent(settings: Settings, now: datetime) -> BudgetState:
     """The month of a home that has no ledger yet."""
-    return BudgetState(month_name(now), settings.month_budget_usd, Decimal(0), Decimal(0))
+    month = month_name(now, settings.zone)
+    return BudgetState(month, settings.month_budget_usd, Decimal(0), Decimal(0))
 
 
-def admits(decision: GateDecision, *, approved: bool, override_budget: bool) -> tuple[str, ...]:
-    """Why a given approval does not open this gate; empty = it does."""
+def admits(
+    decision: GateDecision,
+    *,
+    approved: bool,
+    override_budget: bool,
+    approver: str = "",
+    up_to: Decimal | None = None,
+) -> tuple[str, ...]:
+    """Why a given approval does not open this gate; empty = it does.
+
+    up_to: dollars that the approver may decide on, None: any; below the gate's limits everybody may
+    confirm.
+    """
     if not approved:
         return ("it was rejected",)
+    if decision.action == "approve" and up_to is not None and decision.high_usd > up_to:
+        may = f"{approver} may approve up to ${up_to:,.2f}"
+        return (f"{may}, this job may cost ${decision.high_usd:,.2f}: somebody else must approve",)
     if decision.over_budget and not override_budget:
         return ("the month's budget would be passed and the approval does not override it",)
     return ()
@@ -156,6 +214,7 @@ class Alert:
     threshold: str
     message: str
     stops: bool = False
+    client: str = ""
 
 
 def cost_alerts(
@@ -187,19 +246,26 @@ def month_alerts(state: BudgetState) -> tuple[Alert, ...]:
     return tuple(
         Alert(
             f"{share}",
-            f"${state.spent:,.2f} spent in {state.month}: {share} % of ${state.limit:,.2f} passed, "
+            f"${state.spent:,.2f} spent{of(state)} in {state.month}: {share} % of "
+            f"${state.limit:,.2f} passed, "
             f"${max(Decimal(0), state.limit - state.spent):,.2f} left",
+            client=state.client,
         )
         for share in (80, 95)
         if state.limit > 0 and state.spent * 100 >= state.limit * share
     )
 
 
+def of(state: BudgetState) -> str:
+    return f" for {state.client}" if state.client else ""
+
+
 def month_stop(state: BudgetState) -> Alert | None:
     """The month's budget is used up: jobs that run are stopped, but for those that override it."""
     if state.spent <= 0 or state.spent < state.limit:
         return None
-    text = f"{shown(state.spent)} spent in {state.month}: the limit of {shown(state.limit)}"
+    spent = f"{shown(state.spent)} spent{of(state)} in {state.month}"
+    text = f"{spent}: the limit of {shown(state.limit)}"
     return Alert("month_limit", f"{text} is reached", stops=True)
 
 
@@ -208,13 +274,15 @@ def month_name(now: datetime, tz: tzinfo = UTC) -> str:
     return f"{now.astimezone(tz):%Y-%m}"
 
 
-def moment_in(month: str, now: datetime) -> datetime:
+def moment_in(month: str, now: datetime, tz: tzinfo = UTC) -> datetime:
     """A moment of the month "2026-11": now, or its last second when it is another month.
 
     ValueError: not a month.
     """
-    first = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
-    return now if month_name(now) == month else month_bounds(first)[1] - timedelta(seconds=1)
+    first = datetime.strptime(month, "%Y-%m").replace(tzinfo=tz)
+    if month_name(now, tz) == month:
+        return now
+    return month_bounds(first, tz)[1] - timedelta(seconds=1)
 
 
 def month_bounds(now: datetime, tz: tzinfo = UTC) -> tuple[datetime, datetime]:

@@ -5,7 +5,8 @@
 
 SQLite under BRIGHTRUN_HOME by default, Postgres (schema `brightrun`) by DATABASE_URL. Answers are
 frozen rows (`ledger_rows`); no database object leaves. The methods are the functions of the
-modules ledger_jobs, _attempts, _money, _rates, _events, _records and _reports, under one name.
+modules ledger_jobs, _attempts, _money, _budget, _audit, _rates, _events, _records and _reports, under
+one name.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from sqlalchemy import Connection, Engine
 
 from brightrun import (
     ledger_attempts,
+    ledger_audit,
+    ledger_budget,
     ledger_events,
     ledger_jobs,
     ledger_money,
@@ -31,6 +34,7 @@ from brightrun.ledger_rows import (
     Claim,
     EventRow,
     FileRow,
+    HoldRow,
     JobRow,
     LimitRow,
     MetricRow,
@@ -47,6 +51,7 @@ __all__ = [
     "Claim",
     "EventRow",
     "FileRow",
+    "HoldRow",
     "JobRow",
     "Ledger",
     "LimitRow",
@@ -106,13 +111,27 @@ class Ledger:
     cost_so_far = ledger_money.cost_so_far
     cost_of_jobs = ledger_money.cost_of_jobs
     spent_this_month = ledger_money.spent_this_month
-    committed = ledger_money.committed
-    month_limit = ledger_money.month_limit
-    set_month_limit = ledger_money.set_month_limit
-    budget_state = ledger_money.budget_state
-    month_limit_row = ledger_money.month_limit_row
-    by_client = ledger_money.by_client
     cost_within = ledger_money.cost_within
+    job_costs_within = ledger_money.job_costs_within
+    at_gate = ledger_budget.at_gate
+    open_hold = ledger_budget.open_hold
+    open_holds = ledger_budget.open_holds
+    budget_state = ledger_budget.budget_state
+    client_state = ledger_budget.client_state
+    forecast = ledger_budget.forecast
+    by_client = ledger_budget.by_client
+    month_limit = ledger_budget.month_limit
+    month_limit_row = ledger_budget.month_limit_row
+    set_month_limit = ledger_budget.set_month_limit
+    months_spent = ledger_budget.months_spent
+    audit_log = ledger_audit.audit_log
+    threshold = ledger_audit.threshold
+    limits_for = ledger_audit.limits_for
+    set_threshold = ledger_audit.set_threshold
+    usual_cost = ledger_audit.usual_cost
+    may_approve = ledger_audit.may_approve
+    approver_limits = ledger_audit.approver_limits
+    set_approver = ledger_audit.set_approver
     interruption_rates = ledger_rates.interruption_rates
 
     ingest = ledger_events.ingest

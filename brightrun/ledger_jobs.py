@@ -11,10 +11,11 @@ from decimal import Decimal
 from typing import Any, Unpack
 
 import psutil
-from sqlalchemy import Row, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import JobRequest
+from brightrun.ledger_budget_schema import holds
 from brightrun.ledger_rows import FINAL, Claim, JobChanges, JobRow, Status
 from brightrun.ledger_schema import jobs as table
 from brightrun.ledger_store import Database, insert
@@ -144,8 +145,16 @@ def update_job(db: Database, job_id: str, **changes: Unpack[JobChanges]) -> JobR
                 values.setdefault("started_at", now)
             if status in FINAL and before.finished_at is None:
                 values.setdefault("finished_at", now)
+            if status in FINAL:
+                _release_hold(c, job_id, now)
         c.execute(update(table).where(table.c.job_id == job_id).values(values))
         return _row(c.execute(select(table).where(table.c.job_id == job_id)).one())
+
+
+def _release_hold(c: Connection, job_id: str, now: datetime) -> None:
+    """An ended job may spend no more: from here on only what it has cost counts."""
+    mine = (holds.c.job_id == job_id) & holds.c.released_at.is_(None)
+    c.execute(update(holds).where(mine).values(released_at=now))
 
 
 def end_job(
@@ -156,7 +165,10 @@ def end_job(
     ended = {"status": status.value, "error": dict(error), "finished_at": now, "updated_at": now}
     still_open = (table.c.job_id == job_id) & table.c.status.not_in([s.value for s in FINAL])
     with db.write() as c:
-        return bool(c.execute(update(table).where(still_open).values(ended)).rowcount == 1)
+        if c.execute(update(table).where(still_open).values(ended)).rowcount != 1:
+            return False
+        _release_hold(c, job_id, now)
+        return True
 
 
 def process_is_alive(pid: int, since: datetime | None = None) -> bool:

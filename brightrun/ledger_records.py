@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from brightrun.durations import Observed
 from brightrun.errors import ConfigurationError
+from brightrun.ledger_audit import write_down
 from brightrun.ledger_rows import ApprovalRow, ArtifactRow, FileRow
 from brightrun.ledger_schema import (
     approvals,
@@ -59,6 +60,11 @@ def add_approval(
             "at": at or datetime.now(UTC),
         }
         c.execute(approvals.insert().values(values))
+        action = "override budget" if override_budget and approved else "approve"
+        write_down(
+            c, action if approved else "reject", who=values["approver"], at=values["at"],
+            job_id=job_id, after=found[0], reason=note,
+        )  # fmt: skip
     latest = approval(db, job_id)
     assert latest is not None
     return latest

@@ -8,6 +8,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypedDict
 
+from brightrun.budget import Threshold
+
 
 class Status(StrEnum):
     """Where a job stands. The ones in FINAL never change by themselves."""
@@ -28,15 +30,14 @@ class Status(StrEnum):
 
 
 FINAL = frozenset({Status.rejected, Status.completed, Status.failed, Status.cancelled})
-# Statuses whose estimate is still to be spent, wholly or in part.
-COMMITTED = frozenset(
+# Statuses of jobs that have not passed their gate (a queued one may have, then it has a hold).
+BEFORE_GATE = frozenset(
     {
+        Status.created,
+        Status.validating,
         Status.estimating,
         Status.awaiting_approval,
         Status.queued,
-        Status.running,
-        Status.paused,
-        Status.created,
     }
 )
 
@@ -214,6 +215,52 @@ class LimitRow:
     by: str
     note: str
     at: datetime
+    every_month: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRow:
+    """A job that has passed its gate; held: the most that it may cost in all."""
+
+    job_id: str
+    name: str
+    client: str
+    status: str
+    held: Decimal
+    spent: Decimal
+    likely: Decimal
+
+    @property
+    def left(self) -> Decimal:
+        """What it may still spend."""
+        return max(Decimal(0), self.held - self.spent)
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdRow:
+    """A client's thresholds as a person set them; client "": everybody's."""
+
+    client: str
+    warn: Threshold
+    approve: Threshold
+    by: str
+    note: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """Who decided what about money; before and after in dollars where it is an amount."""
+
+    at: datetime
+    who: str
+    action: str
+    month: str
+    client: str
+    job_id: str
+    before: Decimal | None
+    after: Decimal | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     warn_above_usd: Decimal = Field(Decimal(100), ge=0)
     approve_above_usd: Decimal = Field(Decimal(150), ge=0)
     month_budget_usd: Decimal = Field(Decimal(500), ge=0)
+    time_zone: str = Field("UTC", description="Of months, digests and nights: Europe/Berlin")
     approval_timeout_hours: int = Field(72, ge=1)
     max_json_gb: float = Field(20.0, gt=0, description="Largest single JSON document")
 
@@ -107,6 +109,19 @@ class Settings(BaseSettings):
     hub_token: SecretStr | None = Field(
         None, validation_alias=AliasChoices("HF_TOKEN", "BRIGHTRUN_HUB_TOKEN")
     )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            return ZoneInfo(name).key
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{name!r} is no time zone, like Europe/Berlin or UTC") from None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Where months and days begin."""
+        return ZoneInfo(self.time_zone)
 
     @property
     def storage(self) -> str:

@@ -15,6 +15,7 @@ from flows import (
     cli_decide,
     cli_files,
     cli_jobs,
+    cli_limits,
     cli_money,
     cli_pods,
     cli_rate,
@@ -34,6 +35,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(cli_limits.app, name="budget")
 app.add_typer(cli_files.files, name="files", help="Register training files and look at them.")
 app.add_typer(cli_rate.rate, name="rate", help="Blind rating sheets for people.")
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -41,7 +43,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     cli_train.train, cli_decide.wait, cli_decide.approve, cli_decide.cancel,
     cli_steer.pause, cli_steer.switch, cli_steer.prioritize,
     cli_jobs.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
-    cli_money.budget, cli_money.reconcile,
+    cli_money.reconcile,
     cli_reports.report, cli_reports.reports, cli_reports.verify,
 )  # fmt: skip
 for command in COMMANDS:

@@ -5,10 +5,15 @@ A flow run has one artifact per key: a retry or a restart after the gate goes on
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.filters import (
@@ -29,6 +34,12 @@ def publish(key: str, markdown: str, description: str) -> UUID | None:
     made = create_markdown_artifact(markdown=markdown, key=key, description=description)
     assert isinstance(made, UUID)  # called outside of async code
     return made
+
+
+def table(key: str, rows: list[dict[str, Any]], description: str) -> None:
+    """A table under the running task; one without rows is not shown."""
+    if TaskRunContext.get() is not None and rows:
+        create_table_artifact(table=rows, key=key, description=description)
 
 
 def rewrite(artifact: UUID | None, markdown: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -12,9 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.input import RunInput
 from pydantic import Field
 
-from brightrun import basemodels, budget, quotes, repeats
+from brightrun import alerts, basemodels, budget, promises, quotes, repeats
 from brightrun.context import JobContext, open_job
-from brightrun.costs import CostRange
 from brightrun.jobs import preset_of
 from brightrun.ledger import ApprovalRow, Status
 from brightrun.liveprices import live_prices
@@ -64,13 +62,13 @@ def estimate(job_id: str) -> None:
 def gate(job_id: str) -> Answer:
     """go: passed by policy or approved; waiting: a person has to answer; rejected: ended."""
     job = open_job(job_id)
-    if job.folder.exists("gate.json"):
+    if job.folder.exists("gate.json") and promises.kept(job):
         return "go"
     word = latest_word(job)
-    decision = decide(job, override=word is not None and word.override_budget)
-    reasons = unanswered(decision, word)
     if word is not None and not word.approved:
         return rejected(job, word)
+    paid = () if job.request.repeat else paid_before(job)
+    decision, reasons = promises.at_gate(job, word, paid)
     if reasons:
         return waiting(job, decision, reasons)
     return opened(job, decision, word)
@@ -119,6 +117,8 @@ def opened(job: JobContext, decision: budget.GateDecision, word: ApprovalRow | N
     passed = {**said, **decision.as_json(), "hard_limit_usd": float(limit)}
     job.folder.write_json("gate.json", passed)
     story.tell(f"Gate: {how} by {by}{because(word)}; stopped by itself at ${limit:,.4f}")
+    if word is not None and how == "approved":
+        alerts.approved(job, word)
     return "go"
 
 
@@ -152,7 +152,7 @@ def quote_of(job: JobContext) -> dict[str, Any]:
         market=request.market,
         settings=job.settings,
         observed=job.ledger.observed(machine.key, model.name),
-        budget_left=job.ledger.budget_state(datetime.now(UTC), excluding=job.job_id).left,
+        budget_left=promises.left(job),
         users_hours=preset_of(request.preset).users_hours,
         notes=quotes.notes_of(report),
         live=live_prices(request.provider, job.settings),
@@ -178,19 +178,6 @@ def latest_word(job: JobContext) -> ApprovalRow | None:
     return word if word is not None and word.at >= made else None
 
 
-def decide(job: JobContext, *, override: bool = False) -> budget.GateDecision:
-    """The pure decision over this job's estimate, the month and what already ran."""
-    facts = job.folder.read_json("estimate.json")
-    cost = CostRange(*(Decimal(str(facts["cost_usd"][k])) for k in ("low", "likely", "high")))
-    month = job.ledger.budget_state(datetime.now(UTC), excluding=job.job_id)
-    limits, confirm = budget.Limits.of(job.settings), job.request.confirm
-    price = Decimal(str(facts["price"]["usd_per_hour"]))
-    found = budget.gate(cost, limits, month, confirm=confirm, usd_per_hour=price, override=override)
-    why = () if job.request.repeat else paid_before(job)
-    action = "confirm" if why and found.action == "pass" else found.action
-    return replace(found, action=action, reasons=(*found.reasons, *why))
-
-
 def warned(job: JobContext) -> tuple[str, ...]:
     """Who has agreed beforehand to pay again is told of it; everybody else is asked."""
     return paid_before(job) if job.request.repeat else ()
@@ -200,12 +187,3 @@ def paid_before(job: JobContext) -> tuple[str, ...]:
     """What was already paid for the same result."""
     spec_hash = job.spec.spec_hash()
     return repeats.paid_before(job.ledger, job.job_id, spec_hash, datetime.now(UTC))
-
-
-def unanswered(decision: budget.GateDecision, word: ApprovalRow | None) -> tuple[str, ...]:
-    """What still stands between the job and the money; empty = it may go on."""
-    if decision.action == "pass":
-        return ()
-    if word is None:
-        return decision.reasons
-    return budget.admits(decision, approved=word.approved, override_budget=word.override_budget)

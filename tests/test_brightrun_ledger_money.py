@@ -136,26 +136,31 @@ def test_a_running_pod_counts_in_the_month_up_to_now(ledger: Ledger) -> None:
     assert ledger.open_attempts()[0].job_id == job
 
 
-def test_what_waits_and_runs_is_committed_less_what_it_has_cost(ledger: Ledger) -> None:
-    def estimated(status: str, high: float) -> str:
+def test_what_is_held_counts_less_what_the_job_has_cost(ledger: Ledger) -> None:
+    def estimated(status: str, high: float, held: str = "") -> str:
         job = new_job(ledger)
         cost = {"low": 1.0, "likely": 2.0, "high": high}
         ledger.update_job(job, status=status, estimate={"cost_usd": cost})
+        if held:
+            ledger.at_gate(job, lambda month, client: (None, Decimal(held)), NOW)
         return job
 
-    waiting, running = estimated("awaiting_approval", 100.0), estimated("running", 40.0)
-    estimated("completed", 1000.0)
+    waiting, running = estimated("awaiting_approval", 100.0), estimated("running", 40.0, "50")
+    over = estimated("running", 1000.0, "1250")
+    ledger.update_job(over, status="completed")
     new_job(ledger)
     rent(ledger, running, 1, Decimal(3))
     later = NOW + timedelta(hours=4)
-    assert ledger.committed(NOW) == 140
-    assert ledger.committed(later) == 128
-    assert ledger.committed(later, excluding=waiting) == 28
-    assert ledger.committed(NOW + timedelta(hours=100)) == 100
-    state = ledger.budget_state(later, excluding=waiting)
+    state = ledger.budget_state(later)
     assert state.month == "2026-11"
-    assert [state.limit, state.spent, state.committed] == [500, 12, 28]
-    assert state.left == 460
+    assert [state.limit, state.spent, state.committed, state.waiting] == [500, 12, 38, 100]
+    assert state.left == 450  # who waits at the gate keeps nobody from passing it
+    assert ledger.budget_state(later, excluding=waiting).waiting == 0
+    assert ledger.budget_state(NOW + timedelta(hours=100)).committed == 0
+    assert [hold.job_id for hold in ledger.open_holds(later)] == [running]
+    assert ledger.forecast(later) == {
+        "spent": 12, "running_likely": 0, "waiting_likely": 2, "likely": 14, "most": 150,
+    }  # fmt: skip
 
 
 def test_the_months_budget_is_its_own_row_or_the_default(ledger: Ledger) -> None:

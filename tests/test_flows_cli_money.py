@@ -56,20 +56,56 @@ def test_a_month_is_told_by_client_and_sums_up(home: Path) -> None:
 
 
 def test_a_new_limit_says_who_set_it_and_why(home: Path) -> None:
-    done = run("budget", "--set", "$1,750", "--by", "Ann", "--note", "two clients more")
-    assert "$1,750.00, set by Ann" in done.stdout
-    assert "(two clients more)" in done.stdout
+    done = run("budget", "set", "$1,750", "--by", "Ann", "--reason", "two clients more")
     assert "instead of $500.00" in done.stderr
     found = month()
     assert found["limit"] == 1750
     assert found["limit_set"]["set_by"] == "Ann"
     assert found["limit_set"]["note"] == "two clients more"
     assert month("--month", "2020-01")["limit"] == 500
+    shown = run("budget").stdout
+    assert "$1,750.00, set by Ann" in shown
+    assert "(two clients more)" in shown
+
+
+def test_a_raise_adds_to_what_there_is_and_needs_its_reason(home: Path) -> None:
+    run("budget", "raise", "100", "--by", "Ann", "--reason", "one run more")
+    assert month()["limit"] == 600
+    with pytest.raises(UsageError, match="needs its reason"):
+        run("budget", "raise", "100")
+    with pytest.raises(UsageError, match="Acme has no budget of its own"):
+        run("budget", "raise", "100", "--client", "Acme", "--reason", "why")
+    run("budget", "set", "50", "--client", "Acme", "--every-month", "--by", "Ann")
+    spend("a", "Acme", "2.5")
+    found = month("--client", "Acme")
+    assert (found["limit"], found["left"], found["client"]) == (50, 47.5, "Acme")
+    assert "own limit" in run("budget").stdout
+
+
+def test_the_months_report_and_forecast_stand_in_json_too(home: Path) -> None:
+    spend("a", "Acme", "2.5")
+    run("budget", "raise", "100", "--by", "Ann", "--reason", "one run more")
+    report = json.loads(run("budget", "report", "--json").stdout)
+    assert report["jobs"] == [{"job_id": "a", "client": "Acme", "status": "created", "usd": 2.5}]
+    assert [(d["who"], d["before"], d["after"]) for d in report["audit"]] == [("Ann", 500, 600)]
+    assert report["months"][-1]["spent"] == 2.5
+    assert "one run more" in run("budget", "report").stdout
+    ahead = json.loads(run("budget", "forecast", "--json").stdout)
+    assert (ahead["spent"], ahead["likely"], ahead["most"]) == (2.5, 2.5, 2.5)
+    assert "at most" in run("budget", "forecast").stdout
+
+
+def test_thresholds_and_approvers_are_set_and_told(home: Path) -> None:
+    run("budget", "limits", "--client", "Acme", "--approve", "80,2x", "--by", "Ann")
+    said = run("budget", "limits", "--client", "Acme").stdout
+    assert "approval above $80.00 or 2 x the usual cost (set by Ann)" in said
+    run("budget", "approver", "everybody", "50", "--by", "Ann")
+    assert "everybody else may approve up to $50.00" in run("budget", "limits").stdout
 
 
 @pytest.mark.parametrize(
     "words",
-    [("--set", "much"), ("--set", "-3"), ("--set", "NaN"), ("--month", "May"), ("--by", "Ann")],
+    [("set", "much"), ("set", "NaN"), ("--month", "May"), ("limits", "--warn", "x")],
 )
 def test_wrong_use_is_told(home: Path, words: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):

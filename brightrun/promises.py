@@ -1,0 +1,99 @@
+"""A job at its gate: the month, its client's month and the limits decide, and money is held.
+
+What is held is written in the transaction that decides (`Ledger.at_gate`): of two jobs that ask for
+the last dollar one passes, and the other one waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from brightrun import budget
+from brightrun.budget import BudgetState, GateDecision
+from brightrun.context import JobContext
+from brightrun.costs import CostRange
+from brightrun.ledger import ApprovalRow
+
+Answered = tuple[GateDecision, tuple[str, ...]]
+
+
+def at_gate(job: JobContext, word: ApprovalRow | None, paid: tuple[str, ...]) -> Answered:
+    """The decision, and why the gate stays shut (empty: it is open, and the money is held).
+
+    word: what a person has said to this estimate; paid: what the same result has cost
+    before, where nobody agreed to pay again.
+    """
+    facts, ledger = job.folder.read_json("estimate.json"), job.ledger
+    row = ledger.job(job.job_id)
+    cost = CostRange(*(Decimal(str(facts["cost_usd"][k])) for k in ("low", "likely", "high")))
+    limits = ledger.limits_for(row.client, row.preset, row.provider)
+    up_to = None if word is None else ledger.may_approve(word.approver)
+
+    def decide(month: BudgetState, client: BudgetState | None) -> tuple[Answered, Decimal | None]:
+        found = budget.gate(
+            cost,
+            limits,
+            month,
+            confirm=job.request.confirm,
+            usd_per_hour=Decimal(str(facts["price"]["usd_per_hour"])),
+            override=word is not None and word.override_budget,
+            client=client,
+        )
+        if paid:
+            asked = "confirm" if found.action == "pass" else found.action
+            found = replace(found, action=asked, reasons=(*found.reasons, *paid))
+        shut = unanswered(found, word, up_to)
+        return (found, shut), None if shut else found.hard_limit_usd
+
+    return ledger.at_gate(job.job_id, decide, datetime.now(UTC))
+
+
+def unanswered(
+    decision: GateDecision, word: ApprovalRow | None, up_to: Decimal | None
+) -> tuple[str, ...]:
+    """What still stands between the job and the money; empty = it may go on."""
+    if decision.action == "pass":
+        return ()
+    if word is None:
+        return decision.reasons
+    return budget.admits(
+        decision,
+        approved=word.approved,
+        override_budget=word.override_budget,
+        approver=word.approver,
+        up_to=up_to,
+    )
+
+
+def kept(job: JobContext) -> bool:
+    """Whether what was promised at the gate still holds: held, or held again, or all spent.
+
+    A job that ended gave its hold back. Going on takes what is left of its limit from the month as
+    it is now; when that is not there any more, the gate is shut again.
+    """
+    pods = job.ledger.attempts(job.job_id)
+    if job.ledger.open_hold(job.job_id) is not None or (pods and pods[-1].outcome == "done"):
+        return True
+    now, gate = datetime.now(UTC), job.folder.read_json("gate.json")
+    limit = Decimal(str(gate["hard_limit_usd"])) - job.ledger.cost_so_far(job.job_id, now)
+    rest = max(Decimal(0), limit)
+
+    def decide(month: BudgetState, client: BudgetState | None) -> tuple[bool, Decimal | None]:
+        left = min(state.left for state in (month, client) if state is not None)
+        fits = rest <= left or bool(gate.get("override_budget"))
+        return fits, rest if fits else None
+
+    if job.ledger.at_gate(job.job_id, decide, now):
+        return True
+    job.folder.remove("gate.json")
+    return False
+
+
+def left(job: JobContext) -> Decimal:
+    """What the month, and the client's, leave to this job."""
+    now, row = datetime.now(UTC), job.ledger.job(job.job_id)
+    month = job.ledger.budget_state(now, excluding=job.job_id)
+    own = job.ledger.client_state(now, row.client, excluding=job.job_id)
+    return month.left if own is None else min(month.left, own.left)
