@@ -108,12 +108,13 @@ def start(
                 env={**os.environ, "BRIGHTRUN_PARENT": str(os.getpid())},
             )
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                if httpx.get(f"{api_url}/health", timeout=5).status_code == 200:
-                    return process, api_url
-            except httpx.HTTPError:
-                time.sleep(0.2)
+        with httpx.Client(timeout=5) as client:  # one: each reads the machine's certificates
+            while time.monotonic() < deadline and process.poll() is None:
+                try:
+                    if client.get(f"{api_url}/health").status_code == 200:
+                        return process, api_url
+                except httpx.HTTPError:
+                    time.sleep(0.2)
     process.kill()
     process.wait()
     raise ConfigurationError(
@@ -181,8 +182,10 @@ def main() -> None:
     if options.migrate:
         migrate(load())
         return
-    os.environ["PREFECT_UI_ENABLED"] = "true" if options.ui else "false"
-    os.environ["PREFECT_SERVER_UI_ENABLED"] = os.environ["PREFECT_UI_ENABLED"]
+    pages = "true" if options.ui else "false"
+    os.environ["PREFECT_UI_ENABLED"] = os.environ["PREFECT_SERVER_UI_ENABLED"] = pages
+    # Their forms are all that blocks serve here; to enter them takes seconds in a new database.
+    os.environ["PREFECT_SERVER_REGISTER_BLOCKS_ON_START"] = pages
     os.environ["PREFECT_UI_API_URL"] = f"http://127.0.0.1:{options.port}/api"
     if parent := os.environ.pop("BRIGHTRUN_PARENT", ""):
         threading.Thread(target=_die_with, args=(int(parent), options.ui), daemon=True).start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,21 +40,21 @@ class Board:
         self.job = job
         self.seen = max((event.id for event in job.ledger.events(job.job_id)), default=0)
         self.attempt = 0
-        self.told_step = 0.0
+        self.told_step = -STEP_SECONDS
         self.step: EventRow | None = None
         state = job.progress()
         self.progress = artifacts.publish(
             "progress", progress_card(self.job, state), "Stages, step, loss and cost so far"
         )
         self.curve = artifacts.publish("loss-curve", jobcards.loss_card(state), "Loss by step")
-        self.written = time.monotonic()
+        self.written = job.clock.monotonic()
 
     def tick(self, attempt: int) -> None:
         """About once a second while the pod of this attempt runs."""
         if attempt != self.attempt:
             self.attempt = attempt
             story.tell(pod_sentence(attempt, self.job.folder.read_json(_launch(attempt))))
-        if self.relay() or time.monotonic() - self.written >= REWRITE_SECONDS:
+        if self.relay() or self.job.clock.monotonic() - self.written >= REWRITE_SECONDS:
             self.rewrite()
 
     def relay(self) -> bool:
@@ -76,7 +75,7 @@ class Board:
                 self.revise()
             if (line := story.sentence(event)) is not None:
                 story.tell(line[1], line[0])
-        now = time.monotonic()
+        now = self.job.clock.monotonic()
         # A step that comes too soon after the last is told later, not dropped.
         if self.step is not None and now - self.told_step >= STEP_SECONDS:
             self.told_step = now
@@ -102,7 +101,7 @@ class Board:
         state = self.job.progress()
         artifacts.rewrite(self.progress, progress_card(self.job, state))
         artifacts.rewrite(self.curve, jobcards.loss_card(state))
-        self.written = time.monotonic()
+        self.written = self.job.clock.monotonic()
 
 
 def progress_card(job: JobContext, state: Progress) -> str:

@@ -9,6 +9,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +62,8 @@ def gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def killed_in_training(home: Path, job_id: str, **more: str) -> psutil.Process:
-    """Go on with a job, SIGKILL its flow in mid-training; the pod is frozen until it is let go."""
-    flow = start(home, "train", "--resume", job_id, "--yes", **more)
-    folder = run_folder(home, job_id)
-    until(lambda: steps(folder, 1), what="a step of the first pod")
-    pod = pod_process(home, folder, 1)
-    pod.suspend()
-    kill(flow)
-    assert folder.marker(1) is None
-    return pod
+def resumed(home: Path, job_id: str, **more: str) -> Any:
+    return start(home, "train", "--resume", job_id, "--yes", "--json", **more)
 
 
 def test_a_rejected_job_ends_and_costs_nothing(office: tuple[Path, Path]) -> None:
@@ -93,52 +86,79 @@ def test_a_rejected_job_ends_and_costs_nothing(office: tuple[Path, Path]) -> Non
     assert "was rejected" in again.err
 
 
+@dataclass(frozen=True)
+class Story:
+    """What one job told on its way: approved, flow killed, pod adopted, flow killed again, lease
+    run out, gone on with."""
+
+    job_id: str
+    pods_when_adopted: int
+    stopped_after_s: float
+    marker: tuple[str, dict[str, Any]] | None
+    result: dict[str, Any]
+
+
 @pytest.fixture(scope="module")
-def first(office: tuple[Path, Path]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Approved over limit and budget, flow killed, lease run out, gone on with: its result."""
+def story(office: tuple[Path, Path]) -> Story:
+    """SIGKILL of the flow in mid-training, twice; its pod is frozen until it is let go."""
     home, file = office
-    limits = {**TOO_DEAR, **NO_BUDGET, "BRIGHTRUN_LEASE_SECONDS": "10"}
+    limits = {**TOO_DEAR, **NO_BUDGET, "BRIGHTRUN_LEASE_SECONDS": "15"}
     asked = brightrun(home, "train", str(file), *LONG, "--yes", "--json", **limits)
     assert asked.code == 3, asked.err
     job_id = asked.json["job_id"]
     said = brightrun(home, "approve", job_id, "--approver", "Ann", "--override-budget")
     assert said.code == 0, said.err
-    pod = killed_in_training(home, job_id, **limits)
     folder = run_folder(home, job_id)
-    expires = folder.read_json("control/lease.json")["expires"]
-    time.sleep(max(0.0, expires - time.time()))
+
+    flow = resumed(home, job_id, **limits)
+    until(lambda: steps(folder, 1), what="a step of the first pod")
+    pod = pod_process(home, folder, 1)
+    pod.suspend()
+    kill(flow)
+    successor = resumed(home, job_id, **limits)
+    until(
+        lambda: folder.read_json("control/lease.json")["holder"].endswith(f":{successor.pid}"),
+        what="the new flow renews the lease of the pod that it found",
+    )
+    pods = len(ledger(home).attempts(job_id))
+    kill(successor)
+
+    time.sleep(max(0.0, folder.read_json("control/lease.json")["expires"] - time.time()))
     began = time.monotonic()
     pod.resume()
     until(lambda: gone(pod), 30, "the pod stops itself when its lease has run out")
-    took = time.monotonic() - began
-    facts = {"job_id": job_id, "gone_after": took, "marker": folder.marker(1)}
-    done = brightrun(home, "train", "--resume", job_id, "--yes", "--json", **limits)
+    took, marker = time.monotonic() - began, folder.marker(1)
+    done = finish(resumed(home, job_id, **limits))
     assert done.code == 0, done.err
-    return facts, done.json
+    return Story(job_id, pods, took, marker, done.json)
 
 
-def test_an_approved_job_above_limit_and_budget_completes(first: Any, office: Any) -> None:
-    facts, result = first
-    assert result["status"] == "completed"
-    word = ledger(office[0]).approval(facts["job_id"])
+def test_an_approved_job_above_limit_and_budget_completes(story: Story, office: Any) -> None:
+    assert story.result["status"] == "completed"
+    word = ledger(office[0]).approval(story.job_id)
     assert word is not None
     assert (word.approver, word.approved, word.override_budget) == ("Ann", True, True)
 
 
-def test_a_pod_without_a_driver_stops_itself_within_the_lease(first: Any) -> None:
-    facts, _ = first
-    assert facts["marker"] == ("_STOPPED.json", {"reason": "lease"})
-    assert facts["gone_after"] < 12
+def test_the_pod_of_a_killed_flow_is_adopted_instead_of_a_second_one(story: Story) -> None:
+    assert story.pods_when_adopted == 1
 
 
-def test_a_killed_flow_goes_on_with_a_new_pod_and_repeats_nothing(first: Any, office: Any) -> None:
-    facts, result = first
-    home, job_id = office[0], facts["job_id"]
+def test_a_pod_without_a_driver_stops_itself_within_the_lease(story: Story) -> None:
+    assert story.marker == ("_STOPPED.json", {"reason": "lease"})
+    assert story.stopped_after_s < 12
+
+
+def test_a_killed_flow_goes_on_with_a_new_pod_and_repeats_nothing(
+    story: Story, office: Any
+) -> None:
+    home, job_id = office[0], story.job_id
     folder, book = run_folder(home, job_id), ledger(home)
     assert [a.outcome for a in book.attempts(job_id)] == ["stopped:lease", "done"]
+    assert book.open_attempts() == ()
     newest = folder.read_json("attempts/2/launch.json")["resumes_from"]
     assert newest == max(steps(folder, 1)) > 0  # it saved before it went
-    assert steps(folder, 2) == list(range(newest + 1, result["steps"] + 1))
+    assert steps(folder, 2) == list(range(newest + 1, story.result["steps"] + 1))
     begun = [
         e.payload["name"]
         for e in book.events(job_id, 0, "stage")
@@ -147,37 +167,15 @@ def test_a_killed_flow_goes_on_with_a_new_pod_and_repeats_nothing(first: Any, of
     assert begun == ["validate", "plan", "estimate", "evaluate", "report", "package"]
 
 
-def test_an_identical_job_asks_first_and_its_pod_is_adopted_when_its_flow_dies(
-    first: Any, office: tuple[Path, Path]
-) -> None:
+def test_an_identical_job_asks_first(story: Story, office: tuple[Path, Path]) -> None:
     """Without a terminal and without --yes nobody can answer: exit 3, and how to go on."""
     home, file = office
     asked = brightrun(home, "train", str(file), *LONG)
     assert asked.code == 3
     job_id = asked.err.split()[1]
-    assert f"the same job exists: {first[0]['job_id']}, " in asked.err
+    assert f"the same job exists: {story.job_id}, " in asked.err
     assert f"brightrun train --resume {job_id} --yes" in asked.err
     assert ledger(home).attempts(job_id) == ()
-
-    pod = killed_in_training(home, job_id)
-    successor = start(home, "train", "--resume", job_id, "--yes", "--json")
-    folder = run_folder(home, job_id)
-    mine = f":{successor.pid}"
-    until(
-        lambda: folder.read_json("control/lease.json")["holder"].endswith(mine),
-        what="the new flow renews the lease of the pod that it found",
-    )
-    pod.resume()
-    done = finish(successor)
-    assert done.code == 0, done.err
-    assert done.json["interruptions"] == 0
-    (only,) = ledger(home).attempts(job_id)
-    assert only.outcome == "done"
-    assert folder.attempts() == [1]
-    assert steps(folder, 1) == list(range(1, done.json["steps"] + 1))
-    assert done.json["adapter_sha256"] == first[1]["adapter_sha256"]  # interrupted or not
-    assert gone(pod)
-    assert ledger(home).open_attempts() == ()
 
 
 @pytest.mark.parametrize(

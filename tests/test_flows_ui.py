@@ -1,6 +1,6 @@
 """A person in a real browser: form, gate, run, report. One test, because it takes a minute.
 
-Cancel, retry and reject of a run are in the slow suite.
+Cancel, retry, reject and `--detach` are in test_flows_ui_runs.py.
 """
 
 from __future__ import annotations
@@ -100,41 +100,6 @@ def approve_by_form(page: Page, running: ui.Ui, run: str) -> str:
     form.get_by_role("button", name="Submit").click()
     name = str(running.api(f"/flow_runs/{run}")["name"])
     return name.split()[0]
-
-
-@pytest.mark.slow
-def test_a_run_is_cancelled_at_the_gate_retried_and_rejected(
-    tmp_path: Path, models: Path, migrated: Path
-) -> None:
-    """By the calls that the buttons of Prefect's pages make."""
-    home = furnish(tmp_path / "home", models, migrated)
-    with ui.make_ui(home) as running:
-        cancel_retry_and_reject(running, home, small_file(tmp_path))
-    assert ui.processes_of(home) == []
-
-
-def cancel_retry_and_reject(running: ui.Ui, home: Path, file: Path) -> None:
-    asked = {"training_file": str(file), "preset": "demo", "base_model": "tiny", "name": "Other"}
-    run = running.start("finetune", {"request": asked})
-    job_id = str(running.wait_for(run, "Suspended", seconds=90)["name"]).split()[0]
-
-    running.set_state(run, "CANCELLING", "Cancelling")
-    running.wait_for(run, "Cancelled", seconds=30)
-    until(lambda: ledger(home).job(job_id).status == "cancelled", 40, "the job's books are closed")
-    error = ledger(home).job(job_id).error
-    assert error is not None
-    assert f"train --resume {job_id}" in error["fix"]
-
-    running.set_state(run, "SCHEDULED", "AwaitingRetry")
-    running.wait_for(run, "Suspended", seconds=90)
-    assert ledger(home).job(job_id).status == "awaiting_approval"
-
-    running.resume(run, {"approve": False, "approver": "Bea", "note": "not now"})
-    assert running.wait_for(run, "Rejected", seconds=90)["state_type"] == "COMPLETED"
-    row, word = ledger(home).job(job_id), ledger(home).approval(job_id)
-    assert word is not None
-    assert (row.status, word.approved, word.approver) == ("rejected", False, "Bea")
-    assert ledger(home).attempts(job_id) == ()
 
 
 def read_report(page: Page, running: ui.Ui, run: str) -> None:

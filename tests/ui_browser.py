@@ -81,6 +81,9 @@ class Ui:
             time.sleep(0.5)
         raise AssertionError(f"after {seconds:g} s the run is {found['state']['name']}")
 
+    def artifacts(self, run: str) -> list[dict[str, Any]]:
+        return list(self.api("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}}))
+
     def logs(self, run: str) -> str:
         wanted = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200, "sort": "TIMESTAMP_ASC"}
         return "\n".join(line["message"] for line in self.api("/logs/filter", wanted))

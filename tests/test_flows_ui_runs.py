@@ -1,0 +1,113 @@
+"""Runs of the deployments without a browser: by the calls that Prefect's buttons make, and by
+`--detach`. Slow: a server and a worker for each test.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ui_browser as ui
+from commands import brightrun, furnish, ledger, run_folder, small_file, steps, train_options, until
+
+pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_a_run_is_cancelled_at_the_gate_retried_and_rejected(
+    tmp_path: Path, models: Path, migrated: Path
+) -> None:
+    home = furnish(tmp_path / "home", models, migrated)
+    with ui.make_ui(home) as running:
+        cancel_retry_and_reject(running, home, small_file(tmp_path))
+    assert ui.processes_of(home) == []
+
+
+def cancel_retry_and_reject(running: ui.Ui, home: Path, file: Path) -> None:
+    asked = {"training_file": str(file), "preset": "demo", "base_model": "tiny", "name": "Other"}
+    run = running.start("finetune", {"request": asked})
+    job_id = str(running.wait_for(run, "Suspended", seconds=90)["name"]).split()[0]
+
+    running.set_state(run, "CANCELLING", "Cancelling")
+    running.wait_for(run, "Cancelled", seconds=30)
+    until(lambda: ledger(home).job(job_id).status == "cancelled", 40, "the job's books are closed")
+    error = ledger(home).job(job_id).error
+    assert error is not None
+    assert f"train --resume {job_id}" in error["fix"]
+
+    running.set_state(run, "SCHEDULED", "AwaitingRetry")
+    running.wait_for(run, "Suspended", seconds=90)
+    assert ledger(home).job(job_id).status == "awaiting_approval"
+
+    running.resume(run, {"approve": False, "approver": "Bea", "note": "not now"})
+    assert running.wait_for(run, "Rejected", seconds=90)["state_type"] == "COMPLETED"
+    row, word = ledger(home).job(job_id), ledger(home).approval(job_id)
+    assert word is not None
+    assert (row.status, word.approved, word.approver) == ("rejected", False, "Bea")
+    assert ledger(home).attempts(job_id) == ()
+
+
+def test_estimate_alone_and_a_detached_job_whose_process_is_killed_and_retried(
+    tmp_path: Path, models: Path, migrated: Path
+) -> None:
+    home, file = furnish(tmp_path / "home", models, migrated), small_file(tmp_path)
+    with ui.make_ui(home) as running:
+        estimate_alone(running, file)
+        job_id = kill_and_retry(running, home, file)
+    assert ledger(home).open_attempts() == ()
+    assert [a.outcome for a in ledger(home).attempts(job_id)][-1] == "done"
+    assert ui.processes_of(home) == []
+
+
+def estimate_alone(running: ui.Ui, file: Path) -> None:
+    """All presets and markets in one table, and nothing started."""
+    asked = {"training_file": str(file), "base_model": "tiny"}
+    run = running.start("estimate", {"request": asked})
+    running.wait_for(run, "Completed", seconds=120)
+    (card,) = running.artifacts(run)
+    for preset in ("demo", "conservative", "balanced", "aggressive"):
+        assert preset in card["data"]
+    assert "spot" in card["data"]
+    assert "on_demand" in card["data"] or "on-demand" in card["data"]
+    assert ledger(running.home).jobs() == ()
+
+
+def kill_and_retry(running: ui.Ui, home: Path, file: Path) -> str:
+    """`--detach` answers at once; the run's process is killed in mid-training and retried."""
+    sent = brightrun(home, "train", str(file), *train_options(epochs=12), "--detach", "--yes")
+    assert sent.code == 0, sent.err
+    assert set(sent.json) >= {"job_id", "flow_run_url"}
+    job_id, run = sent.json["job_id"], sent.json["flow_run_url"].rpartition("/")[2]
+    until(lambda: ledger(home).attempts(job_id), 120, "the worker rents the first pod")
+    folder = run_folder(home, job_id)
+    until(lambda: steps(folder, 1), 120, "a step of the first pod")
+    os.kill(flow_process(run).pid, signal.SIGKILL)
+    until(lambda: running.api(f"/flow_runs/{run}")["state"]["type"] == "CRASHED", 60, "it is told")
+    running.set_state(run, "SCHEDULED", "AwaitingRetry")
+    waited = brightrun(home, "wait", job_id, "--json")
+    assert (waited.code, waited.json["status"]) == (0, "completed"), waited.err
+    begun = [
+        event.payload["name"]
+        for event in ledger(home).events(job_id, 0, "stage")
+        if event.payload["status"] == "started"
+    ]
+    assert begun == ["validate", "plan", "estimate", "evaluate", "report", "package"]
+    every = [step for attempt in folder.attempts() for step in steps(folder, attempt)]
+    assert every == sorted(set(every))
+    return str(job_id)
+
+
+def flow_process(run: str) -> Any:
+    """The worker's process of a flow run, known by its environment."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("PREFECT__FLOW_RUN_ID", "").replace("-", "") == run.replace(
+                "-", ""
+            ):
+                return process
+        except psutil.Error:
+            continue
+    raise AssertionError(f"no process runs {run}")

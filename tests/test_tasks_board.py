@@ -1,0 +1,128 @@
+"""When the cards of a running job are rewritten, by a clock that the test moves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from fakes.clock import START, ManualClock
+
+from brightrun.context import JobContext
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger
+from brightrun.runfolder import Event
+from brightrun.settings import load
+from tasks import artifacts, board, story
+
+
+class Shelf:
+    """Prefect's side: the newest text of every card, and how often each was rewritten."""
+
+    def __init__(self) -> None:
+        self.names: dict[UUID, str] = {}
+        self.texts: dict[str, str] = {}
+        self.rewritten: list[str] = []
+
+    def publish(self, key: str, markdown: str, description: str) -> UUID:
+        made = uuid4()
+        self.names[made], self.texts[key] = key, markdown
+        return made
+
+    def rewrite(self, artifact: UUID, markdown: str) -> None:
+        self.texts[self.names[artifact]] = markdown
+        self.rewritten.append(self.names[artifact])
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    found = Shelf()
+    monkeypatch.setattr(artifacts, "publish", found.publish)
+    monkeypatch.setattr(artifacts, "rewrite", found.rewrite)
+    return found
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    monkeypatch.setattr(story, "tell", lambda line, level=story.INFO: lines.append(line))
+    return lines
+
+
+@pytest.fixture
+def job(home: Path) -> JobContext:
+    ledger = Ledger.open(load())
+    ledger.create_job("j1", JobRequest(training_file="f.json"))
+    ledger.update_job("j1", status="running")
+    found = JobContext(ledger.settings, ledger, "j1")
+    vars(found).update(clock=ManualClock())
+    return found
+
+
+def happen(job: JobContext, seq: int, type_: str, **payload: Any) -> None:
+    row = {"seq": seq, "ts": START + timedelta(seconds=seq), "attempt": 1, "type": type_}
+    job.ledger.ingest("j1", [Event.model_validate({**row, "payload": payload})])
+
+
+def step(job: JobContext, number: int) -> None:
+    happen(job, number, "metric", step=number, total_steps=9, epoch=0.1, loss=9.0 - number)
+
+
+def launched(job: JobContext) -> board.Board:
+    facts = {"pod": "br-j1-1-x", "price": {"usd_per_hour": 0.5}, "resumes_from": 0}
+    job.folder.write_json("attempts/1/launch.json", facts)
+    found = board.Board(job)
+    found.tick(1)
+    return found
+
+
+def test_cards_are_rewritten_every_minute_and_show_what_came_meanwhile(
+    job: JobContext, shelf: Shelf
+) -> None:
+    shown = launched(job)
+    step(job, 1)
+    job.clock.sleep(59)
+    shown.tick(1)
+    assert shelf.rewritten == []
+    job.clock.sleep(1)
+    shown.tick(1)
+    assert sorted(shelf.rewritten) == ["loss-curve", "progress"]
+    assert "step 1 of 9" in shelf.texts["progress"]
+    for _ in range(60):
+        job.clock.sleep(1)
+        shown.tick(1)
+    assert len(shelf.rewritten) == 4
+
+
+def test_a_stage_that_begins_or_ends_rewrites_the_cards_at_once(
+    job: JobContext, shelf: Shelf
+) -> None:
+    shown = launched(job)
+    happen(job, 1, "stage", name="training", status="started", expected_s=20)
+    job.clock.sleep(1)
+    shown.tick(1)
+    assert sorted(shelf.rewritten) == ["loss-curve", "progress"]
+
+
+def test_steps_are_told_every_few_seconds_and_the_newest_is_not_lost(
+    job: JobContext, shelf: Shelf, said: list[str]
+) -> None:
+    shown = launched(job)
+    for number in (1, 2, 3):
+        step(job, number)
+        shown.tick(1)
+        job.clock.sleep(1)
+    told = [line for line in said if "step" in line and "loss" in line]
+    assert told == ["Pod 1: step 1 of 9, loss 8.000"]
+    job.clock.sleep(board.STEP_SECONDS)
+    shown.tick(1)
+    assert said[-1] == "Pod 1: step 3 of 9, loss 6.000"
+
+
+def test_the_end_of_a_pod_leaves_the_cards_up_to_date(job: JobContext, shelf: Shelf) -> None:
+    with board.watched(job) as shown:
+        step(job, 2)
+    assert shown.seen > 0
+    assert "step 2 of 9" in shelf.texts["progress"]
