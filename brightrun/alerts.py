@@ -10,7 +10,7 @@ import shlex
 import threading
 from decimal import Decimal
 
-from brightrun import budget, losses
+from brightrun import budget, losses, retrying
 from brightrun.accounts import losses_of
 from brightrun.budget import Alert
 from brightrun.context import JobContext
@@ -36,6 +36,10 @@ def ended(job: JobContext, what: str) -> None:
         lines += [str(row.error["message"]), f"Fix: {row.error['fix']}"]
     if row.error is not None or row.status == Status.paused:
         lines.append(f"Go on: brightrun train --resume {job.job_id}")
+    if row.error is not None:
+        offered = retrying.suggested(job.request, row.error)
+        with_ = f", with {'; '.join(map(str, offered))}" if offered else ""
+        lines.append(f"Or again: {retrying.command(job.job_id, offered)}{with_}")
     message = Message(title=f"Bright Run job {job.job_id} {what}", lines=tuple(lines))
     undelivered(job, message.title, send_all(notifiers(job.settings), message))
 

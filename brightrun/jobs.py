@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -80,6 +81,13 @@ class JobRequest(Frozen):
         "worker can read, up to 4096 letters",
     )
     preset: Preset = Field(Preset.balanced, title="Preset", description=preset_help())
+    template: str = Field(
+        "",
+        title="Template",
+        max_length=120,
+        description="A saved request (`brightrun template list`) that fills in every field left as "
+        "it is here, up to 120 letters. Empty: none",
+    )
     market: Market = Field(
         Market.spot,
         title="Market",
@@ -166,6 +174,15 @@ class JobRequest(Frozen):
         description="Test of recovery: optimizer steps from 1 on; the k-th pod kills itself after "
         "the k-th of them (local only). Empty: none",
     )
+
+    def filled(self, template: Mapping[str, Any]) -> JobRequest:
+        """With a template's values where this request still has the defaults."""
+        mine, blank = self.model_dump(), JobRequest(training_file=self.training_file).model_dump()
+        given = {name: value for name, value in mine.items() if value != blank[name]}
+        over = {k: v for k, v in mine["overrides"].items() if v is not None}
+        merged = {**template, **given, "training_file": self.training_file}
+        merged["overrides"] = {**template.get("overrides", {}), **over}
+        return JobRequest.model_validate(merged)
 
     @property
     def values(self) -> Hyperparameters:

@@ -5,8 +5,8 @@
 
 SQLite under BRIGHTRUN_HOME by default, Postgres (schema `brightrun`) by DATABASE_URL. Answers are
 frozen rows (`ledger_rows`); no database object leaves. The methods are the functions of the
-modules ledger_jobs, _attempts, _money, _budget, _audit, _rates, _events, _records and _reports, under
-one name.
+modules ledger_jobs, _attempts, _money, _budget, _audit, _rates, _events, _history, _daily, _records
+and _reports, under one name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from brightrun import (
     ledger_attempts,
     ledger_audit,
     ledger_budget,
+    ledger_daily,
     ledger_events,
+    ledger_history,
     ledger_jobs,
     ledger_money,
     ledger_rates,
@@ -140,6 +142,12 @@ class Ledger:
     event_counts = ledger_events.event_counts
     last_event_at = ledger_events.last_event_at
     metrics = ledger_events.metrics
+
+    history = ledger_history.history
+    save_template = ledger_daily.save_template
+    template = ledger_daily.template
+    templates = ledger_daily.list_templates
+    score_facts = ledger_daily.score_facts
 
     add_approval = ledger_records.add_approval
     approval = ledger_records.approval

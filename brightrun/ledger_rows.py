@@ -264,6 +264,17 @@ class AuditRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateRow:
+    """A saved request, without file and person."""
+
+    name: str
+    request: dict[str, Any]
+    notes: str
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ArtifactRow:
     job_id: str
     kind: str

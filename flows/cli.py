@@ -12,14 +12,17 @@ import typer
 from brightrun import __version__
 from brightrun.errors import BrightRunError, UsageError
 from flows import (
+    cli_daily,
     cli_decide,
     cli_files,
+    cli_history,
     cli_jobs,
     cli_limits,
     cli_money,
     cli_pods,
     cli_rate,
     cli_reports,
+    cli_retry,
     cli_steer,
     cli_train,
 )
@@ -37,12 +40,14 @@ app = typer.Typer(
 )
 app.add_typer(cli_limits.app, name="budget")
 app.add_typer(cli_files.files, name="files", help="Register training files and look at them.")
+app.add_typer(cli_daily.template, name="template")
 app.add_typer(cli_rate.rate, name="rate", help="Blind rating sheets for people.")
 COMMANDS: tuple[Callable[..., None], ...] = (
     cli_files.validate, cli_files.preview, cli_files.estimate, cli_files.presets,
-    cli_train.train, cli_decide.wait, cli_decide.approve, cli_decide.cancel,
+    cli_train.train, cli_retry.retry, cli_decide.wait, cli_decide.approve, cli_decide.cancel,
     cli_steer.pause, cli_steer.switch, cli_steer.prioritize,
-    cli_jobs.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
+    cli_history.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
+    cli_daily.note, cli_daily.scorecard,
     cli_money.reconcile,
     cli_reports.report, cli_reports.reports, cli_reports.verify,
 )  # fmt: skip

@@ -1,57 +1,27 @@
-"""Commands that look: jobs, show, events, watch."""
+"""Commands that look at a job: show, events, watch."""
 
 from __future__ import annotations
 
+import re
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from brightrun.errors import UsageError
 from flows import cli_money
 from flows.options import Job, Json
 
 if TYPE_CHECKING:
     from brightrun.context import JobContext
-    from brightrun.ledger import ApprovalRow, JobRow, Ledger
+    from brightrun.ledger import ApprovalRow, EventRow
     from brightrun.losses import Loss
 
-JOB_COLUMNS = {
-    "job": "job_id",
-    "status": "status",
-    "stage": "stage",
-    "name": "name",
-    "client": "client",
-    "preset": "preset",
-    "asked by": "requested_by",
-    "created": "created",
-}
 LONGEST_FACT = 60
-NARROW_JOB_COLUMNS = ("job", "status", "stage", "name", "created")
-
-
-def jobs(
-    status: Annotated[str, typer.Option(help="Only this status, e.g. running, completed.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="Newest so many.")] = 20,
-    json: Json = False,
-) -> None:
-    """Jobs, newest first."""
-    from brightrun.errors import UsageError
-    from brightrun.ledger import Ledger, Status
-    from brightrun.settings import load
-    from flows.terminal import emit, table, wide
-
-    if status and status not in set(Status):
-        raise UsageError(f"no status {status!r}", fix=f"one of: {', '.join(Status)}")
-    ledger = Ledger.open(load())
-    rows = ledger.jobs(limit, status=status or None)
-    if json:
-        emit({"jobs": [{**_brief(r), **_money(ledger, r)} for r in rows]})
-        return
-    columns = JOB_COLUMNS if wide() else {k: JOB_COLUMNS[k] for k in NARROW_JOB_COLUMNS}
-    cells = [[_brief(r)[c] for c in columns.values()] for r in rows]
-    table("Jobs", tuple(columns), cells, keep=("job", "status", "stage", "created"))
 
 
 def show(job: Job, json: Json = False) -> None:
@@ -148,28 +118,62 @@ def events(
         str, typer.Option("--type", help="stage, metric, checkpoint, warning ...")
     ] = "",
     attempt: Annotated[int | None, typer.Option(help="Only this pod; 0 = control plane.")] = None,
+    grep: Annotated[
+        str, typer.Option(help="Only what fits this pattern (regular expression).")
+    ] = "",
+    since: Annotated[
+        str, typer.Option(help="Only from then on: 2026-11-22T08:00, or 90s, 10m, 2h, 1d.")
+    ] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
     json: Json = False,
 ) -> None:
-    """What happened, event by event: time (UTC), who said it, kind, facts. All of them: --json."""
+    """What happened, event by event: time (UTC), who said it, kind, facts. All of them: --json.
+
+    With --follow --json each event is a line of its own.
+    Example: `brightrun events 261122-ab12cd --type warning --since 2h`
+    """
     from brightrun.context import open_job
     from flows.terminal import emit, tell
 
-    known = open_job(job)
+    known, wanted = open_job(job), wanted_events(grep, since)
     rows = known.ledger.events(known.job_id, attempt, type_ or None)
-    if json:
-        emit({"job_id": known.job_id, "events": [_plain(r) for r in rows]})
+    if json and not follow:
+        kept = [_plain(row) for row in rows if wanted(row)]
+        emit({"job_id": known.job_id, "events": kept})
         return
     last = 0
     while True:
-        for r in sorted(rows, key=lambda row: (row.ts, row.attempt, row.seq)):
-            last = max(last, r.id)
-            who = f"pod {r.attempt}" if r.attempt else "job"
-            tell(f"{r.ts:%H:%M:%S}  {who:<6} {r.type:<10} {facts_of(r.payload)}")
+        for row in sorted(rows, key=lambda row: (row.ts, row.attempt, row.seq)):
+            last = max(last, row.id)
+            if wanted(row):
+                tell(dumps(_plain(row), default=str) if json else line_of(row))
         if not follow or known.ledger.job(known.job_id).at_rest:
             return
         time.sleep(1)
         rows = known.ledger.events(known.job_id, attempt, type_ or None, after_id=max(1, last))
+
+
+def line_of(row: EventRow) -> str:
+    who = f"pod {row.attempt}" if row.attempt else "job"
+    return f"{row.ts:%H:%M:%S}  {who:<6} {row.type:<10} {facts_of(row.payload)}"
+
+
+def wanted_events(grep: str, since: str) -> Callable[[EventRow], bool]:
+    """Which events to show; UsageError: no pattern, no time."""
+    from brightrun.settings import load
+    from flows.options import moment_of
+
+    try:
+        pattern = re.compile(grep)
+    except re.error as error:
+        raise UsageError(f"--grep {grep!r}: {error}", fix="quote what is no pattern") from None
+    ago = re.fullmatch(r"(\d+)([smhd])", since)
+    if ago:
+        seconds = int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[ago[2]]
+        first = datetime.now(UTC) - timedelta(seconds=seconds)
+    else:
+        first = moment_of(since, load().zone) if since else datetime.min.replace(tzinfo=UTC)
+    return lambda row: row.ts >= first and bool(pattern.search(line_of(row)))
 
 
 def facts_of(payload: dict[str, Any]) -> str:
@@ -219,16 +223,6 @@ def _brief(row: Any) -> dict[str, Any]:
         "training_file": row.training_file,
         "created": f"{row.created_at:%Y-%m-%d %H:%M}",
         "notes": row.notes,
-    }
-
-
-def _money(ledger: Ledger, row: JobRow) -> dict[str, Any]:
-    """What a job cost by now and was estimated at; by part once it has ended."""
-    kept = (row.result or {}).get("cost") or {}
-    return {
-        "cost_usd": float(ledger.cost_so_far(row.job_id, datetime.now(UTC))),
-        "estimate_usd": (row.estimate or {}).get("cost_usd"),
-        "against_estimate": kept.get("against_estimate"),
     }
 
 

@@ -57,7 +57,7 @@ def driving(request: JobRequest, given: str) -> Iterator[str]:
     ledger = Ledger.open(settings)
     job_id = job_id_of(given, str(this_run.id))
     if not exists(ledger, job_id):
-        ledger.create_job(job_id, request)
+        ledger.create_job(job_id, templated(ledger, request))
     job = JobContext(settings, ledger, job_id)
     claim(job)
     try:
@@ -86,6 +86,19 @@ def driving(request: JobRequest, given: str) -> Iterator[str]:
     finally:
         with second_to("the claim on the job"):
             ledger.release_claim(job_id, driver_name())
+
+
+def templated(ledger: Ledger, request: JobRequest) -> JobRequest:
+    """The wish with its template filled in; ConfigurationError: there is no such template."""
+    if not request.template:
+        return request
+    found = ledger.template(request.template)
+    if found is None:
+        names = ", ".join(row.name for row in ledger.templates()) or "none yet"
+        raise ConfigurationError(
+            f"there is no template {request.template!r}", fix=f"there are: {names}"
+        )
+    return request.filled(found.request)
 
 
 def rest(job: JobContext, error: JobPaused) -> None:

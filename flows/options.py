@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,3 +45,12 @@ def overrides_of(pairs: list[str] | None) -> dict[str, Any]:
             raise UsageError(f"--set {pair!r} is not key=value", fix="e.g. --set epochs=1")
         found[key.strip()] = value.strip()
     return found
+
+
+def moment_of(text: str, zone: tzinfo) -> datetime:
+    """ "2026-11-01" or "2026-11-01T08:00" in a time zone; UsageError: neither."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no day", fix="write it as 2026-11-01") from None
+    return found if found.tzinfo else found.replace(tzinfo=zone)

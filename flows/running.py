@@ -139,8 +139,8 @@ def show_gate(job_id: str, *, told: bool) -> dict[str, Any]:
     question = job.folder.read_json("question.json")
     if not told:
         say_estimate(job.folder.read_json("estimate.json"))
-    for reason in question["reasons"]:
-        say(f"  {reason}")
+    for line in (*question.get("differs", ()), *question["reasons"]):
+        say(f"  {line}")
     for warning in question["warnings"]:
         say(f"  Warning: {warning}", "yellow")
     return dict(question)

@@ -85,6 +85,7 @@ def gate_card(facts: dict[str, Any], question: dict[str, Any]) -> str:
         f"({'fits' if facts['fits'] else 'DOES NOT FIT'}), "
         f"stopped by itself at {formats.usd(facts['hard_limit_usd'])}",
         *market_sentences(facts),
+        *(f"Retry with {change}" for change in question.get("differs", ())),
         *(f"Why you are asked: {reason}" for reason in question["reasons"]),
         *(f"Warning: {w}" for w in (*question["warnings"], *facts["warnings"])),
     ]
@@ -101,6 +102,20 @@ def gate_card(facts: dict[str, Any], question: dict[str, Any]) -> str:
     told = "".join(f"- {cards.text(line)}\n" for line in lines)
     markets = Table(columns=("Market", "Likely", "Time"), rows=shown)
     return f"{told}\n{cards.table(markets)}"
+
+
+def failure_card(job_id: str, error: dict[str, Any], suggested: Sequence[str], again: str) -> str:
+    """An ended job's error, what it suggests, and the commands that go on or try again."""
+    page = f" (docs/errors.md, {error['fault']})" if error.get("fault") else ""
+    told = [
+        f"**{cards.text(error['message'])}**{page}",
+        *(f"Likely cause: {cards.text(error['cause'])}" for _ in "1" if error.get("cause")),
+        *(f"Fix: {cards.text(error['fix'])}" for _ in "1" if error.get("fix")),
+        *(f"Suggested: {cards.text(change)}" for change in suggested),
+        f"Go on where it stopped: `brightrun train --resume {job_id}`, or the form **resume**",
+        f"Try again as a new job: `{again}`, or the form **retry**",
+    ]
+    return "\n\n".join(told)
 
 
 def budget_sentence(month: dict[str, Any]) -> str:

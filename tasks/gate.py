@@ -11,9 +11,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.input import RunInput
 from pydantic import Field
 
-from brightrun import alerts, basemodels, budget, promises, quotes, repeats
+from brightrun import alerts, basemodels, budget, promises, quotes, repeats, retrying
 from brightrun.context import JobContext, open_job
-from brightrun.jobs import preset_of
+from brightrun.jobs import JobRequest, preset_of
 from brightrun.ledger import ApprovalRow, Status
 from brightrun.liveprices import live_prices
 from brightrun.physics import ModelProfile
@@ -99,11 +99,22 @@ def waiting(job: JobContext, decision: budget.GateDecision, reasons: tuple[str, 
     """The question that a person has to answer, kept for the form and the terminal."""
     month = job.ledger.budget_state(datetime.now(UTC), excluding=job.job_id)
     asked = {**decision.as_json(), "reasons": list(reasons), "budget": month.as_json()}
+    asked["differs"] = differs(job)
     job.folder.write_json("question.json", asked)
     if job.ledger.job(job.job_id).status != Status.awaiting_approval:
         story.tell(f"Gate: waiting for a person. {'; '.join(reasons)}", story.WARNING)
     job.ledger.update_job(job.job_id, status=Status.awaiting_approval, stage="gate")
     return "waiting"
+
+
+def differs(job: JobContext) -> list[str]:
+    """What a retry has other than its parent: `learning_rate: 0.0002 -> 0.0001`."""
+    parent = job.ledger.job(job.job_id).parent_job_id
+    if parent is None:
+        return []
+    before = JobRequest.model_validate(job.ledger.job(parent).request)
+    changes = retrying.differences(before, job.request)
+    return [f"{change} (than in {parent})" for change in changes] or [f"the same as {parent}"]
 
 
 def opened(job: JobContext, decision: budget.GateDecision, word: ApprovalRow | None) -> Answer:

@@ -10,12 +10,16 @@ import pytest
 from commands import inside
 
 from brightrun.jobs import JobRequest
-from brightrun.ledger import Ledger
+from brightrun.ledger import Ledger, Status
 from brightrun.settings import load
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = ("budget",)
+PAGES = ("budget", "daily-work")
 JOB = "261122-ab12cd"
+NO_NUMBER = {
+    "code": "trainer", "message": "the loss is not a number", "cause": "", "fix": "",
+    "adjustment": {"learning_rate": 0.0001}, "fault": "",
+}  # fmt: skip
 
 
 def commands(page: str) -> list[list[str]]:
@@ -27,7 +31,9 @@ def commands(page: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_run(home: Path, page: str) -> None:
-    Ledger.open(load()).create_job(JOB, JobRequest(training_file="spring", name="Spring"))
+    ledger = Ledger.open(load())
+    ledger.create_job(JOB, JobRequest(training_file="spring", name="Spring"))
+    ledger.update_job(JOB, status=Status.failed, error=NO_NUMBER)
     found = commands(page)
     assert found
     for words in found:

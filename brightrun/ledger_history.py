@@ -1,0 +1,82 @@
+"""Many jobs at once, without their documents: a year of them in a second. Use through `Ledger`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, case, func, or_, select
+
+from brightrun.history import HistoryRow, Quality, Wanted
+from brightrun.ledger_money import cost_of
+from brightrun.ledger_rows import INTERRUPTING_STOPS, NO_POD
+from brightrun.ledger_schema import attempts, jobs, verdicts
+from brightrun.ledger_store import Database
+from brightrun.money import to_usd
+from brightrun.verdicts import MetricName
+
+_COLUMNS = (
+    "job_id", "status", "stage", "name", "client", "requested_by", "preset", "provider",
+    "training_file", "notes", "parent_job_id", "created_at", "started_at", "finished_at",
+)  # fmt: skip
+SEARCHED = ("job_id", "name", "notes", "client", "training_file")
+
+
+def history(db: Database, wanted: Wanted, now: datetime) -> tuple[HistoryRow, ...]:
+    """Jobs that fit, in no order; the cost is not filtered here (`history.chosen` does)."""
+    j = jobs.c
+    code = case((j.error.is_not(None), j.error["code"].as_string()), else_="")
+    query = select(*(j[name] for name in _COLUMNS), j.estimate_likely_micro, code.label("code"))
+    for name in ("status", "client", "preset"):
+        if value := getattr(wanted, name):
+            query = query.where(j[name] == value)
+    if wanted.by:
+        query = query.where(func.lower(j.requested_by) == wanted.by.lower())
+    if wanted.since is not None:
+        query = query.where(j.created_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(j.created_at < wanted.until)
+    for word in wanted.text.split():
+        like = [
+            j[n].icontains(word, autoescape=True) for n in ("job_id", "name", "notes", "client")
+        ]
+        query = query.where(or_(*like, j.training_file.icontains(word, autoescape=True)))
+    with db.read() as c:
+        found = c.execute(query).all()
+        costs, gained = _costs(c, now), _gains(c)
+    return tuple(_row(row, costs.get(row.job_id), gained.get(row.job_id)) for row in found)
+
+
+def _row(row: Any, pods: tuple[int, int, int] | None, quality: Quality | None) -> HistoryRow:
+    micro, number, interrupted = pods or (0, 0, 0)
+    likely = row.estimate_likely_micro
+    return HistoryRow(
+        **{name: getattr(row, name) for name in _COLUMNS},
+        cost_usd=to_usd(micro),
+        likely_usd=None if likely is None else to_usd(likely),
+        pods=number,
+        interruptions=interrupted,
+        error_code=row.code or "",
+        quality=quality,
+    )
+
+
+def _costs(c: Connection, now: datetime) -> dict[str, tuple[int, int, int]]:
+    """Job -> (micro-dollars by now, pods, interruptions); pods that run count by the clock."""
+    a = attempts.c
+    lost = a.outcome.startswith("lost") & (a.outcome != NO_POD)
+    broken = case((or_(lost, a.outcome.in_(INTERRUPTING_STOPS)), 1), else_=0)
+    ended = func.coalesce(func.sum(a.cost_micro), 0)
+    query = select(a.job_id, ended, func.count(), func.sum(broken)).group_by(a.job_id)
+    found = {job: (int(usd), int(n), int(k)) for job, usd, n, k in c.execute(query)}
+    for pod in c.execute(select(attempts).where(a.ended_at.is_(None))):
+        usd, number, interrupted = found[pod.job_id]
+        found[pod.job_id] = (usd + cost_of(pod, now), number, interrupted)
+    return found
+
+
+def _gains(c: Connection) -> dict[str, Quality]:
+    v = verdicts.c
+    mine = (v.metric == MetricName.emotional_intelligence.value) & v.estimate.is_not(None)
+    rows = c.execute(select(v.job_id, v.estimate, v.ci_low, v.evidence).where(mine))
+    return {row.job_id: Quality(row.estimate, row.ci_low, row.evidence) for row in rows}
