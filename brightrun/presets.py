@@ -99,7 +99,12 @@ class Hyperparameters(Frozen):
     max_new_tokens: int = Field(
         512, ge=8, le=4096, description="Length limit of an answer in tokens, 8-4096"
     )
-    passes: int = Field(1, ge=1, le=10, description="Answers per scenario and model, 1-10")
+    passes: int = Field(
+        3,
+        ge=1,
+        le=10,
+        description="Answers per scenario and model, 1-10: 1 = greedy, more = drawn by seed",
+    )
 
 
 SETTABLE: tuple[str, ...] = tuple(Hyperparameters.model_fields)
@@ -174,6 +179,7 @@ PRESETS: dict[Preset, PresetInfo] = {
         max_new_tokens=96,
         questions=25,
         rotations=1,
+        passes=1,
         eval_points=2,
     ),
 }

@@ -169,6 +169,11 @@ class ChatTokenizer:
         """Tokens of a text outside any conversation."""
         return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def plain(self, text: str) -> tuple[int, ...]:
+        """Ids of a text outside any conversation, after the begin-of-text token if there is one."""
+        begins = () if self.bos_id is None else (self.bos_id,)
+        return (*begins, *self.tokenizer.encode(text, add_special_tokens=False).ids)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, special tokens left out."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))

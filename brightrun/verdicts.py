@@ -83,6 +83,7 @@ class Evaluation(Frozen):
     lost_questions: Table
     markers: Table = Field(description="Marker x baseline / trained / gold")
     safety: Table
+    comparison: Table | None = Field(None, description="Model x measure against the baseline")
     examples: tuple[Example, ...]
     facts: dict[str, Any] = Field(default_factory=dict, description="n, seeds, truncation, times")
 

@@ -13,15 +13,16 @@ import numpy as np
 
 from brightrun.errors import EvaluationError
 from brightrun.jobs import JobSpec
+from brightrun.modelnames import MODELS
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import Evaluation, EvidenceKind, MetricName, Verdict
 from evals import answers as answering
-from evals import examples, gates, knowledge, likelihood, measurements
+from evals import comparing, examples, gates, knowledge, likelihood, measurements
 from evals.examples import Scored
 from evals.gold import FLOORS
 from evals.markers import LABELS
 from evals.measurements import GoldAnswer, Measurements
-from evals.plan import MODELS, QUESTIONS, SCENARIOS, passes
+from evals.plan import QUESTIONS, SCENARIOS, passes
 from evals.sources import (
     DATA,
     Lexicons,
@@ -93,6 +94,7 @@ def evaluate(
         lost_questions=lost,
         markers=answering.table(read),
         safety=safety_table,
+        comparison=comparing.table(found, questions, n["rotations"]),
         examples=examples.build(
             scenarios, _sides(found, read, items), _spread(read), seed=seeds["examples"]
         ),
@@ -104,7 +106,9 @@ def evaluate(
             "statistics": plan["statistics"],
             "sources": sources,
             "exploratory": sorted(changed),
-            "other_models": sorted({model for model, _ in found.likelihood} - set(MODELS)),
+            "other_models": list(found.models[len(MODELS) :]),
+            "models": list(found.models),
+            "forgetting": comparing.facts(found),
             "perplexity": perplexity_facts,
             "knowledge": knowledge_facts,
             "safety": safety_facts,

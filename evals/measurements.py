@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from brightrun.errors import EvaluationError
 from brightrun.jobs import JobSpec
+from brightrun.modelnames import MODELS
 from brightrun.runfolder import RunFolder
-from evals.plan import MODELS, PLAN, QUESTIONS, SCENARIOS, passes
+from evals.plan import NEUTRAL, PLAN, QUESTIONS, SCENARIOS, passes
 from evals.sources import Question, Scenario
 
 LIKELIHOOD = "measurements/likelihood.jsonl"
 KNOWLEDGE = "measurements/knowledge.jsonl"
 ANSWERS = "measurements/answers.jsonl"
+NEUTRAL_TEXT = "measurements/neutral.jsonl"
+OPTION_TEXT = "measurements/option_text.jsonl"
 VALIDATION = "data/validation.jsonl"
 
 
@@ -47,13 +50,32 @@ class Knowledge(Measured):
     logprobs: tuple[float, float, float, float]
 
 
+class NeutralLikelihood(Measured):
+    """Sums over one neutral passage, in nats."""
+
+    text_id: str
+    nll: float = Field(ge=0, allow_inf_nan=False)
+    tokens: int = Field(ge=0)
+
+
+class OptionText(Measured):
+    """Each option's text as the whole answer: nats (negative) and characters, by content index."""
+
+    question_id: str
+    logprobs: tuple[float, float, float, float]
+    characters: tuple[int, int, int, int]
+
+
 class Answer(Measured):
+    """seconds: the share of this answer in those of its batch."""
+
     scenario_id: str
     number: int = Field(alias="pass", ge=1)
     text: str
     tokens: int = Field(ge=0)
     finish_reason: Literal["stop", "length"]
     seconds: float = Field(ge=0, allow_inf_nan=False)
+    batch: str = ""
 
 
 class GoldAnswer(BaseModel):
@@ -67,7 +89,10 @@ class GoldAnswer(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """Everything that scoring needs, in plan order; models beyond baseline and trained are kept."""
+    """Everything that scoring needs, in plan order; models: baseline, trained, then the others.
+
+    neutral and option_text are empty where an older plan did not ask for them.
+    """
 
     plan: dict[str, Any]
     likelihood: dict[tuple[str, str], Likelihood]
@@ -75,6 +100,9 @@ class Measurements:
     answers: dict[tuple[str, str, int], Answer]
     gold: tuple[GoldAnswer, ...]
     conversations: tuple[str, ...]
+    models: tuple[str, ...] = MODELS
+    neutral: dict[tuple[str, str], NeutralLikelihood] = field(default_factory=dict)
+    option_text: dict[tuple[str, str], OptionText] = field(default_factory=dict)
 
 
 def load(
@@ -108,20 +136,36 @@ def load(
         (row.model, row.scenario_id, row.number): row
         for row in _read(folder, ANSWERS, Answer, ("model", "scenario_id", "number"))
     }
-    n = plan["n"]
-    _complete(LIKELIHOOD, {(m, c) for m in MODELS for c in conversations}, likelihood)
+    neutral = {
+        (row.model, row.text_id): row
+        for row in _read(folder, NEUTRAL_TEXT, NeutralLikelihood, ("model", "text_id"))
+    }
+    option_text = {
+        (row.model, row.question_id): row
+        for row in _read(folder, OPTION_TEXT, OptionText, ("model", "question_id"))
+    }
+    n, models = plan["n"], tuple(plan["models"])
+    _complete(LIKELIHOOD, {(m, c) for m in models for c in conversations}, likelihood)
+    if NEUTRAL in plan["files"]:
+        texts = planned(folder, NEUTRAL, "text_id")
+        _complete(NEUTRAL_TEXT, {(m, t) for m in models for t in texts}, neutral)
+        asked = {(m, q.question_id) for m in models for q in questions}
+        _complete(OPTION_TEXT, asked, option_text)
     _complete(
         KNOWLEDGE,
-        {(m, q.question_id, r) for m in MODELS for q in questions for r in range(n["rotations"])},
+        {(m, q.question_id, r) for m in models for q in questions for r in range(n["rotations"])},
         knowledge,
     )
     _complete(
         ANSWERS,
-        {(m, s.scenario_id, p) for m in MODELS for s in scenarios for p in passes(plan)},
+        {(m, s.scenario_id, p) for m in models for s in scenarios for p in passes(plan)},
         answers,
     )
-    _check_values(knowledge, likelihood, conversations)
-    return Measurements(plan, likelihood, knowledge, answers, _gold(rows), conversations)
+    _check_values(knowledge, likelihood, conversations, models)
+    return Measurements(
+        plan, likelihood, knowledge, answers, _gold(rows), conversations, models, neutral,
+        option_text,
+    )  # fmt: skip
 
 
 def planned(folder: RunFolder, name: str, key: str) -> list[str]:
@@ -181,6 +225,7 @@ def _check_values(
     knowledge: Mapping[Any, Knowledge],
     likelihood: Mapping[tuple[str, str], Likelihood],
     conversations: tuple[str, ...],
+    models: tuple[str, ...],
 ) -> None:
     for row in knowledge.values():
         if sorted(row.order) != [0, 1, 2, 3]:
@@ -188,7 +233,7 @@ def _check_values(
         if not all(math.isfinite(value) for value in row.logprobs):
             raise EvaluationError(f"{KNOWLEDGE}: {row.question_id} has logprobs {row.logprobs}")
     for name in conversations:
-        counts = {likelihood[model, name].tokens for model in MODELS}
+        counts = {likelihood[model, name].tokens for model in models}
         if len(counts) > 1:
             raise EvaluationError(
                 f"{LIKELIHOOD}: conversation {name} was scored on different tokens: {counts}",

@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from brightrun.errors import EvaluationError
 from brightrun.jobs import Hyperparameters
+from brightrun.modelnames import all_models
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import MetricName
 from evals import statistics
 from evals.sources import (
     DATA,
+    NeutralText,
     Question,
     Scenario,
+    load_neutral,
     load_questions,
     load_scenarios,
     source_versions,
 )
 
-MODELS = ("baseline", "trained")
 GOLDEN_PROMPTS = 3
 # What clients are promised. The perplexity target is a relative change: 30 % lower.
 TARGETS: dict[MetricName, float | None] = {
@@ -40,15 +43,20 @@ TARGETS: dict[MetricName, float | None] = {
 PLAN = "plan/plan.json"
 SCENARIOS = "plan/scenarios.jsonl"
 QUESTIONS = "plan/questions.jsonl"
+NEUTRAL = "plan/neutral.jsonl"
+# A quick look asks in fewer orders than 4, and reads less of the neutral text.
+QUICK_TEXTS = 8
 GOLDEN = "plan/golden.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """scenarios, questions: rows for the pod; golden: {prompts}; facts: plan.json without files."""
+    """scenarios, questions, neutral: rows for the pod; golden: {prompts}; facts: plan.json without
+    files."""
 
     scenarios: tuple[dict[str, Any], ...]
     questions: tuple[dict[str, Any], ...]
+    neutral: tuple[dict[str, Any], ...]
     golden: dict[str, Any]
     facts: dict[str, Any]
 
@@ -57,6 +65,7 @@ class Plan:
         contents = {
             SCENARIOS: _jsonl(self.scenarios),
             QUESTIONS: _jsonl(self.questions),
+            NEUTRAL: _jsonl(self.neutral),
             GOLDEN: _json(self.golden),
         }
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
@@ -82,13 +91,21 @@ def _jsonl(rows: tuple[dict[str, Any], ...]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-def make_plan(values: Hyperparameters, system_prompt: str, *, data: Path = DATA) -> Plan:
+def make_plan(
+    values: Hyperparameters,
+    system_prompt: str,
+    *,
+    data: Path = DATA,
+    others: Mapping[str, str] | None = None,
+) -> Plan:
     """The plan of a job: the first values.scenarios and values.questions lines of evals/data.
 
-    system_prompt is that of the training file; every scenario is asked under it.
+    system_prompt is that of the training file; every scenario is asked under it. others: sha256 of
+    the weights of further adapters to measure, by the name that they get.
     """
     scenarios = load_scenarios(data)[: values.scenarios]
     questions = load_questions(data)[: values.questions]
+    neutral = load_neutral(data)[: None if values.rotations == 4 else QUICK_TEXTS]
     if not scenarios or not questions:
         raise EvaluationError(
             "there is nothing to measure: no scenarios or no questions",
@@ -103,13 +120,18 @@ def make_plan(values: Hyperparameters, system_prompt: str, *, data: Path = DATA)
             {"question_id": q.question_id, "question": q.question, "options": list(q.options)}
             for q in questions
         ),
+        neutral=tuple(text.model_dump() for text in neutral),
         golden={
             "prompts": [
                 {"id": s.scenario_id, "messages": _messages(s, system_prompt)}
                 for s in _golden(scenarios)
             ]
         },
-        facts=_facts(values, scenarios, questions, data),
+        facts={
+            "models": list(all_models(others or {})),
+            "adapters": dict(others or {}),
+            **_facts(values, scenarios, questions, neutral, data),
+        },
     )
 
 
@@ -149,10 +171,10 @@ def _facts(
     values: Hyperparameters,
     scenarios: tuple[Scenario, ...],
     questions: tuple[Question, ...],
+    neutral: tuple[NeutralText, ...],
     data: Path,
 ) -> dict[str, Any]:
     return {
-        "models": list(MODELS),
         "metrics": [name.value for name in TARGETS],
         "targets": {name.value: target for name, target in TARGETS.items()},
         "n": {
@@ -160,6 +182,7 @@ def _facts(
             "safety_scenarios": sum(s.safety != "none" for s in scenarios),
             "questions": len(questions),
             "headline_questions": sum(q.counts for q in questions),
+            "neutral_texts": len(neutral),
             "rotations": values.rotations,
             "passes": values.passes,
         },

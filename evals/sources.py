@@ -18,6 +18,7 @@ DATA = Path(__file__).resolve().parent / "data"
 SOURCE_FILES = (
     "scenarios.jsonl",
     "questions.jsonl",
+    "neutral.jsonl",
     "rubric.json",
     "voice.json",
     "lexicons.json",
@@ -66,6 +67,13 @@ class Question(Frozen):
     def counts(self) -> bool:
         """True when the question is part of the headline: yearly limits go stale and are not."""
         return self.headline and self.year is None
+
+
+class NeutralText(Frozen):
+    """A passage of public-domain prose that has nothing to do with the training data."""
+
+    text_id: str
+    text: str = Field(min_length=1)
 
 
 class Lexicons(BaseModel):
@@ -129,6 +137,12 @@ def load_scenarios(data: Path = DATA) -> tuple[Scenario, ...]:
 def load_questions(data: Path = DATA) -> tuple[Question, ...]:
     """All questions in file order; EvaluationError names a bad line."""
     return _rows(data / "questions.jsonl", Question, "question_id")
+
+
+def load_neutral(data: Path = DATA) -> tuple[NeutralText, ...]:
+    """The passages of neutral text; none where a set of data has no such file."""
+    path = data / "neutral.jsonl"
+    return _rows(path, NeutralText, "text_id") if path.exists() else ()
 
 
 def load_lexicons(data: Path = DATA) -> Lexicons:

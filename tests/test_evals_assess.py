@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from brightrun.errors import EvaluationError
+from brightrun.errors import EvaluationError, UsageError
 from brightrun.jobs import BaseModelRef, DataRef, Hyperparameters, JobSpec
+from brightrun.modelnames import all_models
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import Evaluation, MetricName, Verdict
 from evals import assess as assessing
@@ -76,7 +77,9 @@ def data(tmp_path: Path) -> Path:
         }
         for i in range(44)
     ]
-    for name, rows in (("scenarios.jsonl", scenarios), ("questions.jsonl", questions)):
+    neutral = [{"text_id": f"N{i}", "text": "The moon is far."} for i in range(6)]
+    lists = {"scenarios.jsonl": scenarios, "questions.jsonl": questions, "neutral.jsonl": neutral}
+    for name, rows in lists.items():
         (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "lexicons.json").write_text(json.dumps(LEXICONS))
     (folder / "rubric.json").write_text('{"version": "1"}')
@@ -130,7 +133,7 @@ class Job:
         self, *, drop: float = 0.6, wrong: int = 0, same_answers: bool = False, seed: int = 1
     ) -> Job:
         rng = random.Random(seed)
-        likelihood, knowledge, answers = [], [], []
+        likelihood, knowledge, answers, texts = [], [], [], []
         for i, name in enumerate(self.names):
             tokens, noise = 100 + 10 * i, rng.uniform(-0.05, 0.05)
             for model, change in (("baseline", 0.0), ("trained", drop + noise if drop else 0.0)):
@@ -148,16 +151,29 @@ class Job:
                     logprobs = [-0.1 if content == best else -4.0 for content in order]
                     row = {"model": model, "question_id": f"Q{q:03d}", "rotation": r}
                     knowledge.append({**row, "order": order, "logprobs": logprobs})
+                logprobs = [-8.0 if o == (gold + miss) % 4 else -20.0 for o in range(4)]
+                row = {"model": model, "question_id": f"Q{q:03d}", "logprobs": logprobs}
+                texts.append({**row, "characters": [10, 10, 10, 10]})
         for s in range(16):
             for model in ("baseline", "trained"):
                 text = WARM if model == "trained" or same_answers else COLD
                 finish = "length" if s == 0 else "stop"
                 row = {"model": model, "scenario_id": f"S{s:02d}", "text": text, "tokens": 40}
                 row |= {"finish_reason": finish, "seconds": 1.0 + s}
-                answers += [{**row, "pass": p + 1} for p in range(self.values.passes)]
+                answers += [
+                    {**row, "pass": p + 1, "batch": f"{p}.{s // 4}"}
+                    for p in range(self.values.passes)
+                ]
         self.folder.write_jsonl("measurements/likelihood.jsonl", likelihood)
         self.folder.write_jsonl("measurements/knowledge.jsonl", knowledge)
         self.folder.write_jsonl("measurements/answers.jsonl", answers)
+        self.folder.write_jsonl("measurements/option_text.jsonl", texts)
+        neutral = [
+            {"model": model, "text_id": f"N{i}", "nll": nll + i, "tokens": 50}
+            for i in range(6)
+            for model, nll in (("baseline", 150.0), ("trained", 155.0))
+        ]
+        self.folder.write_jsonl("measurements/neutral.jsonl", neutral)
         return self
 
     def edit(self, name: str, change: Callable[[list[dict[str, Any]]], object]) -> Job:
@@ -378,3 +394,44 @@ def test_no_note_or_label_prints_a_score_out_of_five(job: Job) -> None:
     told = [v.note for v in result.verdicts] + [n for e in result.examples for n in e.notes]
     told += [str(row[0]) for row in result.markers.rows]
     assert not any("/5" in text or "out of 5" in text for text in told)
+
+
+def test_forgetting_option_texts_and_speed_stand_in_one_table_with_intervals(job: Job) -> None:
+    result = job.measure(wrong=3).assess()
+    assert result.comparison is not None
+    rows = {row[1]: row for row in result.comparison.rows}
+    neutral = rows["perplexity, neutral text (forgetting)"]
+    assert neutral[2] == 6
+    assert neutral[5] == pytest.approx(math.exp(5 / 50) - 1)
+    assert result.facts["forgetting"]["change"] == neutral[5]
+    texts, letters = rows["accuracy, option texts"], rows["accuracy, option letters"]
+    assert texts[3:5] == letters[3:5] == (pytest.approx(36 / 40), pytest.approx(33 / 40))
+    speed = rows["seconds per token, in batches"]
+    assert (speed[2], speed[5], speed[6], speed[7]) == (4, 0, 0, 0)
+
+
+def test_a_third_model_is_measured_against_the_baseline_too(job: Job, data: Path) -> None:
+    plan = make_plan(job.values, "Be kind.", data=data, others={"control": "f" * 64})
+    job.spec = job.spec.model_copy(update={"plan_sha256": plan.write(job.folder)})
+    job.measure()
+    with pytest.raises(EvaluationError, match="control"):
+        job.assess()
+    for name in ("likelihood", "knowledge", "answers", "option_text", "neutral"):
+        job.edit(
+            f"measurements/{name}.jsonl",
+            lambda rows: rows.extend(
+                [{**row, "model": "control"} for row in rows if row["model"] == "baseline"]
+            ),
+        )
+    result = job.assess()
+    assert result.comparison is not None
+    control = [row for row in result.comparison.rows if row[0] == "control"]
+    assert len(control) == len(result.comparison.rows) / 2
+    assert all(row[5] == 0 for row in control)
+    assert result.facts["other_models"] == ["control"]
+
+
+@pytest.mark.parametrize("name", ["default", "gold", "trained", "A b", "", "../x", "x" * 40])
+def test_what_is_no_models_name_is_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        all_models([name])

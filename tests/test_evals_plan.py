@@ -13,7 +13,14 @@ from brightrun.errors import EvaluationError
 from brightrun.jobs import PRESETS, Hyperparameters, Preset
 from brightrun.runfolder import RunFolder
 from evals.plan import make_plan
-from evals.sources import load_lexicons, load_questions, load_scenarios, source_versions
+from evals.sources import (
+    DATA,
+    load_lexicons,
+    load_neutral,
+    load_questions,
+    load_scenarios,
+    source_versions,
+)
 
 DEMO = PRESETS[Preset.demo].values
 
@@ -30,6 +37,7 @@ def test_the_written_plan_hashes_its_own_files(folder: RunFolder) -> None:
         assert hashlib.sha256(folder.read_bytes(name)).hexdigest() == expected
     assert folder.names("plan") == [
         "golden.json",
+        "neutral.jsonl",
         "plan.json",
         "questions.jsonl",
         "scenarios.jsonl",
@@ -115,6 +123,33 @@ def test_the_hundred_questions_are_balanced() -> None:
     assert max(Counter(q.answer for q in questions[: DEMO.questions]).values()) <= 7
     assert all(not q.counts for q in questions if q.year is not None)
     assert all(len(set(q.options)) == 4 for q in questions)
+
+
+def test_no_question_gives_its_key_away_by_length_or_form() -> None:
+    questions = load_questions()
+    right = [len(q.options[q.answer]) for q in questions]
+    wrong = [len(o) for q in questions for n, o in enumerate(q.options) if n != q.answer]
+    assert sum(right) / len(right) == pytest.approx(sum(wrong) / len(wrong), rel=0.05)
+    longest = 0.0
+    for q in questions:
+        most = max(map(len, q.options))
+        ties = [n for n, option in enumerate(q.options) if len(option) == most]
+        longest += (q.answer in ties) / len(ties)
+    assert 0.2 <= longest / len(questions) <= 0.3
+    rows = (DATA / "questions.jsonl").read_text().splitlines()
+    for row in map(json.loads, rows):
+        assert not any("of the above" in option.lower() for option in row["options"])
+        assert row["status"] == "draft"
+        assert row["rationale"]
+        assert row["difficulty"] in ("easy", "medium", "hard")
+        assert row["year"] is None or not row["headline"]
+
+
+def test_the_neutral_text_is_plain_prose_in_passages_of_one_size() -> None:
+    passages = load_neutral()
+    assert len({p.text_id for p in passages}) == len(passages) >= 20
+    assert all(25 <= len(p.text.split()) <= 90 for p in passages)
+    assert len(make_plan(DEMO, "Be kind.").neutral) < len(passages)
 
 
 def test_lexicons_are_plain_lower_case_phrases() -> None:

@@ -187,11 +187,11 @@ def test_with_the_adapter_off_the_model_is_the_base_model(torch: Any) -> None:
 
 
 def test_likelihood_is_the_fp32_sum_over_content_tokens(torch: Any) -> None:
-    from trainer.measure import likelihood
+    from trainer.likelihoods import summed
 
     model, made = loaded(torch).eval(), sample()
     with torch.no_grad():
-        found = likelihood(model, made)
+        (found,) = summed(model, [made])
         logits = model(input_ids=torch.tensor([made.ids])).logits[0].float()
     logprobs = torch.log_softmax(logits, -1)
     places = [i for i, on in enumerate(made.content) if on]
@@ -203,10 +203,9 @@ def test_likelihood_is_the_fp32_sum_over_content_tokens(torch: Any) -> None:
 
 
 def test_a_split_conversation_is_one_likelihood() -> None:
-    from trainer.measure import whole
+    from trainer.likelihoods import whole
 
-    row = {"conversation_id": "c", "arc": "a", "nll": 1.5, "tokens": 2, "nll_all": 2.0,
-           "tokens_all": 3}  # fmt: skip
+    row = {"nll": 1.5, "tokens": 2, "nll_all": 2.0, "tokens_all": 3}
     both = whole([row, {**row, "nll": 2.5}])
     assert both == {**row, "nll": 4.0, "tokens": 4, "nll_all": 4.0, "tokens_all": 6}
     assert whole([row]) == row
@@ -280,17 +279,20 @@ def test_answers_are_batched_by_length_and_cut_at_the_end_token() -> None:
 
 
 def test_option_letters_are_read_in_the_rotated_order(torch: Any) -> None:
-    from trainer import measure
+    from trainer import questions
 
     tokenizer = ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
     question = {"question": "Which?", "options": ["w0", "x1", "y2", "z3"]}
-    prompt, letters = measure.letter_prompt(tokenizer, question, [2, 3, 0, 1])
+    prompt, letters = questions.letter_prompt(tokenizer, question, [2, 3, 0, 1])
     text = tokenizer.decode(prompt)
     assert "A. y2\nB. z3\nC. w0\nD. x1" in text
     assert [tokenizer.decode([letter]) for letter in letters] == list("ABCD")
     model = loaded(torch).eval()
     with torch.no_grad():
-        found = measure.letter_logprobs(model, prompt, letters)
+        longer = ([*prompt, *prompt[-9:]], letters)
+        alone, _ = questions.letter_logprobs(model, [(prompt, letters), longer])
+        (found,) = questions.letter_logprobs(model, [(prompt, letters)])
         logits = model(input_ids=torch.tensor([prompt])).logits[0, -1].float()
     expected = torch.log_softmax(logits, -1)[letters].tolist()
     assert found == pytest.approx(expected, rel=1e-5)
+    assert alone == pytest.approx(expected, rel=1e-4)

@@ -31,7 +31,7 @@ WORRIES = ("my debt", "our budget", "the 401k", "a crash", "my rent", "saving", 
 SMALL = Hyperparameters(
     epochs=2, pairs_per_step=4, learning_rate=1e-3, lora_r=8, lora_alpha=16, lora_dropout=0.1,
     max_length=1024, scenarios=3, questions=3, rotations=2, max_new_tokens=8, eval_points=2,
-    checkpoint_steps=2,
+    checkpoint_steps=2, passes=1,
 )  # fmt: skip
 
 
@@ -101,6 +101,7 @@ def lay_out(
     folder.write_jsonl("plan/questions.jsonl", questions[: values.questions])
     golden = [{"id": s["scenario_id"], "messages": s["messages"]} for s in scenarios[:3]]
     folder.write_json("plan/golden.json", {"prompts": golden})
+    folder.write_jsonl("plan/neutral.jsonl", [{"text_id": "n0", "text": "The moon is far away."}])
     folder.write_json("plan/plan.json", {})
     spec = JobSpec(
         base_model=reference, data=data, values=values, plan_sha256="0" * 64, threads=threads

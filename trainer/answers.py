@@ -1,4 +1,4 @@
-"""Answers of both models to the scenarios: greedy, or sampled with fixed seeds."""
+"""Answers of all models to the scenarios: greedy, or sampled with fixed seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 # On 2 cores 12 scenarios took 43 CPU seconds at batch 12, 63 at batch 6, 77 at batch 4.
 BATCH = {"cpu": 12, "cuda": 16}
 TEMPERATURE, TOP_P = 0.7, 0.9
-MODELS = ("baseline", "trained")
 
 
 def batches(lengths: list[int], size: int) -> list[list[int]]:
@@ -47,12 +46,16 @@ def answer_all(bench: Bench, scenarios: list[Any]) -> int:
     store = bench.store("answers", "model", "scenario_id", "pass")
     names = [scenario["scenario_id"] for scenario in scenarios]
     prompts = [bench.tokenizer.prompt(scenario["messages"]) for scenario in scenarios]
+    for prompt in prompts:
+        bench.tokenizer.check_beginning(prompt)
     passes = range(1, bench.values.passes + 1)
-    wanted = [(which, name, number) for which in MODELS for number in passes for name in names]
-    size = BATCH["cuda" if torch.cuda.is_available() else "cpu"]
+    wanted = [
+        (which, name, number) for which in bench.models for number in passes for name in names
+    ]
+    size = BATCH[bench.device]
     groups = batches([len(prompt) for prompt in prompts], size)
     done = 0
-    for which in MODELS:
+    for which in bench.models:
         for number in passes:
             for place, group in enumerate(groups):
                 keys = [(which, names[position], number) for position in group]
@@ -60,9 +63,11 @@ def answer_all(bench: Bench, scenarios: list[Any]) -> int:
                 bench.progress(done, len(wanted), f"answers, {which}")
                 if not store.has(keys):
                     seed = bench.values.seed * 1000 + number * 100 + place
-                    with bench.as_model(which):  # type: ignore[arg-type]
+                    with bench.as_model(which):
                         made = generate(bench, [prompts[p] for p in group], seed)
-                    common = [{"model": w, "scenario_id": n, "pass": k} for w, n, k in keys]
+                    batch = {"batch": f"{number}.{place}"}
+                    common = [{"model": w, "scenario_id": n, "pass": k, **batch}
+                              for w, n, k in keys]  # fmt: skip
                     store.append([{**c, **m} for c, m in zip(common, made, strict=True)])
                 done += len(group)
     store.finish(wanted)
@@ -71,6 +76,8 @@ def answer_all(bench: Bench, scenarios: list[Any]) -> int:
 
 def generate(bench: Bench, prompts: list[list[int]], seed: int) -> list[dict[str, Any]]:
     """{text, tokens, finish_reason, seconds} of each prompt; tokens without the end token.
+
+    seconds: those of the batch, shared equally among its answers.
 
     Out of memory: one half after the other; all training is paid for by now. Greedy answers are
     the same in any group, sampled ones are drawn anew for the second half.

@@ -37,6 +37,7 @@ from trainer.lockstep import Pace
 from trainer.measure import Bench, measure
 from trainer.memory import Fit
 from trainer.narrator import Narrator, evaluation_steps
+from trainer.others import load_others
 from trainer.patience import PatientFolder
 from trainer.pod import Pod
 from trainer.prepared import Prepared
@@ -89,6 +90,7 @@ class Attempt:
             bench = Bench(
                 model, base.dtype, prepared.tokenizer, spec.values, self.folder,
                 self.pod.attempt, self.reporter, self.control.check,
+                load_others(model, self.folder, self.scratch),
             )  # fmt: skip
             detail.update(measure(bench, prepared.held_out))
         dtype = str(base.dtype).removeprefix("torch.")

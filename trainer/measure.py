@@ -1,4 +1,4 @@
-"""Measure baseline and trained model: the one loaded model, its adapter off and on."""
+"""Measure all models with the one that is loaded: its adapter off, on, or another one on."""
 
 from __future__ import annotations
 
@@ -6,29 +6,28 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from brightrun.errors import TrainerError
 from brightrun.jobs import Hyperparameters
+from brightrun.modelnames import BASELINE, MODELS
 from brightrun.runfolder import RunFolder
 from brightrun.tokens import ChatTokenizer
-from trainer import loading, loss
+from trainer import likelihoods, loading, questions
 from trainer.answers import answer_all
-from trainer.data import IGNORED, Sample
+from trainer.data import Sample
 from trainer.items import PARTS, ItemStore
 from trainer.reporter import Reporter
 
-Which = Literal["baseline", "trained"]
-MODELS: tuple[Which, Which] = ("baseline", "trained")
-LETTERS = "ABCD"
-ASK = "Answer with the letter of the correct option only: A, B, C or D."
+# PEFT's name of the adapter that this job has trained.
+OWN_ADAPTER = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """All that a measurement needs. `model` is a PeftModel, `check` a safe point."""
+    """All that a measurement needs. `model` is a PeftModel, `check` a safe point; models: names in
+    the order of the plan, those after `trained` are adapters of that name."""
 
     model: Any
     dtype: torch.dtype
@@ -38,11 +37,20 @@ class Bench:
     attempt: int
     reporter: Reporter
     check: Callable[[], None]
+    models: tuple[str, ...] = MODELS
+
+    @property
+    def device(self) -> str:
+        """cpu or cuda: where the model is."""
+        return str(next(self.model.parameters()).device.type)
 
     @contextlib.contextmanager
-    def as_model(self, which: Which) -> Iterator[None]:
-        """The base model's exact numbers with the adapter off, the trained ones with it on."""
-        off = self.model.disable_adapter() if which == "baseline" else contextlib.nullcontext()
+    def as_model(self, name: str) -> Iterator[None]:
+        """The base model's exact numbers with the adapter off, an adapter's with that one on."""
+        off = self.model.disable_adapter() if name == BASELINE else contextlib.nullcontext()
+        adapter = OWN_ADAPTER if name in MODELS else name
+        if self.model.active_adapter != adapter:
+            self.model.set_adapter(adapter, inference_mode=True)
         with off, torch.no_grad(), loading.computing(self.model, self.dtype):
             yield
 
@@ -57,120 +65,23 @@ class Bench:
 
 
 def measure(bench: Bench, held_out: list[Sample]) -> dict[str, int]:
-    """All three measurements; the number of items of each. Finished items are not repeated."""
+    """All measurements; the number of items of each. Finished items are not repeated."""
     bench.model.eval()
+    asked = rows(bench.folder, "plan/questions.jsonl")
     counts = {
-        "likelihood": likelihoods(bench, held_out),
-        "knowledge": knowledge(bench, _rows(bench.folder, "plan/questions.jsonl")),
-        "answers": answer_all(bench, _rows(bench.folder, "plan/scenarios.jsonl")),
+        "likelihood": likelihoods.held_out(bench, held_out),
+        "neutral": likelihoods.neutral(bench, rows(bench.folder, "plan/neutral.jsonl")),
+        "knowledge": questions.knowledge(bench, asked),
+        "option_text": questions.option_texts(bench, asked),
+        "answers": answer_all(bench, rows(bench.folder, "plan/scenarios.jsonl")),
     }
     bench.folder.remove(PARTS)
     return counts
 
 
-def _rows(folder: RunFolder, relative: str) -> list[Any]:
+def rows(folder: RunFolder, relative: str) -> list[Any]:
+    """Rows of a plan's file; an absent one (an older plan) has none."""
+    if not folder.exists(relative):
+        return []
     lines = folder.read_bytes(relative).splitlines()
     return [json.loads(line) for line in lines if line.strip()]
-
-
-def likelihoods(bench: Bench, held_out: list[Sample]) -> int:
-    """measurements/likelihood.jsonl: nats of the held-out conversations, one at a time.
-
-    One that was split is one row all the same: its parts are no independent evidence.
-    """
-    store = bench.store("likelihood", "model", "conversation_id")
-    samples: dict[str, list[Sample]] = {}
-    for sample in held_out:
-        samples.setdefault(sample.conversation_id, []).append(sample)
-    wanted = [(which, name) for which in MODELS for name in samples]
-    for done, (which, name) in enumerate(wanted):
-        bench.check()
-        bench.progress(done, len(wanted), f"likelihood, {which}")
-        if not store.has([(which, name)]):
-            with bench.as_model(which):
-                parts = [likelihood(bench.model, sample) for sample in samples[name]]
-            store.append([{"model": which, **whole(parts)}])
-    store.finish(wanted)
-    return len(wanted)
-
-
-def whole(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The row of a conversation from those of its parts."""
-    sums = ("nll", "tokens", "nll_all", "tokens_all")
-    return parts[0] | {name: sum(part[name] for part in parts) for name in sums}
-
-
-def likelihood(model: Any, sample: Sample) -> dict[str, Any]:
-    """nll (content tokens) and nll_all (with end-of-turn tokens) of one sequence, in nats."""
-    device = next(model.parameters()).device
-    backbone, head = loading.parts(model)
-    hidden = backbone(input_ids=torch.tensor([sample.ids], device=device), use_cache=False)
-    labels = torch.tensor([sample.labels], device=device)
-    states, targets = loss.labelled(hidden.last_hidden_state, labels)
-    nll = loss.token_nll(states, head, targets).double()
-    pairs = zip(sample.content[1:], sample.labels[1:], strict=True)
-    content = torch.tensor([c for c, label in pairs if label != IGNORED], device=device)
-    return {
-        "conversation_id": sample.conversation_id,
-        "arc": sample.arc,
-        "nll": nll[content].sum().item(),
-        "tokens": int(content.sum().item()),
-        "nll_all": nll.sum().item(),
-        "tokens_all": len(nll),
-    }
-
-
-def knowledge(bench: Bench, questions: list[Any]) -> int:
-    """measurements/knowledge.jsonl: log-probabilities of the option letters."""
-    store = bench.store("knowledge", "model", "question_id", "rotation")
-    rotations = range(bench.values.rotations)
-    by_id = {question["question_id"]: question for question in questions}
-    wanted = [(w, q, r) for w in MODELS for q in by_id for r in rotations]
-    for done, key in enumerate(wanted):
-        which, name, rotation = key
-        if store.has([key]):
-            continue
-        bench.check()
-        if done % 10 == 0:
-            bench.progress(done, len(wanted), f"knowledge, {which}")
-        order = [(place + rotation) % len(LETTERS) for place in range(len(LETTERS))]
-        prompt, letters = letter_prompt(bench.tokenizer, by_id[name], order)
-        with bench.as_model(which):
-            logprobs = letter_logprobs(bench.model, prompt, letters)
-        row = {"model": which, "question_id": name, "rotation": rotation, "order": order}
-        store.append([{**row, "logprobs": logprobs}])
-    store.finish(wanted)
-    return len(wanted)
-
-
-def letter_prompt(
-    tokenizer: ChatTokenizer, question: Any, order: list[int]
-) -> tuple[list[int], list[int]]:
-    """Ids of the prompt with the options in `order`, and the ids of the letters A-D after it."""
-    options = [
-        f"{letter}. {question['options'][at]}" for letter, at in zip(LETTERS, order, strict=True)
-    ]
-    text = "\n".join([question["question"], *options, ASK])
-    messages = [{"role": "user", "content": text}]
-    prompt = tokenizer.prompt(messages)
-    letters = []
-    for letter in LETTERS:
-        encoded = tokenizer.encode([*messages, {"role": "assistant", "content": letter}])
-        answer = [i for i, on in zip(encoded.input_ids, encoded.content, strict=True) if on]
-        if list(encoded.input_ids[: len(prompt)]) != prompt or len(answer) != 1:
-            raise TrainerError(
-                f"the letter {letter} is not one token after the prompt",
-                cause="this tokenizer splits or merges it: option probabilities are not defined",
-            )
-        letters += answer
-    return prompt, letters
-
-
-def letter_logprobs(model: Any, prompt: list[int], letters: list[int]) -> list[float]:
-    """fp32 log-softmax over the whole vocabulary at the last position, at the letters."""
-    device = next(model.parameters()).device
-    backbone, head = loading.parts(model)
-    hidden = backbone(input_ids=torch.tensor([prompt], device=device), use_cache=False)
-    logits = head(hidden.last_hidden_state[0, -1]).float()
-    chosen: list[float] = torch.log_softmax(logits, dim=-1)[letters].tolist()
-    return chosen

@@ -1,0 +1,193 @@
+"""What a measurement must show on models whose answer is known beforehand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from trainer_jobs import conversation, row, tiny_models
+
+from brightrun import basemodels
+from brightrun.errors import ConfigurationError
+from brightrun.tokens import ChatTokenizer
+from evals import knowledge
+from evals.likelihood import perplexity
+from evals.measurements import Knowledge
+from evals.sources import load_questions
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.usefixtures("torch"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
+]
+TARGETS = ["q_proj", "v_proj"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> ChatTokenizer:
+    return ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+
+
+def adapted(torch: Any, precision: str = "fp32") -> Any:
+    """`tiny` with an adapter as it is before the first step: B is zero."""
+    from peft import LoraConfig, get_peft_model
+
+    from trainer import loading
+
+    base = loading.load_base(basemodels.prepared_folder("tiny", tiny_models()), precision)  # type: ignore[arg-type]
+    torch.manual_seed(1)
+    return get_peft_model(base.model, LoraConfig(r=8, lora_alpha=16, target_modules=TARGETS)).eval()
+
+
+def bench(torch: Any, model: Any, models: tuple[str, ...] = ("baseline", "trained")) -> Any:
+    from trainer.measure import Bench
+
+    nothing: Any = None
+    return Bench(model, torch.float32, nothing, nothing, nothing, 1, nothing, nothing, models)
+
+
+def samples(tokenizer: ChatTokenizer, count: int = 3) -> list[Any]:
+    from trainer import data
+
+    rows = [row(n, conversation(n), tokenizer) for n in range(count)]
+    return data.samples(rows, tokenizer, "conversation", 1024)
+
+
+def test_a_model_that_knows_nothing_has_the_vocabularys_perplexity(
+    torch: Any, tokenizer: ChatTokenizer
+) -> None:
+    from trainer.likelihoods import plain, summed
+
+    model = adapted(torch)
+    head = model.get_base_model().get_output_embeddings()
+    head.weight = torch.nn.Parameter(torch.zeros_like(head.weight), requires_grad=False)
+    text = plain(tokenizer, {"text_id": "n", "text": "The moon is far away from here."})
+    for found in summed(model, [samples(tokenizer, 1)[0], text]):
+        assert perplexity(found["nll"], found["tokens"]) == pytest.approx(head.out_features)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "nf4"])
+def test_an_adapter_that_was_never_trained_is_exactly_the_baseline(
+    torch: Any, tokenizer: ChatTokenizer, precision: str
+) -> None:
+    from trainer.likelihoods import summed
+
+    model = adapted(torch, precision)
+    table, made = bench(torch, model), samples(tokenizer)
+    found = []
+    for name in table.models:
+        with table.as_model(name):
+            found.append(summed(model, made))
+    assert found[0] == found[1]
+
+
+def test_every_adapter_is_measured_as_itself(torch: Any, tokenizer: ChatTokenizer) -> None:
+    from trainer.likelihoods import summed
+
+    model, made = adapted(torch), samples(tokenizer, 1)
+    model.add_adapter("control", model.peft_config["default"])
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0, 0.1 if "control" in name else 0.05)
+    table = bench(torch, model, ("baseline", "trained", "control"))
+    found = []
+    for name in (*table.models, *table.models):
+        with table.as_model(name):
+            found.append(summed(model, made)[0]["nll"])
+    assert found[:3] == found[3:]
+    assert len(set(found)) == 3
+
+
+def test_neither_batch_nor_padding_changes_a_likelihood(
+    torch: Any, tokenizer: ChatTokenizer
+) -> None:
+    from trainer.likelihoods import summed
+
+    model, made = adapted(torch), samples(tokenizer, 4)
+    assert len({len(sample.ids) for sample in made}) > 1
+    with torch.no_grad():
+        together = summed(model, made)
+        alone = [summed(model, [sample])[0] for sample in made]
+    for one, other in zip(together, alone, strict=True):
+        assert one["nll"] / one["tokens"] == pytest.approx(other["nll"] / other["tokens"], abs=1e-4)
+        assert one["tokens_all"] == other["tokens_all"]
+
+
+def test_texts_are_grouped_by_padded_length() -> None:
+    from trainer.likelihoods import grouped
+
+    assert grouped(["a", "b", "c", "d"], [5, 9, 8, 1], 18) == [["b", "c"], ["a", "d"]]
+    assert grouped(["a", "b"], [5, 9], 0) == [["b"], ["a"]]
+
+
+@pytest.mark.slow
+def test_an_adapter_that_learned_two_texts_by_heart_shows_it(
+    torch: Any, tokenizer: ChatTokenizer
+) -> None:
+    from trainer import loss
+    from trainer.likelihoods import hidden_at_labels, loading, summed
+
+    model, made = adapted(torch).train(), samples(tokenizer, 2)
+    weights = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=1e-2)
+    for _ in range(200):
+        states, targets, _ = hidden_at_labels(model, made)
+        _, head = loading.parts(model)
+        (loss.summed_nll(states, head, targets) / len(targets)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    table, values = bench(torch, model.eval()), []
+    for name in table.models:
+        with table.as_model(name):
+            rows = summed(model, made)
+        values.append(perplexity(sum(r["nll"] for r in rows), sum(r["tokens"] for r in rows)))
+    assert values[1] < 0.2 * values[0]
+
+
+@pytest.mark.parametrize("change", [lambda ids: ids[1:], lambda ids: ids[:1] + ids])
+def test_a_lost_or_doubled_beginning_is_never_measured(
+    torch: Any, tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch, change: Any
+) -> None:
+    from trainer.answers import answer_all
+    from trainer.questions import letter_prompt
+
+    whole = tokenizer.prompt
+
+    def broken(messages: Any) -> list[int]:
+        return list(change(whole(messages)))
+
+    monkeypatch.setattr(tokenizer, "prompt", broken)
+    question = {"question": "Which?", "options": ["w0", "x1", "y2", "z3"]}
+    with pytest.raises(ConfigurationError, match="begins with the tokens"):
+        letter_prompt(tokenizer, question, [0, 1, 2, 3])
+    asked = [{"scenario_id": "s", "messages": conversation(0)[:2]}]
+    table: Any = SimpleNamespace(tokenizer=tokenizer, store=lambda *_: None)
+    with pytest.raises(ConfigurationError, match="begins with the tokens"):
+        answer_all(table, asked)
+
+
+def right(letter_of: Any) -> float:
+    """Accuracy over our questions of a model that prefers the letter `letter_of(order, answer)`."""
+    from trainer.questions import order_of
+
+    asked, credit = load_questions(), 0.0
+    for question in asked:
+        rows = []
+        for rotation in range(4):
+            order = order_of(rotation)
+            logprobs = [-5.0] * 4
+            logprobs[letter_of(order, question.answer)] = -0.1
+            rows.append(
+                Knowledge.model_validate(
+                    {"model": "m", "question_id": question.question_id, "rotation": rotation,
+                     "order": order, "logprobs": logprobs}
+                )
+            )  # fmt: skip
+        credit += knowledge.choose(rows, question.answer).credit
+    return credit / len(asked)
+
+
+def test_always_the_first_letter_is_a_quarter_and_an_oracle_is_everything() -> None:
+    assert right(lambda order, answer: 0) == pytest.approx(0.25)
+    assert right(lambda order, answer: order.index(answer)) == 1.0
