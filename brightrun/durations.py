@@ -55,7 +55,9 @@ class Work:
     sum_squared_tokens: sum over training sequences of tokens**2; longest: tokens of the longest
     sequence; steps: optimizer steps of the whole job; micro_batch: sequences per micro-step;
     evaluations: validation losses during training; prompt_tokens and question_tokens: typical
-    length of one scenario's and one question's prompt; interruptions: planned (`--interrupt-at`).
+    length of one scenario's and one question's prompt; option_tokens: of a question answered by one
+    option's text; neutral_tokens: of all neutral passages; models: how many are measured;
+    interruptions: planned (`--interrupt-at`).
     """
 
     train_tokens: int
@@ -73,6 +75,9 @@ class Work:
     rotations: int = 1
     prompt_tokens: int = 250
     question_tokens: int = 180
+    option_tokens: int = 0
+    neutral_tokens: int = 0
+    models: int = 2
     max_new_tokens: int = 0
     micro_batch: int = 1
     interruptions: int = 0
@@ -84,15 +89,16 @@ class Work:
 
     @property
     def forward_tokens(self) -> int:
-        """Tokens read while measuring, both models (adapter off and on)."""
+        """Tokens read while measuring, all models (adapter off and on)."""
         prompts = self.scenarios * self.passes * self.prompt_tokens
-        asked = self.questions * self.rotations * self.question_tokens
-        return 2 * (self.validation_tokens + prompts + asked)
+        orders = self.rotations * self.question_tokens + 4 * self.option_tokens
+        texts = self.validation_tokens + self.neutral_tokens
+        return self.models * (texts + prompts + self.questions * orders)
 
     @property
     def generated_tokens(self) -> int:
-        """Most tokens written while measuring, both models."""
-        return 2 * self.scenarios * self.passes * self.max_new_tokens
+        """Most tokens written while measuring, all models."""
+        return self.models * self.scenarios * self.passes * self.max_new_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,27 @@ class JobRequest(Frozen):
         le=10,
         description="Leaves out pairs whose quality_score is below it, 0-10. Empty: keeps all",
     )
+    scenarios_file: str = Field(
+        "",
+        title="Own scenarios",
+        max_length=4096,
+        description="Your own test scenarios instead of ours: JSON lines with scenario_id and "
+        "client_message, up to 4096 letters. Empty: ours",
+    )
+    questions_file: str = Field(
+        "",
+        title="Own questions",
+        max_length=4096,
+        description="Your own knowledge questions instead of ours: JSON lines with question_id, "
+        "question, four options and answer (0-3), up to 4096 letters. Empty: ours",
+    )
+    prompts_file: str = Field(
+        "",
+        title="Own prompts",
+        max_length=4096,
+        description="Prompts that are answered beside the scenarios: one a line, or JSON lines "
+        "with prompt, up to 4096 letters. Empty: none",
+    )
     repeat: bool = Field(
         False,
         title="Pay again",
@@ -183,6 +204,15 @@ class JobRequest(Frozen):
         merged = {**template, **given, "training_file": self.training_file}
         merged["overrides"] = {**template.get("overrides", {}), **over}
         return JobRequest.model_validate(merged)
+
+    @property
+    def tested_with(self) -> dict[str, str]:
+        """Paths of the client's own files, "" for ours."""
+        return {
+            "scenarios": self.scenarios_file,
+            "questions": self.questions_file,
+            "prompts": self.prompts_file,
+        }
 
     @property
     def values(self) -> Hyperparameters:

@@ -18,6 +18,7 @@ from brightrun.markets import Rate
 from brightrun.physics import LLAMA_3_70B, SMOLLM2, Machine, ModelProfile, machine_of
 from brightrun.settings import Settings
 
+OPTION_TOKENS, NEUTRAL_TOKENS = 60, 1900  # of our questions and passages, all of them
 SYSTEM_TO_PROMPT = 1.6  # a scenario's prompt over its system prompt, in characters
 
 
@@ -88,6 +89,8 @@ def work_of(report: FileReport, values: Hyperparameters, interruptions: int = 0)
         questions=values.questions,
         rotations=values.rotations,
         prompt_tokens=prompt,
+        option_tokens=OPTION_TOKENS,
+        neutral_tokens=NEUTRAL_TOKENS,
         max_new_tokens=values.max_new_tokens,
         interruptions=interruptions,
     )

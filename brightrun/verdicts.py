@@ -84,6 +84,7 @@ class Evaluation(Frozen):
     markers: Table = Field(description="Marker x baseline / trained / gold")
     safety: Table
     comparison: Table | None = Field(None, description="Model x measure against the baseline")
+    contamination: Table | None = Field(None, description="What is tested against the data")
     examples: tuple[Example, ...]
     facts: dict[str, Any] = Field(default_factory=dict, description="n, seeds, truncation, times")
 

@@ -17,7 +17,16 @@ from brightrun.modelnames import MODELS
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import Evaluation, EvidenceKind, MetricName, Verdict
 from evals import answers as answering
-from evals import comparing, examples, gates, knowledge, likelihood, measurements
+from evals import (
+    comparing,
+    contamination,
+    examples,
+    gates,
+    knowledge,
+    likelihood,
+    measurements,
+    own,
+)
 from evals.examples import Scored
 from evals.gold import FLOORS
 from evals.markers import LABELS
@@ -29,9 +38,6 @@ from evals.sources import (
     Question,
     Scenario,
     load_lexicons,
-    load_questions,
-    load_scenarios,
-    source_versions,
 )
 
 MOST_GOLD = 2000
@@ -45,10 +51,15 @@ DEPENDS: dict[str, tuple[MetricName, ...]] = {
 
 def assess(folder: RunFolder, spec: JobSpec, *, data: Path = DATA) -> Evaluation:
     """Score a measured job. EvaluationError when something is missing or contradicts the plan."""
-    scenarios = _planned_scenarios(folder, data)
-    questions = _planned_questions(folder, data)
+    known = own.of_folder(folder, data)
+    scenarios = _planned_scenarios(folder, known.scenarios)
+    questions = _planned_questions(folder, known.questions)
     found = measurements.load(folder, spec, scenarios, questions)
-    return evaluate(found, scenarios, questions, load_lexicons(data), source_versions(data))
+    result = evaluate(found, scenarios, questions, load_lexicons(data), known.versions(data))
+    if not folder.exists(contamination.PLACE):
+        return result
+    close = contamination.table(folder.read_json(contamination.PLACE))
+    return result.model_copy(update={"contamination": close})
 
 
 def evaluate(
@@ -138,16 +149,16 @@ def emotional_intelligence(target: float) -> Verdict:
     )
 
 
-def _planned_scenarios(folder: RunFolder, data: Path) -> tuple[Scenario, ...]:
-    known = {s.scenario_id: s for s in load_scenarios(data)}
+def _planned_scenarios(folder: RunFolder, rows: Sequence[Scenario]) -> tuple[Scenario, ...]:
+    known = {s.scenario_id: s for s in rows}
     return tuple(
         known[name]
         for name in _known(measurements.planned(folder, SCENARIOS, "scenario_id"), known)
     )
 
 
-def _planned_questions(folder: RunFolder, data: Path) -> tuple[Question, ...]:
-    known = {q.question_id: q for q in load_questions(data)}
+def _planned_questions(folder: RunFolder, rows: Sequence[Question]) -> tuple[Question, ...]:
+    known = {q.question_id: q for q in rows}
     return tuple(
         known[name]
         for name in _known(measurements.planned(folder, QUESTIONS, "question_id"), known)

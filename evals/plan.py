@@ -13,21 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from brightrun.errors import EvaluationError
 from brightrun.jobs import Hyperparameters
 from brightrun.modelnames import all_models
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import MetricName
 from evals import statistics
+from evals.own import Asked, asked
 from evals.sources import (
     DATA,
     NeutralText,
     Question,
     Scenario,
     load_neutral,
-    load_questions,
-    load_scenarios,
-    source_versions,
 )
 
 GOLDEN_PROMPTS = 3
@@ -96,21 +93,18 @@ def make_plan(
     system_prompt: str,
     *,
     data: Path = DATA,
+    tested: Asked | None = None,
     others: Mapping[str, str] | None = None,
 ) -> Plan:
-    """The plan of a job: the first values.scenarios and values.questions lines of evals/data.
+    """The plan of a job: what is `tested`, else the first values.scenarios and values.questions
+    lines of evals/data.
 
     system_prompt is that of the training file; every scenario is asked under it. others: sha256 of
     the weights of further adapters to measure, by the name that they get.
     """
-    scenarios = load_scenarios(data)[: values.scenarios]
-    questions = load_questions(data)[: values.questions]
+    tested = tested or asked(values.scenarios, values.questions, data=data)
+    scenarios, questions = tested.scenarios, tested.questions
     neutral = load_neutral(data)[: None if values.rotations == 4 else QUICK_TEXTS]
-    if not scenarios or not questions:
-        raise EvaluationError(
-            "there is nothing to measure: no scenarios or no questions",
-            fix=f"restore scenarios.jsonl and questions.jsonl in {data}",
-        )
     return Plan(
         scenarios=tuple(
             {"scenario_id": s.scenario_id, "messages": _messages(s, system_prompt)}
@@ -130,7 +124,8 @@ def make_plan(
         facts={
             "models": list(all_models(others or {})),
             "adapters": dict(others or {}),
-            **_facts(values, scenarios, questions, neutral, data),
+            **_facts(values, scenarios, questions, neutral),
+            "sources": tested.versions(data),
         },
     )
 
@@ -172,7 +167,6 @@ def _facts(
     scenarios: tuple[Scenario, ...],
     questions: tuple[Question, ...],
     neutral: tuple[NeutralText, ...],
-    data: Path,
 ) -> dict[str, Any]:
     return {
         "metrics": [name.value for name in TARGETS],
@@ -199,5 +193,4 @@ def _facts(
             "bootstrap_draws": statistics.DRAWS,
             "min_clusters": statistics.MIN_CLUSTERS,
         },
-        "sources": source_versions(data),
     }

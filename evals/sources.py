@@ -25,6 +25,7 @@ SOURCE_FILES = (
 )
 Safety = Literal["none", "crisis", "hostility", "sadness_not_crisis"]
 Phrases = tuple[str, ...]
+OWN_ARC = "own"  # of scenarios and prompts that a client brings
 
 
 class Frozen(BaseModel):
@@ -32,21 +33,21 @@ class Frozen(BaseModel):
 
 
 class EmotionalState(Frozen):
-    primary: str
+    primary: str = ""
     secondary: str = ""
-    intensity: float = Field(ge=0, le=1)
+    intensity: float = Field(0.0, ge=0, le=1)
 
 
 class Scenario(Frozen):
-    """One client message that both models answer; never part of the training data."""
+    """One client message that all models answer; never part of the training data."""
 
-    scenario_id: str
-    persona: str
-    arc: str
-    topic: str
+    scenario_id: str = Field(min_length=1)
+    persona: str = ""
+    arc: str = OWN_ARC
+    topic: str = ""
     description: str = ""
     client_message: str = Field(min_length=1)
-    emotional_state: EmotionalState
+    emotional_state: EmotionalState = EmotionalState()
     expected_elements: tuple[str, ...] = ()
     safety: Safety = "none"
 
@@ -54,9 +55,9 @@ class Scenario(Frozen):
 class Question(Frozen):
     """A knowledge question with four options; `answer` is the content index of the right one."""
 
-    question_id: str
-    topic: str
-    question: str
+    question_id: str = Field(min_length=1)
+    topic: str = OWN_ARC
+    question: str = Field(min_length=1)
     options: tuple[str, str, str, str]
     answer: int = Field(ge=0, le=3)
     difficulty: str = ""
@@ -102,21 +103,32 @@ Row = TypeVar("Row", bound=BaseModel)
 
 
 def _rows(path: Path, kind: type[Row], key: str) -> tuple[Row, ...]:
+    return rows_of(_text(path), path.name, kind, key)
+
+
+def rows_of(text: str, where: str, kind: type[Row], key: str) -> tuple[Row, ...]:
+    """JSON lines as rows, each `key` once; EvaluationError says line, field, value and mend."""
     rows: dict[str, Row] = {}
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    lines: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
             row = kind.model_validate_json(line)
         except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
             raise EvaluationError(
-                f"{path.name} line {number}: {error.errors()[0]['msg']}",
-                fix=f"mend line {number} of {path}",
+                f"{where} line {number}{f', {field}' if field else ''}: {first['msg']}",
+                fix=f"mend line {number} of {where}: one JSON object a line",
             ) from None
         name = str(getattr(row, key))
         if name in rows:
-            raise EvaluationError(f"{path.name} line {number}: {key} {name!r} stands twice")
-        rows[name] = row
+            raise EvaluationError(
+                f"{where} line {number}: {key} {name!r} stands twice, first in line {lines[name]}",
+                fix="give each its own",
+            )
+        rows[name], lines[name] = row, number
     return tuple(rows.values())
 
 

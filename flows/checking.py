@@ -11,9 +11,11 @@ from brightrun.errors import DatasetError
 if TYPE_CHECKING:
     from brightrun.conversations import FileReport
     from brightrun.tokens import ChatTokenizer
+    from evals.contamination import Contamination
 
 SHOWN = 50
 MOST_TOKENS = 131072
+MOST_TESTED = 1_000_000  # all of ours
 
 
 def checked(
@@ -107,11 +109,32 @@ def tell_defect(what: str, fix: str, style: str) -> None:
         say(f"  Fix: {fix}")
 
 
-def show_report(report: FileReport, as_json: bool) -> None:
+def contamination_of(file: Path) -> Contamination:
+    """Our scenarios and questions against the turns of a valid file."""
+    from brightrun.reading import conversations
+    from evals import contamination
+    from evals.own import asked
+
+    ours = asked(MOST_TESTED, MOST_TESTED)
+    items = contamination.items_of(ours.scenarios, ours.questions)
+    return contamination.check(
+        items,
+        lambda: (
+            (one.conversation_id, str(message["content"]))
+            for one in conversations(file)
+            for message in one.messages()
+            if message["role"] != "system"
+        ),
+    )
+
+
+def show_report(report: FileReport, as_json: bool, close: Contamination | None = None) -> None:
+    """All defects, what is in the file and, when it was looked for, what we test with of it."""
     from flows.terminal import emit, say, tell
 
     if as_json:
-        emit(report.summary())
+        found = {} if close is None else {"contamination": close.as_json()}
+        emit({**report.summary(), **found})
     for defect in report.errors[:SHOWN]:
         tell_defect(f"{defect.message}.", defect.fix, "red")
     if len(report.errors) > SHOWN:
@@ -120,6 +143,9 @@ def show_report(report: FileReport, as_json: bool) -> None:
         tell_defect(f"Warning: {warning.message}.", warning.fix, "yellow")
     if as_json:
         return
+    if close is not None and close.blocking:
+        for item in close.blocking:
+            say(f'{item.kind} {item.item_id} in {item.conversation_id}: "{item.shared}"', "red")
     verdict = "valid" if report.valid else f"INVALID: {count(len(report.errors), 'defect')}"
     exact = "" if report.tokens_exact else " (approximate: base model not prepared)"
     tell(
@@ -128,3 +154,5 @@ def show_report(report: FileReport, as_json: bool) -> None:
         f"{report.tokens:,} tokens{exact}, {report.supervised_tokens:,} supervised; "
         f"longest {report.longest:,}"
     )
+    if close is not None:
+        tell(close.sentence())

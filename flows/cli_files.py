@@ -10,7 +10,15 @@ import typer
 
 from brightrun.counting import count
 from brightrun.errors import DatasetError, UsageError
-from flows.checking import MOST_TOKENS, checked, existing, registered, show_report, tokenizer_of
+from flows.checking import (
+    MOST_TOKENS,
+    checked,
+    contamination_of,
+    existing,
+    registered,
+    show_report,
+    tokenizer_of,
+)
 from flows.options import (
     BaseModel,
     File,
@@ -131,8 +139,9 @@ def validate(
     """
     too_long: Literal["refuse", "split"] = "split" if split else "refuse"
     report = checked(file, quality_min=quality_min, max_length=max_length, too_long=too_long)
-    show_report(report, json)
-    raise typer.Exit(0 if report.valid else 1)
+    close = contamination_of(registered(str(file))) if report.valid else None
+    show_report(report, json, close)
+    raise typer.Exit(0 if report.valid and not (close and close.blocking) else 1)
 
 
 def preview(

@@ -15,6 +15,9 @@ from flows.options import (
     Json,
     MarketOption,
     NeededBy,
+    OwnPrompts,
+    OwnQuestions,
+    OwnScenarios,
     PresetOption,
     Provider,
     Sets,
@@ -48,6 +51,9 @@ def train(
         str, typer.Option(help="Who asks. Default: git's user.name or the system's user.")
     ] = "",
     set_: Sets = None,
+    scenarios: OwnScenarios = "",
+    questions: OwnQuestions = "",
+    prompts: OwnPrompts = "",
     quality_min: Annotated[float | None, typer.Option(help="Drop pairs below this score.")] = None,
     interrupt_at: Annotated[
         str, typer.Option(help="STEP[,STEP]: attempt k's pod kills itself after the k-th step.")
@@ -81,7 +87,8 @@ def train(
         request = wish(
             file, preset, provider, gpu, market, base_model, name, client, notes,
             requested_by or whoami(), overrides_of(set_), quality_min, steps_of(interrupt_at),
-            needed_by.astimezone() if needed_by else None, yes,
+            needed_by.astimezone() if needed_by else None,
+            *own_files(scenarios, questions, prompts), yes,
         )  # fmt: skip
         check_before(request, json)
         job_id = lifecycle_ids.new_job_id()
@@ -114,7 +121,7 @@ def wish(*fields: Any) -> JobRequest:
     names = (
         "training_file", "preset", "provider", "gpu", "market", "base_model", "name", "client",
         "notes", "requested_by", "overrides", "quality_min", "interrupt_at",
-        "needed_by",
+        "needed_by", "scenarios_file", "questions_file", "prompts_file",
     )  # fmt: skip
     *values, yes = fields
     given = dict(zip(names, values, strict=True))
@@ -136,6 +143,15 @@ def wish(*fields: Any) -> JobRequest:
         )
         raise UsageError(found, fix="see `brightrun train --help`") from None
     return request
+
+
+def own_files(*paths: str) -> list[str]:
+    """Absolute paths of a client's own files, checked; "" for ours."""
+    if any(paths):
+        from evals.own import asked
+
+        asked(1, 1, dict(zip(("scenarios", "questions", "prompts"), paths, strict=True)))
+    return [str(Path(path).expanduser().resolve()) if path else "" for path in paths]
 
 
 def check_before(request: JobRequest, as_json: bool) -> None:

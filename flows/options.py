@@ -33,6 +33,15 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", help="key=value over the preset, e.g. --set epochs=1. Repeatable."),
 ]
+OwnScenarios = Annotated[
+    str, typer.Option("--scenarios", help="Your test scenarios instead of ours (JSON lines).")
+]
+OwnQuestions = Annotated[
+    str, typer.Option("--questions", help="Your knowledge questions instead of ours (JSON lines).")
+]
+OwnPrompts = Annotated[
+    str, typer.Option("--prompts", help="Prompts answered beside the scenarios, one a line.")
+]
 Job = Annotated[str, typer.Argument(help="Job id, or its unique beginning")]
 
 

@@ -98,6 +98,8 @@ def say_estimate(facts: dict[str, Any]) -> None:
         f"{span(h['high'] * 3600)}, {money(c['low'])} / {money(c['likely'])} / {money(c['high'])} "
         f"(low / likely / high) at {money(p['usd_per_hour'])}/h, {p['source']}, {p['as_of']}"
     )
+    for line in facts.get("attainable", ()):
+        say(f"  {line}")
     for warning in facts["warnings"]:
         say(f"  Warning: {warning}", "yellow")
 

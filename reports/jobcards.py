@@ -29,6 +29,7 @@ def estimate_card(facts: dict[str, Any], revised: dict[str, Any] | None = None) 
         f"from {facts['basis']}; stopped by itself at {formats.usd(facts['hard_limit_usd'])}. "
         f"{_prices(facts['markets'])}"
         f"{''.join(f' {line}.' for line in market_sentences(facts))}"
+        f"{''.join(f' {line}.' for line in facts.get('attainable', ()))}"
     )
     rows = tuple(_market(row) for row in facts["markets"])
     return cards.estimate(Table(columns=_MARKET, rows=rows), warnings=facts["warnings"], note=said)
@@ -81,6 +82,7 @@ def gate_card(facts: dict[str, Any], question: dict[str, Any]) -> str:
     """What stands above the form at the gate: narrow, because the form's window is."""
     lines = [
         estimate_sentence(facts),
+        *facts.get("attainable", ()),
         f"{count(facts['steps'], 'step')}, memory {facts['vram_gb']:.1f} GB "
         f"({'fits' if facts['fits'] else 'DOES NOT FIT'}), "
         f"stopped by itself at {formats.usd(facts['hard_limit_usd'])}",

@@ -11,12 +11,23 @@ from prefect.cache_policies import NO_CACHE
 from prefect.input import RunInput
 from pydantic import Field
 
-from brightrun import alerts, basemodels, budget, promises, quotes, repeats, retrying
+from brightrun import (
+    alerts,
+    baselines,
+    basemodels,
+    budget,
+    promises,
+    quotes,
+    repeats,
+    retrying,
+)
 from brightrun.context import JobContext, open_job
 from brightrun.jobs import JobRequest, preset_of
 from brightrun.ledger import ApprovalRow, Status
 from brightrun.liveprices import live_prices
 from brightrun.physics import ModelProfile
+from evals import attainable
+from evals.plan import PLAN
 from reports import jobcards
 from tasks import artifacts, story
 from tasks.intake import stored_report
@@ -150,13 +161,14 @@ def quote_of(job: JobContext) -> dict[str, Any]:
     request = job.request
     kills = len(request.interrupt_at)
     report = stored_report(job)
-    work = quotes.work_of(report, request.values, interruptions=kills)
+    values = job.spec.values
+    work = quotes.work_of(report, values, interruptions=kills)
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     model = ModelProfile.of_prepared(basemodels.profile(base))
     machine = quotes.machine_for(request.provider, request.gpu, job.settings)
     found = quotes.quote(
         work,
-        request.values,
+        values,
         model,
         provider=request.provider,
         gpu=request.gpu,
@@ -174,12 +186,19 @@ def quote_of(job: JobContext) -> dict[str, Any]:
     advised = found.recommendation(datetime.now(UTC), request.needed_by)
     return {
         **facts,
+        "attainable": attainable_gain(job),
         "recommendation": advised.as_json(),
         "warnings": [*warned(job), *facts["warnings"]],
         "stage_seconds": found.stage_seconds,
         "hard_limit_usd": float(found.estimate.hard_limit_usd + spent),
         "made_at": datetime.now(UTC).isoformat(),
     }
+
+
+def attainable_gain(job: JobContext) -> list[str]:
+    """What an earlier job found of this baseline on these scenarios; empty when none has."""
+    known = baselines.scores(job.folder.storage_url, job.spec, job.folder.read_json(PLAN))
+    return [] if known is None else attainable.sentences(known["scores"], known["job"])
 
 
 def latest_word(job: JobContext) -> ApprovalRow | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import basemodels
+from brightrun import baselines, basemodels
 from brightrun.compute import provider_of
 from brightrun.context import JobContext, open_job
 from brightrun.conversations import FileReport
@@ -17,12 +17,14 @@ from brightrun.errors import DatasetError
 from brightrun.jobs import BaseModelRef, DataRef, JobSpec
 from brightrun.preparing import prepare_offline
 from brightrun.tokens import ChatTokenizer
-from evals.plan import make_plan
+from evals import contamination
+from evals.own import Asked, asked
+from evals.plan import PLAN, make_plan
 from expectations.dataset_report import dataset_tables
 from expectations.snapshot import snapshot
 from expectations.validation import validate_file
 from reports import cards
-from tasks import artifacts
+from tasks import artifacts, story
 
 SHOWN = 20
 
@@ -118,8 +120,14 @@ def frozen_spec(job: JobContext) -> JobSpec:
         tokenizer=tokenizer_of(job),
         quality_min=job.request.quality_min,
     )
-    plan_sha256 = make_plan(values, report.system_prompt).write(job.folder)
-    return JobSpec(
+    tested = tested_with(job)
+    values = values.model_copy(
+        update={"scenarios": len(tested.scenarios), "questions": len(tested.questions)}
+    )
+    refuse_contaminated(job, tested)
+    tested.write(job.folder)
+    plan_sha256 = make_plan(values, report.system_prompt, tested=tested).write(job.folder)
+    spec = JobSpec(
         base_model=reference,
         data=DataRef(
             name=report.name,
@@ -137,6 +145,24 @@ def frozen_spec(job: JobContext) -> JobSpec:
         plan_sha256=plan_sha256,
         threads=job.settings.threads,
     )
+    for kind, found in baselines.lay_out(job.folder, spec, job.folder.read_json(PLAN)).items():
+        story.tell(f"Baseline {kind}: {found['rows']} rows of job {found['job']} are used again")
+    return spec
+
+
+def tested_with(job: JobContext) -> Asked:
+    """Ours, or what the client brought; EvaluationError says where a file is wrong."""
+    values = job.request.values
+    return asked(values.scenarios, values.questions, job.request.tested_with)
+
+
+def refuse_contaminated(job: JobContext, tested: Asked) -> None:
+    """contamination.json; DatasetError when what is tested stands in what is trained on."""
+    items = contamination.items_of(tested.scenarios, tested.questions)
+    found = contamination.check(items, lambda: contamination.turns_of(job.folder))
+    job.folder.write_json(contamination.PLACE, found.as_json())
+    story.tell(found.sentence())
+    found.refuse()
 
 
 def dataset_error(report: FileReport) -> DatasetError:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from trainer_jobs import conversation, row, tiny_models
 
-from brightrun import basemodels
+from brightrun import baselines, basemodels
 from brightrun.errors import ConfigurationError
+from brightrun.runfolder import RunFolder
 from brightrun.tokens import ChatTokenizer
 from evals import knowledge
 from evals.likelihood import perplexity
@@ -191,3 +193,27 @@ def right(letter_of: Any) -> float:
 def test_always_the_first_letter_is_a_quarter_and_an_oracle_is_everything() -> None:
     assert right(lambda order, answer: 0) == pytest.approx(0.25)
     assert right(lambda order, answer: order.index(answer)) == 1.0
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_cached_baseline_counts_only_from_the_same_kind_of_machine(
+    torch: Any, tmp_path: Path, same: bool
+) -> None:
+    from trainer import measure
+
+    folder = RunFolder(tmp_path.as_uri(), "job-1")
+    machine = {"threads": 1, "dtype": "torch.float32"}
+    row = {"model": "baseline", "text_id": "n", "nll": 1.0}
+    folder.write_jsonl(f"measurements/parts/neutral/{baselines.PART}", [row])
+    there = machine if same else {**machine, "threads": 8}
+    folder.write_json(baselines.CACHED, {"machine": there, "kinds": {"neutral": {}}})
+    told: list[Any] = []
+    nothing: Any = None
+    reporter: Any = SimpleNamespace(add=lambda *event: told.append(event))
+    table = measure.Bench(
+        nothing, torch.float32, nothing, nothing, folder, 1, reporter, nothing, machine=machine
+    )
+    measure.reuse(table)
+    assert table.store("neutral", "model", "text_id").has([("baseline", "n")]) is same
+    assert ("earlier job" in told[0][1]["message"]) is same
+    assert folder.read_json(baselines.MACHINE) == machine

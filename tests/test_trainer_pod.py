@@ -68,11 +68,15 @@ def test_a_job_ends_with_adapter_measurements_and_marker(unbroken: RunFolder) ->
     ]  # fmt: skip
     assert unbroken.read_json("adapter/adapter_config.json")["base_model_name_or_path"] == "tiny"
     counts = {
-        n: len(unbroken.read_jsonl(f"measurements/{n}")) for n in unbroken.names("measurements")
+        n: len(unbroken.read_jsonl(f"measurements/{n}"))
+        for n in unbroken.names("measurements")
+        if n.endswith(".jsonl")
     }
     assert counts == {
         "answers.jsonl": 2, "golden.jsonl": 3, "knowledge.jsonl": 2, "likelihood.jsonl": 4,
+        "neutral.jsonl": 2, "option_text.jsonl": 2,
     }  # fmt: skip
+    assert unbroken.read_json("measurements/machine.json")["dtype"].startswith("torch.")
     assert len(unbroken.checkpoints()) == 3
 
 

@@ -90,7 +90,7 @@ class Attempt:
             bench = Bench(
                 model, base.dtype, prepared.tokenizer, spec.values, self.folder,
                 self.pod.attempt, self.reporter, self.control.check,
-                load_others(model, self.folder, self.scratch),
+                load_others(model, self.folder, self.scratch), {**facts, "dtype": str(base.dtype)},
             )  # fmt: skip
             detail.update(measure(bench, prepared.held_out))
         dtype = str(base.dtype).removeprefix("torch.")

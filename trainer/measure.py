@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from brightrun.baselines import CACHED, MACHINE, PART
 from brightrun.jobs import Hyperparameters
 from brightrun.modelnames import BASELINE, MODELS
 from brightrun.runfolder import RunFolder
@@ -27,7 +28,8 @@ OWN_ADAPTER = "default"
 @dataclass(frozen=True, slots=True)
 class Bench:
     """All that a measurement needs. `model` is a PeftModel, `check` a safe point; models: names in
-    the order of the plan, those after `trained` are adapters of that name."""
+    the order of the plan, those after `trained` are adapters of that name; machine: what decides
+    the numbers."""
 
     model: Any
     dtype: torch.dtype
@@ -38,6 +40,7 @@ class Bench:
     reporter: Reporter
     check: Callable[[], None]
     models: tuple[str, ...] = MODELS
+    machine: dict[str, Any] = field(default_factory=dict)
 
     @property
     def device(self) -> str:
@@ -67,6 +70,7 @@ class Bench:
 def measure(bench: Bench, held_out: list[Sample]) -> dict[str, int]:
     """All measurements; the number of items of each. Finished items are not repeated."""
     bench.model.eval()
+    reuse(bench)
     asked = rows(bench.folder, "plan/questions.jsonl")
     counts = {
         "likelihood": likelihoods.held_out(bench, held_out),
@@ -77,6 +81,24 @@ def measure(bench: Bench, held_out: list[Sample]) -> dict[str, int]:
     }
     bench.folder.remove(PARTS)
     return counts
+
+
+def reuse(bench: Bench) -> None:
+    """Keep the baseline's rows of an earlier job, or throw them away: on another kind of machine or
+    with other libraries the numbers differ a little, and the difference is what we measure."""
+    if bench.folder.exists(CACHED):
+        cached = bench.folder.read_json(CACHED)
+        kinds = ", ".join(cached["kinds"])
+        if cached["machine"] == bench.machine:
+            said = f"the baseline's {kinds} are those of an earlier job on this kind of machine"
+        else:
+            said = (
+                f"the baseline's {kinds} are measured anew: the cached ones are of another machine"
+            )
+            for kind in cached["kinds"]:
+                bench.folder.remove(f"{PARTS}/{kind}/{PART}")
+        bench.reporter.add("choice", {"stage": "measuring", "message": said})
+    bench.folder.write_json(MACHINE, bench.machine)
 
 
 def rows(folder: RunFolder, relative: str) -> list[Any]:

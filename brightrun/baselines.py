@@ -1,0 +1,139 @@
+"""The baseline's measurements, kept across jobs: the same model and items are never paid for twice.
+
+`{storage}/baselines/jobs/{key}/rows.jsonl` and its manifest (sizes, sha256), one key for each kind
+of measurement: base model and its weights' hash, revision, template, precision, and the hash of
+what was asked. Plain JSON lines, checked by hash before use. A job's plan lays what is known into
+its run folder as finished items; the pod measures only what is not there, and throws it away when
+it was measured on another kind of machine or with other libraries (`measurements/cached.json`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from brightrun.errors import StorageError
+from brightrun.jobs import JobSpec
+from brightrun.modelnames import BASELINE
+from brightrun.runfolder import RunFolder
+
+PARTS = "measurements/parts"
+# Before any attempt: the pod's own parts begin with the attempt's number, from 1.
+PART = "0000-000001.jsonl"
+CACHED = "measurements/cached.json"
+MACHINE = "measurements/machine.json"
+SCORES = "scores"
+KINDS = ("likelihood", "neutral", "knowledge", "option_text", "answers")
+# What the baseline's mean of a metric is only good for: the items that it was measured on.
+SCORED_ON = "answers"
+
+
+def keys(spec: JobSpec, plan: dict[str, Any]) -> dict[str, str]:
+    """The cache's key for each kind that this plan measures: hashes of all that decides a row."""
+    base, values, files = spec.base_model, spec.values, plan["files"]
+    same: dict[str, Any] = {
+        "base": base.sha256 or base.name,
+        "revision": base.revision,
+        "template": base.template,
+        "context": min(values.max_length, base.context),
+        "precision": values.precision,
+    }
+    decoding = {**plan["decoding"], "passes": values.passes}
+    if values.passes > 1:
+        decoding["seed"] = values.seed
+    asked: dict[str, Any] = {
+        "likelihood": {"validation": spec.data.validation_sha256},
+        "neutral": {"file": files.get("plan/neutral.jsonl", "")},
+        "knowledge": {"file": files["plan/questions.jsonl"], "rotations": values.rotations},
+        "option_text": {"file": files["plan/questions.jsonl"]},
+        "answers": {"file": files["plan/scenarios.jsonl"], **decoding},
+    }
+    return {kind: _key({"kind": kind, **same, **asked[kind]}) for kind in KINDS}
+
+
+def _key(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:40]
+
+
+def place(storage_url: str, key: str) -> RunFolder:
+    """The folder of one key."""
+    return RunFolder(f"{storage_url}/baselines", key)
+
+
+def lay_out(folder: RunFolder, spec: JobSpec, plan: dict[str, Any]) -> dict[str, Any]:
+    """Copy what is known into a planned run folder; {kind: {job, rows}} of what was found.
+
+    All kinds must come from one kind of machine: the first one's decides.
+    """
+    found: dict[str, Any] = {}
+    machine: dict[str, Any] | None = None
+    for kind, key in keys(spec, plan).items():
+        known = read(folder.storage_url, key)
+        if known is None or (machine is not None and known["machine"] != machine):
+            continue
+        machine = known["machine"]
+        folder.write_jsonl(f"{PARTS}/{kind}/{PART}", known["rows"])
+        found[kind] = {"job": known["job"], "rows": len(known["rows"])}
+    if found:
+        folder.write_json(CACHED, {"machine": machine, "kinds": found})
+    return found
+
+
+def read(storage_url: str, key: str) -> dict[str, Any] | None:
+    """{rows, machine, job} of a key; None when it is absent, damaged or half written."""
+    folder = place(storage_url, key)
+    with tempfile.TemporaryDirectory(prefix="brightrun-baseline-") as scratch:
+        try:
+            manifest = folder.download_folder("rows", Path(scratch))
+            lines = (Path(scratch) / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+            rows = [json.loads(line) for line in lines]
+        except (StorageError, OSError, ValueError):
+            return None
+    if any(row.get("model", BASELINE) != BASELINE for row in rows):
+        return None
+    return {"rows": rows, "machine": manifest["machine"], "job": manifest["job"]}
+
+
+def keep(folder: RunFolder, spec: JobSpec, plan: dict[str, Any], scores: list[Any]) -> list[str]:
+    """Store a measured job's baseline for the next ones, with its mean scores; the kinds stored.
+
+    What is there already stays: whoever comes later has the same rows.
+    """
+    if not folder.exists(MACHINE):
+        return []
+    facts = {"machine": folder.read_json(MACHINE), "job": folder.job_id}
+    known = keys(spec, plan)
+    stored = []
+    for kind, key in known.items():
+        target = place(folder.storage_url, key)
+        rows = [
+            r for r in folder.read_jsonl(f"measurements/{kind}.jsonl") if r["model"] == BASELINE
+        ]
+        if rows and target.manifest("rows") is None:
+            _store(target, rows, facts)
+            stored.append(kind)
+    if scores:
+        _store(place(folder.storage_url, known[SCORED_ON]), scores, facts, SCORES)
+    return stored
+
+
+def scores(storage_url: str, spec: JobSpec, plan: dict[str, Any]) -> dict[str, Any] | None:
+    """{scores, job} of the last assessment of this baseline on these scenarios; None for none."""
+    folder = place(storage_url, keys(spec, plan)[SCORED_ON])
+    manifest = folder.manifest(SCORES)
+    if manifest is None:
+        return None
+    data = folder.read_bytes(f"{SCORES}/rows.jsonl")
+    if hashlib.sha256(data).hexdigest() != manifest["files"]["rows.jsonl"]["sha256"]:
+        return None
+    return {"scores": [json.loads(line) for line in data.splitlines()], "job": manifest["job"]}
+
+
+def _store(target: RunFolder, rows: list[Any], facts: dict[str, Any], name: str = "rows") -> None:
+    with tempfile.TemporaryDirectory(prefix="brightrun-baseline-") as scratch:
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (Path(scratch) / "rows.jsonl").write_text(lines, encoding="utf-8")
+        target.upload_folder(Path(scratch), name, facts)

@@ -1,0 +1,228 @@
+"""Does the training data hold what we test with? Shared word sequences, and similarity by TF-IDF.
+
+A scenario or question that shares 13 words in a row with a training turn was possibly learned by
+heart: nothing that is measured with it says what the model can do, so the job stops before money is
+spent. Fewer are reported: the share of an item's 8-word sequences that stand in the training data,
+and its highest TF-IDF cosine with any training turn (log tf, smoothed idf, unigrams). System
+prompts are not compared: they stand in training and test by design.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from brightrun.counting import count
+from brightrun.errors import DatasetError
+from brightrun.runfolder import RunFolder
+from brightrun.verdicts import Table
+from evals.sources import Question, Scenario
+
+LONG, SHORT = 13, 8
+# Beyond so many turns similarity is looked for in a drawn part; word sequences always in all.
+MOST_TURNS = 20_000
+SHOWN = 10
+PLACE = "contamination.json"  # in the run folder
+WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+Turns = Iterable[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something we ask. segments: texts that are compared for word sequences each by itself."""
+
+    kind: str
+    item_id: str
+    segments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Closeness:
+    """One item against the training data. shared: 13 or more words in a row, "" for none."""
+
+    kind: str
+    item_id: str
+    containment_8: float
+    containment_13: float
+    similarity: float
+    conversation_id: str
+    shared: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contamination:
+    """All items, the closest first. turns: compared for word sequences; read: for similarity."""
+
+    items: tuple[Closeness, ...]
+    turns: int
+    read: int
+
+    @property
+    def blocking(self) -> tuple[Closeness, ...]:
+        return tuple(item for item in self.items if item.shared)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "items": len(self.items),
+            "blocking": [asdict(item) for item in self.blocking],
+            "closest": [asdict(item) for item in self.items[:SHOWN]],
+            "turns": self.turns,
+            "turns_read_for_similarity": self.read,
+            "long": LONG,
+            "short": SHORT,
+        }
+
+    def sentence(self) -> str:
+        """The finding in one line."""
+        if self.blocking:
+            return f"{count(len(self.blocking), 'test item')} share {LONG} words with this file"
+        if not self.items:
+            return "No test item was compared"
+        first = self.items[0]
+        partly = sum(item.containment_8 > 0 for item in self.items)
+        return (
+            f"No scenario or question shares {LONG} words in a row with this file "
+            f"({partly} of {len(self.items)} share {SHORT}); closest by TF-IDF: {first.item_id}, "
+            f"{first.similarity:.2f}"
+        )
+
+    def refuse(self) -> None:
+        """DatasetError when an item may have been learned by heart."""
+        if not self.blocking:
+            return
+        lines = [
+            f'  {item.kind} {item.item_id} and conversation {item.conversation_id}: "{item.shared}"'
+            for item in self.blocking[:SHOWN]
+        ]
+        more = len(self.blocking) - SHOWN
+        tail = f"\n  ... and {more} more" if more > 0 else ""
+        raise DatasetError(
+            f"{count(len(self.blocking), 'test item')} share {LONG} or more words in a row with "
+            "the training data:\n" + "\n".join(lines) + tail,
+            cause="what is tested would be tested on what was learned by heart",
+            fix="take the conversation out of the training file, or ask other scenarios and "
+            "questions (--scenarios, --questions)",
+        )
+
+
+def items_of(scenarios: Iterable[Scenario], questions: Iterable[Question]) -> tuple[Item, ...]:
+    """What is asked; of a question every option counts by itself."""
+    told = (Item("scenario", s.scenario_id, (s.client_message,)) for s in scenarios)
+    asked = (Item("question", q.question_id, (q.question, *q.options)) for q in questions)
+    return (*told, *asked)
+
+
+def check(items: Sequence[Item], turns: Callable[[], Turns]) -> Contamination:
+    """Compare with the (conversation id, text) of all client and advisor turns; streams them."""
+    asked = [[words(text) for text in item.segments] for item in items]
+    short = [_grams(segments, SHORT) for segments in asked]
+    long = [_grams(segments, LONG) for segments in asked]
+    holders: dict[str, list[int]] = {}
+    for number, grams in enumerate(short):
+        for gram in grams:
+            holders.setdefault(gram, []).append(number)
+    met: list[set[str]] = [set() for _ in items]
+    copied: list[set[str]] = [set() for _ in items]
+    shared: dict[int, tuple[str, str]] = {}
+    sample: list[tuple[str, list[str]]] = []
+    draw = random.Random(0)  # noqa: S311 a part of the turns, no secret
+    total = 0
+    for conversation_id, text in turns():
+        read = words(text)
+        place = total if total < MOST_TURNS else draw.randrange(total + 1)
+        if place < MOST_TURNS:
+            sample[place : place + 1] = [(conversation_id, read)]
+        total += 1
+        for at, gram in enumerate(_windows(read, SHORT)):
+            for number in holders.get(gram, ()):
+                met[number].add(gram)
+                phrase = " ".join(read[at : at + LONG])
+                if phrase in long[number]:
+                    copied[number].add(phrase)
+                    shared.setdefault(number, (conversation_id, phrase))
+    nearest = _nearest([[w for text in segments for w in text] for segments in asked], sample)
+    found = []
+    for number, item in enumerate(items):
+        similarity, where = nearest[number]
+        conversation, phrase = shared.get(number, (where, ""))
+        eight = len(met[number]) / max(1, len(short[number]))
+        thirteen = len(copied[number]) / max(1, len(long[number]))
+        shares = eight, thirteen
+        found.append(Closeness(item.kind, item.item_id, *shares, similarity, conversation, phrase))
+    order = sorted(found, key=lambda c: (not c.shared, -c.containment_8, -c.similarity, c.item_id))
+    return Contamination(tuple(order), total, len(sample))
+
+
+def turns_of(folder: RunFolder) -> Iterator[tuple[str, str]]:
+    """(conversation id, text) of what clients and the adviser say in the training part."""
+    with folder.fs.open(folder.path("data/train.jsonl"), "rb") as lines:
+        for line in lines:
+            row = json.loads(line)
+            for message in row["messages"]:
+                if message["role"] != "system":
+                    yield str(row["conversation_id"]), str(message["content"])
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words; punctuation and typographic apostrophes do not hide a copy."""
+    return WORD.findall(text.lower().replace("\u2019", "'"))
+
+
+def _windows(read: Sequence[str], size: int) -> Iterator[str]:
+    return (" ".join(read[at : at + size]) for at in range(len(read) - size + 1))
+
+
+def _grams(segments: Iterable[Sequence[str]], size: int) -> set[str]:
+    return {gram for read in segments for gram in _windows(read, size)}
+
+
+def _nearest(
+    asked: Sequence[Sequence[str]], sample: Sequence[tuple[str, Sequence[str]]]
+) -> list[tuple[float, str]]:
+    """(highest cosine, conversation) of each text; (0, "") without turns."""
+    if not sample or not asked:
+        return [(0.0, "")] * len(asked)
+    weights = tf_idf([*asked, *(read for _, read in sample)])
+    cosines = (weights[: len(asked)] @ weights[len(asked) :].T).toarray()
+    best = cosines.argmax(axis=1)
+    return [(float(cosines[row, at]), sample[at][0]) for row, at in enumerate(best)]
+
+
+def tf_idf(texts: Sequence[Sequence[str]]) -> csr_array:
+    """Rows of length 1: (1 + log tf) x (1 + log((1 + n) / (1 + df))) of each text's words."""
+    vocabulary: dict[str, int] = {}
+    rows, columns, counts = [], [], []
+    for row, read in enumerate(texts):
+        for word, times in Counter(read).items():
+            rows.append(row)
+            columns.append(vocabulary.setdefault(word, len(vocabulary)))
+            counts.append(1 + math.log(times))
+    at, shape = np.array(columns, dtype=np.int64), (len(texts), max(1, len(vocabulary)))
+    spread = np.bincount(at, minlength=shape[1])
+    idf = 1 + np.log((1 + len(texts)) / (1 + spread))
+    values = np.array(counts) * idf[at]
+    length = np.sqrt(np.bincount(rows, weights=values**2, minlength=shape[0]))
+    return csr_array((values / length[rows], (rows, at)), shape=shape)
+
+
+def table(found: dict[str, Any]) -> Table:
+    """The closest items, as the report shows them; `found` is as_json()."""
+    columns = (
+        "kind", "item_id", "containment_8", "containment_13", "similarity", "conversation_id"
+    )  # fmt: skip
+    return Table(
+        columns=columns,
+        rows=tuple(tuple(row[name] for name in columns) for row in found["closest"]),
+        caption=f"What is tested against {found['turns']:,} training turns, the closest "
+        f"{len(found['closest'])} of {found['items']}: share of its {SHORT}- and {LONG}-word "
+        f"sequences that stand there (one of {LONG} stops the job), highest TF-IDF cosine.",
+    )

@@ -1,0 +1,35 @@
+"""What can be gained at most, told before anyone pays."""
+
+from __future__ import annotations
+
+from brightrun.verdicts import EvidenceKind, MetricName, Verdict
+from evals.attainable import baseline_scores, sentences
+
+
+def verdict(metric: MetricName, baseline: float | None, evidence: str = "human") -> Verdict:
+    return Verdict(
+        metric=metric, evidence=EvidenceKind(evidence), n=50, n_clusters=50, baseline=baseline
+    )
+
+
+def test_a_high_baseline_makes_forty_percent_unattainable() -> None:
+    rated = baseline_scores([verdict(MetricName.emotional_intelligence, 3.8)])
+    said = "\n".join(sentences(rated, "job-1"))
+    assert "at most +31.6 % can be gained (human, n = 50)" in said
+    assert "+40 % unattainable (max +31.6 %)" in said
+    assert "job-1" in said
+
+
+def test_without_ratings_it_says_so_and_claims_no_scale_for_perplexity() -> None:
+    found = [
+        verdict(MetricName.perplexity, 12.0, "measurement"),
+        verdict(MetricName.safety, 0.5, "measurement"),
+        verdict(MetricName.brand_voice, 0.0, "marker"),
+        verdict(MetricName.knowledge_retention, None, "measurement"),
+    ]
+    said = sentences(baseline_scores(found), "job-1")
+    assert len(said) == 4
+    assert "at most +100.0 %" in said[1]
+    assert "the baseline has 0" in said[2]
+    assert said[3] == "emotional intelligence: the baseline was not rated yet"
+    assert sentences([], "job-1") == []
