@@ -49,7 +49,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     cli_history.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
     cli_daily.note, cli_daily.scorecard,
     cli_money.reconcile,
-    cli_reports.report, cli_reports.reports, cli_reports.verify,
+    cli_reports.report, cli_reports.compare, cli_reports.reports, cli_reports.verify,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

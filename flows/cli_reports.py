@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from brightrun.errors import ReportError, UsageError
-from flows.options import Job, Json
+from flows.options import Json
 
 if TYPE_CHECKING:
+    from brightrun.brand import Brand as BrandFile
     from brightrun.ledger_reports import ReportRow
+    from reports.render import Rendered
 
-KINDS = ("validation",)
+KINDS = ("validation", "cost")
 Brand = Annotated[
     Path | None, typer.Option("--brand", help="Brand file (TOML): name, logo, colours, words.")
 ]
@@ -22,35 +24,137 @@ By = Annotated[str, typer.Option("--by", help="Who issues it. Default: git or sy
 
 
 def report(
-    job: Job,
+    job: Annotated[str, typer.Argument(help="Job id; none: a month's cost (--kind cost)")] = "",
     kind: Annotated[str, typer.Option(help=f"One of: {', '.join(KINDS)}.")] = "validation",
     brand: Brand = None,
     figures: Annotated[
-        Path | None, typer.Option(help="The client's own figures (TOML), for cost and benefit.")
+        Path | None,
+        typer.Option(help="TOML: the client's own figures; for --kind cost what clients paid."),
     ] = None,
+    month: Annotated[str, typer.Option(help="--kind cost: 2026-11; default: this one.")] = "",
+    client: Annotated[str, typer.Option(help="--kind cost: only this client's jobs.")] = "",
     audience: Annotated[str, typer.Option("--for", help="Who reads it, e.g. 'the board'.")] = "",
     by: By = "",
     json: Json = False,
 ) -> None:
-    """Make another report of a job that was evaluated: numbered, stamped, without a GPU."""
+    """Make a report: numbered, stamped, from what is on record, without a GPU."""
     from brightrun.brand import read as read_brand
-    from brightrun.context import open_job
-    from brightrun.figures import read as read_figures
     from flows.cli_decide import whoami
-    from reports import issuing, words
+    from reports import words
 
     if kind not in KINDS:
         raise UsageError(f"no kind of report {kind!r}", fix=f"one of: {', '.join(KINDS)}")
+    if kind != "cost" and (month or client):
+        raise UsageError("--month and --client belong to --kind cost", fix="leave them out")
+    if not job and kind != "cost":
+        raise UsageError("which job?", fix="brightrun report JOB; jobs: `brightrun jobs`")
     chosen = read_brand(brand) if brand else None
     if chosen:
         words.words(chosen)
-    made = issuing.again(
+    by = by.strip() or whoami()
+    if kind == "cost":
+        tell_issued(cost(job, month, client, chosen, figures, audience, by), json)
+    else:
+        tell_issued(of_job(job, kind, chosen, figures, audience, by), json)
+
+
+def of_job(
+    job: str, kind: str, brand: BrandFile | None, figures: Path | None, audience: str, by: str
+) -> ReportRow:
+    """A report of a job's evaluation."""
+    from brightrun.context import open_job
+    from brightrun.figures import read as read_figures
+    from reports import issuing
+
+    return issuing.again(
         open_job(job),
-        brand=chosen,
+        kind=kind,
+        brand=brand,
         figures=read_figures(figures) if figures else None,
         audience=audience,
-        by=by.strip() or whoami(),
+        by=by,
     )
+
+
+def cost(
+    job: str,
+    month: str,
+    client: str,
+    brand: BrandFile | None,
+    revenue: Path | None,
+    audience: str,
+    by: str,
+) -> ReportRow:
+    """A cost report of a job, or of a month and perhaps one client."""
+    from brightrun.brand import Brand as NoBrand
+    from brightrun.context import open_job
+    from brightrun.ledger import Ledger
+    from brightrun.revenue import read as read_revenue
+    from brightrun.settings import load
+    from reports import costreport, costs, issuing
+
+    if job and (month or client):
+        raise UsageError("either a job or a month", fix="leave out JOB, or --month and --client")
+    settings = load()
+    ledger, paid = Ledger.open(settings), read_revenue(revenue) if revenue else None
+    known = open_job(job) if job else None
+    month = month or f"{datetime.now(UTC):%Y-%m}"
+    data = (
+        costs.of_job(known, paid)
+        if known
+        else costs.of_month(ledger, month, client=client, revenue=paid)
+    )
+    data = data.model_copy(update={"brand": brand or NoBrand()})
+    scope = known.job_id if known else issuing.month_scope(month, client)
+    place = known.reports_folder if known else settings.home.resolve() / "reports" / scope
+
+    def write(taken: ReportRow) -> Rendered:
+        stamped = data.model_copy(update={"issue": issuing.identity(taken)})
+        return costreport.make(stamped, place / f"cost-{taken.version}")
+
+    return issuing.numbered(
+        ledger, scope, "cost", write, job_id=known.job_id if known else None,
+        title=data.month or data.jobs[0].name, client=data.client, audience=audience,
+        created_by=by, subject={"month": data.month},
+    )  # fmt: skip
+
+
+def compare(
+    jobs: Annotated[list[str], typer.Argument(help="2 to 4 job ids", metavar="JOB JOB [JOB JOB]")],
+    brand: Brand = None,
+    audience: Annotated[str, typer.Option("--for", help="Who reads it.")] = "",
+    by: By = "",
+    json: Json = False,
+) -> None:
+    """Runs side by side: losses, metrics, cost, time, settings that differ; HTML and PDF."""
+    from brightrun.brand import Brand as NoBrand
+    from brightrun.brand import read as read_brand
+    from brightrun.context import open_job
+    from flows.cli_decide import whoami
+    from reports import comparison, issuing, runs, words
+
+    if not runs.FEWEST <= len(jobs) <= runs.MOST:
+        raise UsageError(f"{len(jobs)} jobs cannot be compared", fix="name 2 to 4")
+    known = [open_job(job) for job in jobs]
+    ids = [job.job_id for job in known]
+    if len(set(ids)) < len(ids):
+        raise UsageError(f"a job stands twice: {', '.join(ids)}", fix="name different ones")
+    chosen = read_brand(brand) if brand else NoBrand()
+    words.words(chosen)
+    data = runs.gather(known).model_copy(update={"brand": chosen})
+    scope = issuing.runs_scope(ids)
+    place = known[0].settings.home.resolve() / "reports" / scope
+
+    def write(taken: ReportRow) -> Rendered:
+        stamped = data.model_copy(update={"issue": issuing.identity(taken)})
+        return comparison.make(stamped, place / f"comparison-{taken.version}")
+
+    clients = sorted({run.client for run in data.runs if run.client})
+    made = issuing.numbered(
+        known[0].ledger, scope, "comparison", write, title=" and ".join(ids),
+        client=", ".join(clients), audience=audience, created_by=by.strip() or whoami(),
+        subject={"jobs": ids},
+    )  # fmt: skip
     tell_issued(made, json)
 
 

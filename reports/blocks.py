@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from brightrun.brand import Brand
 from brightrun.verdicts import Example, Table, TargetMet, Verdict
 from reports import claims, formats
 from reports.canvas import Chart
@@ -54,14 +55,37 @@ def strings(items: Iterable[str]) -> str:
     return array(typst(item) for item in items)
 
 
-def cover(kicker: str, title: str, lines: Sequence[tuple[str, str]]) -> Markdown:
+@dataclass(frozen=True, slots=True)
+class Logo:
+    """A picture as a data URI, and what it shows."""
+
+    uri: str
+    alt: str
+
+
+def logo(brand: Brand) -> Logo | None:
+    return Logo(brand.logo, brand.alt) if brand.logo else None
+
+
+def cover(
+    kicker: str, title: str, lines: Sequence[tuple[str, str]], logo: Logo | None = None
+) -> Markdown:
     """Title block: what it is, whose, and the few facts that identify it."""
     items = "".join(f"<div><dt>{html(k)}</dt><dd>{html(v)}</dd></div>" for k, v in lines)
+    image = f'<img class="logo" alt="{html(logo.alt)}" src="{html(logo.uri)}">' if logo else ""
+    pair = array(map(typst, (logo_file(logo.uri), logo.alt))) if logo else "none"
     return twin(
-        f'<header class="cover"><p class="kicker">{html(kicker)}</p><h1 dir="auto">{html(title)}'
-        f"</h1><dl>{items}</dl></header>",
-        f"#br-cover({typst(kicker)}, {typst(title)}, {array(strings(line) for line in lines)})",
+        f'<header class="cover">{image}<p class="kicker">{html(kicker)}</p><h1 dir="auto">'
+        f"{html(title)}</h1><dl>{items}</dl></header>",
+        f"#br-cover({typst(kicker)}, {typst(title)}, {array(strings(line) for line in lines)}, "
+        f"{pair})",
     )
+
+
+def logo_file(uri: str) -> str:
+    """`data:image/svg+xml;base64,...` -> `logo.svg`: its name beside the typst file."""
+    kind = uri.partition(";")[0].rpartition("/")[2]
+    return f"logo.{kind.partition('+')[0]}"
 
 
 def banner(kind: Kind, title: str, text: str = "", command: str = "") -> Markdown:
@@ -175,7 +199,8 @@ def table(data: Table, layout: Layout = GENERAL, empty: str = "Nothing to list."
     caption = f"<caption>{html(shown.caption)}</caption>" if shown.caption else ""
     widths = [_width(i, shown) for i in range(len(shown.columns))]
     if not any(width.endswith("fr") for width in widths):
-        longest = max(range(len(widths)), key=lambda i: max(len(row[i]) for row in shown.rows))
+        words = [i for i in range(len(widths)) if i not in shown.right] or [0]
+        longest = max(words, key=lambda i: max(len(row[i]) for row in shown.rows))
         widths[longest] = "1fr"
     return twin(
         f'<div class="scroll"><table>{caption}<thead><tr>{heads}</tr></thead><tbody>{body}'

@@ -127,7 +127,7 @@ def _dumbbells(pairs: list[tuple[str, float, float]]) -> str:
         axis.scatter([p[1] for p in pairs], rows, s=78, facecolor="white", edgecolor=BASELINE,
                      linewidth=1.6, label="Baseline", zorder=3)  # fmt: skip
         axis.scatter([p[2] for p in pairs], rows, s=46, color=TRAINED, label="Trained", zorder=4)
-        axis.set_yticks(list(rows), [_short(_name(p[0])) for p in pairs])
+        axis.set_yticks(list(rows), [formats.plotted(_name(p[0])) for p in pairs])
         axis.grid(axis="x")
         axis.grid(visible=False, axis="y")
         axis.set_ylim(-0.7, len(pairs) - 0.3)
@@ -152,15 +152,6 @@ def _name(conversation_id: str) -> str:
     """The first block of a uuid; another id as it is."""
     uuid = re.fullmatch(r"([0-9a-f]{8})-[0-9a-f]{4}-.*", conversation_id)
     return uuid.group(1) if uuid else conversation_id
-
-
-def _short(text: str, most: int = 28) -> str:
-    """A label that matplotlib cannot read as mathematics, cut to `most` characters."""
-    text = " ".join(text.split())
-    text = text if len(text) <= most else text[: most - 1] + "…"
-    return "".join(
-        c if c.isprintable() and (ord(c) < 0x250 or c in "–…") else "·" for c in text
-    ).replace("$", r"\$")
 
 
 def forest(verdicts: Sequence[Verdict]) -> Chart | None:
@@ -251,7 +242,7 @@ def markers(table: Table) -> Chart | None:
             if g is not None:
                 axis.scatter([g / most], [y], s=42, color=GOLD, marker="D", zorder=3,
                              label="Advisor's own answers (gold)" if y == 0 else None)  # fmt: skip
-        axis.set_yticks(range(len(rows)), [_short(r[0], 46) for r in rows])
+        axis.set_yticks(range(len(rows)), [formats.plotted(r[0], 46) for r in rows])
         axis.grid(visible=False)
         axis.set_xlim(-0.02, 1.03)
         axis.set_ylim(-0.7, len(rows) - 0.3)

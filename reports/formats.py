@@ -171,6 +171,14 @@ def clip(text: str, most: int) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
+def plotted(text: str, most: int = 28) -> str:
+    """A label that matplotlib cannot read as mathematics, cut to `most` characters."""
+    text = clip(text, most)
+    return "".join(
+        c if c.isprintable() and (ord(c) < 0x250 or c in "–…") else "·" for c in text
+    ).replace("$", r"\$")
+
+
 def times(n: int) -> str:
     """`once`, `twice`, `3 times`."""
     return {1: "once", 2: "twice"}.get(n, f"{n} times")

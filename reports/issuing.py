@@ -6,9 +6,12 @@ again(job, brand=..., ...)        the same from the run folder at any later time
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from brightrun.brand import Brand
 from brightrun.context import JobContext
@@ -39,17 +42,21 @@ def evaluation_of(job: JobContext) -> Evaluation:
 def first(job: JobContext) -> ReportRow:
     """The job's own validation report, into its reports folder."""
     row = job.ledger.job(job.job_id)
-    taken = job.ledger.reserve_report(
+
+    def write(taken: ReportRow) -> Rendered:
+        data = collect.collect(job, evaluation_of(job))
+        return render.render(data.model_copy(update={"issue": identity(taken)}), job.reports_folder)
+
+    return numbered(
+        job.ledger,
         job.job_id,
         VALIDATION,
+        write,
         job_id=job.job_id,
         title=row.name,
         client=row.client,
         created_by=row.requested_by,
     )
-    data = collect.collect(job, evaluation_of(job))
-    data = data.model_copy(update={"issue": identity(taken)})
-    return issued(job.ledger, taken, render.render(data, job.reports_folder))
 
 
 def again(
@@ -64,30 +71,47 @@ def again(
     by: str = "",
 ) -> ReportRow:
     """Another report from run folder and ledger: its own folder, the next version."""
-    data = contract(job, evaluation or evaluation_of(job))
     brand = brand or Brand()
+    data = contract(job, evaluation or evaluation_of(job))
     client = brand.client or data.client
-    taken = job.ledger.reserve_report(
+    data = data.model_copy(update={"brand": brand, "figures": figures, "client": client})
+
+    def write(taken: ReportRow) -> Rendered:
+        place = job.reports_folder / f"{kind}-{taken.version}"
+        made = make(data.model_copy(update={"issue": identity(taken)}), place)
+        job.folder.upload_folder(place, f"reports/{taken.report_id}", {"engine": made.engine})
+        return made
+
+    return numbered(
+        job.ledger,
         job.job_id,
         kind,
+        write,
         job_id=job.job_id,
         audience=audience,
         title=data.name,
         client=client,
         created_by=by,
     )
-    data = data.model_copy(
-        update={
-            "issue": identity(taken),
-            "brand": brand,
-            "figures": figures,
-            "client": client,
-        }
-    )
-    place = job.reports_folder / f"{kind}-{taken.version}"
-    made = make(data, place)
-    job.folder.upload_folder(place, f"reports/{taken.report_id}", {"engine": made.engine})
-    return issued(job.ledger, taken, made)
+
+
+def numbered(
+    ledger: Ledger, scope: str, kind: str, write: Callable[[ReportRow], Rendered], **facts: Any
+) -> ReportRow:
+    """Reserve the next version, write its files, and issue it."""
+    taken = ledger.reserve_report(scope, kind, **facts)
+    return issued(ledger, taken, write(taken))
+
+
+def month_scope(month: str, client: str) -> str:
+    """`2026-11-acme`: what a month's cost report is about."""
+    slug = re.sub(r"[^a-z0-9]+", "-", client.lower()).strip("-")[:40]
+    return f"{month}-{slug or 'all'}"
+
+
+def runs_scope(job_ids: Sequence[str]) -> str:
+    """Some jobs in their order, as a short name."""
+    return f"runs-{hashlib.sha256(' '.join(job_ids).encode()).hexdigest()[:8]}"
 
 
 def contract(job: JobContext, evaluation: Evaluation) -> ReportData:

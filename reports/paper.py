@@ -24,6 +24,7 @@ from markupsafe import Markup
 from brightrun.brand import Brand
 from brightrun.errors import ReportError
 from reports import canvas, engines, escape, pictures
+from reports.blocks import logo_file
 from reports.canvas import Chart
 from reports.escape import Markdown, finalize, typst
 from reports.words import words
@@ -126,8 +127,8 @@ def _typst_source(paper: Paper, body: str, folder: Path) -> None:
         if chart is not None:
             (folder / f"{chart.name}.svg").write_text(chart.svg, encoding="utf-8")
     if paper.brand.logo:
-        kind, _, data = paper.brand.logo.partition(";base64,")
-        (folder / logo_file(kind)).write_bytes(base64.b64decode(data))
+        data = paper.brand.logo.partition(";base64,")[2]
+        (folder / logo_file(paper.brand.logo)).write_bytes(base64.b64decode(data))
     (folder / "report.typ").write_bytes((HERE / "report.typ").read_bytes())
     said, brand = words(paper.brand), paper.brand
     (folder / "brand.typ").write_text(
@@ -148,11 +149,6 @@ def _typst_source(paper: Paper, body: str, folder: Path) -> None:
         f"warning: {typst(paper.warning)})\n\n"
     )
     (folder / "main.typ").write_text(head + body, encoding="utf-8")
-
-
-def logo_file(kind: str) -> str:
-    """`data:image/png` -> `logo.png`."""
-    return f"logo.{kind.rpartition('/')[2].partition('+')[0]}"
 
 
 def write(path: Path, content: bytes) -> None:

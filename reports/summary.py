@@ -33,7 +33,12 @@ def cover(data: ReportData) -> Markdown:
     ]
     kicker = f"{data.brand.house} · {words(data.brand)['validation_report']}"
     shown = [(name, formats.clip(value, 80)) for name, value in lines if value]
-    return blocks.cover(kicker, formats.clip(data.name or data.training_file, 140), shown)
+    return blocks.cover(
+        kicker,
+        formats.clip(data.name or data.training_file, 140),
+        shown,
+        logo=blocks.logo(data.brand),
+    )
 
 
 def base_model(data: ReportData) -> str:
