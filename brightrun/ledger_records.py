@@ -29,7 +29,7 @@ from brightrun.ledger_schema import (
 )
 from brightrun.ledger_store import Database, insert
 from brightrun.money import to_usd
-from brightrun.verdicts import Evaluation
+from brightrun.verdicts import Evaluation, Verdict
 
 
 def add_approval(
@@ -121,7 +121,11 @@ def save_evaluation(
         "evaluation": evaluation.model_dump(mode="json"),
         "created_at": at or datetime.now(UTC),
     }
-    rows = [{"job_id": job_id, **v.model_dump(mode="json")} for v in evaluation.verdicts]
+    # The columns that people query; the document beside them holds a verdict whole.
+    kept = {column.name for column in verdicts.c} & set(Verdict.model_fields)
+    rows = [
+        {"job_id": job_id, **v.model_dump(mode="json", include=kept)} for v in evaluation.verdicts
+    ]
     with db.write() as c:
         row = insert(c, evaluations).values(job_id=job_id, **document)
         c.execute(row.on_conflict_do_update(index_elements=["job_id"], set_=document))

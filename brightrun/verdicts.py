@@ -48,8 +48,13 @@ class Verdict(Frozen):
     ci_high: float | None = None
     target: float | None = None
     improved: bool | None = Field(None, description="None: the CI does not say")
+    p_value: float | None = Field(None, description="Two-sided, of no change")
+    p_holm: float | None = Field(None, description="Adjusted over the headline verdicts")
+    floor: float | None = Field(None, description="The least change that is guaranteed")
+    floor_met: TargetMet = "not_measured"
     target_met: TargetMet = "not_measured"
     n_needed: int | None = Field(None, description="Clusters that would settle an inconclusive")
+    exploratory: bool = Field(False, description="Not in the plan that was hashed before training")
     note: str = ""
 
 
@@ -59,6 +64,9 @@ class Table(Frozen):
     columns: tuple[str, ...]
     rows: tuple[tuple[str | int | float | bool | None, ...], ...]
     caption: str = ""
+
+
+NO_TABLE = Table(columns=(), rows=())
 
 
 class Example(Frozen):
@@ -86,6 +94,13 @@ class Evaluation(Frozen):
     comparison: Table | None = Field(None, description="Model x measure against the baseline")
     contamination: Table | None = Field(None, description="What is tested against the data")
     examples: tuple[Example, ...]
+    ei: Table = Field(
+        NO_TABLE, description="Overall, by group, dimension and arc: levels, change, CI, n, alpha"
+    )
+    voice: Table = Field(NO_TABLE, description="The ten characteristics on the scale of 1 to 5")
+    correctness: Table = Field(NO_TABLE, description="Financial content that is not right")
+    judges: Table = Field(NO_TABLE, description="Who judged, of what kind, how much, how steadily")
+    flags: tuple[str, ...] = Field((), description="What a reader must see first")
     facts: dict[str, Any] = Field(default_factory=dict, description="n, seeds, truncation, times")
 
 

@@ -22,6 +22,7 @@ from evals import (
     contamination,
     examples,
     gates,
+    headlines,
     knowledge,
     likelihood,
     measurements,
@@ -29,9 +30,11 @@ from evals import (
 )
 from evals.examples import Scored
 from evals.gold import FLOORS
+from evals.heard import Voices, heard_of, judge_by, judged_facts, tables_of
 from evals.markers import LABELS
 from evals.measurements import GoldAnswer, Measurements
 from evals.plan import QUESTIONS, SCENARIOS, passes
+from evals.planned import changed_sources, stamped
 from evals.sources import (
     DATA,
     Lexicons,
@@ -41,12 +44,6 @@ from evals.sources import (
 )
 
 MOST_GOLD = 2000
-# A source file that changed after the plan was hashed makes these metrics exploratory.
-DEPENDS: dict[str, tuple[MetricName, ...]] = {
-    "lexicons.json": (MetricName.brand_voice, MetricName.marker_index, MetricName.safety),
-    "questions.jsonl": (MetricName.knowledge_retention,),
-    "scenarios.jsonl": (MetricName.brand_voice, MetricName.marker_index, MetricName.safety),
-}
 
 
 def assess(folder: RunFolder, spec: JobSpec, *, data: Path = DATA) -> Evaluation:
@@ -55,7 +52,8 @@ def assess(folder: RunFolder, spec: JobSpec, *, data: Path = DATA) -> Evaluation
     scenarios = _planned_scenarios(folder, known.scenarios)
     questions = _planned_questions(folder, known.questions)
     found = measurements.load(folder, spec, scenarios, questions)
-    result = evaluate(found, scenarios, questions, load_lexicons(data), known.versions(data))
+    heard = heard_of(folder, data)
+    result = evaluate(found, scenarios, questions, load_lexicons(data), known.versions(data), heard)
     if not folder.exists(contamination.PLACE):
         return result
     close = contamination.table(folder.read_json(contamination.PLACE))
@@ -68,6 +66,7 @@ def evaluate(
     questions: Sequence[Question],
     lexicons: Lexicons,
     sources: dict[str, dict[str, str]],
+    heard: Voices | None = None,
 ) -> Evaluation:
     """The pure part of assess()."""
     plan = found.plan
@@ -89,17 +88,21 @@ def evaluate(
     read = answering.read_all(keys, found.answers, gold, lexicons)
     items = gates.items(scenarios, found.answers, lexicons, passes(plan))
     safety, safety_table, safety_facts = gates.score(items, target=targets["safety"])
-    changed = _changed(plan["sources"], sources)
+    changed = changed_sources(plan["sources"], sources)
+    by_judges = judge_by(heard, found, scenarios, items) if heard else None
     verdicts = (
         perplexity,
-        emotional_intelligence(targets["emotional_intelligence"]),
+        by_judges.ei if by_judges else emotional_intelligence(targets["emotional_intelligence"]),
         retention,
-        answering.brand_voice(read, targets["brand_voice"]),
+        (by_judges and by_judges.voice) or answering.brand_voice(read, targets["brand_voice"]),
         safety,
         answering.marker_index(read),
     )
     return Evaluation(
-        verdicts=tuple(_stamp(verdict, changed) for verdict in verdicts),
+        verdicts=headlines.settle(
+            [stamped(verdict, changed, plan) for verdict in verdicts], plan.get("floors", {})
+        ),
+        **(tables_of(by_judges) if by_judges else {}),
         perplexity=perplexity_table,
         knowledge=knowledge_table,
         lost_questions=lost,
@@ -125,6 +128,7 @@ def evaluate(
             "safety": safety_facts,
             "examples_rule": examples.RULE,
             "held_out_answers": len(found.gold),
+            **judged_facts(heard, by_judges),
             **answering.facts(read, found.answers, MODELS),
         },
     )
@@ -175,24 +179,6 @@ def _known(names: list[str], known: dict[str, Any]) -> list[str]:
             fix="assess with the version of evals/data that plan.json names under `sources`",
         )
     return names
-
-
-def _changed(planned: dict[str, Any], now: dict[str, dict[str, str]]) -> set[str]:
-    names = set(planned) | set(now)
-    return {
-        name
-        for name in names
-        if planned.get(name, {}).get("sha256") != now.get(name, {}).get("sha256")
-    }
-
-
-def _stamp(verdict: Verdict, changed: set[str]) -> Verdict:
-    """Mark a result as exploratory when its lists changed after the plan was hashed."""
-    causes = sorted(name for name in changed if verdict.metric in DEPENDS.get(name, ()))
-    if not causes:
-        return verdict
-    note = f"Exploratory: {', '.join(causes)} changed after the plan was hashed. {verdict.note}"
-    return verdict.model_copy(update={"note": note})
 
 
 def _sides(

@@ -190,6 +190,7 @@ def _verdict(headline: Sequence[Answered], target: float, rotations: int) -> Ver
         ci_low=share.low,
         ci_high=share.high,
         improved=statistics.improved(change, "higher"),
+        p_value=statistics.mcnemar_exact(round(found.lost), round(found.gained)),
         target_met=met,
         n_needed=statistics.n_needed(share.sd, gap)
         if met == "inconclusive" and low > CHANCE and not identical

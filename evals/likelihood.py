@@ -55,6 +55,7 @@ def score(
         ci_high=chosen.high,
         target=target,
         improved=statistics.improved(chosen, "lower"),
+        p_value=t.p,
         target_met=met,
         n_needed=statistics.n_needed(t.sd, gap)
         if met == "inconclusive" and t.n > 1 and not identical

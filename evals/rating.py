@@ -1,87 +1,159 @@
-"""Blind rating sheets: what people fill in, and the key that says which answer was whose.
+"""Blind rating sheets: which answer stands where, drawn by seed, and the key that says whose it is.
 
-One row per scenario; the two answers stand as A and B, each model A in exactly half of the rows
-(one more when the number is odd), in an order drawn from the seed and the rater.
+Per rater every scenario stands once, each model as A in exactly half of the items (one more or
+less when the number is odd). Raters 2, 4, ... see rater 1's, 3's, ... sides mirrored in an order
+of their own, so that over a pair of raters each scenario is seen both ways. A few items come back
+later with their sides changed (hidden duplicates): they measure a rater's constancy and count for
+nothing else. Brand voice is asked for at most 30 scenarios, the same for all raters.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import json
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.sources import DATA, Scenario
+from brightrun.modelnames import MODELS
+from evals.sources import DATA
 
-MODELS = ("baseline", "trained")
-# A cell that begins like this would run as a formula when a spreadsheet opens the sheet.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+VOICE_ITEMS = 30
+GUESSES = 10
+FEWEST_FOR_DUPLICATES = 6
+# What a model may say of itself, or of its maker, would end the blindness.
+_SELF = re.compile(
+    r"\b(?:SmolLM\d*|Llama[- ]?\d[\w.-]*|Llama|Hugging\s?Face|Meta AI|ChatGPT|GPT-?\d[\w.-]*|"
+    r"OpenAI|Anthropic|Mistral(?: AI)?|Qwen\d*)\b"
+)
+_MASK = "[name]"
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """One rater's CSV text and its key: item id -> {scenario_id, A, B}."""
+class Item:
+    """One row of one rater's sheet. repeat: a hidden duplicate; guess: asked about at the end."""
 
-    rater: int
-    csv: str
-    key: dict[str, dict[str, str]]
+    item: str
+    scenario_id: str
+    a: str
+    b: str
+    voice: bool
+    guess: bool
+    repeat: bool
+
+    def model(self, side: str) -> str:
+        return self.a if side == "A" else self.b
 
 
-def dimensions(data: Path = DATA) -> list[dict[str, Any]]:
-    """The human rubric's dimensions: key, name, question, anchors 1/3/5."""
-    found: list[dict[str, Any]] = json.loads((data / "rubric.json").read_text())["dimensions"]
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """dimensions and voice: [{key, name, question, anchors{1,3,5}}]; groups: name -> dimensions."""
+
+    dimensions: tuple[dict[str, Any], ...]
+    voice: tuple[dict[str, Any], ...]
+    groups: dict[str, tuple[str, ...]]
+
+    @property
+    def dimension_keys(self) -> tuple[str, ...]:
+        return tuple(d["key"] for d in self.dimensions)
+
+    @property
+    def voice_keys(self) -> tuple[str, ...]:
+        return tuple(f"voice_{c['key']}" for c in self.voice)
+
+
+def load_rubric(data: Path = DATA) -> Rubric:
+    """The human rubric (evals/data/rubric.json) with the voice characteristics (voice.json)."""
+    rubric = json.loads((data / "rubric.json").read_text(encoding="utf-8"))
+    voice = json.loads((data / "voice.json").read_text(encoding="utf-8"))
+    return Rubric(
+        dimensions=tuple(rubric["dimensions"]),
+        voice=tuple({"question": "", **c} for c in voice["characteristics"]),
+        groups={name: tuple(keys) for name, keys in rubric["groups"].items()},
+    )
+
+
+def set_id(answers: Mapping[tuple[str, str], str], seed: int) -> str:
+    """Names a set of sheets: other answers or another seed, another set. Tells no model."""
+    rows = sorted((*key, text) for key, text in answers.items())
+    return hashlib.sha256(json.dumps([seed, rows]).encode()).hexdigest()[:8]
+
+
+def sheet(rater: int, scenario_ids: Sequence[str], sheets: str) -> tuple[Item, ...]:
+    """The items of one rater in the order shown. Same arguments, same items.
+
+    sheets: the set's id, which also seeds the draw.
+    """
+    pair, mirrored = (rater + 1) // 2, rater % 2 == 0
+    sides = random.Random(f"{sheets}/sides/{pair}")  # noqa: S311 - an order, not a secret
+    order = random.Random(f"{sheets}/order/{rater}")  # noqa: S311
+    names = sorted(scenario_ids)
+    first = [MODELS[(i + mirrored) % 2] for i in range(len(names))]
+    sides.shuffle(first)  # the same shuffle for both of a pair: mirrored item by item
+    voiced = set(random.Random(f"{sheets}/voice").sample(names, min(VOICE_ITEMS, len(names))))  # noqa: S311
+    shown = list(zip(names, first, strict=True))
+    order.shuffle(shown)
+    guessed = _balanced(order, shown, min(GUESSES, len(shown)) // 2)
+    rows = [(name, a, False) for name, a in shown]
+    for name, a in _duplicated(order, shown):
+        # Far from its first showing: somewhere in the last third, sides changed.
+        place = order.randint(len(rows) - len(shown) // 3, len(rows))
+        rows.insert(place, (name, _other(a), True))
+    return tuple(
+        Item(
+            item=f"{sheets}-R{rater}-{position:03d}",
+            scenario_id=name,
+            a=a,
+            b=_other(a),
+            voice=name in voiced and not again,
+            guess=name in guessed and not again,
+            repeat=again,
+        )
+        for position, (name, a, again) in enumerate(rows, start=1)
+    )
+
+
+def _other(model: str) -> str:
+    return MODELS[1 - MODELS.index(model)]
+
+
+def _balanced(draw: random.Random, shown: Sequence[tuple[str, str]], each: int) -> set[str]:
+    """`each` scenarios with either model as A."""
+    found: set[str] = set()
+    for model in MODELS:
+        names = [name for name, a in shown if a == model]
+        found.update(draw.sample(names, min(each, len(names))))
     return found
 
 
-def sheet(
-    rater: int,
-    scenarios: Sequence[Scenario],
-    answers: dict[tuple[str, str], str],
-    seed: int,
-    rubric: Sequence[dict[str, Any]],
-) -> Sheet:
-    """answers: (model, scenario_id) -> text. Same arguments, same bytes."""
-    draw = random.Random(f"{seed}/{rater}")  # noqa: S311 - an order, not a secret
-    order = list(scenarios)
-    draw.shuffle(order)
-    first = [MODELS[i % 2] for i in range(len(order))]
-    draw.shuffle(first)
-    marks = [f"{d['key']}_{side}" for d in rubric for side in ("A", "B")]
-    out = io.StringIO()
-    rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(
-        ["item", "client_message", "answer_A", "answer_B", *marks, "preferred", "comment"]
-    )
-    key = {}
-    for number, (scenario, a) in enumerate(zip(order, first, strict=True), start=1):
-        b = MODELS[1 - MODELS.index(a)]
-        item = f"R{rater}-{number:03d}"
-        key[item] = {"scenario_id": scenario.scenario_id, "A": a, "B": b}
-        texts = [answers[a, scenario.scenario_id], answers[b, scenario.scenario_id]]
-        cells = [harmless(t) for t in (scenario.client_message, *texts)]
-        rows.writerow([item, *cells, *([""] * (len(marks) + 2))])
-    return Sheet(rater, out.getvalue(), key)
+def _duplicated(draw: random.Random, shown: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """About a tenth of the items, as many of either side, from the first half of the sheet."""
+    if len(shown) < FEWEST_FOR_DUPLICATES:
+        return []
+    each = max(1, round(len(shown) / 20))
+    early = _balanced(draw, shown[: max(4, len(shown) // 2)], each)
+    chosen = [(name, a) for name, a in shown if name in early]
+    by_side = [[row for row in chosen if row[1] == model] for model in MODELS]
+    fewest = min(len(rows) for rows in by_side)
+    return [row for rows in by_side for row in rows[:fewest]]
 
 
-def harmless(text: str) -> str:
-    """Spreadsheets must show a model's words, never calculate them."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+def key_of(items: Sequence[Item]) -> dict[str, dict[str, Any]]:
+    """item id -> whose answers A and B are, as it is written into the key file."""
+    return {i.item: {k: v for k, v in asdict(i).items() if k != "item"} for i in items}
 
 
-def guide(rubric: Sequence[dict[str, Any]]) -> str:
-    """What a rater reads first. Names no model."""
-    lines = [
-        "How to rate",
-        "",
-        "Each row shows a client's message and two answers, A and B. Give both a whole number from",
-        "1 to 5 in every dimension; 1, 3 and 5 are described below, 2 and 4 lie between. Then say",
-        "which answer you prefer (A, B or tie). Do not talk to the other raters before you finish.",
-    ]
-    for d in rubric:
-        lines += ["", f"{d['name']}: {d['question']}"]
-        lines += [f"  {mark}: {d['anchors'][mark]}" for mark in ("1", "3", "5")]
-    return "\n".join(lines) + "\n"
+def from_key(rows: Mapping[str, Mapping[str, Any]]) -> tuple[Item, ...]:
+    return tuple(Item(item=name, **row) for name, row in rows.items())
+
+
+def key_bytes(key: Mapping[str, Any]) -> bytes:
+    return (json.dumps(key, indent=1, sort_keys=True) + "\n").encode()
+
+
+def masked(text: str) -> str:
+    """An answer without names of models and their makers."""
+    return _SELF.sub(_MASK, text)

@@ -31,7 +31,8 @@ _Z_POWER = float(stats.norm.ppf(POWER))
 class Interval:
     """An estimate with its 95 % interval. `sd` is per cluster, on the scale that was worked on.
 
-    low and high are None when n < 2: one cluster carries no variance.
+    low and high are None when n < 2: one cluster carries no variance. p: two-sided, of no change,
+    where the method gives one.
     """
 
     estimate: float
@@ -39,6 +40,7 @@ class Interval:
     high: float | None
     sd: float
     n: int
+    p: float | None = None
 
 
 def _floats(values: ArrayLike) -> Floats:
@@ -51,8 +53,12 @@ def t_interval(mean: float, values: Floats) -> Interval:
     if n < 2:
         return Interval(mean, None, None, 0.0, n)
     sd = float(np.std(values, ddof=1))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * sd / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, sd, n)
+    error = sd / math.sqrt(n)
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * error
+    if error == 0:
+        return Interval(mean, mean, mean, sd, n, 0.0 if mean else 1.0)
+    p = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
+    return Interval(mean, mean - half, mean + half, sd, n, p)
 
 
 def paired_difference(baseline: ArrayLike, trained: ArrayLike) -> Interval:
@@ -80,7 +86,9 @@ def log_ratio_t(baseline: ArrayLike, trained: ArrayLike) -> Interval:
 def to_relative(log_scale: Interval) -> Interval:
     """An interval on the log scale as relative change: exp(x) - 1; sd stays on the log scale."""
     low, high = (None if x is None else math.expm1(x) for x in (log_scale.low, log_scale.high))
-    return Interval(math.expm1(log_scale.estimate), low, high, log_scale.sd, log_scale.n)
+    return Interval(
+        math.expm1(log_scale.estimate), low, high, log_scale.sd, log_scale.n, log_scale.p
+    )
 
 
 def weighted_mean_t(sums: ArrayLike, weights: ArrayLike) -> Interval:

@@ -5,52 +5,109 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
-from evals.rating import dimensions, guide, harmless, sheet
+from rating_sheets import RUBRIC
+
+from evals.rating import key_of, load_rubric, masked, set_id, sheet
+from evals.rating_sheet import as_csv, as_html, columns, guide, harmless
 from evals.sources import load_scenarios
 
-SCENARIOS = load_scenarios()[:12]
+SCENARIOS = load_scenarios()
+NAMES = [s.scenario_id for s in SCENARIOS]
+MESSAGES = {s.scenario_id: s.client_message for s in SCENARIOS}
 ANSWERS = {
-    (model, s.scenario_id): f"{text} {s.scenario_id}"
-    for s in SCENARIOS
-    for model, text in (("baseline", "one"), ("trained", "=two()"))
+    (model, name): f"{text} {number}"
+    for number, name in enumerate(NAMES)
+    for model, text in (("baseline", "I am SmolLM2 by Hugging Face, one"), ("trained", "=two()"))
 }
+SET = set_id(ANSWERS, 42)
 
 
-def made(rater: int = 1) -> tuple[list[dict[str, str]], dict[str, dict[str, str]], str]:
-    found = sheet(rater, SCENARIOS, ANSWERS, 42, dimensions())
-    return list(csv.DictReader(io.StringIO(found.csv))), found.key, found.csv
+def test_every_scenario_stands_once_and_each_model_is_a_in_exactly_half() -> None:
+    for rater in (1, 2, 3):
+        items = sheet(rater, NAMES, SET)
+        once = [i for i in items if not i.repeat]
+        assert sorted(i.scenario_id for i in once) == sorted(NAMES)
+        assert sum(i.a == "trained" for i in once) == 25
+        assert sum(i.a == "trained" for i in items) * 2 == len(items)
 
 
-def test_every_scenario_stands_once_and_each_model_is_a_in_half() -> None:
-    rows, key, _ = made()
-    assert sorted(key[r["item"]]["scenario_id"] for r in rows) == [s.scenario_id for s in SCENARIOS]
-    assert sum(entry["A"] == "trained" for entry in key.values()) == 6
+def test_a_pair_of_raters_sees_each_scenario_both_ways_in_another_order() -> None:
+    first, second = (
+        {i.scenario_id: i.a for i in sheet(rater, NAMES, SET) if not i.repeat} for rater in (1, 2)
+    )
+    assert all(first[name] != second[name] for name in NAMES)
+    assert list(first) != list(second)
 
 
-def test_the_key_says_whose_answer_each_is() -> None:
-    rows, key, _ = made()
-    for row in rows:
-        entry = key[row["item"]]
-        for side in ("A", "B"):
-            assert row[f"answer_{side}"] == harmless(ANSWERS[entry[side], entry["scenario_id"]])
+def test_hidden_duplicates_come_back_late_with_their_sides_changed() -> None:
+    items = sheet(1, NAMES, SET)
+    again = [i for i in items if i.repeat]
+    assert 4 <= len(again) <= 6
+    for item in again:
+        first = next(i for i in items if i.scenario_id == item.scenario_id and not i.repeat)
+        assert (item.a, item.b) == (first.b, first.a)
+        assert items.index(item) - items.index(first) >= 8
+        assert not item.voice
+        assert not item.guess
+    assert not any(i.repeat for i in sheet(1, NAMES[:5], SET))
 
 
-def test_no_sheet_names_a_model_or_shows_a_scenario_id() -> None:
-    _, _, text = made()
-    header = text.splitlines()[0]
-    assert "trained" not in header
-    assert "baseline" not in text.replace("one S", "")
-    assert "trained" not in guide(dimensions())
+def test_voice_is_asked_for_the_same_thirty_scenarios_of_all_raters() -> None:
+    voiced = [{i.scenario_id for i in sheet(r, NAMES, SET) if i.voice} for r in (1, 2, 3)]
+    assert voiced[0] == voiced[1] == voiced[2]
+    assert len(voiced[0]) == 30
+    guessed = [i for i in sheet(1, NAMES, SET) if i.guess]
+    assert len(guessed) == 10
+    assert sum(i.a == "trained" for i in guessed) == 5
 
 
-def test_raters_see_another_order_and_the_same_rater_the_same() -> None:
-    assert made(1)[2] == made(1)[2]
-    assert json.dumps(made(1)[1]) != json.dumps(made(2)[1])
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_set() -> None:
+    def made(rater: int, sheets: str) -> str:
+        items = sheet(rater, NAMES, sheets)
+        key = json.dumps(key_of(items))
+        page = as_html(items, RUBRIC, MESSAGES, ANSWERS, rater=rater)
+        return key + page + as_csv(items, RUBRIC, MESSAGES, ANSWERS)
+
+    assert made(1, SET) == made(1, set_id(ANSWERS, 42))
+    assert set_id(ANSWERS, 43) != SET
 
 
-def test_a_models_words_never_become_a_formula() -> None:
+def test_no_sheet_holds_a_models_name_a_scenario_id_or_anything_from_the_network() -> None:
+    items = sheet(1, NAMES, SET)
+    page = as_html(items, RUBRIC, MESSAGES, ANSWERS, rater=1)
+    table = as_csv(items, RUBRIC, MESSAGES, ANSWERS)
+    for text in (page, table, guide(RUBRIC)):
+        for name in ("baseline", "SmolLM", "Llama", "Hugging", "adapter", "brightrun", *NAMES):
+            assert not re.search(rf"\b{name}", text, re.IGNORECASE), name
+    assert '"trained"' not in page
+    assert "trained" not in table.replace("which_is_after_training", "").partition("\n")[0]
+    assert "http" not in page
+    assert "[name] by [name]" in page
+
+
+def test_the_page_holds_what_the_twin_holds() -> None:
+    items = sheet(2, NAMES, SET)
+    page = as_html(items, RUBRIC, MESSAGES, ANSWERS, rater=2)
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    data = json.loads(found[1])
+    rows = list(csv.DictReader(io.StringIO(as_csv(items, RUBRIC, MESSAGES, ANSWERS))))
+    assert [i["item"] for i in data["items"]] == [r["item"] for r in rows]
+    assert tuple(data["columns"]) == columns(load_rubric())
+    for shown, row in zip(data["items"], rows, strict=True):
+        assert harmless(shown["A"]) == row["answer_A"]
+
+
+def test_an_answer_can_neither_end_the_script_nor_become_a_formula() -> None:
+    evil = dict.fromkeys(ANSWERS, "</script><script>alert(1)</script>")
+    items = sheet(1, NAMES, SET)
+    assert "</script><script>" not in as_html(items, RUBRIC, MESSAGES, evil, rater=1)
     assert harmless("=HYPERLINK(1)") == "'=HYPERLINK(1)"
-    assert harmless("plain") == "plain"
-    rows, _, _ = made()
-    assert not any(r["answer_A"].startswith("=") or r["answer_B"].startswith("=") for r in rows)
+    rows = csv.DictReader(io.StringIO(as_csv(items, RUBRIC, MESSAGES, ANSWERS)))
+    assert not any(r[c].startswith("=") for r in rows for c in ("answer_A", "answer_B"))
+
+
+def test_a_clients_name_is_no_models_name() -> None:
+    assert masked("Claude, Gemini and Meta stock") == "Claude, Gemini and Meta stock"
