@@ -68,7 +68,8 @@ def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -
     alerts.check(job)
     action = waited_out(job.clock, lambda: decide(job))
     if action.do in ("launch", "wait"):
-        if job.ledger.attempts(job.job_id)[-1].outcome == "stopped:switch":  # wanted: no loss
+        last = job.ledger.attempts(job.job_id)[-1].outcome
+        if last == "stopped:switch" or last.startswith("failed:"):  # wanted, or mended: no loss
             return train_once(job, hard_limit_usd, on_tick)
         raise SpotInterrupted(f"pod {attempt.pod_name} was lost: {action.why}")
     return waited_out(job.clock, lambda: conclude(job, action.do, action.why))

@@ -8,9 +8,12 @@ from typing import Any
 
 from brightrun.advances import advances
 from brightrun.context import JobContext
+from brightrun.errors import OutOfMemory
 from brightrun.jobs import Market
+from brightrun.ledger import AttemptRow
 from brightrun.markets import MarketState, Rate
 from brightrun.recovery import Action, Past, Policy, Situation, next_action
+from brightrun.situation import harmless
 
 # A machine that cannot start a process gets no better by waiting.
 PATIENCE_HOURS = {"local": 0.0}
@@ -104,6 +107,7 @@ def history(job: JobContext) -> list[Past]:
                     "attempt": row.number,
                     "outcome": outcome,
                     "reason": reason,
+                    "suggested": suggested(job, row),
                     "progress": progress[row.number],
                     "market": row.market or None,
                     "data_center": row.data_center,
@@ -114,3 +118,11 @@ def history(job: JobContext) -> list[Past]:
             )
         )
     return found
+
+
+def suggested(job: JobContext, row: AttemptRow) -> dict[str, Any]:
+    """What a pod that ran out of memory says may mend it; {}: nothing that leaves the result."""
+    if row.outcome != f"failed:{OutOfMemory.code}":
+        return {}
+    marker = job.folder.marker(row.number)
+    return harmless(marker[1].get("adjustment") or {}) if marker is not None else {}

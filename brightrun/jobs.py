@@ -18,6 +18,7 @@ from brightrun.frozen import Frozen
 from brightrun.presets import (
     PRESETS,
     SETTABLE,
+    SMOKE,
     Hyperparameters,
     Preset,
     PresetInfo,
@@ -184,6 +185,12 @@ class JobRequest(Frozen):
         description="Prompts that are answered beside the scenarios: one a line, or JSON lines "
         "with prompt, up to 4096 letters. Empty: none",
     )
+    smoke: bool = Field(
+        False,
+        title="Smoke test",
+        description="On = try the whole path first: 2 conversations, 2 steps, stopped at $1 (or "
+        "BRIGHTRUN_SMOKE_LIMIT_USD); its numbers mean nothing. Off = the real job",
+    )
     repeat: bool = Field(
         False,
         title="Pay again",
@@ -216,9 +223,10 @@ class JobRequest(Frozen):
 
     @property
     def values(self) -> Hyperparameters:
-        """The preset with the overrides laid over it."""
+        """The preset with the overrides laid over it, and over both the cuts of a smoke test."""
         changes = self.overrides.model_dump(exclude_none=True)
-        return apply_overrides(preset_of(self.preset).values, changes)
+        cuts = SMOKE if self.smoke else {}
+        return apply_overrides(preset_of(self.preset).values, {**changes, **cuts})
 
 
 class BaseModelRef(Frozen):

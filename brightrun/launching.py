@@ -20,7 +20,7 @@ from brightrun.context import JobContext, driver_name
 from brightrun.errors import BudgetError, CapacityError, ConfigurationError, ProviderError
 from brightrun.ledger import AttemptRow
 from brightrun.placing import Rented, places
-from brightrun.podenv import environment, limits, secrets_of
+from brightrun.podenv import choices_with, environment, limits, secrets_of
 from brightrun.situation import FINAL_STOPS, NEVER_STARTED, Action
 
 SURELY_NOTHING = (CapacityError, BudgetError, ConfigurationError)
@@ -36,19 +36,24 @@ def launch(job: JobContext, action: Action | None = None) -> AttemptRow:
     market = str((action.market if action else None) or estimate["market"])
     candidates, why_none = candidates_of(job, estimate, market, action)
     rented = Rented.at(candidates[0], estimate, market, job.settings.processes)
+    adjustment = action.adjustment if action else {}
     name = f"{OURS}{job.job_id}-{number}-{secrets.token_hex(3)}"
     wanted = LaunchRequest(
         name=name,
-        environment=environment(job, name, number, estimate),
+        environment=environment(
+            job, name, number, estimate, choices_with(job.settings, adjustment)
+        ),
         secrets=secrets_of(job.settings),
         gpu_count=job.settings.processes,
     )
     if job.provider.manners.far_away and why_none is None and not already_rented(job):
         preflight.require(job, wanted.model_copy(update={"offer": rented.offer}), estimate, rented)
     forget_old_stop(job)
-    attempt = written_down(job, number, name, rented)
+    attempt = written_down(job, number, wanted, rented)
     if why_none is not None:
         raise never_started(job, number, why_none)
+    if adjustment:
+        job.note("choice", mended(number, adjustment))
     return ask_each(job, attempt, wanted, candidates, estimate)
 
 
@@ -79,7 +84,7 @@ def ask_each(
     for candidate in candidates:
         if refusals:
             rented = Rented.at(candidate, estimate, attempt.market, wanted.gpu_count)
-            attempt = moved(job, attempt, rented)
+            attempt = moved(job, attempt, wanted, rented)
         if candidate is not None:
             job.note("choice", chosen(attempt.number, candidate))
         offer = None if candidate is None else candidate.offer
@@ -114,6 +119,17 @@ def never_started(job: JobContext, number: int, why: Exception) -> Exception:
     return why
 
 
+def mended(number: int, adjustment: dict[str, Any]) -> dict[str, Any]:
+    """The event: what a pod does otherwise than the one that ran out of memory."""
+    said = ", ".join(f"{name} {value}" for name, value in adjustment.items())
+    return {
+        "attempt": number,
+        "message": f"pod {number} runs with {said} because the memory was not enough; "
+        "the result stays the same up to floating point",
+        "adjustment": adjustment,
+    }
+
+
 def chosen(number: int, candidate: Candidate) -> dict[str, Any]:
     """The event: what is asked for and why."""
     offer = candidate.offer
@@ -130,17 +146,17 @@ def chosen(number: int, candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def written_down(job: JobContext, number: int, name: str, rented: Rented) -> AttemptRow:
+def written_down(job: JobContext, number: int, wanted: LaunchRequest, rented: Rented) -> AttemptRow:
     """launch.json, lease and, last, the committed row."""
     now = job.clock.now()
-    describe(job, number, name, rented, now)
+    describe(job, number, wanted, rented, now)
     job.folder.renew_lease(driver_name(), job.lease_seconds, now, attempt=number)
     return job.ledger.add_attempt(
         job.job_id,
         number,
         provider=job.request.provider,
         market=rented.market,
-        pod_name=name,
+        pod_name=wanted.name,
         usd_per_hour=rented.usd_per_hour,
         launched_at=now,
         data_center=rented.data_center,
@@ -148,10 +164,12 @@ def written_down(job: JobContext, number: int, name: str, rented: Rented) -> Att
     )
 
 
-def moved(job: JobContext, attempt: AttemptRow, rented: Rented) -> AttemptRow:
+def moved(
+    job: JobContext, attempt: AttemptRow, wanted: LaunchRequest, rented: Rented
+) -> AttemptRow:
     """The next place of the same attempt, written down before it is asked there."""
     now = job.clock.now()
-    describe(job, attempt.number, attempt.pod_name, rented, now)
+    describe(job, attempt.number, wanted, rented, now)
     return job.ledger.move_attempt(
         job.job_id,
         attempt.number,
@@ -163,12 +181,14 @@ def moved(job: JobContext, attempt: AttemptRow, rented: Rented) -> AttemptRow:
     )
 
 
-def describe(job: JobContext, number: int, name: str, rented: Rented, now: datetime) -> None:
+def describe(
+    job: JobContext, number: int, wanted: LaunchRequest, rented: Rented, now: datetime
+) -> None:
     """launch.json: what does not decide the result."""
     job.folder.write_json(
         f"attempts/{number}/launch.json",
         {
-            "pod": name,
+            "pod": wanted.name,
             "provider": job.request.provider,
             "market": rented.market,
             "data_center": rented.data_center,
@@ -176,7 +196,7 @@ def describe(job: JobContext, number: int, name: str, rented: Rented, now: datet
             "price": rented.price,
             "threads": job.spec.threads,
             "processes": job.settings.processes,
-            "choices": job.settings.choices,
+            "choices": wanted.environment["BRIGHTRUN_CHOICES"],
             "resumes_from": max(job.folder.checkpoints(), default=0),
             "launched_at": now.isoformat(),
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -13,9 +14,9 @@ from brightrun.settings import Settings
 
 
 def environment(
-    job: JobContext, name: str, number: int, estimate: dict[str, Any]
+    job: JobContext, name: str, number: int, estimate: dict[str, Any], choices: str = ""
 ) -> dict[str, str]:
-    """All that a pod is told; no secret is among it."""
+    """All that a pod is told; no secret is among it. choices: see `choices_with`."""
     found = {
         "BRIGHTRUN_POD": name,
         "BRIGHTRUN_JOB_ID": job.job_id,
@@ -23,7 +24,7 @@ def environment(
         "BRIGHTRUN_MODELS": str(job.settings.models),
         "BRIGHTRUN_THREADS": str(job.spec.threads),
         "BRIGHTRUN_PROCESSES": str(job.settings.processes),
-        "BRIGHTRUN_CHOICES": job.settings.choices,
+        "BRIGHTRUN_CHOICES": choices or job.settings.choices,
         "BRIGHTRUN_EXPECTED": json.dumps(estimate["stage_seconds"]),
         "STORAGE_URL": storage_url(job.settings),
     }
@@ -35,6 +36,13 @@ def environment(
     if number <= len(kills):
         found["BRIGHTRUN_INTERRUPT_AT"] = str(kills[number - 1])
     return found
+
+
+def choices_with(settings: Settings, adjustment: Mapping[str, Any]) -> str:
+    """The pod's choices as the settings have them, and over them what an out-of-memory asks for."""
+    if not adjustment:
+        return settings.choices
+    return json.dumps({**json.loads(settings.choices or "{}"), **adjustment}, sort_keys=True)
 
 
 def limits(job: JobContext, usd_per_hour: Decimal) -> dict[str, str]:

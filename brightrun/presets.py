@@ -109,6 +109,20 @@ class Hyperparameters(Frozen):
 
 SETTABLE: tuple[str, ...] = tuple(Hyperparameters.model_fields)
 
+# Laid over every preset by a smoke test: what only takes time is cut, what takes memory stays.
+SMOKE: dict[str, Any] = {
+    "epochs": 1,
+    "pairs_per_step": 1,
+    "sequence": "conversation",
+    "checkpoint_steps": 1,
+    "eval_points": 1,
+    "scenarios": 2,
+    "questions": 2,
+    "rotations": 1,
+    "passes": 1,
+    "max_new_tokens": 32,
+}
+
 
 class PresetInfo(Frozen):
     """A preset with the words a person chooses it by."""

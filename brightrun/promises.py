@@ -41,6 +41,7 @@ def at_gate(job: JobContext, word: ApprovalRow | None, paid: tuple[str, ...]) ->
             override=word is not None and word.override_budget,
             client=client,
         )
+        found = replace(found, hard_limit_usd=most(job, found.hard_limit_usd))
         if paid:
             asked = "confirm" if found.action == "pass" else found.action
             found = replace(found, action=asked, reasons=(*found.reasons, *paid))
@@ -48,6 +49,11 @@ def at_gate(job: JobContext, word: ApprovalRow | None, paid: tuple[str, ...]) ->
         return (found, shut), None if shut else found.hard_limit_usd
 
     return ledger.at_gate(job.job_id, decide, datetime.now(UTC))
+
+
+def most(job: JobContext, limit: Decimal) -> Decimal:
+    """Dollars; a smoke test has a limit of its own, whatever the estimate would allow."""
+    return min(limit, job.settings.smoke_limit_usd) if job.request.smoke else limit
 
 
 def unanswered(

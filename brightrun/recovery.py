@@ -1,9 +1,8 @@
 """What to do after an attempt ended: a pure function of the job's history and its situation.
 
 Infrastructure faults are retried on a new pod, elsewhere; trainer faults never are, but for one
-out-of-memory whose `Past` brings an adjustment. Today no job's history brings one (the trainer
-makes its micro-batches smaller by itself): the rule lives in the simulation alone. The next market
-and the waiting stand in `brightrun.choosing`.
+out-of-memory that the pod could not mend by itself and whose error brings an adjustment which
+leaves the result as it is. The next market and the waiting stand in `brightrun.choosing`.
 """
 
 from __future__ import annotations

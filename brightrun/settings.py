@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     approve_above_usd: Decimal = Field(Decimal(150), ge=0)
     month_budget_usd: Decimal = Field(Decimal(500), ge=0)
     time_zone: str = Field("UTC", description="Of months, digests and nights: Europe/Berlin")
+    smoke_limit_usd: Decimal = Field(Decimal(1), gt=0, description="A smoke test stops there")
     approval_timeout_hours: int = Field(72, ge=1)
     max_json_gb: float = Field(20.0, gt=0, description="Largest single JSON document")
 

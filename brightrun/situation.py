@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -20,12 +21,14 @@ HARMLESS_STOPS = ("pause", "switch", "lease", "superseded")
 # Reasons of a loss that say nothing about the trainer: no pod was to be had, or it never spoke.
 NEVER_STARTED = "never started"
 NEVER_BOOTED = "never booted"
+# Choices of a pod that change memory and time, not the result (up to floating point).
+SAME_RESULT = ("micro_batch", "gradient_checkpointing", "activation_tokens")
 
 
 class Past(Frozen):
     """One ended attempt. `progress`: steps, checkpoints and measured items no earlier one had.
 
-    suggested: the adjustment that its error carried; adjusted: it already ran with one.
+    suggested: the adjustment that its error carried, where it leaves the result as it is.
     """
 
     attempt: int
@@ -38,7 +41,6 @@ class Past(Frozen):
     started: datetime | None = None
     ended: datetime | None = None
     suggested: dict[str, Any] = Field(default_factory=dict)
-    adjusted: bool = False
 
     @property
     def missed(self) -> bool:
@@ -55,6 +57,11 @@ class Past(Frozen):
         """Taken away or broken while it worked; a wanted stop is none."""
         stopped = self.outcome == "stopped" and self.reason not in (*HARMLESS_STOPS, *FINAL_STOPS)
         return stopped or (self.outcome == "lost" and not self.missed and not self.unbooted)
+
+
+def harmless(adjustment: Mapping[str, Any]) -> dict[str, Any]:
+    """The adjustment if another pod may run with it unasked; {}: a person has to decide."""
+    return dict(adjustment) if set(adjustment) <= set(SAME_RESULT) else {}
 
 
 class Policy(Frozen):

@@ -144,7 +144,8 @@ class ReportData(Frozen):
     finished_at: datetime
     preset: str
     training_file: str
-    meaningful: bool = Field(description="False: base model `tiny`, the numbers mean nothing")
+    meaningful: bool = Field(description="False: base model `tiny` or a smoke test")
+    smoke: bool = Field(False, description="A smoke test: 2 conversations, 2 steps")
     spec: dict[str, Any]
     spec_hash: str
     evaluation: Evaluation

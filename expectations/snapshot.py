@@ -54,13 +54,16 @@ def snapshot(
     *,
     tokenizer: ChatTokenizer,
     quality_min: float | None = None,
+    only: frozenset[int] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Split and write the conversations of a validated file; returns the manifest.
 
-    Conversations without an answer are left out and counted (`left_out`). With values.too_long =
-    split, a conversation longer than values.max_length becomes several rows of the same file,
-    with its id and `part`, `parts`. Token totals are those of values.sequence. DatasetError when
+    Conversations without an answer are left out and counted (`left_out`); only: indexes of the
+    conversations to use at all (None: every one; the report is of these alone). With
+    values.too_long = split, a conversation longer than values.max_length becomes several rows of
+    the same file, with its id and `part`, `parts`. Token totals are those of values.sequence.
+    DatasetError when
     the file is invalid or has changed since, when a sequence is longer than values.max_length or
     has too few supervised tokens, or when there is too little to split. ConfigurationError when
     our chat template does not write what the base model's own writes.
@@ -74,7 +77,8 @@ def snapshot(
     chosen = held_out(used, values.validation_share, values.seed)
     file = TrainingFile(path, DefectLog(), progress, max_gb=float("inf"))
     records = (record.conversation(quality_min) for record in file)
-    trained = (one for one in records if one.supervised_pairs)
+    wanted = (one for one in records if only is None or one.index in only)
+    trained = (one for one in wanted if one.supervised_pairs)
     with tempfile.TemporaryDirectory(prefix="brightrun-snapshot-") as place:
         train = Part(Path(place) / "train.jsonl")
         validation = Part(Path(place) / "validation.jsonl")

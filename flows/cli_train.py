@@ -55,6 +55,12 @@ def train(
     questions: OwnQuestions = "",
     prompts: OwnPrompts = "",
     quality_min: Annotated[float | None, typer.Option(help="Drop pairs below this score.")] = None,
+    smoke: Annotated[
+        bool,
+        typer.Option(
+            "--smoke", help="Try the whole path first: 2 conversations, 2 steps, at most $1."
+        ),
+    ] = False,
     interrupt_at: Annotated[
         str, typer.Option(help="STEP[,STEP]: attempt k's pod kills itself after the k-th step.")
     ] = "",
@@ -88,7 +94,7 @@ def train(
             file, preset, provider, gpu, market, base_model, name, client, notes,
             requested_by or whoami(), overrides_of(set_), quality_min, steps_of(interrupt_at),
             needed_by.astimezone() if needed_by else None,
-            *own_files(scenarios, questions, prompts), yes,
+            *own_files(scenarios, questions, prompts), smoke, yes,
         )  # fmt: skip
         check_before(request, json)
         job_id = lifecycle_ids.new_job_id()
@@ -121,7 +127,7 @@ def wish(*fields: Any) -> JobRequest:
     names = (
         "training_file", "preset", "provider", "gpu", "market", "base_model", "name", "client",
         "notes", "requested_by", "overrides", "quality_min", "interrupt_at",
-        "needed_by", "scenarios_file", "questions_file", "prompts_file",
+        "needed_by", "scenarios_file", "questions_file", "prompts_file", "smoke",
     )  # fmt: skip
     *values, yes = fields
     given = dict(zip(names, values, strict=True))

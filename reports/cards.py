@@ -45,14 +45,15 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(text(cell) for cell in cells)} |"
 
 
-def verdicts(found: Sequence[Verdict], *, meaningful: bool = True) -> str:
+def verdicts(found: Sequence[Verdict], *, meaningless: str = "") -> str:
     """Headline, EI claim, a narrow table of verdicts, and below it what each one rests on.
 
+    meaningless: the kind of test that the numbers come from ("Test model"), "" where they count.
     Prefect never breaks a table's cells into lines: what does not fit beside its side bar is cut.
     """
     head = ("Metric", "Verdict", "Result")
     rows = [(claims.words_of(v).label, verdict_cell(v), result(v)) for v in found]
-    warning = "" if meaningful else "**Test model: the numbers mean nothing.**\n\n"
+    warning = f"**{meaningless}: the numbers mean nothing.**\n\n" if meaningless else ""
     said = f"**{text(claims.headline(found))}** {text(claims.ei_claim(found))}."
     rest = "".join(f"- {text(basis(verdict))}\n" for verdict in found)
     return f"## Verdicts\n\n{warning}{said}\n\n{rows_table(head, rows)}\n{rest}"

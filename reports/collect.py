@@ -53,7 +53,8 @@ def collect(
         finished_at=before.finished_at if before else now,
         preset=row.preset,
         training_file=spec.data.name,
-        meaningful=spec.base_model.meaningful,
+        meaningful=spec.base_model.meaningful and not job.request.smoke,
+        smoke=job.request.smoke,
         spec=spec.model_dump(mode="json"),
         spec_hash=spec.spec_hash(),
         evaluation=evaluation,
@@ -211,6 +212,8 @@ def reproduce(job: JobContext) -> str:
     model = f" --base-model {request.base_model}" if request.base_model else ""
     # The name alone: a report must not carry a path of the machine that made it.
     file = PurePath(request.training_file).name
+    if request.smoke:
+        sets += " --smoke"
     if request.quality_min is not None:
         sets += f" --quality-min {request.quality_min:g}"
     return f"brightrun train {file} --preset {request.preset}{model}{sets}"

@@ -16,6 +16,10 @@ from reports.escape import Markdown
 from reports.words import words
 
 ALIASES = {"demo": "SmolLM2-135M-Instruct (demo)", "tiny": "generated test model (tiny)"}
+SMOKE = (
+    "This was a smoke test: two conversations, two steps, a few questions. It proves that the "
+    "whole path works at this provider. Nothing in it says anything about the training data."
+)
 MEANINGLESS = (
     "The base model is a generated test model with random weights. This run proves that the "
     "pipeline works from end to end. Nothing in it says anything about the training data."
@@ -54,7 +58,8 @@ def base_model(data: ReportData) -> str:
 def banners(data: ReportData) -> Markdown:
     found = ""
     if not data.meaningful:
-        found += blocks.banner("bad", "The numbers in this report mean nothing.", MEANINGLESS)
+        why = SMOKE if data.smoke else MEANINGLESS
+        found += blocks.banner("bad", "The numbers in this report mean nothing.", why)
     if data.interruptions:
         text = "; ".join(
             f"stopped after step {i.killed_at}, resumed from "

@@ -142,7 +142,7 @@ class Job:
         left = (self.estimate.hard_limit_usd - self.spent) / price_of(market)
         bad = center in self.world.bad
         life = live(self.world, self.work, market, bad, float(left) * HOUR, self.fails(adjusted))
-        self.pod_ended(life, market, center, adjusted)
+        self.pod_ended(life, market, center)
 
     def fails(self, adjusted: bool) -> bool:
         """An out-of-memory that the pod cannot mend by itself."""
@@ -159,7 +159,7 @@ class Job:
         self.bill(market, alive or 0.0)
         return False
 
-    def pod_ended(self, life: Life, market: Market, center: str, adjusted: bool) -> None:
+    def pod_ended(self, life: Life, market: Market, center: str) -> None:
         began = self.now
         for resume in self.open:
             resume.boots += life.boot
@@ -182,7 +182,7 @@ class Job:
             self.open.append(Resume(since=began + life.lasted))
         gone = orphans.ending(self.world) if life.silent else 0.0
         self.bill(market, (life.noticed if life.silent else life.lasted) + gone)
-        self.remember(outcome, reason, market, center, life.progress, adjusted)
+        self.remember(outcome, reason, market, center, life.progress)
 
     def bill(self, market: Market, seconds: float) -> None:
         self.micro += rental(to_micro(price_of(market)), round(seconds * 1e6))
@@ -194,7 +194,6 @@ class Job:
         market: Market,
         center: str,
         progress: bool = False,
-        adjusted: bool = False,
     ) -> None:
         self.history.append(
             Past.model_validate(
@@ -207,7 +206,6 @@ class Job:
                     "data_center": center,
                     "ended": self.moment,
                     "suggested": {"micro_batch": 1} if reason == TROUBLE else {},
-                    "adjusted": adjusted,
                 }
             )
         )

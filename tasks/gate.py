@@ -20,6 +20,7 @@ from brightrun import (
     quotes,
     repeats,
     retrying,
+    smoke,
 )
 from brightrun.context import JobContext, open_job
 from brightrun.jobs import JobRequest, preset_of
@@ -59,6 +60,9 @@ def estimate(job_id: str) -> None:
     if not job.folder.exists("estimate.json"):
         with job.stage("estimate", "estimating"):
             facts = quote_of(job)
+            if job.request.smoke:
+                likely = Decimal(str(facts["cost_usd"]["likely"]))
+                smoke.affordable(likely, job.settings.smoke_limit_usd)
             job.folder.write_json("estimate.json", facts)
             job.ledger.update_job(
                 job_id, estimate=facts, hard_limit_usd=Decimal(str(facts["hard_limit_usd"]))
@@ -131,7 +135,8 @@ def differs(job: JobContext) -> list[str]:
 def opened(job: JobContext, decision: budget.GateDecision, word: ApprovalRow | None) -> Answer:
     """The gate's hard limit is the job's: an override of the budget has widened it."""
     by = word.approver if word is not None else "policy"
-    limit = decision.hard_limit_usd + job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
+    spent = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
+    limit = promises.most(job, decision.hard_limit_usd + spent)
     job.ledger.update_job(job.job_id, hard_limit_usd=limit)
     how = answered(decision, word)
     override = word is not None and word.override_budget
@@ -190,7 +195,7 @@ def quote_of(job: JobContext) -> dict[str, Any]:
         "recommendation": advised.as_json(),
         "warnings": [*warned(job), *facts["warnings"]],
         "stage_seconds": found.stage_seconds,
-        "hard_limit_usd": float(found.estimate.hard_limit_usd + spent),
+        "hard_limit_usd": float(promises.most(job, found.estimate.hard_limit_usd + spent)),
         "made_at": datetime.now(UTC).isoformat(),
     }
 
@@ -209,8 +214,16 @@ def latest_word(job: JobContext) -> ApprovalRow | None:
 
 
 def warned(job: JobContext) -> tuple[str, ...]:
-    """Who has agreed beforehand to pay again is told of it; everybody else is asked."""
-    return paid_before(job) if job.request.repeat else ()
+    """Who has agreed beforehand to pay again is told of it; everybody else is asked.
+
+    Before the first real job on an account the smoke test is offered.
+    """
+    again = paid_before(job) if job.request.repeat else ()
+    if job.request.smoke:
+        return again
+    jobs, most = job.ledger.jobs(None), job.settings.smoke_limit_usd
+    offer = smoke.advice(jobs, job.request.provider, most)
+    return (*again, offer) if offer else again
 
 
 def paid_before(job: JobContext) -> tuple[str, ...]:

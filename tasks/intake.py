@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import baselines, basemodels
+from brightrun import baselines, basemodels, smoke
 from brightrun.compute import provider_of
 from brightrun.context import JobContext, open_job
 from brightrun.conversations import FileReport
@@ -51,6 +51,8 @@ def validate(job_id: str) -> None:
         if not report.valid:
             raise dataset_error(report)
         table = dataset_tables(report)
+        if job.request.smoke:
+            report = smoke.sample(report)
         job.folder.write_json("validation.json", json.loads(report.model_dump_json()))
     artifacts.publish("dataset", cards.dataset(table), "What is in the training file")
 
@@ -119,6 +121,7 @@ def frozen_spec(job: JobContext) -> JobSpec:
         values,
         tokenizer=tokenizer_of(job),
         quality_min=job.request.quality_min,
+        only=frozenset(row.index for row in report.rows) if job.request.smoke else None,
     )
     tested = tested_with(job)
     values = values.model_copy(

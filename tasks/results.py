@@ -32,9 +32,16 @@ def evaluate(job_id: str) -> None:
     found = issuing.evaluation_of(job)
     artifacts.publish(
         "verdicts",
-        cards.verdicts(found.verdicts, meaningful=job.spec.base_model.meaningful),
+        cards.verdicts(found.verdicts, meaningless=meaningless(job)),
         "What the evidence carries",
     )
+
+
+def meaningless(job: JobContext) -> str:
+    """What kind of test the numbers come from; "" = they mean something."""
+    if job.request.smoke:
+        return "Smoke test"
+    return "" if job.spec.base_model.meaningful else "Test model"
 
 
 @task(name="report", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)

@@ -142,9 +142,10 @@ def obeys(environment: dict[str, str]) -> Iterator[None]:
     pod.end("_STOPPED.json", reason=asked["reason"], by=asked["by"])
 
 
-def runs_out_of_memory(environment: dict[str, str]) -> Iterator[None]:
+def runs_out_of_memory(environment: dict[str, str], **adjustment: Any) -> Iterator[None]:
     yield
-    error = OutOfMemory("no room for 4", fix="smaller", adjustment={"micro_batch": 2})
+    suggested = adjustment or {"micro_batch": 2}
+    error = OutOfMemory("no room for 4", fix="smaller", adjustment=suggested)
     Trainer(environment).end("_FAILED.json", **error.as_dict())
 
 
@@ -211,12 +212,34 @@ def test_a_person_who_goes_on_gets_new_pods(home: Path) -> None:
 
 
 def test_a_fault_of_the_trainer_is_raised_as_it_was_and_not_retried(home: Path) -> None:
-    job = job_with(home, runs_out_of_memory)
+    """Also an out-of-memory whose adjustment would give another result."""
+    job = job_with(home, lambda env: runs_out_of_memory(env, precision="nf4"))
     for _ in range(2):
         with pytest.raises(OutOfMemory, match="no room for 4") as caught:
             drive(job)
-        assert caught.value.adjustment == {"micro_batch": 2}
+        assert caught.value.adjustment == {"precision": "nf4"}
     assert len(provider_of(job).launched) == 1
+
+
+def test_an_out_of_memory_gets_one_more_pod_with_its_adjustment(home: Path) -> None:
+    job = job_with(home, runs_out_of_memory, dies_at_step_5, finishes)
+    with pytest.raises(SpotInterrupted):  # the mended pod is lost
+        drive(job)
+    assert drive(job)["steps"] == 9
+    first, *mended = [request.environment for request in provider_of(job).launched]
+    assert first["BRIGHTRUN_CHOICES"] == ""
+    assert [json.loads(pod["BRIGHTRUN_CHOICES"]) for pod in mended] == [{"micro_batch": 2}] * 2
+    assert job.folder.read_json("attempts/2/launch.json")["choices"] == '{"micro_batch": 2}'
+    said = [e.payload["message"] for e in job.ledger.events("job-1", 0, "choice")]
+    assert [text[:29] for text in said] == [f"pod {n} runs with micro_batch 2" for n in (2, 3)]
+    assert outcomes(job)[0] == "failed:out_of_memory"
+
+
+def test_an_out_of_memory_that_stays_ends_the_job_after_its_second_pod(home: Path) -> None:
+    job = job_with(home, runs_out_of_memory, runs_out_of_memory)
+    with pytest.raises(OutOfMemory):
+        drive(job)
+    assert outcomes(job) == ["failed:out_of_memory"] * 2
 
 
 def test_a_running_pod_is_adopted_and_no_second_one_rented(home: Path) -> None:

@@ -27,7 +27,7 @@ def test_hostile_cells_stay_one_cell_of_plain_text() -> None:
 
 
 def test_the_verdict_card_says_what_was_not_measured() -> None:
-    text = cards.verdicts(report_samples.verdicts(), meaningful=False)
+    text = cards.verdicts(report_samples.verdicts(), meaningless="Test model")
     page = as_html(text)
     assert "EI claim: not measured." in page
     assert "Test model: the numbers mean nothing." in page

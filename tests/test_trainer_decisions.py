@@ -108,9 +108,12 @@ def test_running_out_of_memory_is_explained_with_an_adjustment() -> None:
         assert isinstance(found, OutOfMemory)
         assert found.adjustment == {"gradient_checkpointing": True}
         assert "MB" in found.message
-    smaller = explain(MemoryError(), Hyperparameters(precision="bf16"), "training")
+    smaller = explain(MemoryError(), Hyperparameters(precision="bf16"), "measuring")
     assert smaller.adjustment == {"precision": "nf4"}
-    assert explain(MemoryError(), Hyperparameters(), "training").adjustment == {}
+    assert explain(MemoryError(), Hyperparameters(), "measuring").adjustment == {}
+    untried = explain(MemoryError(), Hyperparameters(), "training")  # in the optimizer, say
+    assert untried.adjustment == {"micro_batch": 1}
+    assert "another pod" in untried.fix
 
 
 def test_other_exceptions_become_located_errors_and_ours_stay() -> None:

@@ -42,7 +42,7 @@ def explain(error: BaseException, values: Hyperparameters | None, where: str) ->
         return error
     if is_out_of_memory(error):
         used = f"the pod used up to {hardware.peak_memory_mb()} MB"
-        return out_of_memory(f"{where}: {first_line(error)} ({used})", values)
+        return out_of_memory(f"{where}: {first_line(error)} ({used})", values, where == "training")
     if isinstance(error, ModuleNotFoundError):
         return TrainerError(f"the pod lacks the package {error.name!r}", fault="package_missing")
     if name := gpu_fault(error):
@@ -100,12 +100,26 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory(
-    happened: str, values: Hyperparameters | None, cause: str = "", otherwise: str = ""
+    happened: str,
+    values: Hyperparameters | None,
+    untried: bool = False,
+    cause: str = "",
+    otherwise: str = "",
 ) -> OutOfMemory:
-    """With the next smaller setting; where there is none, `otherwise` may be done too."""
+    """With the next smaller setting; where there is none, `otherwise` may be done too.
+
+    untried: the pod did not come to try smaller pieces (in the optimizer, say).
+    """
     adjustment: dict[str, object] = {}
     if values is not None and not values.gradient_checkpointing:
         adjustment = {"gradient_checkpointing": True}
+    elif untried:
+        return OutOfMemory(
+            happened,
+            fix="another pod tries it with micro-batch 1, once; then use one with more memory",
+            adjustment={"micro_batch": 1},
+            fault="out_of_memory",
+        )
     elif values is not None and values.precision != "nf4":
         adjustment = {"precision": "nf4"}
     setting = ", ".join(f"{key}={value}" for key, value in adjustment.items())

@@ -72,6 +72,6 @@ def hopeless(
         f"step {step} does not fit at micro-batch 1: its longest sequence has {max(lengths)} "
         f"tokens, {space}, the pod used up to {used:.1f} GB ({failure})",
         values,
-        "model, optimizer and the activations of one sequence need more memory than this",
-        ", or split the longest conversations",
+        cause="model, optimizer and the activations of one sequence need more memory than this",
+        otherwise=", or split the longest conversations",
     )
