@@ -38,4 +38,5 @@ def settle(job: JobContext) -> None:
 
 def losses_of(job: JobContext) -> tuple[Loss, ...]:
     """What each interruption has cost so far."""
-    return losses(job.ledger.attempts(job.job_id), job.ledger.events(job.job_id))
+    pods, events = job.ledger.attempts(job.job_id), job.ledger.events(job.job_id)
+    return losses(pods, events, datetime.now(UTC))

@@ -26,7 +26,7 @@ def ended(job: JobContext, what: str) -> None:
     row = job.ledger.job(job.job_id)
     lines = [f"File: {row.training_file}", f"Requested by: {row.requested_by or 'unknown'}"]
     pods = job.ledger.attempts(job.job_id)
-    if said := losses.sentence(losses.interruptions(pods), losses_of(job)):
+    if said := losses.sentence(len(losses.successions(pods)), losses_of(job)):
         lines.append(said)
     if row.report_html:
         lines.append(f"Report: {job.report_url}")

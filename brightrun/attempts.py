@@ -28,8 +28,9 @@ from brightrun.following import Tick, follow, ingest
 from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
 from brightrun.outages import waited_out
+from brightrun.outcomes import FINAL_STOPS, NEVER_BOOTED, NEVER_STARTED
 from brightrun.runfolder import DONE, FAILED, STOPPED
-from brightrun.situation import FINAL_STOPS, NEVER_BOOTED, NEVER_STARTED, Action
+from brightrun.situation import Action
 from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused
 from brightrun.storagefaults import is_outage
 
@@ -214,6 +215,9 @@ def close_books(job: JobContext, attempt: AttemptRow, gone: Gone) -> None:
     before = job.folder.read_json(f"attempts/{attempt.number}/launch.json")["resumes_from"]
     last = job.ledger.last_event_at(job.job_id, attempt.number) or attempt.launched_at
     mute = job.ledger.last_seq(job.job_id, attempt.number) == 0
+    if not mute and attempt.started_at is None:  # it was over before anybody looked
+        first = job.ledger.events(job.job_id, attempt=attempt.number)[0].ts
+        job.ledger.attempt_started(job.job_id, attempt.number, max(first, attempt.launched_at))
     silence = ""
     if mute and gone.was_there:
         silence = NEVER_BOOTED

@@ -19,6 +19,7 @@ from brightrun.compute.provider import ComputeProvider
 from brightrun.estimates import revised
 from brightrun.jobs import JobRequest, JobSpec
 from brightrun.ledger import Ledger, Status
+from brightrun.losses import successions
 from brightrun.progress import Progress, progress
 from brightrun.runfolder import Event, EventType, RunFolder
 from brightrun.settings import Settings, load
@@ -97,7 +98,8 @@ class JobContext:
             now = row.finished_at or row.updated_at
         rows = self.ledger.events(self.job_id)
         failed = row.status == Status.failed
-        return progress(rows, expected, now, ended=row.at_rest, failed=failed)
+        lost = len(successions(self.ledger.attempts(self.job_id)))
+        return progress(rows, expected, now, ended=row.at_rest, failed=failed, interruptions=lost)
 
     def revised(self, state: Progress) -> dict[str, Any] | None:
         """The estimate as the pod's own speed has changed it; None before it is known."""

@@ -188,8 +188,8 @@ class JobRequest(Frozen):
     smoke: bool = Field(
         False,
         title="Smoke test",
-        description="On = try the whole path first: 2 conversations, 2 steps, stopped at $1 (or "
-        "BRIGHTRUN_SMOKE_LIMIT_USD); its numbers mean nothing. Off = the real job",
+        description="On = try the whole path first: 2 conversations, 2 steps, stopped at $1; its "
+        "numbers mean nothing. Off = the real job",
     )
     repeat: bool = Field(
         False,
@@ -224,9 +224,8 @@ class JobRequest(Frozen):
     @property
     def values(self) -> Hyperparameters:
         """The preset with the overrides laid over it, and over both the cuts of a smoke test."""
-        changes = self.overrides.model_dump(exclude_none=True)
-        cuts = SMOKE if self.smoke else {}
-        return apply_overrides(preset_of(self.preset).values, {**changes, **cuts})
+        over = self.overrides.model_dump(exclude_none=True) | (SMOKE if self.smoke else {})
+        return apply_overrides(preset_of(self.preset).values, over)
 
 
 class BaseModelRef(Frozen):

@@ -19,9 +19,10 @@ from brightrun.compute.provider import OURS, Doubtful, LaunchRequest, Refused
 from brightrun.context import JobContext, driver_name
 from brightrun.errors import BudgetError, CapacityError, ConfigurationError, ProviderError
 from brightrun.ledger import AttemptRow
+from brightrun.outcomes import FINAL_STOPS, NEVER_STARTED
 from brightrun.placing import Rented, places
 from brightrun.podenv import choices_with, environment, limits, secrets_of
-from brightrun.situation import FINAL_STOPS, NEVER_STARTED, Action
+from brightrun.situation import Action
 
 SURELY_NOTHING = (CapacityError, BudgetError, ConfigurationError)
 

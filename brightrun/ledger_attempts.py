@@ -11,14 +11,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from brightrun.errors import ConfigurationError, StorageError
-from brightrun.ledger_rows import STOP_FAILED, AttemptRow
+from brightrun.ledger_rows import AttemptRow
 from brightrun.ledger_schema import attempts as table
 from brightrun.ledger_store import Database, write_conflict
 from brightrun.money import microseconds, rental, to_micro, to_usd
+from brightrun.outcomes import FAILED, STOP_FAILED, UNDISTURBED
 
 
 def row_of(found: Row[Any]) -> AttemptRow:
@@ -28,6 +29,11 @@ def row_of(found: Row[Any]) -> AttemptRow:
     return AttemptRow(
         **fields, usd_per_hour=to_usd(price), cost_usd=None if cost is None else to_usd(cost)
     )
+
+
+def is_interruption(outcome: ColumnElement[str]) -> ColumnElement[bool]:
+    """`AttemptRow.interrupted` as a condition on the column."""
+    return outcome.not_in(UNDISTURBED) & ~outcome.startswith(FAILED)
 
 
 def add_attempt(
@@ -76,15 +82,13 @@ def _one(c: Any, job_id: str, number: int) -> AttemptRow:
     return row_of(found)
 
 
-def attempt_started(
-    db: Database, job_id: str, number: int, started_at: datetime, pod_id: str = ""
-) -> AttemptRow:
-    """The pod's first sign of life, and the provider's id of it; the first one said is kept."""
+def attempt_started(db: Database, job_id: str, number: int, started_at: datetime) -> AttemptRow:
+    """The pod's first sign of life; the first one said is kept."""
     mine = (table.c.job_id == job_id) & (table.c.number == number)
     with db.write() as c:
         before = _one(c, job_id, number)
-        first, pod = before.started_at or started_at, before.pod_id or pod_id
-        c.execute(update(table).where(mine).values(started_at=first, pod_id=pod))
+        first = before.started_at or started_at
+        c.execute(update(table).where(mine).values(started_at=first))
         return _one(c, job_id, number)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from brightrun.ledger_rows import INTERRUPTING_STOPS, NO_POD, TemplateRow
+from brightrun.ledger_attempts import is_interruption
+from brightrun.ledger_rows import TemplateRow
 from brightrun.ledger_schema import approvals, attempts, events, jobs, templates, verdicts
 from brightrun.ledger_store import Database, insert
 from brightrun.scorecard import Facts
@@ -65,9 +66,7 @@ def score_facts(db: Database) -> Facts:
         touched |= set(c.execute(select(events.c.job_id).where(failed).distinct()).scalars())
         late = select(approvals.c.job_id).join(jobs).where(approvals.c.at > jobs.c.started_at)
         touched |= set(c.execute(late).scalars())
-        lost = (a.outcome.startswith("lost") & (a.outcome != NO_POD)) | a.outcome.in_(
-            INTERRUPTING_STOPS
-        )
+        lost = is_interruption(a.outcome)
         ends = c.execute(select(a.job_id, a.number, a.ended_at).where(lost)).all()
         ids = select(a.job_id).where(lost)
         starts = {

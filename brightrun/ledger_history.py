@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, case, func, or_, select
 
 from brightrun.history import HistoryRow, Quality, Wanted
+from brightrun.ledger_attempts import is_interruption
 from brightrun.ledger_money import cost_of
-from brightrun.ledger_rows import INTERRUPTING_STOPS, NO_POD
 from brightrun.ledger_schema import attempts, jobs, verdicts
 from brightrun.ledger_store import Database
 from brightrun.money import to_usd
@@ -64,8 +64,7 @@ def _row(row: Any, pods: tuple[int, int, int] | None, quality: Quality | None) -
 def _costs(c: Connection, now: datetime) -> dict[str, tuple[int, int, int]]:
     """Job -> (micro-dollars by now, pods, interruptions); pods that run count by the clock."""
     a = attempts.c
-    lost = a.outcome.startswith("lost") & (a.outcome != NO_POD)
-    broken = case((or_(lost, a.outcome.in_(INTERRUPTING_STOPS)), 1), else_=0)
+    broken = case((is_interruption(a.outcome), 1), else_=0)
     ended = func.coalesce(func.sum(a.cost_micro), 0)
     query = select(a.job_id, ended, func.count(), func.sum(broken)).group_by(a.job_id)
     found = {job: (int(usd), int(n), int(k)) for job, usd, n, k in c.execute(query)}

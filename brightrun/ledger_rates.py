@@ -13,7 +13,7 @@ from brightrun.ledger_rows import AttemptRow
 from brightrun.ledger_schema import attempts as table
 from brightrun.ledger_store import Database
 from brightrun.markets import Rate, hourly_rate
-from brightrun.situation import NEVER_BOOTED, NEVER_STARTED
+from brightrun.outcomes import Ending, ending
 
 # Markets change: older pods say little of today's.
 SEEN_FOR = timedelta(days=90)
@@ -28,13 +28,14 @@ def interruption_rates(db: Database, provider: str, now: datetime) -> dict[Marke
 
 
 def rates_of(rows: Iterable[AttemptRow], now: datetime) -> dict[Market, Rate]:
-    """Pure. A pod that never worked says nothing of interruptions, nor does a wanted stop."""
+    """Pure. A pod that never worked says nothing of interruptions; a stop that was wanted, or that
+    the pod made because nobody drove it, adds its hours only."""
     losses, hours = dict.fromkeys(Market, 0), dict.fromkeys(Market, 0.0)
     for row in rows:
-        outcome, _, reason = row.outcome.partition(":")
-        if row.market not in set(Market) or reason in (NEVER_STARTED, NEVER_BOOTED):
+        how = ending(row.outcome)
+        if row.market not in set(Market) or how in (Ending.missed, Ending.unbooted):
             continue
         market, lived = Market(row.market), (row.ended_at or now) - row.launched_at
         hours[market] += max(0.0, lived.total_seconds() / 3600)
-        losses[market] += outcome == "lost" or row.outcome == "stopped:sigterm"
+        losses[market] += how == Ending.taken
     return {market: hourly_rate(market, losses[market], hours[market]) for market in Market}

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, TypedDict
 
 from brightrun.budget import Threshold
+from brightrun.outcomes import INTERRUPTIONS, ending
 
 
 class Status(StrEnum):
@@ -124,11 +125,6 @@ class JobRow:
         return self.is_final or self.status == Status.paused
 
 
-INTERRUPTING_STOPS = ("stopped:lease", "stopped:sigterm")
-STOP_FAILED = "stop_failed"
-NO_POD = "lost:never started"
-
-
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
     """One pod. outcome is "" while it is open, `stop_failed` while it is open because it cannot be
@@ -156,10 +152,8 @@ class AttemptRow:
 
     @property
     def interrupted(self) -> bool:
-        """Lost, or stopped by itself: not a stop that a person or a limit asked for, no fault, and
-        not a machine that was not to be had."""
-        lost = self.outcome.startswith("lost") and self.outcome != NO_POD
-        return lost or self.outcome in INTERRUPTING_STOPS
+        """A working pod went that nobody had asked to go."""
+        return ending(self.outcome) in INTERRUPTIONS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """What interruptions cost a job in time and money, one by one. Pure.
 
-Time: from the loss to the next pod's first step, and the work that it did again. Money: what the
-pods were paid for in that time. A pod that never trained is lost as a whole.
+Time: from the loss to the next pod's first step, and the work that it did again. Money: the same
+pieces of the bill that the comparison with the estimate counts as interruptions (`reckoning`):
+what the lost pod did after its last checkpoint, and what its successor had to do again before it
+trained.
 """
 
 from __future__ import annotations
@@ -11,11 +13,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from brightrun.bill import Piece, pieces
 from brightrun.frozen import Frozen
 from brightrun.happening import Happening
 from brightrun.ledger_rows import AttemptRow
-from brightrun.money import microseconds, rental, shown, to_micro, to_usd
+from brightrun.money import microseconds, shown, to_usd
+from brightrun.outcomes import Ending, ending
+from brightrun.reckoning import AGAIN
 from brightrun.restarts import Restart, restarts
+from brightrun.spans import LOST
 
 
 class Loss(Frozen):
@@ -27,7 +33,24 @@ class Loss(Frozen):
     restart: Restart | None = None
 
 
-def losses(pods: Sequence[AttemptRow], events: Sequence[Happening]) -> tuple[Loss, ...]:
+def successions(pods: Sequence[AttemptRow]) -> list[tuple[AttemptRow, AttemptRow]]:
+    """Each interrupted pod, and the next one that spoke: what people are told of as interruptions.
+
+    pods: all attempts of a job in order.
+    """
+    spoke = [p for p in pods if ending(p.outcome) not in (Ending.missed, Ending.unbooted)]
+    started = [p for p in spoke if p.started_at is not None or p.ended_at is not None]
+    return [
+        (pod, after)
+        for pod in pods
+        if pod.interrupted
+        and (after := next((p for p in started if p.number > pod.number), None)) is not None
+    ]
+
+
+def losses(
+    pods: Sequence[AttemptRow], events: Sequence[Happening], now: datetime
+) -> tuple[Loss, ...]:
     """One per interrupted pod that was followed by another one, in order.
 
     pods: all attempts of a job in order; events: the job's. A loss whose next pod has not made
@@ -39,10 +62,11 @@ def losses(pods: Sequence[AttemptRow], events: Sequence[Happening]) -> tuple[Los
         last={e.attempt: e.ts for e in sorted(events, key=lambda e: e.ts) if e.attempt > 0},
         again={restart.attempt: restart for restart in found},
     )
+    bill = pieces(pods, events, now)
     return tuple(
         loss
-        for pod in pods[:-1]
-        if pod.interrupted and (loss := loss_of(pod, pods, told)) is not None
+        for pod, after in successions(pods)
+        if (loss := loss_of(pod, paid(bill, pod, after), told)) is not None
     )
 
 
@@ -55,25 +79,29 @@ class Told:
     again: Mapping[int, Restart]
 
 
-def loss_of(pod: AttemptRow, pods: Sequence[AttemptRow], told: Told) -> Loss | None:
+def paid(bill: Iterable[Piece], pod: AttemptRow, after: AttemptRow) -> Decimal:
+    """Dollars for what the lost pod did in vain, and what it made the next ones do again."""
+
+    def is_loss(piece: Piece) -> bool:
+        if piece.attempt == pod.number:
+            return piece.what == LOST
+        return pod.number < piece.attempt <= after.number and piece.what in AGAIN
+
+    return to_usd(sum(piece.micro for piece in bill if is_loss(piece)))
+
+
+def loss_of(pod: AttemptRow, usd: Decimal, told: Told) -> Loss | None:
     """None: its successor does not train yet."""
     if pod.number not in told.trained:
-        usd = pod.cost_usd or Decimal(0)
         return Loss(attempt=pod.number, seconds=untrained(pod, told), usd=usd)
     after = min((number for number in told.trained if number > pod.number), default=0)
     restart = told.again.get(after)
     if restart is None:
         return None
-    next_pod = next(p for p in pods if p.number == after)
     # The first step is among both, where it was done before.
     repeated = max(0.0, restart.repeated_s - restart.step_s)
-    paid = restart.first_step_s - restart.detect_s + repeated
-    return Loss(
-        attempt=pod.number,
-        seconds=round(restart.first_step_s + repeated, 3),
-        usd=to_usd(rental(to_micro(next_pod.usd_per_hour), round(paid * 1_000_000))),
-        restart=restart,
-    )
+    seconds = round(restart.first_step_s + repeated, 3)
+    return Loss(attempt=pod.number, seconds=seconds, usd=usd, restart=restart)
 
 
 def untrained(pod: AttemptRow, told: Told) -> float:
@@ -87,11 +115,6 @@ def untrained(pod: AttemptRow, told: Told) -> float:
 
 def _between(since: datetime, until: datetime) -> float:
     return microseconds(since, until) / 1_000_000
-
-
-def interruptions(pods: Sequence[AttemptRow]) -> int:
-    """Interrupted pods that were followed by another one."""
-    return sum(pod.interrupted for pod in pods[:-1])
 
 
 def sentence(times: int, found: Iterable[Loss]) -> str:

@@ -16,12 +16,12 @@ def observed_parts(
 ) -> list[Observed]:
     """One row per finished pod stage.
 
-    A job that was interrupted loaded its model twice and trained some steps twice: its times would
+    A job with several pods loaded its model twice and trained some steps twice: its times would
     teach the next estimate to expect an interruption. Of such a job only the speed counts that a
     pod measured in its first micro-steps.
     """
     sizes = units(work, machine, model, values)
-    if done.interruptions:
+    if done.pods > 1:
         if done.calibration is None:
             return []
         seconds = training_seconds(done.calibration)

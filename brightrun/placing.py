@@ -12,7 +12,8 @@ from brightrun.compute.candidates import BLAMED_FOR, Candidate, Choice, Failure,
 from brightrun.compute.provider import Offer
 from brightrun.context import JobContext
 from brightrun.jobs import Market
-from brightrun.situation import NEVER_BOOTED, Action
+from brightrun.outcomes import NEVER_BOOTED
+from brightrun.situation import Action
 
 # Prices move between the gate and the launch, and the faster H100 SXM costs about a quarter more
 # an hour for about a quarter less time; what is dearer was not agreed to.

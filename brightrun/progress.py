@@ -51,7 +51,7 @@ class StageProgress(Frozen):
 
 
 class Progress(Frozen):
-    """A job at one moment. Losses are (step, loss) in order."""
+    """A job at one moment. Losses are (step, loss) in order; pods: those that spoke."""
 
     stages: tuple[StageProgress, ...]
     fraction: float
@@ -67,6 +67,7 @@ class Progress(Frozen):
     gpu_percent: float | None = None
     memory_mb: float | None = None
     interruptions: int = 0
+    pods: int = 0
     losses: tuple[tuple[int, float], ...] = ()
     validation_losses: tuple[tuple[int, float], ...] = ()
     warnings: tuple[str, ...] = ()
@@ -90,10 +91,12 @@ def progress(
     *,
     ended: bool = False,
     failed: bool = False,
+    interruptions: int = 0,
 ) -> Progress:
     """events in order of time; expected: stage -> seconds (absent ones get a small default).
 
-    ended: the job is over; failed: it ended with an error, and so did the stage it was in.
+    ended: the job is over; failed: it ended with an error, and so did the stage it was in;
+    interruptions: as the ledger knows them (`losses.successions`).
     """
     metrics = [e.payload for e in events if e.type == "metric" and "loss" in e.payload]
     by_step = {int(m["step"]): m for m in metrics}
@@ -125,7 +128,8 @@ def progress(
         tokens_per_s=last.get("tokens_per_s"),
         gpu_percent=beat.get("gpu_percent"),
         memory_mb=beat.get("memory_mb"),
-        interruptions=max(0, len({e.attempt for e in events if e.attempt > 0}) - 1),
+        interruptions=interruptions,
+        pods=len({e.attempt for e in events if e.attempt > 0}),
         losses=tuple((step, float(by_step[step]["loss"])) for step in sorted(by_step)),
         validation_losses=_validation(events),
         warnings=tuple(str(e.payload.get("message", "")) for e in events if e.type == "warning"),

@@ -19,8 +19,8 @@ from brightrun.context import JobContext
 from brightrun.errors import StopFailed
 from brightrun.frozen import Frozen
 from brightrun.ledger import AttemptRow, Ledger
-from brightrun.ledger_rows import STOP_FAILED
 from brightrun.notify import Message, notifiers, send_all
+from brightrun.outcomes import STOP_FAILED
 from brightrun.reaping import (
     Books,
     Doomed,

@@ -14,9 +14,10 @@ from typing import Any
 from brightrun.choosing import next_market, waiting
 from brightrun.errors import OutOfMemory
 from brightrun.markets import innocent_run
-from brightrun.situation import FINAL_STOPS, Action, Past, Place, Policy, Situation
+from brightrun.outcomes import FINAL_STOPS
+from brightrun.situation import Action, Past, Place, Policy, Situation
 
-__all__ = ["FINAL_STOPS", "Action", "Past", "Place", "Policy", "Situation", "next_action"]
+__all__ = ["Action", "Past", "Place", "Policy", "Situation", "next_action"]
 
 # So long may storage or ledger be away while a pod is followed.
 OUTAGE_SECONDS = 600.0

@@ -12,15 +12,9 @@ from pydantic import Field
 from brightrun.frozen import Frozen
 from brightrun.jobs import Market
 from brightrun.markets import MarketState
+from brightrun.outcomes import Ending, ending
 from brightrun.settings import MAX_ATTEMPTS
 
-# A person or a limit ended the job: no new pod is rented for it.
-FINAL_STOPS = ("cancel", "budget")
-# Wanted stops that say nothing against the pod.
-HARMLESS_STOPS = ("pause", "switch", "lease", "superseded")
-# Reasons of a loss that say nothing about the trainer: no pod was to be had, or it never spoke.
-NEVER_STARTED = "never started"
-NEVER_BOOTED = "never booted"
 # Choices of a pod that change memory and time, not the result (up to floating point).
 SAME_RESULT = ("micro_batch", "gradient_checkpointing", "activation_tokens")
 
@@ -43,20 +37,23 @@ class Past(Frozen):
     suggested: dict[str, Any] = Field(default_factory=dict)
 
     @property
+    def ending(self) -> Ending:
+        return ending(f"{self.outcome}:{self.reason}" if self.reason else self.outcome)
+
+    @property
     def missed(self) -> bool:
         """No pod was to be had: nothing was rented."""
-        return self.outcome == "lost" and self.reason == NEVER_STARTED
+        return self.ending == Ending.missed
 
     @property
     def unbooted(self) -> bool:
         """Rented, billed, and never gave a sign of life."""
-        return self.outcome == "lost" and self.reason == NEVER_BOOTED
+        return self.ending == Ending.unbooted
 
     @property
     def interrupted(self) -> bool:
-        """Taken away or broken while it worked; a wanted stop is none."""
-        stopped = self.outcome == "stopped" and self.reason not in (*HARMLESS_STOPS, *FINAL_STOPS)
-        return stopped or (self.outcome == "lost" and not self.missed and not self.unbooted)
+        """Taken away or broken while it worked: its market's or its host's doing."""
+        return self.ending == Ending.taken
 
 
 def harmless(adjustment: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 from brightrun import losses
@@ -35,7 +34,7 @@ def summary(job_id: str) -> dict[str, Any]:
     pods = job.ledger.attempts(job_id)
     found = job.ledger.evaluation(job_id)
     now, lost = datetime.now(UTC), losses_of(job)
-    times = losses.interruptions(pods)
+    lost_pods = losses.successions(pods)
     return {
         "job_id": job_id,
         "status": str(row.status),
@@ -46,13 +45,12 @@ def summary(job_id: str) -> dict[str, Any]:
         "report_pdf": row.report_pdf,
         "package": row.package,
         "verdicts": [v.model_dump(mode="json") for v in found.verdicts] if found else [],
-        "interruptions": times,
-        "interrupted": losses.sentence(times, lost),
+        "interruptions": len(lost_pods),
+        "interrupted": losses.sentence(len(lost_pods), lost),
         "losses": [loss.model_dump(mode="json") for loss in lost],
         "resumes": [
             {"killed_at": old.last_step or 0, "resumed_from": new.resumed_from or 0}
-            for old, new in pairwise(pods)
-            if old.interrupted
+            for old, new in lost_pods
         ],
         "steps": max((m.step for m in job.ledger.metrics(job_id)), default=0),
         "adapter_sha256": row.adapter_sha256,

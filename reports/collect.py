@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -10,14 +9,14 @@ from pathlib import PurePath
 from typing import Any
 
 from brightrun import __version__
-from brightrun.accounts import losses_of
-from brightrun.bill import pieces
+from brightrun.accounts import losses_of, reckoning_of
 from brightrun.context import JobContext
 from brightrun.counting import count
+from brightrun.errors import ReportError
 from brightrun.jobs import Preset, preset_of
 from brightrun.ledger_rows import EventRow
+from brightrun.losses import successions
 from brightrun.progress import Progress
-from brightrun.reckoning import reckon
 from brightrun.verdicts import CurvePoint, Evaluation, Interruption, ReportData, Table
 from reports import moneywords
 from reports.formats import times
@@ -39,7 +38,9 @@ def collect(
     done = job.progress()
     attempts = job.ledger.attempts(job.job_id)
     seconds = sum((a.ended_at - a.launched_at).total_seconds() for a in attempts if a.ended_at)
-    found = reckon(pieces(attempts, job.ledger.events(job.job_id), now), estimate)
+    found = reckoning_of(job, now)
+    if found is None:
+        raise ReportError(f"job {job.job_id} has no pods and no estimate in the ledger")
     gate = job.folder.read_json("gate.json")
     spread = estimate["cost_usd"]
     return ReportData(
@@ -93,9 +94,7 @@ def interruptions(job: JobContext) -> tuple[Interruption, ...]:
     """One per attempt that was interrupted and followed by another."""
     known = {loss.attempt: loss for loss in losses_of(job)}
     found = []
-    for ended, following in itertools.pairwise(job.ledger.attempts(job.job_id)):
-        if not ended.interrupted:
-            continue
+    for ended, following in successions(job.ledger.attempts(job.job_id)):
         loss = known.get(ended.number)
         found.append(
             Interruption(

@@ -14,8 +14,9 @@ from brightrun.costs import Estimate
 from brightrun.jobs import Market
 from brightrun.markets import MarketState, Rate
 from brightrun.money import rental, to_micro, to_usd
+from brightrun.outcomes import NEVER_BOOTED, NEVER_STARTED
 from brightrun.recovery import next_action
-from brightrun.situation import NEVER_BOOTED, NEVER_STARTED, Action, Past, Policy, Situation
+from brightrun.situation import Action, Past, Policy, Situation
 from simulation import forecasts, orphans
 from simulation.pods import Life, Work, live
 from simulation.world import HOUR, Scenario, World, price_of

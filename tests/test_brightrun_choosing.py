@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from brightrun.jobs import Market
 from brightrun.markets import MarketState
+from brightrun.outcomes import NEVER_BOOTED, NEVER_STARTED
 from brightrun.recovery import next_action
-from brightrun.situation import NEVER_BOOTED, NEVER_STARTED, Action, Past, Place, Policy, Situation
+from brightrun.situation import Action, Past, Place, Policy, Situation
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SPOT = MarketState(

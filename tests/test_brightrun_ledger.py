@@ -276,14 +276,14 @@ def test_no_pod_is_written_down_twice(ledger: Ledger) -> None:
 def test_a_closed_attempt_stays_closed(ledger: Ledger) -> None:
     ledger.create_job("a", WISH)
     rent(ledger, "a")
-    ledger.attempt_started("a", 1, NOW + timedelta(seconds=5), pod_id="p")
+    ledger.attempt_started("a", 1, NOW + timedelta(seconds=5))
     ended = ledger.end_attempt(
         "a", 1, NOW + timedelta(hours=2), "lost:gone", last_step=7, resumed_from=4
     )
     again = ledger.end_attempt("a", 1, NOW + timedelta(hours=9), "done")
     assert again == ended
     assert (ended.outcome, ended.cost_usd, ended.last_step) == ("lost:gone", Decimal(1), 7)
-    assert (ended.started_at, ended.pod_id) == (NOW + timedelta(seconds=5), "p")
+    assert ended.started_at == NOW + timedelta(seconds=5)
     assert ledger.open_attempts() == ()
 
 

@@ -11,8 +11,8 @@ import pytest
 from brightrun.jobs import JobRequest, Market
 from brightrun.ledger import Ledger
 from brightrun.markets import hourly_rate
+from brightrun.outcomes import NEVER_BOOTED, NEVER_STARTED
 from brightrun.settings import Settings
-from brightrun.situation import NEVER_BOOTED, NEVER_STARTED
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -83,9 +83,9 @@ def test_nothing_has_happened_yet() -> None:
     assert [s.name for s in found.stages] == list(STAGES)
 
 
-def test_an_interruption_is_counted_and_its_seconds_are_added_up() -> None:
+def test_a_second_pod_is_counted_and_its_seconds_are_added_up() -> None:
     found = interrupted().look()
-    assert found.interruptions == 1
+    assert found.pods == 2
     assert found.step == 10
     assert stage_of(found, "model_loading").elapsed_s == 16
     # 6 s until the last sign of the pod that died, then the 7 s that the second one says
