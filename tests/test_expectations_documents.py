@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import copy
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import training_files as tf
-from validated import errors, the
+from validated import errors
 
+from brightrun.conversations import FileReport
 from expectations.runner import Runner
 from expectations.validation import validate_file
 
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared/data/eq12/EQ-12-conversations-demo.json"
-SECOND = "00000000-0000-0000-0000-000000000002"
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +62,8 @@ def same_input(doc: Json) -> None:
     turn(doc, 4)["current_user_input"] = "Other words."
 
 
-# name: (change, code, turn) in JSON and, unless turn is None, in JSONL at the same turn
-BROKEN: dict[str, tuple[Callable[[Json], object], str, int | None]] = {
+# name: (change, code, turn)
+BROKEN: dict[str, tuple[Callable[[Json], object], str, int]] = {
     "missing answer": (drop(4, "target_response"), "missing_key", 4),
     "missing prompt": (drop(4, "system_prompt"), "missing_key", 4),
     "missing history": (drop(4, "conversation_history"), "missing_key", 4),
@@ -91,36 +92,47 @@ BROKEN: dict[str, tuple[Callable[[Json], object], str, int | None]] = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory, runner: Runner) -> dict[str, FileReport]:
+    """By kind of file: conversation 1 is whole, each one after it is broken in its own way."""
+    doc = tf.document(1 + len(BROKEN))
+    rows = tf.jsonl_rows(doc)
+    for k, (change, _, _) in enumerate(BROKEN.values(), start=1):
+        broken = doc["conversations"][k]
+        change({"conversations": [None, broken]})
+        # The pair itself, so that it is written although it lost its target.
+        pair = broken["training_pairs"][3]
+        rows[2 * k + 2] = {**pair, "conversation_id": rows[2 * k + 2]["conversation_id"]}
+    place = tmp_path_factory.mktemp("broken")
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    for kind, text in {"json": json.dumps(doc, ensure_ascii=False), "jsonl": lines}.items():
+        # JSON's escape is the only way to write half an emoji.
+        (place / f"x.{kind}").write_text(text.replace("\ud83d", "\\ud83d"), encoding="utf-8")
+    return {kind: validate_file(place / f"x.{kind}", runner=runner) for kind in ("json", "jsonl")}
+
+
 @pytest.mark.parametrize("kind", ["json", "jsonl"])
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_turn_is_found_and_located(
-    name: str, kind: str, tmp_path: Path, runner: Runner
+    name: str, kind: str, reports: dict[str, FileReport]
 ) -> None:
-    change, code, number = BROKEN[name]
-    doc = tf.document()
-    path = tmp_path / f"x.{kind}"
-    escaped = name == "half an emoji"  # JSON's escape is the only way to write it
-    if kind == "json":
-        change(doc)
-        path.write_text(json.dumps(doc, ensure_ascii=escaped), encoding="utf-8")
-    else:
-        # Change the pair itself, so that it is written although it lost its target.
-        rows = tf.jsonl_rows(doc)
-        change(doc)
-        rows[4] = {**turn(doc, 4), "conversation_id": SECOND}
-        text = "".join(json.dumps(row, ensure_ascii=escaped) + "\n" for row in rows)
-        path.write_text(text, encoding="utf-8")
-    report = validate_file(path, runner=runner)
-    assert not report.valid
-    assert set(errors(report)) == {code}
-    found = the(report, code)
-    pair, line = (8, None) if kind == "json" else (4, 5)
-    place = (found.conversation, found.turn_number, found.pair, found.line)
-    assert place == (2, number, pair, line)
-    assert found.conversation_id == SECOND
-    assert found.fix
-    where = f"(conversation 2, turn {number}" + (f", line {line})" if line else ")")
-    assert found.message.startswith(f"Training pair #{pair} {where}: ")
+    _, code, number = BROKEN[name]
+    k = 2 + list(BROKEN).index(name)
+    assert not reports[kind].valid
+    of_it = [defect for defect in reports[kind].errors if defect.conversation == k]
+    assert {defect.code for defect in of_it} == {code}
+    pair, line = (4 * k, None) if kind == "json" else (2 * k, 2 * k + 1)
+    where = f"(conversation {k}, turn {number}" + (f", line {line})" if line else ")")
+    for found in of_it:
+        assert (found.turn_number, found.pair, found.line) == (number, pair, line)
+        assert found.conversation_id == str(uuid.UUID(int=k))
+        assert found.fix
+        assert found.message.startswith(f"Training pair #{pair} {where}: ")
+
+
+def test_nothing_else_of_such_a_file_is_blamed(reports: dict[str, FileReport]) -> None:
+    for report in reports.values():
+        assert {defect.conversation for defect in report.errors} == set(range(2, 2 + len(BROKEN)))
 
 
 def test_the_message_reads_as_the_issue_asks(tmp_path: Path, runner: Runner) -> None:

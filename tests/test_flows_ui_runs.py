@@ -71,7 +71,7 @@ def estimate_alone(running: ui.Ui, file: Path) -> None:
     for preset in ("demo", "conservative", "balanced", "aggressive"):
         assert preset in card["data"]
     assert "spot" in card["data"]
-    assert "on_demand" in card["data"] or "on-demand" in card["data"]
+    assert "on\\_demand" in card["data"]
     assert ledger(running.home).jobs() == ()
 
 
