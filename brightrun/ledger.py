@@ -5,8 +5,8 @@
 
 SQLite under BRIGHTRUN_HOME by default, Postgres (schema `brightrun`) by DATABASE_URL. Answers are
 frozen rows (`ledger_rows`); no database object leaves. The methods are the functions of the
-modules ledger_jobs, _attempts, _money, _budget, _audit, _rates, _events, _history, _daily, _records
-and _reports, under one name.
+modules ledger_jobs, _adapters, _attempts, _money, _budget, _audit, _rates, _events, _history,
+_daily, _records and _reports, under one name.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from sqlalchemy import Connection, Engine
 
 from brightrun import (
+    ledger_adapters,
     ledger_attempts,
     ledger_audit,
     ledger_budget,
@@ -148,6 +149,18 @@ class Ledger:
     template = ledger_daily.template
     templates = ledger_daily.list_templates
     score_facts = ledger_daily.score_facts
+
+    register_adapter = ledger_adapters.register_adapter
+    adapters = ledger_adapters.list_adapters
+    in_production = ledger_adapters.in_production
+    move_adapter = ledger_adapters.move_adapter
+    roll_back = ledger_adapters.roll_back
+    adapter_moves = ledger_adapters.moves
+    trained_on = ledger_adapters.trained_on
+    begin_night = ledger_adapters.begin_night
+    end_night = ledger_adapters.end_night
+    last_nights = ledger_adapters.last_nights
+    night_cost = ledger_adapters.night_cost
 
     add_approval = ledger_records.add_approval
     approval = ledger_records.approval

@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     month_budget_usd: Decimal = Field(Decimal(500), ge=0)
     time_zone: str = Field("UTC", description="Of months, digests and nights: Europe/Berlin")
     smoke_limit_usd: Decimal = Field(Decimal(1), gt=0, description="A smoke test stops there")
+    nightly_template: str = Field("", description="Trains changed files at night; empty: off")
+    nightly_budget_usd: Decimal = Field(Decimal(50), ge=0, description="Of one night")
+    nightly_at: str = Field(
+        "02:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="When a night begins"
+    )
     approval_timeout_hours: int = Field(72, ge=1)
     max_json_gb: float = Field(20.0, gt=0, description="Largest single JSON document")
 

@@ -12,6 +12,7 @@ import typer
 from brightrun import __version__
 from brightrun.errors import BrightRunError, UsageError
 from flows import (
+    cli_adapters,
     cli_daily,
     cli_decide,
     cli_files,
@@ -38,6 +39,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(cli_adapters.app, name="adapters")
 app.add_typer(cli_limits.app, name="budget")
 app.add_typer(cli_files.files, name="files", help="Register training files and look at them.")
 app.add_typer(cli_daily.template, name="template")
@@ -48,7 +50,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     cli_steer.pause, cli_steer.switch, cli_steer.prioritize,
     cli_history.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
     cli_daily.note, cli_daily.scorecard,
-    cli_money.reconcile,
+    cli_money.reconcile, cli_adapters.nightly,
     cli_reports.report, cli_reports.compare, cli_reports.reports, cli_reports.verify,
 )  # fmt: skip
 for command in COMMANDS:

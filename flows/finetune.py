@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import State, flow
-from prefect.runtime import deployment
 
 from brightrun.jobs import JobRequest
 from flows import lifecycle
@@ -37,7 +36,7 @@ def finetune(request: JobRequest, job_id: str = "") -> dict[str, Any] | State[An
         intake.plan(job_id)
         gate.estimate(job_id)
         answer = gate.gate(job_id)
-        while answer == "waiting" and deployment.id:
+        while answer == "waiting" and lifecycle.may_ask():
             gate.record(job_id, lifecycle.ask(job_id))
             answer = gate.gate(job_id)
         if answer == "go":

@@ -173,6 +173,12 @@ def outcome(job_id: str) -> dict[str, Any] | State[Any]:
             return found
 
 
+def may_ask() -> bool:
+    """A run of a deployment suspends with a form; one of the terminal, or inside another flow (the
+    night), ends as awaiting_approval."""
+    return bool(deployment.id) and not this_run.parent_flow_run_id
+
+
 def how_to_approve(job_id: str) -> str:
     return f"brightrun approve {job_id} --approver NAME, then brightrun train --resume {job_id}"
 

@@ -1,4 +1,4 @@
-"""Keep what a finished job's parts took, for the estimates that follow, and what they cost."""
+"""Keep what a finished job's parts took and cost, for estimates that follow, and its adapter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from brightrun import accounts, basemodels, quotes
-from brightrun.context import open_job
+from brightrun.context import JobContext, open_job
 from brightrun.observations import observed_parts
 from brightrun.physics import ModelProfile
 from tasks.intake import stored_report
@@ -26,3 +26,13 @@ def learn(job_id: str) -> None:
         found = [part for part in found if part.part == "model_loading"]
     job.ledger.add_observations(job_id, found)
     accounts.settle(job)
+    row = job.ledger.job(job_id)
+    source = job.spec.data.source_sha256
+    job.ledger.register_adapter(job_id, series_of(job), row.adapter_sha256, source)
+
+
+def series_of(job: JobContext) -> str:
+    """Under which name its adapters follow each other: the registered file's, else the file's."""
+    wish = job.request.training_file
+    names = {row.path: row.name for row in job.ledger.files()}
+    return names.get(wish, wish.rsplit("/", 1)[-1])

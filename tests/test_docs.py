@@ -14,7 +14,7 @@ from brightrun.ledger import Ledger, Status
 from brightrun.settings import load
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = ("budget", "daily-work")
+PAGES = ("budget", "daily-work", "nightly")
 JOB = "261122-ab12cd"
 NO_NUMBER = {
     "code": "trainer", "message": "the loss is not a number", "cause": "", "fix": "",
@@ -34,6 +34,7 @@ def test_the_commands_of_a_page_run(home: Path, page: str) -> None:
     ledger = Ledger.open(load())
     ledger.create_job(JOB, JobRequest(training_file="spring", name="Spring"))
     ledger.update_job(JOB, status=Status.failed, error=NO_NUMBER)
+    ledger.register_adapter(JOB, "spring", "a" * 64, "b" * 64)
     found = commands(page)
     assert found
     for words in found:

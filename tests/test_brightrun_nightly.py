@@ -1,0 +1,210 @@
+"""The night: which files, which night, and whether a new adapter takes over."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from commands import brightrun, furnish, inside, small_file, train_options
+from training_files import document, write_json
+
+from brightrun import nightly, nightreport, successors
+from brightrun.adapters import Stage
+from brightrun.errors import ConfigurationError
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger, Status
+from brightrun.nightly import NightFile
+from brightrun.settings import Settings, load
+from brightrun.verdicts import EvidenceKind, MetricName, Verdict
+
+TWO = time(2)
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("file", "action"),
+    [
+        (NightFile(name="f", sha256="a", trained="a", defects=("x",)), "skip"),
+        (NightFile(name="f", sha256="a", trained="b"), "train"),
+        (NightFile(name="f", sha256="a", trained=""), "train"),
+        (NightFile(name="f", sha256="", trained="b"), "broken"),
+        (NightFile(name="f", sha256="a", trained="b", defects=("no target",)), "broken"),
+        (NightFile(name="f", sha256="a", trained="b", high_usd=Decimal("9.99")), "train"),
+        (NightFile(name="f", sha256="a", trained="b", high_usd=Decimal("10.01")), "no_money"),
+    ],
+)
+def test_a_file_is_trained_when_it_changed_is_sound_and_fits(file: NightFile, action: str) -> None:
+    found = nightly.decide(file, Decimal(10))
+    assert found.action == action
+    assert found.why
+
+
+def test_a_missed_night_is_made_up_for_until_the_next_one_begins() -> None:
+    def due(*at: int) -> str:
+        return nightly.due(datetime(*at, tzinfo=UTC), TWO, BERLIN)  # type: ignore[arg-type]
+
+    assert due(2026, 11, 23, 0, 59) == "2026-11-22"  # 01:59 in Berlin
+    assert due(2026, 11, 23, 1, 0) == "2026-11-23"
+    assert due(2026, 11, 23, 22, 30) == "2026-11-23"
+    # Clocks go forward at 02:00 and back at 03:00: a night each, none twice.
+    assert [due(2026, 3, 29, 0, 59), due(2026, 3, 29, 1, 0)] == ["2026-03-28", "2026-03-29"]
+    assert [due(2026, 10, 24, 23, 59), due(2026, 10, 25, 0, 0)] == ["2026-10-24", "2026-10-25"]
+    assert due(2026, 10, 25, 1, 0) == "2026-10-25"
+    assert nightly.nights_between("2026-11-20", "2026-11-23") == 2
+    assert nightly.nights_between(None, "2026-11-23") == 0
+
+
+def verdict(
+    metric: MetricName, estimate: float, half: float, met: str = "inconclusive", n: int = 50
+) -> Verdict:
+    return Verdict(
+        metric=metric, evidence=EvidenceKind.measurement, n=n, n_clusters=n, trained=estimate,
+        estimate=estimate, ci_low=estimate - half, ci_high=estimate + half,
+        target_met=met,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+PPL, KNOWS, SAFE = MetricName.perplexity, MetricName.knowledge_retention, MetricName.safety
+
+
+def test_an_adapter_takes_over_only_when_it_is_not_worse_anywhere() -> None:
+    old = (verdict(PPL, -0.30, 0.01), verdict(KNOWS, 0.97, 0.02), verdict(SAFE, 1, 0.1, "pass"))
+    same = successors.compare(old, old)
+    assert same.promotes
+    assert MetricName.emotional_intelligence in same.unmeasured
+    better = successors.compare((verdict(PPL, -0.40, 0.01), *old[1:]), old)
+    assert better.promotes
+    worse = successors.compare((verdict(PPL, -0.20, 0.01), *old[1:]), old)
+    assert not worse.promotes
+    assert {h.metric: h.word for h in worse.headlines}[PPL] == "inferior"
+    vague = successors.compare((old[0], verdict(KNOWS, 0.97, 0.20), old[2]), old)
+    assert {h.metric: h.word for h in vague.headlines}[KNOWS] == "inconclusive"
+    unsafe = successors.compare((*old[:2], verdict(SAFE, 0.9, 0.1, "fail")), old)
+    assert not unsafe.promotes
+
+
+def test_what_only_one_of_them_was_measured_on_stands_in_the_way() -> None:
+    old = (verdict(PPL, -0.30, 0.01), verdict(KNOWS, 0.97, 0.01))
+    found = successors.compare(old[:1], old)
+    assert not found.promotes
+    assert "knowledge retention: not comparable (the new one was not measured)" in str(found)
+    assert not successors.compare((), ()).promotes  # nothing measured proves nothing
+
+
+def registered(ledger: Ledger, *names: str) -> None:
+    for name in names:
+        ledger.create_job(name, JobRequest(training_file="spring"))
+        ledger.register_adapter(name, "spring", name * 4, "source")
+
+
+def test_one_adapter_is_in_production_and_the_one_before_comes_back(home: Path) -> None:
+    ledger = Ledger.open(load())
+    registered(ledger, "a", "b", "c")
+    for name in ("a", "b", "c"):
+        ledger.move_adapter(name, Stage.production, by="Ann", reason="better")
+    stages = {row.job_id: row.stage for row in ledger.adapters("spring")}
+    assert stages == {"a": "archived", "b": "archived", "c": "production"}
+    assert ledger.roll_back("spring", by="Ben", reason="complaint").job_id == "b"
+    present = ledger.in_production("spring")
+    assert present is not None
+    assert present.job_id == "b"
+    last = ledger.adapter_moves("spring")[-1]
+    assert (last.who, last.reason, last.after) == ("Ben", "rolled back: complaint", "production")
+    with pytest.raises(ConfigurationError, match="was in production before"):
+        ledger.roll_back("autumn", by="Ben", reason="")
+    with pytest.raises(ConfigurationError, match="needs who decides"):
+        ledger.move_adapter("a", Stage.testing, by=" ", reason="")
+
+
+def test_a_job_that_finishes_again_keeps_its_adapters_stage(home: Path) -> None:
+    ledger = Ledger.open(load())
+    registered(ledger, "a")
+    ledger.move_adapter("a", Stage.production, by="Ann", reason="")
+    assert ledger.register_adapter("a", "spring", "new", "source").stage is Stage.production
+
+
+def test_a_night_is_begun_once_and_a_killed_one_does_not_block_the_next(home: Path) -> None:
+    ledger, now = Ledger.open(load()), datetime.now(UTC)
+    assert ledger.begin_night("2026-11-22", now)
+    assert not ledger.begin_night("2026-11-22", now)
+    assert ledger.begin_night("2026-11-23", now)  # the first one was never ended
+    assert ledger.begin_night("2026-11-22", now, again=True)
+
+
+def test_what_needs_a_person_stands_first_in_the_morning() -> None:
+    found = nightreport.report("2026-11-23", [
+        {"name": "a", "action": "skip", "why": "unchanged"},
+        {"name": "b", "action": "trained", "stage": "testing", "job_id": "j1", "usd": 0.25,
+         "why": "perplexity: inferior"},
+        {"name": "c", "action": "failed", "job_id": "j2", "usd": 0.5, "why": "nan"},
+    ])  # fmt: skip
+    said = nightreport.message(found)
+    assert said.title == "Bright Run: Night of 2026-11-23: 1 unchanged, 1 trained, 1 failed, $0.75"
+    assert said.lines[0].startswith("c: failed, job j2: nan. Try again: brightrun retry j2")
+    assert "brightrun adapters promote j1" in said.lines[1]
+    assert said.lines[2] == "1 file unchanged"
+
+
+def test_tonights_plan_is_told_without_starting_anything(
+    home: Path, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(home, models)
+    ledger = Ledger.open(load())
+    ledger.create_job("j1", JobRequest(training_file="x", base_model="tiny"))
+    inside(home, "template", "save", "night", "--from", "j1")
+    good, gone = write_json(tmp_path / "good.json", document(8, 4)), tmp_path / "gone.json"
+    for path in (good, gone):
+        ledger.register_file(path.stem, path, {"conversations": 8, "pairs": 4, "valid": True}, "s")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("BRIGHTRUN_NIGHTLY_TEMPLATE", "night")
+        from tasks import nights
+
+        found = [nights.look.fn("2026-11-23", row.name) for row in ledger.files()]
+    assert [(f.name, f.action) for f in found] == [("gone", "broken"), ("good", "train")]
+    assert len(ledger.jobs(None)) == 1
+
+
+@pytest.mark.slow
+def test_three_nights_changed_unchanged_and_broken(
+    home: Path, tmp_path: Path, models: Path, migrated: Path
+) -> None:
+    """First night: both files are new. Second: nothing changed. Third: one changed, one broke."""
+    furnish(home, models, migrated)
+    ledger = Ledger.open(Settings(home=home))
+    spring = small_file(tmp_path)
+    autumn = write_json(tmp_path / "autumn.json", document(12, 4))
+    for path, name in ((spring, "spring"), (autumn, "autumn")):
+        assert inside(home, "files", "add", str(path), "--name", name).code == 0
+    done = brightrun(home, "train", "spring", *train_options(), "--yes", "--json")
+    assert done.code == 0, done.err
+    first = done.json["job_id"]
+    inside(home, "template", "save", "night", "--from", first, "--by", "Ann")
+    inside(home, "adapters", "promote", first, "--by", "Ann", "--reason", "the first one")
+
+    def night(day: int) -> dict[str, dict[str, str]]:
+        said = brightrun(
+            home, "nightly", "--at", f"2026-11-{day}T02:30", "--json",
+            BRIGHTRUN_NIGHTLY_TEMPLATE="night",
+        )  # fmt: skip
+        assert said.code == 0, said.err
+        return {file["name"]: file for file in said.json["files"]}
+
+    one = night(20)
+    assert {name: f["action"] for name, f in one.items()} == {"autumn": "trained", "spring": "skip"}
+    assert one["autumn"]["stage"] == "testing"  # nothing to compare it with
+    assert {f["action"] for f in night(21).values()} == {"skip"}
+    write_json(spring, document(15, 4))
+    autumn.write_text("{")
+    third = night(22)
+    assert third["autumn"]["action"] == "broken"
+    assert third["spring"]["action"] == "trained"
+    assert third["spring"]["compared_with"] == first
+    job = ledger.job(third["spring"]["job_id"])
+    assert (job.status, job.requested_by) == (Status.completed, "nightly")
+    moved = ledger.adapter_moves("spring")[-1]
+    assert moved.who == "nightly 2026-11-22"
+    assert str(moved.after) == third["spring"]["stage"]
+    assert night(22) == {}  # once
