@@ -68,6 +68,16 @@ class Table(Frozen):
 
 NO_TABLE = Table(columns=(), rows=())
 
+MarkKind = Literal["emotion", "jargon", "step"]
+
+
+class Mark(Frozen):
+    """A stretch of an answer that is pointed out: characters start to end."""
+
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    kind: MarkKind
+
 
 class Example(Frozen):
     """One scenario answered by both models, shown side by side."""
@@ -80,6 +90,8 @@ class Example(Frozen):
     trained: str
     why: str = Field(description="Rule that chose it: best | worst | random | safety")
     notes: tuple[str, ...] = Field((), description="What the markers say differs")
+    baseline_marks: tuple[Mark, ...] = ()
+    trained_marks: tuple[Mark, ...] = ()
 
 
 class Evaluation(Frozen):

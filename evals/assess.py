@@ -110,7 +110,11 @@ def evaluate(
         safety=safety_table,
         comparison=comparing.table(found, questions, n["rotations"]),
         examples=examples.build(
-            scenarios, _sides(found, read, items), _spread(read), seed=seeds["examples"]
+            scenarios,
+            _sides(found, read, items),
+            _spread(read),
+            seed=seeds["examples"],
+            lexicons=lexicons,
         ),
         facts={
             "n": n,

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from brightrun.verdicts import Example
+from evals.highlights import marks
 from evals.markers import LABELS, Markers
 from evals.safety import Ruling
-from evals.sources import Scenario
+from evals.sources import Lexicons, Scenario
 
 SHOWN_PASS = 1
 BEST = WORST = RANDOM = 4
@@ -137,6 +138,7 @@ def build(
     spread: Mapping[str, float],
     *,
     seed: int,
+    lexicons: Lexicons,
 ) -> tuple[Example, ...]:
     """The examples of the report, losses included."""
     return tuple(
@@ -149,6 +151,8 @@ def build(
             trained=sides[scenario.scenario_id][1].text,
             why=why,
             notes=notes(sides[scenario.scenario_id], spread),
+            baseline_marks=marks(sides[scenario.scenario_id][0].text, lexicons),
+            trained_marks=marks(sides[scenario.scenario_id][1].text, lexicons),
         )
         for scenario, why in select(scenarios, sides, seed=seed)
     )

@@ -13,19 +13,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from brightrun.brand import Brand
-from brightrun.verdicts import Example, Table, TargetMet, Verdict
+from brightrun.verdicts import Table, TargetMet, Verdict
 from reports import claims, formats
 from reports.canvas import Chart
-from reports.escape import Markdown, breakable, html, markdown, paragraphs, typst
+from reports.escape import Markdown, breakable, html, markdown, typst
 from reports.tables import GENERAL, Layout, Printed, printed
 
 Kind = Literal["good", "warn", "bad", "plain"]
-WHY = {
-    "best": "among the best by voice index",
-    "worst": "among the worst by voice index",
-    "random": "drawn at random",
-    "safety": "safety scenario",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,36 +242,3 @@ def figure(chart: Chart | None, empty: str = "Nothing to draw.") -> Markdown:
 def bullets(items: Iterable[str]) -> Markdown:
     """A list of plain sentences."""
     return Markdown("\n\n" + "".join(f"- {markdown(item)}\n" for item in items if item) + "\n")
-
-
-def _answer_html(text: str) -> str:
-    body = "".join(
-        f'<p dir="auto">{"<br>".join(html(line) for line in lines)}</p>'
-        for lines in paragraphs(text)
-    )
-    return body or '<p class="empty">(empty answer)</p>'
-
-
-def _answer_typst(text: str) -> str:
-    return array(strings(lines) for lines in paragraphs(text))
-
-
-def example(number: int, item: Example) -> Markdown:
-    """One scenario: the client's words, then both answers beside each other."""
-    reason = WHY.get(item.why, item.why)
-    title = f"{number}. {formats.arc(item.arc) or 'Scenario'}"
-    about = " · ".join(x for x in (formats.arc(item.persona), item.scenario_id, reason) if x)
-    said = [formats.prose(note) for note in item.notes]
-    notes = html("; ".join(said))
-    counted = f'<p class="notes">A program counted: {notes}</p>' if said else ""
-    return twin(
-        f'<article class="example"><header><h3>{html(title)}</h3><p>{html(about)}</p></header>'
-        f'<blockquote><p class="label">Client</p>{_answer_html(item.client_message)}</blockquote>'
-        f"{counted}"
-        f'<div class="answers"><section class="before"><p class="label">Before: baseline</p>'
-        f'{_answer_html(item.baseline)}</section><section class="after"><p class="label">'
-        f"After: trained</p>{_answer_html(item.trained)}</section></div>"
-        "</article>",
-        f"#br-example({typst(title)}, {typst(about)}, {_answer_typst(item.client_message)}, "
-        f"{_answer_typst(item.baseline)}, {_answer_typst(item.trained)}, {strings(said)})",
-    )

@@ -8,9 +8,21 @@ from typing import Any
 
 from brightrun.counting import count
 from brightrun.verdicts import MetricName, ReportData, Table, Verdict
-from reports import blocks, charts, claims, formats, summary, tables
+from reports import (
+    assurances,
+    before_after,
+    benefit,
+    blocks,
+    charts,
+    claims,
+    formats,
+    meaning,
+    summary,
+    tables,
+)
 from reports.canvas import Chart
 from reports.escape import Markdown, markdown
+from reports.words import words
 
 # Page 1 has an own box for an EI claim that nobody measured; the index stands with the markers.
 _ELSEWHERE = (MetricName.emotional_intelligence, MetricName.marker_index)
@@ -33,7 +45,7 @@ def charts_of(data: ReportData) -> dict[str, Chart | None]:
 
 def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markdown | str]:
     """Every placeholder of the template. A plain str is escaped by the template."""
-    evaluation = data.evaluation
+    evaluation, said = data.evaluation, words(data.brand)
     verdicts = _ordered(evaluation.verdicts)
     return {
         "cover": summary.cover(data),
@@ -72,8 +84,16 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
             evaluation.safety, tables.SAFETY, "No safety scenario was in this sample."
         ),
         "examples_sentence": _examples_sentence(data),
+        "legend": before_after.legend() if _has_marks(data) else Markdown(""),
+        "meaning": blocks.table(meaning.table(verdicts), empty="No verdict was reached."),
+        "benefit": benefit.section(data.figures),
+        "assurances": assurances.section(data.brand, said),
+        "comparison": _optional("Models side by side", evaluation.comparison),
+        "contamination": _optional(
+            "What is tested against the training data", evaluation.contamination
+        ),
         "examples": Markdown(
-            "".join(blocks.example(i, e) for i, e in enumerate(evaluation.examples, 1))
+            "".join(before_after.example(i, e, said) for i, e in enumerate(evaluation.examples, 1))
         ),
         "cuts": blocks.bullets(data.cuts or ("Nothing: this is the full validation.",)),
         "dataset_table": blocks.table(data.dataset),
@@ -84,6 +104,17 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
         "provenance": blocks.pairs(_provenance(data), code=True),
         "reproduce": blocks.code(data.reproduce),
     }
+
+
+def _optional(title: str, found: Table | None) -> Markdown:
+    """A table under its own heading; nothing when this evaluation does not have it."""
+    if found is None or not found.rows:
+        return Markdown("")
+    return Markdown(f"\n\n## {markdown(title)}\n\n{blocks.table(found)}")
+
+
+def _has_marks(data: ReportData) -> bool:
+    return any(e.baseline_marks or e.trained_marks for e in data.evaluation.examples)
 
 
 def _ordered(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -122,6 +153,12 @@ def _training(data: ReportData) -> str:
     return said
 
 
+def _seed(data: ReportData) -> str:
+    seeds = data.evaluation.facts.get("seeds")
+    seed = seeds.get("examples") if isinstance(seeds, dict) else None
+    return f" (seed {seed})" if isinstance(seed, int) else ""
+
+
 def _examples_sentence(data: ReportData) -> str:
     shown = data.evaluation.examples
     if not shown:
@@ -129,7 +166,8 @@ def _examples_sentence(data: ReportData) -> str:
     said = (
         f"{count(len(shown), 'scenario')}, each answered by the baseline and by the "
         "trained model with the same system prompt and greedy decoding. They were chosen by a "
-        "fixed rule, not by taste: the best, the worst and a random part, losses included."
+        "fixed rule, not by taste: the best and the worst by the change of the automatic voice "
+        f"index, some drawn at random{_seed(data)}, and the safety cases. Losses are shown."
     )
     answers = data.evaluation.facts.get("answers")
     trained = answers.get("trained") if isinstance(answers, dict) else None

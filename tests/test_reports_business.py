@@ -1,0 +1,141 @@
+"""What a report says beside its measurements: the client's figures, the brand, interpretations."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import report_samples
+
+from brightrun import brand, figures
+from brightrun.errors import ConfigurationError
+from brightrun.verdicts import EvidenceKind, Mark, MetricName
+from evals.highlights import marks
+from evals.sources import load_lexicons
+from reports import assurances, before_after, benefit, meaning, words
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def case(**changes: object) -> figures.Case:
+    one = figures.Benefit(name="a", per_month=100, usd_each=10, assumed_change=0.1)
+    facts = {"price_usd": 600, "months": 12, "stated_by": "Ann", "benefits": (one,), **changes}
+    return figures.worth(figures.Figures.model_validate(facts))
+
+
+def test_break_even_is_the_price_over_the_months() -> None:
+    found = case()
+    assert found.rows[0].usd_per_month == pytest.approx(100)
+    assert found.needed_usd_per_month == pytest.approx(50)
+    assert found.rows[0].break_even == pytest.approx(0.05)
+    assert found.months_to_earn == pytest.approx(6)
+    assert found.net_usd == pytest.approx(600)
+
+
+def test_running_costs_count_before_the_price() -> None:
+    found = case(running_usd_per_month=100)
+    assert found.months_to_earn is None
+    assert found.needed_usd_per_month == pytest.approx(150)
+    assert found.net_usd == pytest.approx(-600)
+
+
+def test_a_break_even_beyond_everything_is_not_reachable() -> None:
+    assert case(price_usd=100_000).rows[0].break_even is None
+
+
+def test_figures_are_printed_as_assumptions_and_only_when_given() -> None:
+    shown = benefit.section(figures.read(EXAMPLES / "figures.toml"))
+    assert "Assumptions, not measurements" in shown
+    assert "stated by J. Chen, Harbor &amp; Pine on 2026-11-20" in shown
+    assert "Assumptions" not in benefit.section(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("price_usd = 1\nstated_by = 'x'\n[[benefits]]\nname = 'a'\nper_month = -3\n"
+         "usd_each = 1\nassumed_change = 0.1", "line 5, benefits.1.per_month"),
+        ("price_usd = 'much'\nstated_by = 'x'\nbenefits = []", "line 1, price_usd"),
+        ("price_usd = ", "is not TOML"),
+    ],
+)  # fmt: skip
+def test_a_wrong_figure_is_told_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "f.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=said):
+        figures.read(file)
+
+
+def test_the_example_brand_is_whole_and_known_words_only() -> None:
+    found = brand.read(EXAMPLES / "brand.toml")
+    assert words.words(found)["summary"] == "In short"
+    assert brand.contrast(found.colours.primary, "#FFFFFF") > brand.LEAST_CONTRAST
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("logo.svg", b"<svg><script>1</script></svg>", "scripts"),
+        ("logo.svg", b"<svg onload='x'/>", "scripts"),
+        ("logo.gif", b"GIF", "is no .png"),
+        ("logo.png", b"x" * 300_001, "300,001 bytes"),
+        ("absent.png", None, "cannot be read"),
+    ],
+)
+def test_a_logo_is_a_small_and_passive_picture(
+    tmp_path: Path, name: str, content: bytes | None, said: str
+) -> None:
+    file = tmp_path / "brand.toml"
+    file.write_text(f'logo = "{name}"')
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigurationError, match=said):
+        brand.read(file)
+
+
+def test_black_on_white_has_the_greatest_contrast() -> None:
+    assert brand.contrast("#000000", "#FFFFFF") == pytest.approx(21)
+    assert brand.contrast("#0B5CAD", "#0B5CAD") == pytest.approx(1)
+
+
+def test_guarantee_and_voices_stand_only_when_the_brand_has_them() -> None:
+    said = words.words(brand.Brand())
+    assert assurances.section(brand.Brand(), said) == ""
+    voice = brand.Testimonial(quote="Calm <b>and</b> clear", who="A. Client")
+    shown = assurances.section(brand.Brand(support="One year", testimonials=(voice,)), said)
+    assert "Calm &lt;b&gt;and&lt;/b&gt; clear" in shown
+    assert "not part of the measurement" in shown
+    assert "Guarantee</dt>" not in shown
+
+
+def test_nothing_is_concluded_from_an_open_verdict_or_an_index() -> None:
+    by = {v.metric: v for v in report_samples.verdicts()}
+    assert meaning.means(by[MetricName.emotional_intelligence]) == meaning.OPEN
+    assert meaning.means(by[MetricName.knowledge_retention]) == meaning.OPEN
+    voice = by[MetricName.brand_voice]
+    assert voice.improved
+    assert meaning.means(voice) == meaning.OPEN
+    rated = voice.model_copy(update={"evidence": EvidenceKind.human})
+    assert "less editing" in meaning.means(rated)
+    assert "improved" not in str(meaning.table(report_samples.verdicts()).rows[1][3])
+
+
+def test_marks_point_at_the_words_they_name() -> None:
+    text = "You feel ashamed, and that is human.\nFirst, list your debts.\nMind the escrow."
+    found = marks(text, load_lexicons())
+    assert ("emotion", "ashamed") in {(m.kind, text[m.start : m.end]) for m in found}
+    assert all(a.end <= b.start for a, b in itertools.pairwise(found))
+    assert marks("İ feel ashamed", load_lexicons()) == ()
+
+
+def test_a_mark_is_shown_and_can_neither_break_the_page_nor_be_smuggled_in() -> None:
+    html = before_after.answer_html("a <b>fear</b> here", (Mark(start=5, end=9, kind="emotion"),))
+    assert html == ('<p dir="auto">a &lt;b&gt;<mark class="emotion">fear</mark>&lt;/b&gt; here</p>')
+    forged = before_after.answer_html("x \ue0f0forged\ue0f3", ())
+    assert "<mark" not in forged
+    wide = (Mark(start=0, end=99, kind="step"), Mark(start=0, end=3, kind="step"))
+    assert before_after.answer_html("a\nb", wide).count("<mark") == 0
+    assert '("emotion", "fear", )' in before_after.answer_typst(
+        "fear", (Mark(start=0, end=4, kind="emotion"),)
+    )
