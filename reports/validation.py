@@ -16,6 +16,7 @@ from reports import (
     charts,
     claims,
     formats,
+    judgements,
     meaning,
     summary,
     tables,
@@ -40,6 +41,7 @@ def charts_of(data: ReportData) -> dict[str, Chart | None]:
         "perplexity": charts.perplexity(evaluation.perplexity),
         "verdicts": charts.forest(evaluation.verdicts),
         "markers": charts.markers(evaluation.markers),
+        "ei": judgements.chart(evaluation.ei),
     }
 
 
@@ -49,7 +51,7 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
     verdicts = _ordered(evaluation.verdicts)
     return {
         "cover": summary.cover(data),
-        "banners": summary.banners(data),
+        "banners": Markdown(f"{judgements.flags(evaluation)}{summary.banners(data)}"),
         "tiles": summary.tiles(data, verdicts),
         "trained": summary.trained(data),
         "claims": blocks.claim_list(
@@ -75,7 +77,11 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
         "markers_claim": _claim(verdicts, MetricName.marker_index),
         "markers_chart": blocks.figure(drawn["markers"]),
         "markers_table": blocks.table(evaluation.markers, tables.MARKERS),
+        "ei_section": judgements.section(
+            evaluation, drawn["ei"], _claim(verdicts, MetricName.emotional_intelligence)
+        ),
         "voice": _claim(verdicts, MetricName.brand_voice),
+        "voice_rated": judgements.voice(evaluation),
         "voice_table": blocks.table(
             _voice_table(data), tables.VOICE, "No characteristic was measured by itself."
         ),

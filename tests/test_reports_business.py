@@ -10,10 +10,11 @@ import report_samples
 
 from brightrun import brand, figures
 from brightrun.errors import ConfigurationError
-from brightrun.verdicts import EvidenceKind, Mark, MetricName
+from brightrun.verdicts import EvidenceKind, Mark, MetricName, Table
 from evals.highlights import marks
 from evals.sources import load_lexicons
-from reports import assurances, before_after, benefit, meaning, words
+from reports import assurances, before_after, benefit, judgements, meaning, words
+from reports.escape import Markdown
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -139,3 +140,37 @@ def test_a_mark_is_shown_and_can_neither_break_the_page_nor_be_smuggled_in() -> 
     assert '("emotion", "fear", )' in before_after.answer_typst(
         "fear", (Mark(start=0, end=4, kind="emotion"),)
     )
+
+
+def judged() -> Table:
+    columns = ("scope", "name", "kind", "ratings", "scenarios", "baseline", "trained", "change",
+               "change_low", "change_high", "alpha")  # fmt: skip
+    rows = (
+        ("overall", "overall", "human", 90, 12, 3.1, 3.9, 0.258, 0.15, 0.38, None),
+        ("dimension", "validation", "human", 90, 12, 3.0, 3.9, 0.3, 0.1, 0.5, 0.61),
+        ("arc", "shame_to_acceptance", "human", 9, 1, 3.0, 2.9, -0.03, None, None, None),
+    )
+    return Table(columns=columns, rows=rows, caption="Scores.")
+
+
+def test_emotional_intelligence_is_shown_by_dimension_and_arc_once_it_was_judged() -> None:
+    evaluation = report_samples.evaluation()
+    assert judgements.NOBODY.split(",")[0] in judgements.section(evaluation, None, Markdown("c"))
+    found = evaluation.model_copy(update={"ei": judged()})
+    drawn = judgements.chart(found.ei)
+    assert drawn is not None
+    assert drawn.alt == (
+        "Change of the EI score: Overall +25.8%; Validation +30.0%; Shame to acceptance −3.0%."
+    )
+    shown = judgements.section(found, drawn, Markdown("c"))
+    assert "+10.0% to +50.0%" in shown
+    assert "Agreement (alpha)" in shown
+    assert "Evidence" not in shown  # all of one kind: the claim above says which
+
+
+def test_what_must_be_read_first_stands_on_page_one_and_is_escaped() -> None:
+    evaluation = report_samples.evaluation().model_copy(update={"flags": ("<b>wrong</b>",) * 6})
+    shown = judgements.flags(evaluation)
+    assert "&lt;b&gt;wrong" in shown
+    assert "And 2 more" in shown
+    assert judgements.flags(report_samples.evaluation()) == ""
