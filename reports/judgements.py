@@ -37,7 +37,7 @@ def section(evaluation: Evaluation, chart: Chart | None, claim: Markdown) -> Mar
     """The EI claim, its parts, and who judged; one sentence when nobody did."""
     if not evaluation.ei.rows:
         return Markdown(f"{claim}\n\n{markdown(NOBODY)}\n\n")
-    parts = [claim, blocks.figure(chart), blocks.table(evaluation.ei, EI)]
+    parts: list[str] = [claim, blocks.figure(chart), blocks.table(evaluation.ei, EI)]
     if evaluation.judges.rows:
         parts += ["\n\n## Who judged {#judges}\n\n", blocks.table(evaluation.judges, JUDGES)]
     if evaluation.correctness.rows:
