@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import weakref
 from pathlib import Path
 from typing import Any, cast
@@ -52,10 +53,20 @@ def test_a_resume_keeps_the_micro_batch_that_an_out_of_memory_has_left() -> None
         assert "no longer bit-exact" in why
 
 
+class Unsaved:
+    """Stands where the saver is: checkpoints have tests of their own."""
+
+    def save(self, *_: Any) -> None:
+        return
+
+
 class Run:
     """One training on `tiny` in this process."""
 
-    def __init__(self, place: Path, values: Hyperparameters = PLAIN, **seams: Any) -> None:
+    def __init__(
+        self, place: Path, values: Hyperparameters = PLAIN, validated: tuple[int, ...] = (),
+        choices: dict[str, Any] | None = None, **seams: Any,
+    ) -> None:  # fmt: skip
         import torch
 
         from trainer import data, loading
@@ -81,7 +92,7 @@ class Run:
             reporter,
             Schedule(100, 100.0, 10**6, 0),
             loaded.held_out,
-            frozenset(),
+            frozenset(validated),
             spec.steps_per_epoch,
             None,
             Course(counts, spec.steps_per_epoch),
@@ -99,42 +110,59 @@ class Run:
             values,
             400,
             spec.optimizer,
-            {},
+            choices or {},
         )
         base = loading.load_base(base_folder, precision, made)
         try:
-            self.model = train(work, base, narrator, cast(Any, None))  # nothing is due to be saved
+            self.model = train(work, base, narrator, cast(Any, Unsaved()))
         finally:
             reporter.flush()
-        self.losses = [m["loss"] for m in payloads(self.folder, "metric")]
+        metrics = payloads(self.folder, "metric")
+        self.losses = [m["loss"] for m in metrics if "loss" in m]
+        self.validations = [m["validation_loss"] for m in metrics if "validation_loss" in m]
         parameters = self.model.named_parameters()
         self.adapter = torch.cat([p.detach().flatten() for n, p in parameters if "lora" in n])
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return Run(tmp_path_factory.mktemp("undisturbed"), cut=Cut(4))
+    return Run(tmp_path_factory.mktemp("undisturbed"), validated=(2,), cut=Cut(4))
+
+
+def refused(once: Any, call: int) -> Any:
+    """`once`, which is out of memory at its `call`th call, and only then."""
+    calls = 0
+
+    def allocate(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise RuntimeError(CUDA_WORDS)
+        return once(*args, **kwargs)
+
+    return allocate
 
 
 # The CPU allocator's words are a RuntimeError too: see test_trainer_decisions.
-@pytest.mark.parametrize(("kind", "words"), [(RuntimeError, CUDA_WORDS), (MemoryError, "")])
 def test_a_step_that_does_not_fit_is_done_again_smaller_with_the_same_result(
-    undisturbed: Run, tmp_path: Path, kind: type[Exception], words: str
+    undisturbed: Run, tmp_path: Path
 ) -> None:
     calls = 0
     failed: list[Any] = []
     freed: list[bool] = []
 
-    def allocate(batch: Any) -> None:
+    def allocate(what: str, batch: Any) -> None:
         nonlocal calls
+        if what != "micro-step":
+            return
         calls += 1
         freed.extend(tensor() is None for tensor in failed)
         # The second micro-batch of the second step: a part of its gradient is there already.
         if calls == 4:
             failed.append(weakref.ref(batch.ids))
-            raise kind(words)
+            raise MemoryError
 
-    run = Run(tmp_path, cut=Cut(4), before_micro_step=allocate)
+    run = Run(tmp_path, cut=Cut(4), allocate=allocate)
     assert freed
     assert all(freed)
     assert run.losses == pytest.approx(undisturbed.losses, rel=1e-5)
@@ -148,15 +176,153 @@ def test_a_step_that_does_not_fit_is_done_again_smaller_with_the_same_result(
     assert micro[0] < micro[1]
 
 
+def test_an_update_and_a_validation_that_do_not_fit_are_done_again_bit_for_bit(
+    undisturbed: Run, tmp_path: Path
+) -> None:
+    """The first update when some moments are there, the second before it began, the validation of
+    the second conversation."""
+    seen: list[str] = []
+
+    def allocate(what: str, needs: Any) -> None:
+        seen.append(what)
+        if what == "update" and seen.count(what) == 1:
+            needs.init_state = refused(needs.init_state, 8)
+        failing = {"update": 3, "validation": 2}
+        if seen.count(what) == failing.get(what):
+            raise RuntimeError(CUDA_WORDS)
+
+    run = Run(tmp_path, validated=(2,), cut=Cut(4), allocate=allocate)
+    assert [seen.count(what) for what in ("update", "validation")] == [3 + 2, 2 + 2]
+    assert run.losses == undisturbed.losses
+    assert run.validations == undisturbed.validations
+    assert bool((run.adapter == undisturbed.adapter).all())
+    told = [(w["code"], w["message"].split(" did not fit")[0]) for w in
+            payloads(run.folder, "warning")]  # fmt: skip
+    what = ("the update of step 1", "the update of step 2", "the validation after step 2")
+    assert told == [("out_of_memory", words) for words in what]
+
+
+@pytest.mark.parametrize("paged", [True, False])
+def test_no_parameter_is_updated_twice_by_an_update_that_is_gone_on_with(
+    torch: Any, monkeypatch: pytest.MonkeyPatch, *, paged: bool
+) -> None:
+    import bitsandbytes as bnb
+
+    from trainer.optimizers import Update
+
+    def made() -> Any:
+        torch.manual_seed(1)
+        parameters = [torch.nn.Parameter(torch.randn(20, 3)) for _ in range(6)]
+        groups = [{"params": parameters[:3]}, {"params": parameters[3:]}]
+        kind = bnb.optim.PagedAdamW32bit if paged else torch.optim.AdamW
+        return kind(groups, lr=0.1, **({} if paged else {"fused": True}))
+
+    def parameters(optimizer: Any) -> list[Any]:
+        found = [p for group in optimizer.param_groups for p in group["params"]]
+        for number, parameter in enumerate(found):
+            parameter.grad = torch.full_like(parameter, number - 2.5)
+        return found
+
+    whole, broken = made(), made()
+    for done in range(2):
+        expected, found = parameters(whole), parameters(broken)
+        whole.step()
+        update = Update(broken, broken.step, done)
+        if done == 0:
+            with monkeypatch.context() as patch:
+                patch.setattr(torch, "zeros_like", refused(torch.zeros_like, 10))
+                with pytest.raises(RuntimeError, match="CUDA out of memory"):
+                    update.run()
+            assert update.may_go_on()
+        update.run()
+        assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+    # All are counted, and yet it failed: nobody knows which were changed.
+    parameters(broken)
+    assert Update(broken, broken.step, 2).may_go_on()
+    assert not Update(broken, broken.step, 1).may_go_on()
+
+
+@pytest.mark.parametrize(
+    ("failing", "words"),
+    [
+        ("update", r"the update of step 1 by paged_adamw_32bit does not fit, [\d.]+ GB of memory"),
+        ("validation", r"the validation after step 2 does not fit: its longest conversation has "
+         r"\d+ tokens, [\d.]+ GB of memory are free, the pod used up to [\d.]+ GB"),
+    ],
+)  # fmt: skip
+def test_what_never_fits_outside_of_a_step_is_told_with_its_place_and_its_numbers(
+    tmp_path: Path, failing: str, words: str
+) -> None:
+    def allocate(what: str, needs: Any) -> None:
+        if what == failing:
+            raise MemoryError
+
+    with pytest.raises(OutOfMemory, match=words) as error:
+        Run(tmp_path, validated=(2,), cut=Cut(4), allocate=allocate)
+    assert error.value.fault == "out_of_memory"
+    assert error.value.fix
+
+
+def test_an_update_that_a_gpu_cannot_hold_suggests_the_optimizer_that_can_leave_it() -> None:
+    free = (1_000_000_000, 80_000_000_000)
+    found = memory.update_too_large(1, "adamw_torch_fused", PLAIN, CUDA_WORDS, free)
+    assert found.adjustment == {"optimizer": "paged_adamw_32bit"}
+    assert "1.0 of the GPU's 80.0 GB are free" in found.message
+    found = memory.update_too_large(1, "paged_adamw_32bit", PLAIN, CUDA_WORDS, free)
+    assert found.adjustment == {"precision": "nf4"}
+
+
+def test_a_choice_to_compute_nothing_twice_is_given_up_before_the_step_is(
+    undisturbed: Run, tmp_path: Path
+) -> None:
+    """The spec allows it, this machine did not need it, by its estimate: what fits is the truth."""
+
+    def allocate(what: str, needs: Any) -> None:
+        # The first: as if all activations had to be kept. Afterwards nothing is in the way.
+        if what == "micro-step" and not seen:
+            seen.append(what)
+            raise RuntimeError(CUDA_WORDS)
+
+    seen: list[str] = []
+    run = Run(
+        tmp_path, cut=Cut(1), allocate=allocate, choices={"gradient_checkpointing": False},
+        activation_tokens=sys.maxsize,
+    )  # fmt: skip
+    assert run.losses == pytest.approx(undisturbed.losses, rel=1e-5)
+    (warning,) = payloads(run.folder, "warning")
+    assert "activations computed twice" in warning["message"]
+
+
+@pytest.mark.parametrize(
+    ("fit", "expected"),
+    [
+        (Fit(Cut(4), 900), {"micro_batch": 2}),
+        (Fit(Cut(1), 900), {"activation_tokens": 0}),
+        (Fit(Cut(1), 0), {"precision": "nf4"}),
+    ],
+)
+def test_a_process_without_memory_to_take_part_says_what_the_next_pod_begins_with(
+    fit: Fit, expected: dict[str, Any]
+) -> None:
+    from trainer.distributed import LostStep
+
+    error = LostStep(RuntimeError(CUDA_WORDS))
+    found = memory.without_part(error, fit, PLAIN)
+    assert isinstance(found, OutOfMemory)
+    assert found.adjustment == expected
+    other = LostStep(RuntimeError("shapes"))
+    assert memory.without_part(other, fit, PLAIN) is other
+
+
 def test_when_one_sequence_does_not_fit_the_error_has_numbers_and_an_adjustment(
     tmp_path: Path,
 ) -> None:
-    def never(batch: Any) -> None:
+    def never(what: str, needs: Any) -> None:
         raise RuntimeError(CUDA_WORDS)
 
     values = PLAIN.model_copy(update={"gradient_checkpointing": False})
     with pytest.raises(OutOfMemory) as error:
-        Run(tmp_path, values, cut=Cut(4), before_micro_step=never)
+        Run(tmp_path, values, cut=Cut(4), allocate=never)
     assert error.value.adjustment == {"gradient_checkpointing": True}
     assert error.value.fix == "retry with --set gradient_checkpointing=True"
     for number in (r"step 1 does not fit at micro-batch 1", r"\d+ tokens", r"[\d.]+ GB"):
@@ -169,12 +335,12 @@ def test_when_one_sequence_does_not_fit_the_error_has_numbers_and_an_adjustment(
 def test_other_runtime_errors_are_not_tried_again(tmp_path: Path) -> None:
     calls = []
 
-    def broken(batch: Any) -> None:
-        calls.append(batch)
+    def broken(what: str, needs: Any) -> None:
+        calls.append(what)
         raise RuntimeError("shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        Run(tmp_path, cut=Cut(4), before_micro_step=broken)
+        Run(tmp_path, cut=Cut(4), allocate=broken)
     assert len(calls) == 1
 
 

@@ -25,6 +25,7 @@ from trainer import (
     hardware,
     loading,
     lockstep,
+    memory,
     packing,
     resuming,
 )
@@ -219,7 +220,7 @@ class Attempt:
             self.validated(),
         )
         kept = int(self.group.least(activation_limit(base)))
-        fit = Fit(cut, kept if made.gradient_checkpointing.value else None)
+        fit = Fit(cut, kept if memory.may_recompute(made, values) else None)
         # It forecasts from all micro-steps of a step, and one of several processes has but a share.
         alone = self.group.size == 1
         calibration = Calibration(

@@ -7,7 +7,7 @@ whole steps of one flat plan, so that it is exact in every epoch.
 
 from __future__ import annotations
 
-import gc
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,15 +20,27 @@ from transformers import Trainer
 from trl import SFTTrainer
 
 from brightrun import gpus
+from brightrun.errors import OutOfMemory
 from brightrun.jobs import JobSpec
 from brightrun.physics import kept_on_cpu, training_flops
-from trainer import batches, cpu, data, distributed, failures, hardware, loading, loss, memory
+from trainer import (
+    batches,
+    cpu,
+    data,
+    distributed,
+    hardware,
+    loading,
+    loss,
+    memory,
+    optimizers,
+)
 from trainer.batches import Cut, MicroBatch, Step
 from trainer.calibrate import MicroStep, Size
 from trainer.distributed import Group, LostStep
 from trainer.lockstep import Apart, Pace
 from trainer.memory import Fit
 from trainer.narrator import Narrator
+from trainer.retrying import Free, free_memory, once_more, until_it_fits
 from trainer.saver import Saver
 from trainer.timing import Stopwatch, micro_steps
 
@@ -40,8 +52,8 @@ class Work:
     """What is trained: the samples, the steps over them, and where to go on from.
 
     cut: how a step is divided to begin with. on_step is told the micro-steps of every optimizer
-    step and how it was computed, when it is done; before_micro_step may raise, as an allocator
-    does.
+    step and how it was computed, when it is done; `allocate` is called before every micro-step,
+    update and validation with what it needs, and may raise, as an allocator does.
     """
 
     spec: JobSpec
@@ -53,7 +65,7 @@ class Work:
     activation_tokens: int
     cut: Cut = ONE
     on_step: Callable[[list[MicroStep], Fit], None] | None = None
-    before_micro_step: Callable[[MicroBatch], None] | None = None
+    allocate: Callable[[str, Any], None] = lambda what, needs: None
     group: Group = field(default_factory=Group)
     pace: Pace = field(default_factory=lambda: Apart(Group()))
 
@@ -104,17 +116,12 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         """
         model.train()
         samples = [self.work.samples[position] for position in inputs["step"]]
-        while True:
-            try:
-                return self._accumulate(samples)
-            except LostStep:
-                raise
-            except (RuntimeError, MemoryError) as error:
-                if not failures.is_out_of_memory(error):
-                    raise
-                failure = failures.first_line(error)
-            # Here the exception is gone, and with it the frames that hold the activations.
-            self._make_room(samples, failure)
+        try:
+            return until_it_fits(
+                lambda: self._accumulate(samples), lambda failure: self._make_room(samples, failure)
+            )
+        except LostStep as error:
+            raise memory.without_part(error, self.fit, self.work.spec.values) from error
 
     def _accumulate(self, samples: list[data.Sample]) -> torch.Tensor:
         self.stopwatch.start()
@@ -138,9 +145,8 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
 
     def _micro_step(self, number: int, batch: MicroBatch, scored: int) -> torch.Tensor:
         """Its part of the step's loss; its gradient is accumulated."""
-        self._safe_point()
-        if self.work.before_micro_step is not None:
-            self.work.before_micro_step(batch)
+        self.safe_point()
+        self.work.allocate("micro-step", batch)
         self._checkpoint_activations(batch.tokens)
         # Dropout depends on the micro-batch alone: not on which process computes it, or when.
         seed = self.work.spec.values.seed
@@ -159,20 +165,47 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
     def _make_room(self, samples: list[data.Sample], failure: str) -> None:
         """Free what the failed try left, and choose a smaller one; OutOfMemory if there is none."""
         self.model.zero_grad(set_to_none=True)
-        gc.collect()
-        cuda = self.args.device.type == "cuda"
-        if cuda:
-            torch.cuda.empty_cache()
+        free = free_memory()
         before, after = self.fit, self.fit.smaller()
         step = self.state.global_step + 1
         if after is None:
-            free = torch.cuda.mem_get_info() if cuda else None
-            lengths = [len(sample.ids) for sample in samples]
-            raise memory.hopeless(step, lengths, self.work.spec.values, failure, free)
+            what = f"step {step} does not fit at micro-batch 1: its longest sequence"
+            raise self.too_large(what, samples, failure, free)
         self.fit = after
         self.narrator.out_of_memory(step, before, after, failure)
 
-    def _safe_point(self) -> None:
+    def too_large(
+        self, what: str, samples: list[data.Sample], failure: str, free: Free
+    ) -> OutOfMemory:
+        """The error when one sequence at a time is too much; `what` ends before "has N tokens"."""
+        longest = max(len(sample.ids) for sample in samples)
+        happened = f"{what} has {longest} tokens"
+        return memory.hopeless(happened, self.work.spec.values, failure, free)
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """The library's own, whose updates survive an out of memory."""
+        return optimizers.guarded(super().create_optimizer(model), self._update)
+
+    def _update(self, optimizer: Any, once: Callable[[], Any]) -> None:
+        """The optimizer's step, in all processes or in none."""
+        made = optimizers.Update(optimizer, once, self.state.global_step)
+
+        def update() -> None:
+            with self.work.group.together():
+                self.work.allocate("update", optimizer)
+                made.run()
+
+        step, values = self.state.global_step + 1, self.work.spec.values
+        kind = self.base.choices.optimizer.value
+        once_more(
+            update,
+            lambda failure: self.narrator.tried_again(f"the update of step {step}", failure),
+            lambda failure, free: memory.update_too_large(step, kind, values, failure, free),
+            made.may_go_on,
+        )
+
+    def safe_point(self) -> None:
+        """A sign of life; raises when training must not go on."""
         self.narrator.stall.alive()
         self.work.check()
 
@@ -184,28 +217,6 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         with loading.computing(self.model, self.base.dtype):
             found = backbone(input_ids=ids, position_ids=positions, use_cache=False)
             return found.last_hidden_state, head
-
-    def validation_loss(self, held_out: list[data.Sample]) -> float:
-        """Token-weighted mean over `held_out` in nats; training goes on as if it had not run."""
-        self.model.eval()
-        device, group = self.args.device, self.work.group
-        sums = torch.zeros(2, dtype=torch.float64, device=device)
-
-        def score(number: int) -> None:
-            self._safe_point()
-            sample = held_out[number]
-            hidden, head = self.hidden(torch.tensor([sample.ids], device=device))
-            labels = torch.tensor([sample.labels], device=device)
-            states, targets = loss.labelled(hidden, labels)
-            nats = loss.token_nll(states, head, targets).double().sum()
-            sums.add_(torch.stack([nats, nats.new_tensor(len(targets))]))
-
-        turns = self.work.pace.mine([len(sample.ids) for sample in held_out])
-        with group.together(), torch.no_grad():
-            self.work.pace.through(turns, score, training=False)
-        group.add_up([sums])
-        self.model.train()
-        return (sums[0] / sums[1]).item()
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted here: its estimate needs the keys of a padded batch."""
@@ -266,8 +277,11 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
 def activation_limit(base: loading.Base) -> int:
     """Tokens up to which a sequence keeps its activations although checkpointing is allowed.
 
-    The gradients are bit for bit the same either way: only time and memory differ.
+    The gradients are bit for bit the same either way: only time and memory differ. Where the choice
+    was to compute nothing twice it is all of them, until an out of memory says otherwise.
     """
+    if not base.choices.gradient_checkpointing.value:
+        return sys.maxsize
     chosen = base.choices.activation_tokens.value
     if chosen is not None:
         return chosen

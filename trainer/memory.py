@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 from dataclasses import dataclass, replace
 
 from brightrun.errors import OutOfMemory
 from brightrun.jobs import Hyperparameters
 from trainer import failures, hardware
 from trainer.batches import Cut
+from trainer.choices import Choices
 
 GIGABYTE = 1_000_000_000
+PAGED = "paged_adamw_32bit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,12 @@ class Fit:
         return f"micro-batch {self.cut.micro_batch}{packed}{twice}"
 
 
+def may_recompute(made: Choices, values: Hyperparameters) -> bool:
+    """Whether activations may be computed twice: chosen for this machine, or left to an out of
+    memory by a spec that allows it."""
+    return made.gradient_checkpointing.value or values.gradient_checkpointing
+
+
 def resumed(
     chosen: int, asked: bool, before: int | None, same_hardware: bool
 ) -> tuple[int, str]:  # fmt: skip
@@ -59,19 +67,61 @@ def resumed(
 
 
 def hopeless(
-    step: int, lengths: Sequence[int], values: Hyperparameters, failure: str,
-    free: tuple[int, int] | None,
-) -> OutOfMemory:  # fmt: skip
+    happened: str, values: Hyperparameters, failure: str, free: tuple[int, int] | None
+) -> OutOfMemory:
     """The error when one sequence at a time does not fit. `free`: (free, all) bytes of the GPU."""
-    if free is None:
-        space = f"{hardware.available_memory_mb() / 1000:.1f} GB of memory are free"
-    else:
-        space = f"{free[0] / GIGABYTE:.1f} of the GPU's {free[1] / GIGABYTE:.1f} GB are free"
-    used = hardware.peak_memory_mb() / 1000
     return failures.out_of_memory(
-        f"step {step} does not fit at micro-batch 1: its longest sequence has {max(lengths)} "
-        f"tokens, {space}, the pod used up to {used:.1f} GB ({failure})",
+        f"{happened}, {numbers(free)} ({failure})",
         values,
         cause="model, optimizer and the activations of one sequence need more memory than this",
         otherwise=", or split the longest conversations",
     )
+
+
+def update_too_large(
+    step: int, optimizer: str, values: Hyperparameters, failure: str, free: tuple[int, int] | None
+) -> OutOfMemory:
+    """The error when the optimizer has no memory for the update of `step`."""
+    happened = f"the update of step {step} by {optimizer} does not fit, {numbers(free)} ({failure})"
+    cause = "model, gradients and the optimizer's two moments need more memory than this"
+    if free is None or optimizer == PAGED:
+        return failures.out_of_memory(happened, values, cause)
+    paged = {"optimizer": PAGED}
+    return OutOfMemory(
+        happened,
+        cause=cause,
+        fix=f"begin the next pod with BRIGHTRUN_CHOICES='{json.dumps(paged)}': its moments leave "
+        "the GPU's memory when they must",
+        adjustment=paged,
+        fault="out_of_memory",
+    )
+
+
+def without_part(error: Exception, fit: Fit, values: Hyperparameters) -> Exception:
+    """The error of a process that could not even take part in a step; out of memory: with what a
+    new pod should begin with, where there is something smaller than `fit`."""
+    smaller = fit.smaller()
+    if not failures.is_out_of_memory(error):
+        return error
+    if smaller is None or smaller.cut.row != fit.cut.row:
+        return failures.out_of_memory(str(error), values)
+    if smaller.cut.micro_batch < fit.cut.micro_batch:
+        adjustment = {"micro_batch": smaller.cut.micro_batch}
+    else:
+        adjustment = {"activation_tokens": 0}
+    return OutOfMemory(
+        str(error),
+        cause=f"{fit.words()} leaves no memory for the layers that are gathered",
+        fix=f"begin the next pod smaller: BRIGHTRUN_CHOICES='{json.dumps(adjustment)}'",
+        adjustment=adjustment,
+        fault="out_of_memory",
+    )
+
+
+def numbers(free: tuple[int, int] | None) -> str:
+    """What is free and what the pod used, for people."""
+    if free is None:
+        space = f"{hardware.available_memory_mb() / 1000:.1f} GB of memory are free"
+    else:
+        space = f"{free[0] / GIGABYTE:.1f} of the GPU's {free[1] / GIGABYTE:.1f} GB are free"
+    return f"{space}, the pod used up to {hardware.peak_memory_mb() / 1000:.1f} GB"

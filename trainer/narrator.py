@@ -18,6 +18,7 @@ from trainer.memory import Fit
 from trainer.reporter import Reporter
 from trainer.stall import StallWatch
 from trainer.timing import by_part
+from trainer.validation import validation_loss
 
 
 def evaluation_steps(points: int, total: int) -> frozenset[int]:
@@ -113,13 +114,23 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
             packed=[before.cut.row is not None, after.cut.row is not None],
         )
 
+    def tried_again(self, what: str, failure: str) -> None:
+        """Something without smaller pieces ran out of memory and is done again: a warning."""
+        self.reporter.warn(
+            "out_of_memory",
+            f"{what} did not fit into memory: it is done again after what nobody needs was freed",
+            f"less memory is free than this needs: {failure}",
+            "nothing, unless it comes back: then use a pod with more memory",
+            step=self.trainer.state.global_step,
+        )
+
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.saving = time.monotonic() - self.logged
         self.stall.alive()
 
     def _validate(self, step: int) -> None:
         print(f"validating after step {step}", flush=True)
-        value = self.trainer.validation_loss(self.held_out)
+        value = validation_loss(self.trainer, self.held_out)
         guards.check_finite(value, step, (), self.trainer.args.learning_rate, "validation loss")
         self.validation[step] = value
         payload = {"step": step, "epoch": self._epoch(step), "validation_loss": value}

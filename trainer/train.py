@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PrinterCallback
 from trl import SFTConfig
 
 from brightrun.jobs import JobSpec
-from trainer import loading, optimizers
+from trainer import loading, memory, optimizers
 from trainer.choices import Choices
 from trainer.control import StopRequested
 from trainer.labelled import LabelledTrainer, Work
@@ -85,7 +85,7 @@ def sft_config(
         weight_decay=0.0,
         seed=spec.values.seed,
         data_seed=spec.values.seed,
-        gradient_checkpointing=made.gradient_checkpointing.value,
+        gradient_checkpointing=memory.may_recompute(made, spec.values),
         gradient_checkpointing_kwargs={"use_reentrant": False},
         bf16=False,
         fp16=False,
