@@ -15,6 +15,7 @@ from trainer import batches, forecast
 from trainer.batches import Cut
 from trainer.calibrate import Calibration, Line, Remaining, Size, fit, wanted
 from trainer.data import Sample
+from trainer.distributed import rounds, shares
 from trainer.memory import Fit
 
 A, B, C = 0.4, 1.1e-3, 6e-8
@@ -155,6 +156,42 @@ def test_after_an_out_of_memory_the_rest_is_forecast_as_it_is_computed_now() -> 
     (told,) = pod.told
     assert relative(told["training_s"]["likely"], pod.left) < 0.03
     assert told["tokens"] == sum(map(sum, lengths[told["step"] :]))
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_one_of_two_processes_forecasts_the_time_of_both(*, together: bool) -> None:
+    """Apart they wait for each other once a step, layer by layer after every micro-step."""
+    draw = random.Random(9)
+    samples = [
+        Sample(str(n), "", "", (1,) * n, (1,) * n, (True,) * n)
+        for n in (draw.randint(300, 5000) for _ in range(60))
+    ]
+    plan = [list(range(at, at + 5)) for at in range(0, 60, 5)]
+    divide = rounds if together else shares
+    told: list[dict[str, Any]] = []
+    now = left = 0.0
+
+    def remaining(step: int, how: Fit) -> Remaining:
+        mine = lambda costs: divide(costs, 2)[0]  # noqa: E731
+        return forecast.remaining(plan, samples, [], how.cut, step, (), None, mine)
+
+    fit = Fit(Cut(1), None)
+    calibration = Calibration(remaining, 0, fit, told.append, lambda: now)
+    for step in plan:
+        sizes = forecast.micro_steps([len(samples[at].ids) for at in step], Cut(1))
+        turns = divide([size.tokens for size in sizes], 2)
+        times = [[0.0 if at is None else truth(sizes[at]) for at in mine] for mine in turns]
+        took = sum(map(max, zip(*times, strict=True))) if together else max(map(sum, times))
+        own = [at for at in turns[0] if at is not None]
+        now += took + 2
+        left += took + 2 if told else 0.0
+        calibration.on_step([(sizes[at], truth(sizes[at])) for at in own], fit)
+    (found,) = told
+    # How long one waits for the other is known from the first steps only.
+    assert relative(found["training_s"]["likely"], left) < 0.08
+    assert found["training_s"]["low"] < left < found["training_s"]["high"]
+    assert found["tokens"] == sum(len(samples[at].ids) for step in plan[found["step"] :]
+                                  for at in step)  # fmt: skip
 
 
 def test_a_job_that_is_over_before_there_is_enough_says_nothing() -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,11 +222,10 @@ class Attempt:
         )
         kept = int(self.group.least(activation_limit(base)))
         fit = Fit(cut, kept if memory.may_recompute(made, values) else None)
-        # It forecasts from all micro-steps of a step, and one of several processes has but a share.
-        alone = self.group.size == 1
         calibration = Calibration(
-            prepared.remaining, step, fit, lambda found: self.reporter.add("progress", found)
-        )
+            partial(prepared.remaining, pace.mine), step, fit,
+            lambda found: self.reporter.add("progress", found),
+        )  # fmt: skip
         work = Work(
             spec,
             prepared.training,
@@ -235,7 +235,7 @@ class Attempt:
             saver.check,
             kept,
             cut,
-            calibration.on_step if alone else None,
+            calibration.on_step,
             group=self.group,
             pace=pace,
         )

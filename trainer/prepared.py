@@ -45,10 +45,11 @@ class Prepared:
         chosen, inexact = memory.resumed(chosen, asked, before, same)
         return Cut(chosen, self.row if manifest.get("packed", True) else None), inexact
 
-    def remaining(self, step: int, fit: Fit) -> Remaining:
-        """What is left to compute after `step`, in such pieces."""
+    def remaining(self, mine: forecast.Mine, step: int, fit: Fit) -> Remaining:
+        """What is left to compute after `step`, in such pieces, by the process that does `mine`."""
         return forecast.remaining(
             self.plan, self.training, self.held_out, fit.cut, step,
             evaluation_steps(self.spec.values.eval_points, len(self.plan)),
             fit.kept,
+            mine,
         )  # fmt: skip
