@@ -58,6 +58,7 @@ def test_a_launch_asks_for_what_was_chosen_and_nothing_open() -> None:
     assert sent["mounts"] == {"network": [{"volumeId": "vol1", "path": "/workspace"}]}
     assert sent["env"]["AWS_SECRET_ACCESS_KEY"] == "s3cret"
     assert sent["env"]["BRIGHTRUN_MODELS"] == "/m"
+    assert sent["env"]["BRIGHTRUN_VOLUME"] == "/workspace"
     assert "s3cret" not in repr(pod)
     assert "s3cret" not in repr(wanted(taken, AWS_SECRET_ACCESS_KEY="s3cret"))
 

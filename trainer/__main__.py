@@ -20,11 +20,14 @@ def main() -> int:
     prepare.add_argument(
         "--offline", action="store_true", help="fetch nothing, and tell a problem as JSON (a job)"
     )
+    prepare.add_argument(
+        "--revision", default="", help="of a hub id, and tell a problem as JSON (a pod)"
+    )
     chosen = parser.parse_args()
     if chosen.command == "prepare":
         from trainer.prepare import command
 
-        return command(chosen.name, chosen.models, offline=chosen.offline)
+        return command(chosen.name, chosen.models, offline=chosen.offline, revision=chosen.revision)
     from trainer.entry import main as pod
 
     return pod()

@@ -22,6 +22,7 @@ from brightrun.tokens import ChatTokenizer
 from trainer import (
     checkpoints,
     data,
+    fetching,
     finalize,
     hardware,
     loading,
@@ -112,7 +113,7 @@ class Attempt:
 
     def preprocess(self, spec: JobSpec, detail: dict[str, Any]) -> Prepared:
         """Check hashes, tokenise, plan the steps."""
-        folder = basemodels.prepared_folder(spec.base_model, self.pod.models)
+        folder = fetching.prepared(spec.base_model, self.pod.models, self.wait)
         basemodels.verify_weights(folder)
         tokenizer = ChatTokenizer.load(folder)
         values = spec.values

@@ -26,8 +26,10 @@ def cache() -> Path | None:
     return Path(volume) / "hub" if volume else None
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str, token: str | None = None) -> Path:
     """Folder of `org/name[@revision]`, fetched as far as it is not there; its name is the commit.
+
+    token: of a hub account; None: what the library finds (HF_TOKEN, or a login).
 
     ConfigurationError: gated, missing or not reachable; StorageError: damaged, or no space.
     """
@@ -43,6 +45,7 @@ def fetch(name: str) -> Path:
                 allow_patterns=list(FILES),
                 cache_dir=cache(),
                 max_workers=WORKERS,
+                token=token,
             )
         )
     except OSError as error:  # every error of the hub is one

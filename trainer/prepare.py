@@ -1,6 +1,7 @@
 """Make a base model ready: `python -m trainer prepare NAME [--models DIR] [--offline]`.
 
-Only a person's command fetches; a job prepares what lies on this machine, with `--offline`.
+A person's command fetches, and a rented pod for its volume (`trainer.fetching`); a job on this
+machine prepares what lies here, with `--offline`.
 
 The folder appears whole: it is built beside its place under a file lock and renamed.
 """
@@ -34,19 +35,24 @@ OURS = (basemodels.PREPARED, basemodels.VERIFIED)
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
-def command(name: str, models: str | None, *, offline: bool = False) -> int:
+def command(
+    name: str, models: str | None, *, offline: bool = False, revision: str = ""
+) -> int:  # fmt: skip
     """Prepare and print {folder, **prepared.json} on stdout; a problem goes to stderr, exit 1."""
+    place = Path(models) if models else load().models
     try:
-        folder = prepare(name, Path(models) if models else load().models, fetch=not offline)
+        folder = prepare(name, place, fetch=not offline, revision=revision)
     except BrightRunError as error:
-        print(json.dumps(error.as_dict()) if offline else error, file=sys.stderr)
+        print(json.dumps(error.as_dict()) if offline or revision else error, file=sys.stderr)
         return 1
     print(json.dumps({"folder": str(folder), **basemodels.profile(folder)}))
     return 0
 
 
-def prepare(name: str, models: Path, *, fetch: bool = True) -> Path:
+def prepare(name: str, models: Path, *, fetch: bool = True, revision: str = "") -> Path:
     """The prepared folder of `name`, made if it is not there yet. Safe to call side by side.
+
+    revision: of a hub id that does not name one itself.
 
     ConfigurationError: it cannot be made of what is here and may be fetched.
     """
@@ -58,7 +64,7 @@ def prepare(name: str, models: Path, *, fetch: bool = True) -> Path:
             return folder
         temporary = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=models))
         try:
-            facts = _build(name, temporary, models, fetch=fetch)
+            facts = _build(name, temporary, models, fetch=fetch, revision=revision)
             base = {"name": name, "revision": "", "public_name": name, "meaningful": True}
             record = json.dumps(base | facts | _facts(temporary), indent=1)
             (temporary / basemodels.PREPARED).write_text(record)
@@ -70,7 +76,9 @@ def prepare(name: str, models: Path, *, fetch: bool = True) -> Path:
     return folder
 
 
-def _build(name: str, folder: Path, models: Path, *, fetch: bool) -> dict[str, Any]:
+def _build(
+    name: str, folder: Path, models: Path, *, fetch: bool, revision: str
+) -> dict[str, Any]:  # fmt: skip
     if not fetch:
         offline.apply()
     if name == "tiny":
@@ -88,7 +96,7 @@ def _build(name: str, folder: Path, models: Path, *, fetch: bool) -> dict[str, A
     if path.is_dir():
         _link(path, folder)
         return {"source": path.resolve().name, "license": "unknown", "public_name": path.name}
-    return _from_hub(name, folder)
+    return _from_hub(name if "@" in name or not revision else f"{name}@{revision}", folder)
 
 
 def _wheel(downloads: Path, *, fetch: bool) -> Path:
@@ -166,7 +174,8 @@ def _from_gguf(gguf: Path, folder: Path) -> None:
 
 def _from_hub(name: str, folder: Path) -> dict[str, Any]:
     """Link a snapshot of the hub's cache, fetching it first unless HF_HUB_OFFLINE is set."""
-    place = hub.fetch(name)
+    token = load().hub_token
+    place = hub.fetch(name, token.get_secret_value() if token else None)
     _link(place, folder)
     repository = name.partition("@")[0]
     return {"source": f"hub {repository}", "license": "see the hub", "revision": place.name}

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 COMMIT = "a" * 40
-ERRORS = {"missing": (404, "RepoNotFound"), "gated": (403, "GatedRepo")}
+TOKEN = "hf_planted_token"  # the account that has accepted the licence of `org/gated`
 
 
 class FakeHub:
-    """Serves the files of `folder` as `org/tiny`; `org/gated` and `org/missing` give errors."""
+    """Serves the files of `folder` as `org/tiny`, and to the holder of TOKEN as `org/gated`;
+    `org/missing` gives an error."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,9 +44,12 @@ class FakeHub:
         path = to.path.split("?")[0]
         bytes_ = to.headers.get("Range", "")
         self.asked.append((f"{to.command} {path}", bytes_))
-        for name, (status, code) in ERRORS.items():
-            if f"/{name}/" in f"{path}/":
-                return self._send(to, status, b"{}", {"X-Error-Code": code})
+        if "/missing/" in f"{path}/":
+            return self._send(to, 404, b"{}", {"X-Error-Code": "RepoNotFound"})
+        token = to.headers.get("Authorization", "")
+        if "/gated/" in f"{path}/" and token != f"Bearer {TOKEN}":
+            return self._send(to, 403 if token else 401, b"{}", {"X-Error-Code": "GatedRepo"})
+        path = path.replace("/org/gated", "/org/tiny")
         if path.startswith("/api/models/org/tiny"):
             if "/revision/" in path and not path.endswith(("/main", COMMIT)):
                 return self._send(to, 404, b"{}", {"X-Error-Code": "RevisionNotFound"})

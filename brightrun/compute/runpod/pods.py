@@ -21,6 +21,8 @@ STATES: dict[str, PodState] = {
 }
 TERMINATED = "TERMINATED"
 MODELS_VARIABLE = "BRIGHTRUN_MODELS"
+# Where a pod may fetch its base model to, and finds what an earlier one has fetched.
+VOLUME_VARIABLE = "BRIGHTRUN_VOLUME"
 
 
 class Place(Frozen):
@@ -61,7 +63,8 @@ def words(text: str) -> tuple[str, ...]:
 def environment(request: LaunchRequest, place: Place) -> dict[str, str]:
     """All that the pod is told, secrets included; RunPod shows it to every key of the account."""
     secrets = {name: value.get_secret_value() for name, value in request.secrets.items()}
-    return {**request.environment, MODELS_VARIABLE: place.models, **secrets}
+    volume = {VOLUME_VARIABLE: place.volume_path} if place.volume else {}
+    return {**request.environment, MODELS_VARIABLE: place.models, **volume, **secrets}
 
 
 def body(request: LaunchRequest, offer: Offer, place: Place) -> dict[str, Any]:
