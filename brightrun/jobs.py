@@ -6,8 +6,6 @@ hashed; it holds only what decides the result, so an equal hash means an equal j
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -26,6 +24,7 @@ from brightrun.presets import (
     preset_help,
     preset_of,
 )
+from brightrun.specs import BaseModelRef, DataRef, JobSpec
 
 __all__ = [
     "PRESETS",
@@ -191,6 +190,27 @@ class JobRequest(Frozen):
         description="On = try the whole path first: 2 conversations, 2 steps, stopped at $1; its "
         "numbers mean nothing. Off = the real job",
     )
+    assesses: str = Field(
+        "",
+        title="Assesses",
+        max_length=64,
+        description="Job whose base model, data and adapter are measured again, its id, up to 64 "
+        "letters. Empty: train a new adapter",
+    )
+    adapter: str = Field(
+        "",
+        title="Adapter",
+        max_length=4096,
+        description="Folder of another adapter to measure in place of that job's, up to 4096 "
+        "letters. Empty: the job's own",
+    )
+    beside: tuple[str, ...] = Field(
+        (),
+        title="Beside",
+        max_length=6,
+        description="Up to 6 further adapters that are measured beside it, each as NAME=JOB or "
+        "NAME=FOLDER. Empty: none",
+    )
     repeat: bool = Field(
         False,
         title="Pay again",
@@ -226,75 +246,3 @@ class JobRequest(Frozen):
         """The preset with the overrides laid over it, and over both the cuts of a smoke test."""
         over = self.overrides.model_dump(exclude_none=True) | (SMOKE if self.smoke else {})
         return apply_overrides(preset_of(self.preset).values, over)
-
-
-class BaseModelRef(Frozen):
-    """Which base model: alias or path or hub id, pinned by revision or content hash."""
-
-    name: str
-    revision: str = ""
-    sha256: str = ""
-    context: int = Field(ge=128)
-    template: str = Field(description="Which of brightrun.chat.TEMPLATES")
-    meaningful: bool = Field(True, description="False for `tiny`: its numbers mean nothing")
-
-
-class DataRef(Frozen):
-    """The snapshot that is trained on; sha256 are of the written jsonl files."""
-
-    name: str
-    source_sha256: str
-    train_sha256: str
-    validation_sha256: str
-    train_conversations: int
-    validation_conversations: int
-    train_sequences: int = Field(0, description="With the parts of split ones; 0: none is split")
-    supervised_pairs: int = Field(description="In the training part")
-    train_tokens: int = Field(description="Per epoch, template included")
-    supervised_tokens: int = Field(description="Per epoch")
-
-
-class JobSpec(Frozen):
-    """All that decides the result, nothing else."""
-
-    base_model: BaseModelRef
-    data: DataRef
-    values: Hyperparameters
-    plan_sha256: str = Field(description="Hash of plan/plan.json: what will be measured")
-    threads: int = Field(ge=1, description="CPU threads; part of bit-exactness on CPU")
-    target_modules: tuple[str, ...] = (
-        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
-    )  # fmt: skip
-    warmup_ratio: float = 0.03
-    max_grad_norm: float = 0.3
-    scheduler: str = "cosine"
-    optimizer: str = "paged_adamw_32bit"
-
-    def spec_hash(self) -> str:
-        """sha256 (hex) of the canonical JSON; the file's name decides nothing and is left out."""
-        facts = self.model_dump(mode="json", exclude={"data": {"name"}})
-        text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    @property
-    def total_steps(self) -> int:
-        """Optimizer steps of the whole job."""
-        return self.values.epochs * self.steps_per_epoch
-
-    @property
-    def sequences(self) -> int:
-        """Rows that are trained on: conversations, and parts of those that were split."""
-        return self.data.train_sequences or self.data.train_conversations
-
-    @property
-    def conversations_per_step(self) -> int:
-        """Whole sequences per optimizer step that hold about pairs_per_step supervised pairs."""
-        if self.values.sequence == "pair":
-            return self.values.pairs_per_step
-        pairs_each = self.data.supervised_pairs / max(1, self.sequences)
-        return max(1, round(self.values.pairs_per_step / max(1.0, pairs_each)))
-
-    @property
-    def steps_per_epoch(self) -> int:
-        rows = self.data.supervised_pairs if self.values.sequence == "pair" else self.sequences
-        return max(1, -(-rows // self.conversations_per_step))

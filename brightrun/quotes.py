@@ -96,6 +96,28 @@ def work_of(report: FileReport, values: Hyperparameters, interruptions: int = 0)
     )
 
 
+def only_measuring(work: Work, left: Mapping[str, int], models: int) -> Work:
+    """The work of an assessment: no training, and of the measurements what is not there yet.
+
+    left: items to measure of each kind, over all models.
+    """
+
+    def share(kind: str, each: int) -> int:
+        return -(-left[kind] // max(1, models * each))
+
+    whole = work.rotations * work.questions
+    asked = max(share("knowledge", work.rotations), share("option_text", 1)) if whole else 0
+    return replace(
+        work,
+        train_tokens=0, sum_squared_tokens=0, supervised_tokens=0, sequences=0, steps=0,
+        evaluations=0, models=models,
+        validation_tokens=work.validation_tokens if left["likelihood"] else 0,
+        neutral_tokens=work.neutral_tokens if left["neutral"] else 0,
+        questions=asked,
+        scenarios=share("answers", work.passes),
+    )  # fmt: skip
+
+
 def notes_of(report: FileReport) -> tuple[str, ...]:
     """What the work in a file has that a person may not expect."""
     split = [row for row in report.rows if len(row.parts) > 1]

@@ -155,12 +155,15 @@ def _answers(answers: Mapping[tuple[str, str, int], Answer], model: str) -> list
 def seconds_per_token(
     pairs: Sequence[tuple[Answer, Answer]],
 ) -> tuple[float, float, Interval] | None:
-    """(baseline, model, relative change) over batches; None without batches or tokens.
+    """(baseline, model, relative change) over batches that one pod made of both; None without.
 
-    Only this may carry the word "faster", and only on the machine that measured.
+    Only this may carry the word "faster", and only on the machine that measured. Rows of an earlier
+    job or another attempt say nothing: that machine had other things to do.
     """
     batches: dict[str, list[float]] = {}
     for before, after in pairs:
+        if before.batch != after.batch:
+            continue
         sums = batches.setdefault(before.batch, [0.0, 0.0, 0.0, 0.0])
         for place, value in enumerate((before.seconds, before.tokens, after.seconds, after.tokens)):
             sums[place] += value

@@ -11,7 +11,7 @@ from prefect import State, flow
 
 from brightrun.jobs import JobRequest
 from flows import lifecycle
-from tasks import gate, intake, learn, people, pod, results
+from tasks import assessing, gate, intake, learn, people, pod, results
 
 
 @flow(
@@ -24,7 +24,7 @@ from tasks import gate, intake, learn, people, pod, results
     result_serializer="json",
 )
 def finetune(request: JobRequest, job_id: str = "") -> dict[str, Any] | State[Any]:
-    """Check, estimate, gate, train, measure, report, package.
+    """Check, estimate, gate, train, measure, report, package; or measure an adapter again.
 
     Args:
         request: What to train and how. Empty overrides keep the preset's values.
@@ -32,8 +32,11 @@ def finetune(request: JobRequest, job_id: str = "") -> dict[str, Any] | State[An
     """
     with lifecycle.driving(request, job_id) as job_id:
         intake.prepare(job_id)
-        intake.validate(job_id)
-        intake.plan(job_id)
+        if request.assesses:
+            assessing.plan(job_id)
+        else:
+            intake.validate(job_id)
+            intake.plan(job_id)
         gate.estimate(job_id)
         answer = gate.gate(job_id)
         while answer == "waiting" and lifecycle.may_ask():

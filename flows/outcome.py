@@ -60,6 +60,13 @@ def summary(job_id: str) -> dict[str, Any]:
     }
 
 
+def show_verdicts(verdicts: list[dict[str, Any]]) -> None:
+    """One line a claim."""
+    columns = VERDICT_COLUMNS if wide() else [c for c in VERDICT_COLUMNS if c != "effect"]
+    rows = [verdict_row(v) for v in verdicts]
+    table("Verdicts", columns, [[row[c] for c in columns] for row in rows], keep=columns)
+
+
 def show(found: dict[str, Any]) -> None:
     """What came of it, for a person."""
     if found["error"] and found["status"] != "completed":
@@ -77,9 +84,7 @@ def show(found: dict[str, Any]) -> None:
         return
     if found["interrupted"]:
         tell(found["interrupted"])
-    columns = VERDICT_COLUMNS if wide() else [c for c in VERDICT_COLUMNS if c != "effect"]
-    rows = [verdict_row(v) for v in found["verdicts"]]
-    table("Verdicts", columns, [[row[c] for c in columns] for row in rows], keep=columns)
+    show_verdicts(found["verdicts"])
     facts(
         "Result",
         [

@@ -30,7 +30,9 @@ from flows.terminal import complain, say
 
 SERVER_SECONDS = 10
 SWEEP_SECONDS = 15.0
-DEPLOYED = "finetune, estimate; pause, switch, resume, retry; budget; nightly, reap, reconcile"
+DEPLOYED = (
+    "finetune, estimate; pause, switch, resume, retry; reassess; budget; nightly, reap, reconcile"
+)
 LOCAL_NAMES = ("127.0.0.1", "localhost")
 
 

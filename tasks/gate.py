@@ -28,6 +28,7 @@ from brightrun.ledger import ApprovalRow, Status
 from brightrun.liveprices import live_prices
 from brightrun.physics import ModelProfile
 from evals import attainable
+from evals.carrying import LEFT
 from evals.plan import PLAN
 from reports import jobcards
 from tasks import artifacts, story
@@ -168,6 +169,9 @@ def quote_of(job: JobContext) -> dict[str, Any]:
     report = stored_report(job)
     values = job.spec.values
     work = quotes.work_of(report, values, interruptions=kills)
+    if request.assesses:
+        plan = job.folder.read_json(PLAN)
+        work = quotes.only_measuring(work, job.folder.read_json(LEFT), len(plan["models"]))
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     model = ModelProfile.of_prepared(basemodels.profile(base))
     machine = quotes.machine_for(request.provider, request.gpu, job.settings)

@@ -17,6 +17,9 @@ def learn(job_id: str) -> None:
     """An estimate is as good as the jobs it remembers."""
     job = open_job(job_id)
     request = job.request
+    if request.assesses:  # nothing was trained: its parts say nothing about the next job's
+        accounts.settle(job)
+        return
     work = quotes.work_of(stored_report(job), request.values)
     machine = quotes.machine_for(request.provider, request.gpu, job.settings)
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)

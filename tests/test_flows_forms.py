@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from brightrun.jobs import PRESETS, JobRequest
 from flows.estimate import EstimateRequest
+from flows.reassess import ReassessRequest
 from flows.steer import ResumeRequest, SwitchRequest
 from flows.ui import DEPLOYED
 from tasks.gate import Approval
@@ -41,7 +42,14 @@ def fields(form: type[BaseModel]) -> Iterator[tuple[str, Schema, list[Schema]]]:
 
 FIELDS = [
     pytest.param(field, kinds, id=f"{form.__name__}.{name}")
-    for form in (JobRequest, EstimateRequest, Approval, SwitchRequest, ResumeRequest)
+    for form in (
+        JobRequest,
+        EstimateRequest,
+        Approval,
+        SwitchRequest,
+        ResumeRequest,
+        ReassessRequest,
+    )
     for name, field, kinds in fields(form)
 ]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -217,3 +220,36 @@ def test_a_cached_baseline_counts_only_from_the_same_kind_of_machine(
     assert table.store("neutral", "model", "text_id").has([("baseline", "n")]) is same
     assert ("earlier job" in told[0][1]["message"]) is same
     assert folder.read_json(baselines.MACHINE) == machine
+
+
+def test_the_playground_writes_what_generation_at_temperature_0_writes(
+    torch: Any, tokenizer: ChatTokenizer
+) -> None:
+    from trainer.playground import Playground, messages_of, serve
+
+    model = adapted(torch)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0, 0.2)
+    played = Playground(replace(bench(torch, model), tokenizer=tokenizer), 6)
+    asked, told = (
+        io.StringIO('{"messages": [{"role": "user", "content": "Hi"}]}\nx\n'),
+        io.StringIO(),
+    )
+    serve(played, asked, told)
+    events = [json.loads(line) for line in told.getvalue().splitlines()]
+    assert events[0] == {"ready": True}
+    assert "request" in events[-1]["error"]["message"]
+    prompt = torch.tensor([tokenizer.prompt(messages_of(asked.getvalue().splitlines()[0]))])
+    texts = set()
+    for name in ("baseline", "trained"):
+        with played.bench.as_model(name):
+            made = model.generate(
+                input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=6,
+                do_sample=False, eos_token_id=tokenizer.eot_id, pad_token_id=tokenizer.eot_id,
+            )[0, prompt.shape[1] :].tolist()  # fmt: skip
+        expected = tokenizer.decode([token for token in made if token != tokenizer.eot_id])
+        found = "".join(e.get("text", "") for e in events if e.get("model") == name)
+        assert found == expected
+        texts.add(found)
+    assert len(texts) == 2

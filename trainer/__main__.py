@@ -1,7 +1,8 @@
-"""The trainer's two commands.
+"""The trainer's commands.
 
 python -m trainer                              the pod's entry point, configured by environment
 python -m trainer prepare NAME [--models DIR]  make a base model ready, print where it is
+python -m trainer playground ...               both models side by side (`brightrun playground`)
 """
 
 from __future__ import annotations
@@ -23,11 +24,18 @@ def main() -> int:
     prepare.add_argument(
         "--revision", default="", help="of a hub id, and tell a problem as JSON (a pod)"
     )
+    playground = commands.add_parser("playground", help="both models, word by word, over a pipe")
+    for name in ("--base", "--adapter", "--settings"):
+        playground.add_argument(name, required=True)
     chosen = parser.parse_args()
     if chosen.command == "prepare":
         from trainer.prepare import command
 
         return command(chosen.name, chosen.models, offline=chosen.offline, revision=chosen.revision)
+    if chosen.command == "playground":
+        from trainer.playground import command as play
+
+        return play(chosen.base, chosen.adapter, chosen.settings)
     from trainer.entry import main as pod
 
     return pod()

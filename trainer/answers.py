@@ -65,7 +65,7 @@ def answer_all(bench: Bench, scenarios: list[Any]) -> int:
                     seed = bench.values.seed * 1000 + number * 100 + place
                     with bench.as_model(which):
                         made = generate(bench, [prompts[p] for p in group], seed)
-                    batch = {"batch": f"{number}.{place}"}
+                    batch = {"batch": f"{bench.folder.job_id}/{bench.attempt}/{number}.{place}"}
                     common = [{"model": w, "scenario_id": n, "pass": k, **batch}
                               for w, n, k in keys]  # fmt: skip
                     store.append([{**c, **m} for c, m in zip(common, made, strict=True)])
