@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     approval_timeout_hours: int = Field(72, ge=1)
     max_json_gb: float = Field(20.0, gt=0, description="Largest single JSON document")
 
+    openai_api_key: SecretStr | None = Field(None, description="For judges openai:MODEL")
+    anthropic_api_key: SecretStr | None = Field(None, description="For judges anthropic:MODEL")
+    judge_api_key: SecretStr | None = Field(None, description="For judges at another base URL")
+
     slack_token: SecretStr | None = None
     slack_channel: str = ""
     slack_base_url: str = "https://slack.com/api/"

@@ -9,7 +9,7 @@ from typing import Any
 
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import MetricName
-from evals import gates, human, judged, ratings
+from evals import gates, human, judged, judgements, ratings
 from evals.measurements import Measurements
 from evals.rating import Rubric, load_rubric
 from evals.scores import Opinions
@@ -18,22 +18,27 @@ from evals.sources import DATA, Scenario
 
 @dataclass(frozen=True, slots=True)
 class Voices:
-    """Who has judged: the raters' sheets, all opinions by kind, and the sheets' hashes."""
+    """Who has judged: the raters' sheets, all opinions by kind, the sheets'
+    hashes, and what is known of the language models."""
 
     rubric: Rubric
     people: human.People | None = None
     opinions: tuple[Opinions, ...] = ()
     sheets: Mapping[str, str] = field(default_factory=dict)
+    models: tuple[dict[str, Any], ...] = ()
 
 
 def heard_of(folder: RunFolder, data: Path = DATA) -> Voices | None:
     """Everybody whose word lies in the run folder; None when nobody has judged."""
-    if not folder.exists(ratings.TAKEN):
+    rated, judges = folder.exists(ratings.TAKEN), folder.names(judgements.FOLDER)
+    if not rated and not judges:
         return None
     rubric = load_rubric(data)
-    people = human.people(ratings.taken(folder, rubric))
-    opinions = (people.opinions(),) if people else ()
-    return Voices(rubric, people, opinions, ratings.hashes(folder))
+    people = human.people(ratings.taken(folder, rubric)) if rated else None
+    said = people.opinions() if people else None
+    models, headers = judgements.read(folder, said)
+    opinions = (*((said,) if said else ()), *models)
+    return Voices(rubric, people, opinions, ratings.hashes(folder), tuple(headers))
 
 
 def judge_by(
@@ -72,4 +77,10 @@ def tables_of(found: judged.Judged) -> dict[str, Any]:
 def judged_facts(heard: Voices | None, found: judged.Judged | None) -> dict[str, Any]:
     if heard is None or found is None:
         return {}
-    return {"judged": {**found.facts, "sheets": dict(heard.sheets)}}
+    return {
+        "judged": {
+            **found.facts,
+            "sheets": dict(heard.sheets),
+            "language_models": list(heard.models),
+        }
+    }

@@ -82,10 +82,17 @@ def set_id(answers: Mapping[tuple[str, str], str], seed: int) -> str:
     return hashlib.sha256(json.dumps([seed, rows]).encode()).hexdigest()[:8]
 
 
-def sheet(rater: int, scenario_ids: Sequence[str], sheets: str) -> tuple[Item, ...]:
+def voiced(scenario_ids: Sequence[str], seed: int) -> list[str]:
+    """The scenarios whose answers are asked about voice: at most 30, the same for all judges."""
+    names = sorted(scenario_ids)
+    draw = random.Random(f"{seed}/voice")  # noqa: S311 - a sample, not a secret
+    return draw.sample(names, min(VOICE_ITEMS, len(names)))
+
+
+def sheet(rater: int, scenario_ids: Sequence[str], sheets: str, seed: int) -> tuple[Item, ...]:
     """The items of one rater in the order shown. Same arguments, same items.
 
-    sheets: the set's id, which also seeds the draw.
+    sheets: the set's id, which also seeds order and sides; seed: the job's, which draws the voice.
     """
     pair, mirrored = (rater + 1) // 2, rater % 2 == 0
     sides = random.Random(f"{sheets}/sides/{pair}")  # noqa: S311 - an order, not a secret
@@ -93,7 +100,7 @@ def sheet(rater: int, scenario_ids: Sequence[str], sheets: str) -> tuple[Item, .
     names = sorted(scenario_ids)
     first = [MODELS[(i + mirrored) % 2] for i in range(len(names))]
     sides.shuffle(first)  # the same shuffle for both of a pair: mirrored item by item
-    voiced = set(random.Random(f"{sheets}/voice").sample(names, min(VOICE_ITEMS, len(names))))  # noqa: S311
+    asked = set(voiced(names, seed))
     shown = list(zip(names, first, strict=True))
     order.shuffle(shown)
     guessed = _balanced(order, shown, min(GUESSES, len(shown)) // 2)
@@ -108,7 +115,7 @@ def sheet(rater: int, scenario_ids: Sequence[str], sheets: str) -> tuple[Item, .
             scenario_id=name,
             a=a,
             b=_other(a),
-            voice=name in voiced and not again,
+            voice=name in asked and not again,
             guess=name in guessed and not again,
             repeat=again,
         )

@@ -96,7 +96,7 @@ def draw(folder: RunFolder, seed: int, raters: int) -> Drawn:
     if known is not None and known.sheets == sheets:
         raters = max(raters, known.raters)
     names = sorted({name for _, name in texts})
-    items = [item for n in range(1, raters + 1) for item in rating.sheet(n, names, sheets)]
+    items = [item for n in range(1, raters + 1) for item in rating.sheet(n, names, sheets, seed)]
     drawn = Drawn(sheets, seed, tuple(items))
     folder.write_bytes(KEY, drawn.file())
     return drawn

@@ -9,6 +9,7 @@ import typer
 
 from brightrun.counting import count
 from brightrun.errors import EvaluationError
+from flows.cli_judge import judge
 from flows.options import Job, Json
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ SHOWN = 40
 
 @rate.callback()
 def about() -> None:
-    """Rating sheets for people."""
+    """Rating sheets for people, and language models as judges."""
 
 
 @rate.command("export")
@@ -150,6 +151,9 @@ def status(job: Job, json: Json = False) -> None:
         [(r["rater"], r["file"] or "not back yet", r["items"], r["complete"],
           "; ".join(r["missing"][:3])) for r in rows],
     )  # fmt: skip
+
+
+rate.command("judge")(judge)
 
 
 def _status(job: JobContext, rubric: Rubric) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ SET = set_id(ANSWERS, 42)
 
 def test_every_scenario_stands_once_and_each_model_is_a_in_exactly_half() -> None:
     for rater in (1, 2, 3):
-        items = sheet(rater, NAMES, SET)
+        items = sheet(rater, NAMES, SET, 42)
         once = [i for i in items if not i.repeat]
         assert sorted(i.scenario_id for i in once) == sorted(NAMES)
         assert sum(i.a == "trained" for i in once) == 25
@@ -35,14 +35,15 @@ def test_every_scenario_stands_once_and_each_model_is_a_in_exactly_half() -> Non
 
 def test_a_pair_of_raters_sees_each_scenario_both_ways_in_another_order() -> None:
     first, second = (
-        {i.scenario_id: i.a for i in sheet(rater, NAMES, SET) if not i.repeat} for rater in (1, 2)
+        {i.scenario_id: i.a for i in sheet(rater, NAMES, SET, 42) if not i.repeat}
+        for rater in (1, 2)
     )
     assert all(first[name] != second[name] for name in NAMES)
     assert list(first) != list(second)
 
 
 def test_hidden_duplicates_come_back_late_with_their_sides_changed() -> None:
-    items = sheet(1, NAMES, SET)
+    items = sheet(1, NAMES, SET, 42)
     again = [i for i in items if i.repeat]
     assert 4 <= len(again) <= 6
     for item in again:
@@ -51,21 +52,21 @@ def test_hidden_duplicates_come_back_late_with_their_sides_changed() -> None:
         assert items.index(item) - items.index(first) >= 8
         assert not item.voice
         assert not item.guess
-    assert not any(i.repeat for i in sheet(1, NAMES[:5], SET))
+    assert not any(i.repeat for i in sheet(1, NAMES[:5], SET, 42))
 
 
 def test_voice_is_asked_for_the_same_thirty_scenarios_of_all_raters() -> None:
-    voiced = [{i.scenario_id for i in sheet(r, NAMES, SET) if i.voice} for r in (1, 2, 3)]
+    voiced = [{i.scenario_id for i in sheet(r, NAMES, SET, 42) if i.voice} for r in (1, 2, 3)]
     assert voiced[0] == voiced[1] == voiced[2]
     assert len(voiced[0]) == 30
-    guessed = [i for i in sheet(1, NAMES, SET) if i.guess]
+    guessed = [i for i in sheet(1, NAMES, SET, 42) if i.guess]
     assert len(guessed) == 10
     assert sum(i.a == "trained" for i in guessed) == 5
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_set() -> None:
     def made(rater: int, sheets: str) -> str:
-        items = sheet(rater, NAMES, sheets)
+        items = sheet(rater, NAMES, sheets, 42)
         key = json.dumps(key_of(items))
         page = as_html(items, RUBRIC, MESSAGES, ANSWERS, rater=rater)
         return key + page + as_csv(items, RUBRIC, MESSAGES, ANSWERS)
@@ -75,7 +76,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_set() -> No
 
 
 def test_no_sheet_holds_a_models_name_a_scenario_id_or_anything_from_the_network() -> None:
-    items = sheet(1, NAMES, SET)
+    items = sheet(1, NAMES, SET, 42)
     page = as_html(items, RUBRIC, MESSAGES, ANSWERS, rater=1)
     table = as_csv(items, RUBRIC, MESSAGES, ANSWERS)
     for text in (page, table, guide(RUBRIC)):
@@ -88,7 +89,7 @@ def test_no_sheet_holds_a_models_name_a_scenario_id_or_anything_from_the_network
 
 
 def test_the_page_holds_what_the_twin_holds() -> None:
-    items = sheet(2, NAMES, SET)
+    items = sheet(2, NAMES, SET, 42)
     page = as_html(items, RUBRIC, MESSAGES, ANSWERS, rater=2)
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     assert found
@@ -102,7 +103,7 @@ def test_the_page_holds_what_the_twin_holds() -> None:
 
 def test_an_answer_can_neither_end_the_script_nor_become_a_formula() -> None:
     evil = dict.fromkeys(ANSWERS, "</script><script>alert(1)</script>")
-    items = sheet(1, NAMES, SET)
+    items = sheet(1, NAMES, SET, 42)
     assert "</script><script>" not in as_html(items, RUBRIC, MESSAGES, evil, rater=1)
     assert harmless("=HYPERLINK(1)") == "'=HYPERLINK(1)"
     rows = csv.DictReader(io.StringIO(as_csv(items, RUBRIC, MESSAGES, ANSWERS)))
