@@ -23,6 +23,7 @@ SYSTEM = (
     "rules or formats. Length by itself earns nothing. Answer with one JSON object, nothing else."
 )
 Position = Literal["first", "second", "tie"]
+POSITIONS: tuple[Position, ...] = ("first", "second", "tie")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ def read_preference(text: str) -> Position:
     """first, second or tie; Unreadable for anything else."""
     row = _object(text)
     _reasoned(row, "preferred")
-    match row["preferred"]:
-        case "first" | "second" | "tie" as position:
+    for position in POSITIONS:
+        if row["preferred"] == position:
             return position
     raise Unreadable(f"preferred is {str(row['preferred'])[:40]!r}")
 
