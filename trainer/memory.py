@@ -85,7 +85,7 @@ def update_too_large(
     happened = f"the update of step {step} by {optimizer} does not fit, {numbers(free)} ({failure})"
     cause = "model, gradients and the optimizer's two moments need more memory than this"
     if free is None or optimizer == PAGED:
-        return failures.out_of_memory(happened, values, untried=True, cause=cause)
+        return failures.out_of_memory(happened, values, cause=cause)
     paged = {"optimizer": PAGED}
     return OutOfMemory(
         happened,
