@@ -15,9 +15,9 @@ import torch
 from peft import PeftModel
 
 from brightrun import basemodels
-from brightrun.errors import BrightRunError, StorageError, TrainerError
+from brightrun.errors import BrightRunError, TrainerError
 from brightrun.jobs import JobSpec
-from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
+from brightrun.runfolder import MANIFEST, checkpoint
 from brightrun.tokens import ChatTokenizer
 from trainer import (
     checkpoints,
@@ -285,18 +285,3 @@ class Attempt:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-
-
-def read_spec(folder: RunFolder) -> JobSpec:
-    """spec.json; StorageError when its hash is not that of its content."""
-    record = folder.read_json("spec.json")
-    spec = JobSpec.model_validate(record["spec"])
-    if spec.spec_hash() != record["spec_hash"]:
-        raise StorageError(
-            f"spec.json says hash {record['spec_hash'][:12]}..., its content has "
-            f"{spec.spec_hash()[:12]}...",
-            cause="the file was changed after the job was planned",
-            fix="start a new job",
-            fault="data_changed",
-        )
-    return spec

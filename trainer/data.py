@@ -41,6 +41,21 @@ class Sample:
         return sum(label != IGNORED for label in self.labels[1:])
 
 
+def read_spec(folder: RunFolder) -> JobSpec:
+    """spec.json; StorageError when its hash is not that of its content."""
+    record = folder.read_json("spec.json")
+    spec = JobSpec.model_validate(record["spec"])
+    if spec.spec_hash() != record["spec_hash"]:
+        raise StorageError(
+            f"spec.json says hash {record['spec_hash'][:12]}..., its content has "
+            f"{spec.spec_hash()[:12]}...",
+            cause="the file was changed after the job was planned",
+            fix="start a new job",
+            fault="data_changed",
+        )
+    return spec
+
+
 def read_rows(folder: RunFolder, spec: JobSpec, part: Literal["train", "validation"]) -> list[Any]:
     """Rows of data/{part}.jsonl; StorageError when its sha256 is not the spec's."""
     relative = f"data/{part}.jsonl"

@@ -148,7 +148,8 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
     control.start()
     print(f"attempt {pod.attempt} of job {pod.job_id}, {pod.threads} threads", flush=True)
     from trainer import failures
-    from trainer.attempt import Attempt, read_spec
+    from trainer.attempt import Attempt
+    from trainer.data import read_spec
     from trainer.distributed import Group, PeerFailed
     from trainer.patience import Limits, Outages, PatientFolder
 
