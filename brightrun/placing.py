@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from brightrun import prices
-from brightrun.compute.candidates import BLAMED_FOR, Candidate, Choice, Failure, Wish, choose
+from brightrun.compute.candidates import Candidate, Choice, Wish, choose
 from brightrun.compute.provider import Offer
 from brightrun.context import JobContext
 from brightrun.jobs import Market
 from brightrun.outcomes import NEVER_BOOTED
-from brightrun.situation import Action
+from brightrun.situation import Action, Place, Policy
 
 # Prices move between the gate and the launch, and the faster H100 SXM costs about a quarter more
 # an hour for about a quarter less time; what is dearer was not agreed to.
@@ -66,15 +67,13 @@ def places(
         data_centers=(home,) if home else (),
         max_usd_per_hour=agreed(estimate, market) * PRICE_TOLERANCE,
     )
-    lost = job.ledger.ended_since(now - BLAMED_FOR, f"lost:{NEVER_BOOTED}")
-    failures = [
-        Failure(data_center=row.data_center, gpu=row.gpu, at=row.ended_at)
-        for row in lost
-        if row.ended_at is not None and row.provider == job.request.provider
+    since = now - timedelta(hours=Policy().avoid_hours)
+    mute = [
+        Place(data_center=row.data_center, gpu=row.gpu, at=row.ended_at, mute=True)
+        for row in job.ledger.ended_since(since, f"lost:{NEVER_BOOTED}")
+        if row.provider == job.request.provider
     ]
-    for place in action.avoid if action else ():
-        failures.append(Failure(data_center=place.data_center, gpu=place.gpu, at=now))
-    return choose(offers, wish, failures, now)
+    return choose(offers, wish, (*mute, *(action.avoid if action else ())))
 
 
 def devices(gpu: str, provider: str) -> tuple[str, ...]:

@@ -141,12 +141,14 @@ def unbooted(history: Sequence[Past]) -> int:
 def failed_places(history: Sequence[Past], policy: Policy, now: datetime) -> tuple[Place, ...]:
     """Where pods were lost or never booted a short while ago, the newest first."""
     since = now - timedelta(hours=policy.avoid_hours)
-    found = [
-        Place(data_center=past.data_center, gpu=past.gpu)
+    return tuple(
+        Place(data_center=past.data_center, gpu=past.gpu, at=past.ended, mute=past.unbooted)
         for past in reversed(history)
-        if (past.interrupted or past.unbooted) and past.ended is not None and past.ended >= since
-    ]
-    return tuple(dict.fromkeys(place for place in found if place != Place()))
+        if (past.interrupted or past.unbooted)
+        and (past.data_center or past.gpu)
+        and past.ended is not None
+        and past.ended >= since
+    )
 
 
 def pause_after(failures: int, lasted: float) -> float | None:

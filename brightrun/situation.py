@@ -76,7 +76,7 @@ class Policy(Frozen):
     capacity_hours: float = Field(24.0, description="Longest wait for a free machine")
     first_wait_s: float = Field(30.0, description="Doubled after every miss ...")
     longest_wait_s: float = Field(900.0, description="... up to this")
-    avoid_hours: float = Field(6.0, description="A place that failed is tried last for so long")
+    avoid_hours: float = Field(6.0, description="Where a pod failed is tried late for so long")
 
 
 class Situation(Frozen):
@@ -100,8 +100,16 @@ class Situation(Frozen):
 
 
 class Place(Frozen):
+    """Where a pod failed at that moment: lost, or (mute) it never spoke and may never there."""
+
     data_center: str = ""
     gpu: str = ""
+    at: datetime | None = None
+    mute: bool = False
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.data_center, self.gpu
 
 
 class Action(Frozen):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from brightrun.compute.runpod.provider import SETTLE_PAUSES
 from brightrun.costs import Estimate
 from brightrun.jobs import Market
 from brightrun.markets import MarketState, Rate
@@ -23,7 +24,7 @@ from simulation.world import HOUR, Scenario, World, price_of
 
 EPOCH = datetime(2026, 11, 20, 17, tzinfo=UTC)
 REASONS = {"lost": "preempted", "unbooted": NEVER_BOOTED, "limit": "budget"}
-FOUND_AGAIN = 60.0  # so long is a pod looked for by name after a doubtful create
+FOUND_AGAIN = sum(SETTLE_PAUSES)  # so long is a pod looked for by name after a doubtful create
 TROUBLE = "out_of_memory"
 
 
@@ -132,7 +133,7 @@ class Job:
 
     def launch(self, action: Action) -> None:
         market = action.market or self.wish
-        center = self.world.place({place.data_center for place in action.avoid})
+        center = self.world.place(action.avoid)
         if not self.world.free(market, self.now):
             self.remember("lost", NEVER_STARTED, market, "")
             return

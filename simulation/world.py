@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -11,7 +12,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from brightrun.compute.candidates import badness, rank
 from brightrun.jobs import Market
+from brightrun.situation import Place
 
 TIMES = Path(__file__).parent / "times.toml"
 FOR_EVER = math.inf
@@ -94,10 +97,12 @@ class World:
     def free(self, market: Market, now: float) -> bool:
         return self.supplies[market].free(now)
 
-    def place(self, avoid: set[str]) -> str:
-        """A data centre; one to avoid only when there is no other."""
-        good = [name for name in self.centers if name not in avoid] or self.centers
-        return self.luck.choice(good)
+    def place(self, avoid: Iterable[Place]) -> str:
+        """A data centre: one of those of which the least bad is known, as the pipeline orders."""
+        blamed = {(place.data_center, ""): place for place in sorted(avoid, key=badness)}
+        ranks = {name: rank((name, ""), blamed) for name in self.centers}
+        least = min(ranks.values())
+        return self.luck.choice([name for name in self.centers if ranks[name] == least])
 
 
 class Supply:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brightrun.compute.candidates import Choice, Failure, Wish, all_refused, choose, none_fits
+from brightrun.compute.candidates import Choice, Wish, all_refused, choose, none_fits
 from brightrun.compute.provider import Offer, Refused
 from brightrun.errors import CapacityError, ConfigurationError
 from brightrun.jobs import Market
+from brightrun.situation import Place
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 WISH = Wish(market=Market.on_demand)
@@ -37,10 +38,11 @@ offers = st.builds(
     memory_gb=st.sampled_from([24.0, 80.0]),
 )
 failures = st.builds(
-    Failure,
+    Place,
     data_center=st.sampled_from("ABC"),
     gpu=st.sampled_from(["g", "h"]),
-    at=st.integers(0, 12).map(lambda hours: NOW - timedelta(hours=hours)),
+    at=st.integers(0, 5).map(lambda hours: NOW - timedelta(hours=hours)),
+    mute=st.booleans(),
 )
 
 
@@ -50,16 +52,27 @@ def places(found: Choice) -> list[str]:
 
 def test_the_cheapest_comes_first_then_the_best_stocked() -> None:
     found = [offer(3, "A"), offer(2, "B", stock="low"), offer(2, "C")]
-    assert places(choose(found, WISH, (), NOW)) == ["C", "B", "A"]
+    assert places(choose(found, WISH, ())) == ["C", "B", "A"]
 
 
 def test_a_place_that_failed_a_short_while_ago_is_the_last_resort_and_says_so() -> None:
     found = [offer(2, "A"), offer(3, "B")]
-    failed = [Failure(data_center="A", gpu="g", at=NOW - timedelta(hours=h)) for h in (1, 2)]
-    choice = choose(found, WISH, failed, NOW)
+    failed = [
+        Place(data_center="A", gpu="g", at=NOW - timedelta(hours=h), mute=True) for h in (1, 2)
+    ]
+    choice = choose(found, WISH, failed)
     assert places(choice) == ["B", "A"]
     assert "did not come up there at 11:00 UTC" in choice.candidates[1].reason
-    assert places(choose(found, WISH, failed, NOW + timedelta(hours=6))) == ["A", "B"]
+
+
+def test_where_a_pod_was_lost_the_next_one_may_live_where_one_never_spoke_it_may_not() -> None:
+    found = [offer(1, "A"), offer(2, "B"), offer(3, "C")]
+    lost = Place(data_center="B", gpu="g", at=NOW)
+    mute = Place(data_center="A", gpu="g", at=NOW - timedelta(hours=2), mute=True)
+    choice = choose(found, WISH, [mute, lost, mute.model_copy(update={"at": NOW, "mute": False})])
+    assert places(choice) == ["C", "B", "A"]
+    assert "a pod was lost there at 12:00 UTC" in choice.candidates[1].reason
+    assert "did not come up there at 10:00 UTC" in choice.candidates[2].reason
 
 
 @pytest.mark.parametrize(
@@ -75,7 +88,7 @@ def test_a_place_that_failed_a_short_while_ago_is_the_last_resort_and_says_so() 
     ],
 )
 def test_what_does_not_fit_is_left_out_with_the_reason(wish: dict[str, object], why: str) -> None:
-    found = choose([offer()], Wish.model_validate({"market": "on_demand", **wish}), (), NOW)
+    found = choose([offer()], Wish.model_validate({"market": "on_demand", **wish}), ())
     assert found.candidates == ()
     assert why in found.left_out[0]
     error = none_fits(found)
@@ -85,18 +98,18 @@ def test_what_does_not_fit_is_left_out_with_the_reason(wish: dict[str, object], 
 
 @given(st.lists(offers, max_size=8), st.lists(failures, max_size=5))
 def test_every_offer_is_a_candidate_or_left_out_and_the_order_does_not_depend_on_the_input(
-    found: list[Offer], failed: list[Failure]
+    found: list[Offer], failed: list[Place]
 ) -> None:
     wish = Wish(market=Market.on_demand, memory_gb=60)
-    choice = choose(found, wish, failed, NOW)
+    choice = choose(found, wish, failed)
     taken = [c.offer for c in choice.candidates]
     assert all(o.stock != "none" and o.market == "on_demand" and o.memory_gb == 80 for o in taken)
     left = {o.place for o in found if o not in taken}
     assert left <= {line.partition(": ")[0] for line in choice.left_out}
-    again = choose(found[::-1], wish, failed[::-1], NOW)
+    again = choose(found[::-1], wish, failed[::-1])
     assert [c.reason for c in again.candidates] == [c.reason for c in choice.candidates]
-    recent = {(f.data_center, f.gpu) for f in failed if NOW - f.at < timedelta(hours=6)}
-    blamed = [(o.data_center, o.gpu) in recent for o in taken]
+    worst = {f.name: 1 + max(g.mute for g in failed if g.name == f.name) for f in failed}
+    blamed = [worst.get((o.data_center, o.gpu), 0) for o in taken]
     assert blamed == sorted(blamed)
     prices = [o.usd_per_hour for o, bad in zip(taken, blamed, strict=True) if not bad]
     assert prices == sorted(prices)
@@ -113,4 +126,4 @@ def test_the_same_refusal_everywhere_is_a_broken_request_but_never_a_lack_of_mac
 
 def test_without_a_market_nothing_is_missing() -> None:
     assert none_fits(None) is None
-    assert none_fits(choose([offer(Decimal("1"))], WISH, (), NOW)) is None
+    assert none_fits(choose([offer(Decimal("1"))], WISH, ())) is None

@@ -108,7 +108,8 @@ def test_where_it_failed_is_tried_last_for_a_while() -> None:
         past(4, data_center="AP-9", ended=long_ago),
     ]
     avoid = act(history, Policy(max_attempts=9)).avoid
-    assert avoid == (Place(data_center="EU-1", gpu="H100"), Place(data_center="US-2"))
+    lost = Place(data_center="EU-1", gpu="H100", at=NOW)
+    assert avoid == (lost, Place(data_center="US-2", at=NOW, mute=True), lost)
 
 
 # --- faults of the trainer, of the image, of nobody ---------------------------------------------

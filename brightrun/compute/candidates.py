@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from brightrun.compute.provider import STOCK_ORDER, Offer, Refused
 from brightrun.errors import BrightRunError, CapacityError, ConfigurationError
 from brightrun.frozen import Frozen
 from brightrun.jobs import Market
-
-# A place that failed to bring up a pod is the last choice for so long: hosts get mended.
-BLAMED_FOR = timedelta(hours=6)
+from brightrun.situation import Place
 
 
 class Wish(Frozen):
@@ -30,14 +27,6 @@ class Wish(Frozen):
     max_usd_per_hour: Decimal | None = None
 
 
-class Failure(Frozen):
-    """A pod that never came up there."""
-
-    data_center: str
-    gpu: str
-    at: datetime
-
-
 class Candidate(Frozen):
     offer: Offer
     reason: str
@@ -50,12 +39,13 @@ class Choice(Frozen):
     left_out: tuple[str, ...]
 
 
-def choose(
-    offers: Iterable[Offer], wish: Wish, failures: Iterable[Failure], now: datetime
-) -> Choice:
-    """Order: not recently failed there, price, stock, name of the place (so that it is stable)."""
-    recent = [f for f in failures if now - f.at < BLAMED_FOR]
-    blamed = {(f.data_center, f.gpu): max(g.at for g in recent if _same(f, g)) for f in recent}
+def choose(offers: Iterable[Offer], wish: Wish, avoid: Iterable[Place]) -> Choice:
+    """Order: what is known of the place, price, stock, name of the place (so that it is stable).
+
+    avoid: where pods failed a short while ago. A place that lost one comes before one where a pod
+    never spoke: the next one may not come up there either.
+    """
+    blamed = {place.name: place for place in sorted(avoid, key=badness)}
     fit, left_out = [], []
     for offer in offers:
         why_not = unfit(offer, wish)
@@ -65,7 +55,7 @@ def choose(
             fit.append(offer)
     fit.sort(
         key=lambda o: (
-            (o.data_center, o.gpu) in blamed,
+            rank((o.data_center, o.gpu), blamed),
             o.usd_per_hour,
             STOCK_ORDER[o.stock],
             o.data_center,
@@ -105,8 +95,15 @@ def unfit(offer: Offer, wish: Wish) -> str:
     return next((why for is_so, why in reasons if is_so), "")
 
 
-def _same(one: Failure, other: Failure) -> bool:
-    return (one.data_center, one.gpu) == (other.data_center, other.gpu)
+def badness(place: Place) -> tuple[bool, str]:
+    """The worst and newest that is known of a place comes last."""
+    return place.mute, place.at.isoformat() if place.at else ""
+
+
+def rank(name: tuple[str, str], blamed: Mapping[tuple[str, str], Place]) -> int:
+    """0: nothing bad is known, 1: a pod was lost there, 2: one never spoke there."""
+    place = blamed.get(name)
+    return 0 if place is None else 1 + place.mute
 
 
 def _reason(
@@ -114,13 +111,15 @@ def _reason(
     rank: int,
     of: int,
     wish: Wish,
-    blamed: dict[tuple[str, str], datetime],
+    blamed: Mapping[tuple[str, str], Place],
 ) -> str:
     parts = [f"{rank}. of {of}: ${offer.usd_per_hour * wish.gpu_count}/h, stock {offer.stock}"]
     if wish.data_centers:
         parts.append("where the volume is")
-    if at := blamed.get((offer.data_center, offer.gpu)):
-        parts.append(f"a pod did not come up there at {at:%H:%M} UTC, so it is a last resort")
+    if place := blamed.get((offer.data_center, offer.gpu)):
+        what = "did not come up" if place.mute else "was lost"
+        when = f" at {place.at:%H:%M} UTC" if place.at else ""
+        parts.append(f"a pod {what} there{when}, so it is a last resort")
     return ", ".join(parts)
 
 
