@@ -42,6 +42,7 @@ def reconcile(
         notional=not asked.manners.far_away,
         since=since,
         now=now,
+        owner=ledger.owner(),
     )
 
 

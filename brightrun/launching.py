@@ -15,7 +15,7 @@ from typing import Any
 
 from brightrun import preflight
 from brightrun.compute.candidates import Candidate, all_refused, none_fits
-from brightrun.compute.provider import OURS, Doubtful, LaunchRequest, Refused
+from brightrun.compute.provider import Doubtful, LaunchRequest, Refused, pod_name
 from brightrun.context import JobContext, driver_name
 from brightrun.errors import BudgetError, CapacityError, ConfigurationError, ProviderError
 from brightrun.ledger import AttemptRow
@@ -38,7 +38,7 @@ def launch(job: JobContext, action: Action | None = None) -> AttemptRow:
     candidates, why_none = candidates_of(job, estimate, market, action)
     rented = Rented.at(candidates[0], estimate, market, job.settings.processes)
     adjustment = action.adjustment if action else {}
-    name = f"{OURS}{job.job_id}-{number}-{secrets.token_hex(3)}"
+    name = pod_name(job.job_id, number, secrets.token_hex(3), job.ledger.owner())
     wanted = LaunchRequest(
         name=name,
         environment=environment(

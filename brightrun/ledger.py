@@ -89,6 +89,7 @@ class Ledger:
         """A writing transaction: all of it or nothing."""
         return transaction(self.engine, write=True)
 
+    owner = ledger_jobs.owner
     create_job = ledger_jobs.create_job
     job = ledger_jobs.job
     jobs = ledger_jobs.list_jobs

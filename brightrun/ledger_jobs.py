@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import socket
 from collections.abc import Mapping
@@ -72,6 +73,16 @@ def create_job(
     with db.write() as c:
         c.execute(insert(c, table).values(values).on_conflict_do_nothing())
         return _row(c.execute(select(table).where(table.c.job_id == job_id)).one())
+
+
+def owner(db: Database) -> str:
+    """Six hex digits by which this ledger's pods are told from another one's in the same account;
+    they come from its oldest job, and without a job there is no pod."""
+    first = select(table.c.job_id, table.c.created_at).order_by(table.c.created_at, table.c.job_id)
+    with db.read() as c:
+        found = c.execute(first.limit(1)).one_or_none()
+    text = "" if found is None else f"{found.job_id} {found.created_at.isoformat()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def job(db: Database, job_id: str) -> JobRow:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from brightrun import alerts, attempts
 from brightrun.clock import Clock
 from brightrun.compute.ending import Gone, make_gone
-from brightrun.compute.provider import OURS, ComputeProvider, Pod
+from brightrun.compute.provider import OURS, ComputeProvider, Pod, is_foreign
 from brightrun.context import JobContext
 from brightrun.errors import StopFailed
 from brightrun.frozen import Frozen
@@ -38,7 +38,10 @@ SAVING_SECONDS = 120.0
 
 
 class Reaped(Frozen):
-    """A pod that had to go. gone None: it was only looked at; False: it is still there."""
+    """A pod that had to go. gone None: it was only looked at; False: it is still there.
+
+    foreign: it is another ledger's and is left alone.
+    """
 
     pod: str
     why: str
@@ -46,10 +49,13 @@ class Reaped(Frozen):
     provider: str = ""
     usd_per_hour: Decimal | None = None
     gone: bool | None = None
+    foreign: bool = False
 
 
 def sentence(found: Reaped) -> str:
     """ "Pod br-1-1-ab at runpod: its job is over; it is ended"."""
+    if found.foreign:
+        return f"Pod {found.pod} at {found.provider}: {found.why}; it is left alone"
     ends = {None: "it would be ended", True: "it is ended", False: "IT IS STILL THERE and may bill"}
     return f"Pod {found.pod} at {found.provider}: {found.why}; {ends[found.gone]}"
 
@@ -65,7 +71,8 @@ def reap(
     """End what must go at one provider, and tell. ProviderError: it does not answer."""
     pods = {pod.name: pod for pod in provider.list(OURS)}
     rows = known_attempts(ledger, name, pods)
-    rules = ReaperRules(longest_hours=ledger.settings.longest_pod_hours)
+    owner = ledger.owner()
+    rules = ReaperRules(longest_hours=ledger.settings.longest_pod_hours, owner=owner)
     found = condemned(ledger, pods, rows, clock.now(), rules, dry_run=dry_run)
     described = {d.name: describe(d, name, pods, rows) for d in found}
     if not dry_run and found:
@@ -75,7 +82,16 @@ def reap(
             for pod, end in ended.items()
         }
         tell(ledger, described, ended, clock.now())
-    return tuple(described.values())
+    strange = [pod for pod in pods if pod not in rows and is_foreign(pod, owner)]
+    return (*described.values(), *(left_alone(pods[pod], name) for pod in strange))
+
+
+def left_alone(pod: Pod, provider: str) -> Reaped:
+    """Another ledger's pod in the same account: shown, so that nobody is surprised by its bill."""
+    why = "another ledger of this account has rented it"
+    return Reaped(
+        pod=pod.name, why=why, provider=provider, usd_per_hour=pod.usd_per_hour, foreign=True
+    )
 
 
 def known_attempts(ledger: Ledger, provider: str, pods: Iterable[str]) -> dict[str, AttemptRow]:

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from pydantic import Field
 
-from brightrun.compute.provider import OURS
+from brightrun.compute.provider import OURS, is_foreign
 from brightrun.frozen import Frozen
 from brightrun.money import shown
 
@@ -39,6 +39,7 @@ class Books(Frozen):
 
 
 class ReaperRules(Frozen):
+    owner: str = Field("", description="Which ledger asks: `Ledger.owner`")
     newborn_minutes: float = Field(10.0, description="A name unknown to the ledger may be so young")
     adoption_minutes: float = Field(15.0, description="After its lease a pod may be adopted")
     longest_hours: float = Field(72.0, description="No attempt runs longer")
@@ -68,7 +69,10 @@ def doomed(
 
 
 def stray(pod: Sighting, now: datetime, rules: ReaperRules) -> str:
-    """Why a pod that no attempt has named must go; "" while it may still be written down."""
+    """Why a pod that no attempt has named must go; "" while it may still be written down, and for
+    one that another ledger has rented: that one's reaper knows it."""
+    if is_foreign(pod.name, rules.owner):
+        return ""
     if pod.since is not None and now - pod.since < timedelta(minutes=rules.newborn_minutes):
         return ""
     return "no attempt in the ledger has its name"

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from brightrun.compute.provider import OURS, Billed
+from brightrun.compute.provider import OURS, Billed, is_foreign
 from brightrun.frozen import Frozen
 from brightrun.ledger_rows import AttemptRow
 
@@ -107,8 +107,10 @@ def compare(
     notional: bool,
     since: datetime,
     now: datetime,
+    owner: str = "",
 ) -> Reconciliation:
-    """rented: every attempt at the provider in that time, with the ledger's dollars of it."""
+    """rented: every attempt at the provider in that time, with the ledger's dollars of it; owner:
+    `Ledger.owner`, by which another ledger's pods are known as others'."""
     by_id: dict[str, list[Billed]] = {}
     for row in billed:
         by_id.setdefault(row.pod_id, []).append(row)
@@ -117,7 +119,7 @@ def compare(
         mine = taken(pod, by_id)
         if mine or usd:
             known.append(of_pod(pod, usd, mine, since, now))
-    strange = [of_stranger(rows, rented) for rows in by_id.values()]
+    strange = [of_stranger(rows, rented, owner) for rows in by_id.values()]
     ours = [d for d in strange if d.alarm]
     others = [d for d in strange if not d.alarm]
     found = [*known, *ours]
@@ -217,7 +219,9 @@ def seconds_of(usd: Decimal, pod: AttemptRow) -> float | None:
     return float(usd / pod.usd_per_hour * 3600) if pod.usd_per_hour else None
 
 
-def of_stranger(rows: Sequence[Billed], rented: Sequence[tuple[AttemptRow, Decimal]]) -> Difference:
+def of_stranger(
+    rows: Sequence[Billed], rented: Sequence[tuple[AttemptRow, Decimal]], owner: str
+) -> Difference:
     """A billed pod that the ledger does not know: an alarm when it is ours or may be.
 
     Bills name pods by id only: of one that is gone already the name is not known.
@@ -225,7 +229,7 @@ def of_stranger(rows: Sequence[Billed], rented: Sequence[tuple[AttemptRow, Decim
     billed, name = sum((row.usd for row in rows), Decimal(0)), rows[0].name
     first, last = min(row.start for row in rows), max(row.end for row in rows)
     nameless = [pod for pod, _ in rented if not pod.pod_id and first <= pod.launched_at <= last]
-    if name.startswith(OURS):
+    if name.startswith(OURS) and not is_foreign(name, owner):
         why = "a pod with our prefix that the ledger does not know"
     elif nameless and not name:
         why = (

@@ -17,8 +17,9 @@ def reap(
 ) -> None:
     """End every pod of ours that has no live job, is too old, or over its budget.
 
-    Only pods whose names begin with `br-` are looked at; those of others are never touched. It
-    takes a minute where a provider's word has to be confirmed, and ten where a pod stays.
+    Only pods whose names begin with `br-` are looked at; those of others are never touched, nor
+    are those that another ledger of the same account has rented: they are shown. It takes a minute
+    where a provider's word has to be confirmed, and ten where a pod stays.
     """
     from brightrun import reaper
     from brightrun.clock import SystemClock
@@ -49,7 +50,7 @@ def reap(
             say(reaper.sentence(pod))
         for job_id in closed:
             say(f"Job {job_id} had no driver any more; its books are closed.")
-        if not found and not silent:
+        if all(pod.foreign for pod in found) and not silent:
             say("No pod of ours runs that should not.")
     if silent or any(pod.gone is False for pod in found):
         raise typer.Exit(1)

@@ -22,5 +22,5 @@ def reap(provider: str, dry_run: bool) -> list[dict[str, Any]]:
     account = provider_of(provider, settings)
     found = reaper.reap(Ledger.open(settings), provider, account, SystemClock(), dry_run=dry_run)
     for pod in found:
-        story.tell(reaper.sentence(pod), story.WARNING)
+        story.tell(reaper.sentence(pod), story.INFO if pod.foreign else story.WARNING)
     return [pod.model_dump(mode="json") for pod in found]

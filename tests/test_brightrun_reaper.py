@@ -15,6 +15,7 @@ from fakes.runpod import FakeRunPod
 from runpod_rentals import account, offer, provider, wanted
 
 from brightrun import reaper
+from brightrun.compute.provider import pod_name
 from brightrun.compute.runpod.provider import RunPodProvider
 from brightrun.context import JobContext
 from brightrun.jobs import JobRequest
@@ -104,6 +105,23 @@ def test_a_pod_that_no_attempt_has_named_goes_when_it_is_no_newborn(home: Path) 
         (found,) = look(rented)
         assert (found.pod, found.job_id, found.gone) == ("br-nobody-1-x", "", True)
         assert fake.account.alive() == [POD]
+
+
+def test_two_ledgers_in_one_account_leave_each_others_pods_alone(home: Path) -> None:
+    with renting() as rented:
+        fake, ours, job = rented
+        mine, tag = job.ledger.owner(), "000000"
+        theirs = pod_name("j1", 1, "abcdef", tag)  # the same job id, another ledger
+        lost = pod_name("j9", 1, "abcdef", mine)
+        for name in (theirs, lost):
+            ours.launch(wanted(offer(ours), name))
+        fake.clock.sleep(3600)
+        assert {(f.pod, f.gone, f.foreign) for f in look(rented)} == {
+            (lost, True, False), (theirs, None, True),
+        }  # fmt: skip
+        assert fake.account.alive() == [POD, theirs]
+        said = reaper.sentence(look(rented)[0])
+        assert said.endswith("another ledger of this account has rented it; it is left alone")
 
 
 def test_a_pod_that_nobody_drives_goes_some_time_after_its_lease(home: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from trainer_jobs import JOB, ROOT, environment, log_of
 
 from brightrun.runfolder import DONE, FAILED, RunFolder
+from trainer import rebirth
 from trainer.entry import Ending
 from trainer.logtee import LogTee
 from trainer.outbox import Outbox
@@ -51,6 +53,45 @@ def test_even_without_the_ground_floors_packages_there_is_a_marker(tmp_path: Pat
     assert marker is not None
     assert marker[1]["cause"] == "fsspec cannot be imported here"
     assert "no fsspec" in log_of(folder)
+
+
+def test_a_container_that_its_host_starts_again_trains_nothing_twice(tmp_path: Path) -> None:
+    """torch cannot be imported here: a second life that came so far would say that instead."""
+    broken_package(tmp_path / "path", "torch", "raise ImportError('it went on')")
+    folder = RunFolder((tmp_path / "storage").as_uri(), JOB)
+    folder.write_bytes("attempts/1/events-00000001.jsonl", b"{}\n")
+    done = start(folder, tmp_path / "path")
+    assert done.returncode == 1
+    marker = folder.marker(1)
+    assert marker is not None
+    assert (marker[0], marker[1]["code"], marker[1]["message"]) == (
+        FAILED, "spot_interrupted", "restarted by its host",
+    )  # fmt: skip
+    folder.write_json("attempts/2/_DONE", {"adapter_sha256": "abc"})
+    done = start(folder, tmp_path / "path", BRIGHTRUN_ATTEMPT="2")
+    assert (done.returncode, folder.names("attempts/2")) == (0, ["_DONE"])
+    assert "has ended before" in done.stdout
+
+
+def test_where_the_host_would_start_it_once_more_it_waits_to_be_ended(tmp_path: Path) -> None:
+    folder = RunFolder((tmp_path / "storage").as_uri(), JOB)
+    folder.write_json("attempts/1/_DONE", {"adapter_sha256": "abc"})
+    env = environment(folder, tmp_path / "path", RUNPOD_POD_ID="p1", PYTHONPATH=str(ROOT))
+    pod = subprocess.Popen(
+        [sys.executable, "-u", "-m", "trainer"], cwd=ROOT, env=env, stdout=subprocess.PIPE
+    )
+    assert pod.stdout is not None
+    assert b"has ended before" in pod.stdout.readline()
+    time.sleep(0.3)
+    assert pod.poll() is None
+    pod.terminate()
+    assert pod.wait(10) == 0
+    pod.stdout.close()
+
+
+def test_a_first_life_finds_nothing_or_a_storage_that_is_away() -> None:
+    assert rebirth.earlier(["launch.json"]) == ""
+    assert rebirth.found(Outbox("nonsense://x", JOB), "attempts/1") == ""
 
 
 def test_a_wrong_environment_is_told_apart(tmp_path: Path) -> None:

@@ -43,6 +43,14 @@ class Outbox:
     def put_json(self, relative: str, value: Any) -> None:
         self.put(relative, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
 
+    def names(self, relative: str) -> list[str]:
+        """Names in a folder; an absent one has none."""
+        address = urlparse(self.storage_url)
+        if address.scheme != "file":
+            return self._remote().names(relative)
+        place = Path(unquote(address.path)) / "jobs" / self.job_id / relative
+        return sorted(entry.name for entry in place.iterdir()) if place.is_dir() else []
+
     def _remote(self) -> RunFolder:
         if self._folder is None:
             from brightrun.runfolder import RunFolder

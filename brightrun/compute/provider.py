@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal, Protocol
@@ -20,6 +21,20 @@ Stock = Literal["none", "low", "medium", "high"]
 
 # What the name of every pod of ours begins with: by it alone the reaper and the bill know it.
 OURS = "br-"
+# ... and how it ends since ledgers are told apart: two may share an account.
+OWNER = re.compile(r"-o([0-9a-f]{6})$")
+
+
+def pod_name(job_id: str, attempt: int, nonce: str, owner: str) -> str:
+    """br-JOB-ATTEMPT-NONCE-oOWNER; owner: `Ledger.owner`."""
+    return f"{OURS}{job_id}-{attempt}-{nonce}-o{owner}"
+
+
+def is_foreign(name: str, owner: str) -> bool:
+    """Whether a pod with our prefix says that another ledger has rented it."""
+    tag = OWNER.search(name)
+    return tag is not None and tag[1] != owner
+
 
 STOCK_ORDER: dict[Stock, int] = {"high": 0, "medium": 1, "low": 2, "none": 3}
 

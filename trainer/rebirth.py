@@ -1,0 +1,53 @@
+"""A container that its host has started again: an attempt has one life. Standard library only.
+
+RunPod starts a container again when its main process ends. The second life would train what is done
+already, or write events over those of the first; the control plane rents a new attempt instead.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from trainer.outbox import Outbox
+
+MARKERS = ("_DONE", "_FAILED.json", "_STOPPED.json")
+RESTARTED: dict[str, Any] = {
+    "code": "spot_interrupted",
+    "message": "restarted by its host",
+    "cause": "the container's main process was killed, for want of memory or with its host",
+    "fix": "nothing: another pod goes on from the newest checkpoint",
+    "adjustment": {},
+}
+
+
+def earlier(names: Collection[str]) -> str:
+    """What the attempt's folder says: "ended", "begun", or "" for a first life. Pure."""
+    if any(name in MARKERS for name in names):
+        return "ended"
+    return "begun" if any(name.startswith(("events-", "log-")) for name in names) else ""
+
+
+def found(outbox: Outbox, attempt: str) -> str:
+    """`earlier` of the attempt's folder; "" where the storage does not say."""
+    try:
+        return earlier(outbox.names(attempt))
+    except Exception as error:  # noqa: BLE001 any storage's own; what follows says why it is away
+        print(f"an earlier life of this attempt is not known: {error}", file=sys.stderr)
+        return ""
+
+
+def end(outbox: Outbox, attempt: str, life: str, environ: Mapping[str, str] = os.environ) -> int:
+    """Say so where the first life could not, and do nothing more."""
+    print(f"this attempt has {life} before: the host has started its container again")
+    if life == "begun":
+        outbox.put_json(f"{attempt}/_FAILED.json", RESTARTED)
+    if "RUNPOD_POD_ID" in environ:  # an end would only start it once more; the driver ends the pod
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        while True:
+            time.sleep(60.0)
+    return 0 if life == "ended" else 1
