@@ -42,7 +42,8 @@ def explain(error: BaseException, values: Hyperparameters | None, where: str) ->
         return error
     if is_out_of_memory(error):
         used = f"the pod used up to {hardware.peak_memory_mb()} MB"
-        return out_of_memory(f"{where}: {first_line(error)} ({used})", values, where == "training")
+        happened = f"{where}: {first_line(error)} ({used})"
+        return out_of_memory(happened, values, untried=where == "training")
     if isinstance(error, ModuleNotFoundError):
         return TrainerError(f"the pod lacks the package {error.name!r}", fault="package_missing")
     if name := gpu_fault(error):
@@ -102,13 +103,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 def out_of_memory(
     happened: str,
     values: Hyperparameters | None,
-    untried: bool = False,
     cause: str = "",
     otherwise: str = "",
+    *,
+    untried: bool = False,
 ) -> OutOfMemory:
     """With the next smaller setting; where there is none, `otherwise` may be done too.
 
-    untried: the pod did not come to try smaller pieces (in the optimizer, say).
+    untried: the pod did not come to try smaller pieces (outside its steps).
     """
     adjustment: dict[str, object] = {}
     if values is not None and not values.gradient_checkpointing:
