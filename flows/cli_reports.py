@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from brightrun.ledger_reports import ReportRow
     from reports.render import Rendered
 
-KINDS = ("validation", "cost")
+KINDS = ("validation", "slides", "one-pager", "cost")
 Brand = Annotated[
     Path | None, typer.Option("--brand", help="Brand file (TOML): name, logo, colours, words.")
 ]
@@ -64,11 +64,17 @@ def of_job(
     """A report of a job's evaluation."""
     from brightrun.context import open_job
     from brightrun.figures import read as read_figures
-    from reports import issuing
+    from reports import issuing, onepager, render, slides
 
+    makers: dict[str, issuing.Make] = {
+        "validation": render.render,
+        "slides": slides.make,
+        "one-pager": onepager.make,
+    }
     return issuing.again(
         open_job(job),
         kind=kind,
+        make=makers[kind],
         brand=brand,
         figures=read_figures(figures) if figures else None,
         audience=audience,

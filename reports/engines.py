@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -21,6 +22,8 @@ DIALECT = (
     "markdown_strict-raw_html+raw_attribute+backtick_code_blocks+fenced_code_attributes"
     "+header_attributes+all_symbols_escapable+yaml_metadata_block"
 )
+# Slides are plain Markdown in every format, so their tables are Markdown's too.
+SLIDES = f"{DIALECT}+pipe_tables"
 LIMIT_SECONDS = 120
 STANDARD: Literal["ua-1"] = (
     "ua-1"  # PDF/UA: typst refuses a picture without words, a table without a head
@@ -56,11 +59,47 @@ def find(quarto: str | None = None) -> Engine:
     return Engine(name, (pandoc,), None)
 
 
-def convert(engine: Engine, document: str, to: str) -> str:
-    """Markdown with raw blocks as a fragment of `to` (html5 | typst)."""
-    return _run(
-        (*engine.pandoc, "--sandbox", "--from", DIALECT, "--to", to, "--wrap", "preserve"), document
-    )
+def convert(engine: Engine, document: str, to: str, dialect: str = DIALECT) -> str:
+    """Markdown with raw blocks as a fragment of `to` (html5 | typst | revealjs)."""
+    options = ("--sandbox", "--from", dialect, "--to", to, "--wrap", "preserve")
+    return _run((*engine.pandoc, *options), document)
+
+
+def powerpoint(
+    engine: Engine, document: str, target: Path, reference: Path, title: str, lines: Sequence[str]
+) -> None:
+    """Markdown as a presentation; title and lines are plain text, pictures are data URIs."""
+    shown = [part for line in lines for part in ("--metadata", f"author={line}")]
+    options = ("--sandbox", "--from", SLIDES, "--to", "pptx", "--slide-level", "1")
+    _run(
+        (*engine.pandoc, *options, "--metadata", f"title={title}", *shown,
+         "--reference-doc", str(reference), "--output", str(target)),
+        document,
+    )  # fmt: skip
+
+
+def reference_deck(engine: Engine) -> bytes:
+    """pandoc's own reference presentation."""
+    return _output((*engine.pandoc, "--print-default-data-file", "reference.pptx"), "")
+
+
+def raster(engine: Engine, svg: str, fonts: Sequence[Path]) -> bytes:
+    """An SVG as PNG at 200 dots an inch, set by typst: PowerPoint shows no SVG by itself."""
+    with tempfile.TemporaryDirectory(prefix="brightrun-") as folder:
+        main, made = Path(folder) / "main.typ", Path(folder) / "out.png"
+        (Path(folder) / "chart.svg").write_text(svg, encoding="utf-8")
+        main.write_text(
+            '#set page(width: auto, height: auto, margin: 0pt)\n#image("chart.svg", width: 560pt)'
+        )
+        if engine.typst is not None:
+            options = [part for font in fonts for part in ("--font-path", str(font))]
+            _run((*engine.typst, "compile", "--ppi", "200", *options, str(main), str(made)), "")
+        else:
+            import typst
+
+            typst.compile(str(main), output=str(made), font_paths=[str(f) for f in fonts],
+                          format="png", ppi=200)  # fmt: skip
+        return made.read_bytes()
 
 
 def typeset(engine: Engine, main: Path, pdf: Path, fonts: Sequence[Path]) -> None:
@@ -95,6 +134,10 @@ def typeset(engine: Engine, main: Path, pdf: Path, fonts: Sequence[Path]) -> Non
 
 
 def _run(command: Sequence[str], stdin: str) -> str:
+    return _output(command, stdin).decode()
+
+
+def _output(command: Sequence[str], stdin: str) -> bytes:
     try:
         done = subprocess.run(
             command,
@@ -114,4 +157,4 @@ def _run(command: Sequence[str], stdin: str) -> str:
             f"{' '.join(Path(p).name for p in command[:2])} failed ({done.returncode}): {said}",
             fix="the evaluation is safe: mend the cause and render the report again",
         )
-    return done.stdout.decode()
+    return done.stdout
