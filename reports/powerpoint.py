@@ -95,8 +95,11 @@ def finished(made: bytes, frame: Frame) -> bytes:
         if name == "docProps/core.xml":
             when = f"{frame.moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
             text = re.sub(r"(<dcterms:\w+[^>]*>)[^<]*(</dcterms:)", rf"\g<1>{when}\g<2>", text)
-            mark = f"<dc:description>{frame.stamp.mark}</dc:description>"
-            text = re.sub(r"<dc:description>.*?</dc:description>", "", text, flags=re.S)
+            text = re.sub(r"<dc:(title|description)(\s*/>|>.*?</dc:\1>)", "", text, flags=re.S)
+            mark = (
+                f"<dc:title>{xml_escape(clean(frame.title))}</dc:title>"
+                f"<dc:description>{frame.stamp.mark}</dc:description>"
+            )
             return text.replace("</cp:coreProperties>", f"{mark}</cp:coreProperties>")
         return text
 
