@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import shlex
 import threading
+from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 
-from brightrun import budget, losses, retrying
+from brightrun import budget, losses, news, retrying
 from brightrun.accounts import losses_of
 from brightrun.budget import Alert
 from brightrun.context import JobContext
 from brightrun.errors import StopFailed
-from brightrun.ledger import ApprovalRow, AttemptRow, Status
+from brightrun.ledger import ApprovalRow, AttemptRow, JobRow, Status
 from brightrun.money import shown
-from brightrun.notify import Message, notifiers, send_all
+from brightrun.notify import Message
+from brightrun.posting import BOTH, post
 from brightrun.remains import kept
+
+Outgoing = tuple[Message, Sequence[str], str]  # what, on which channels, told once by which key
 
 
 def ended(job: JobContext, what: str) -> None:
@@ -28,6 +33,7 @@ def ended(job: JobContext, what: str) -> None:
     pods = job.ledger.attempts(job.job_id)
     if said := losses.sentence(len(losses.successions(pods)), losses_of(job)):
         lines.append(said)
+    links = links_of(job, row)
     if row.report_html:
         lines.append(f"Report: {job.report_url}")
     if row.status in (Status.paused, Status.failed, Status.cancelled):
@@ -40,8 +46,60 @@ def ended(job: JobContext, what: str) -> None:
         offered = retrying.suggested(job.request, row.error)
         with_ = f", with {'; '.join(map(str, offered))}" if offered else ""
         lines.append(f"Or again: {retrying.command(job.job_id, offered)}{with_}")
-    message = Message(title=f"Bright Run job {job.job_id} {what}", lines=tuple(lines))
-    undelivered(job, message.title, send_all(notifiers(job.settings), message))
+    title = f"Bright Run job {job.job_id} {what}"
+    about = {"kind": what, "job_id": job.job_id, "links": links}
+    message = Message(title=title, lines=tuple(lines), **about)
+    undelivered(job, title, post(job.ledger, message))
+    if row.status == Status.completed:
+        quality(job)
+
+
+def links_of(job: JobContext, row: JobRow) -> tuple[tuple[str, str], ...]:
+    """The run's page and the report, as far as there is a server that shows them."""
+    pages = [("Report", job.report_url)] if row.report_html and job.settings.reports_url else []
+    if row.flow_run_id and job.settings.prefect_ui:
+        pages.append(("Run", f"{job.settings.prefect_ui}/runs/flow-run/{row.flow_run_id}"))
+    return tuple(pages)
+
+
+def quality(job: JobContext) -> None:
+    """Claims that a finished job does not carry, with the retry that would mend them."""
+    found = job.ledger.evaluation(job.job_id)
+    values = job.request.values.model_dump()
+    lines = news.below_target(job.job_id, values, found.verdicts if found else ())
+    if lines:
+        title = f"Bright Run job {job.job_id} is below target"
+        about = {"kind": "quality", "job_id": job.job_id}
+        message = Message(title=title, lines=lines, **about)
+        undelivered(job, title, post(job.ledger, message, f"quality:{job.job_id}"))
+
+
+def waiting(job: JobContext, reasons: Sequence[str]) -> None:
+    """A person has to answer at the gate."""
+    row = job.ledger.job(job.job_id)
+    lines = (
+        *reasons,
+        f"File: {row.training_file}; requested by: {row.requested_by or 'unknown'}",
+        f"Approve: brightrun approve {job.job_id} --approver NAME (or --reject)",
+    )
+    title = f"Bright Run job {job.job_id} waits for an approval"
+    about = {"kind": "waiting", "job_id": job.job_id, "links": links_of(job, row)}
+    undelivered(job, title, post(job.ledger, Message(title=title, lines=lines, **about)))
+
+
+def happened(job: JobContext) -> list[Outgoing]:
+    """Interruptions, their ends and a stuck pod, each once."""
+    now, row = job.clock.now(), job.ledger.job(job.job_id)
+    pods = job.ledger.attempts(job.job_id)
+    moved = job.ledger.last_progress_at(job.job_id)
+    after = timedelta(minutes=job.settings.stuck_minutes)
+    found: list[Outgoing] = []
+    for item in news.news(row, pods, moved, after, now):
+        if job.ledger.record_alert(job.job_id, item.key, item.title):
+            about = {"kind": item.kind, "job_id": job.job_id, "links": links_of(job, row)}
+            message = Message(title=item.title, lines=item.lines, **about)
+            found.append((message, BOTH, item.key))
+    return found
 
 
 def stop_failed(job: JobContext, attempt: AttemptRow, error: StopFailed) -> None:
@@ -51,7 +109,7 @@ def stop_failed(job: JobContext, attempt: AttemptRow, error: StopFailed) -> None
         return
     job.note("error", error.as_dict())
     message = unstoppable(attempt.pod_name, attempt.provider, attempt.usd_per_hour, error)
-    undelivered(job, message.title, send_all(notifiers(job.settings), message))
+    undelivered(job, message.title, post(job.ledger, message))
 
 
 def unstoppable(
@@ -59,7 +117,8 @@ def unstoppable(
 ) -> Message:
     price = "an unknown price" if usd_per_hour is None else f"{shown(usd_per_hour)} per hour"
     lines = (f"At {provider}, {price}", error.message, f"Do: {error.fix}")
-    return Message(title=f"Bright Run: pod {pod} cannot be ended and may bill", lines=lines)
+    title = f"Bright Run: pod {pod} cannot be ended and may bill"
+    return Message(title=title, lines=lines, kind="stop_failed")
 
 
 def undelivered(job: JobContext, title: str, problems: list[str]) -> None:
@@ -88,11 +147,17 @@ def check(job: JobContext) -> list[threading.Thread]:
             found.append((job.job_id, over))
             if job.folder.stop_request() is None:
                 job.folder.request_stop("budget", by=f"budget of {state.month}: {over.message}")
-    return [
-        announce(job, scope, alert)
+    letters = [
+        announced(job, scope, alert)
         for scope, alert in found
         if job.ledger.record_alert(scope, alert.threshold, alert.message)
     ]
+    letters += happened(job)
+    if not letters:
+        return []
+    sending = threading.Thread(target=deliver, args=(job, letters))
+    sending.start()
+    return [sending]
 
 
 def scope_of(month: budget.BudgetState) -> str:
@@ -107,13 +172,15 @@ def overrides_budget(job: JobContext) -> bool:
     return bool(passed.get("override_budget", False))
 
 
-def announce(job: JobContext, scope: str, alert: Alert) -> threading.Thread:
-    """An event of the job, and a message on the alert's channels."""
+def announced(job: JobContext, scope: str, alert: Alert) -> Outgoing:
+    """An event of the job, and a message for the alert's channels."""
     about = "this job" if scope == job.job_id else f"the month {scope}"
     said = {"code": "budget", "scope": scope, "threshold": alert.threshold}
     job.note("warning", {**said, "message": f"Money of {about}: {alert.message}"})
     name = job.ledger.job(job.job_id).name
     message = Message(
+        kind="cost" if scope == job.job_id else "budget",
+        job_id=job.job_id,
         title=f"Bright Run: {alert.message}",
         lines=(
             f"Reached by job {job.job_id}" + (f" ({name})" if name else ""),
@@ -121,9 +188,7 @@ def announce(job: JobContext, scope: str, alert: Alert) -> threading.Thread:
             *(() if scope == job.job_id else of_month(job, alert)),
         ),
     )
-    sending = threading.Thread(target=deliver, args=(job, message, budget.channels(alert)))
-    sending.start()
-    return sending
+    return message, budget.channels(alert), ""
 
 
 def what_now(job_id: str, alert: Alert) -> str:
@@ -170,11 +235,12 @@ def approved(job: JobContext, word: ApprovalRow) -> None:
         f"The month's budget is overridden: {'yes' if word.override_budget else 'no'}",
         f"Stop it: brightrun cancel {job.job_id}",
     ]
-    message = Message(title=f"Bright Run job {job.job_id} was approved", lines=tuple(lines))
-    undelivered(job, message.title, send_all(notifiers(job.settings), message))
+    title = f"Bright Run job {job.job_id} was approved"
+    message = Message(title=title, lines=tuple(lines), kind="approved", job_id=job.job_id)
+    undelivered(job, title, post(job.ledger, message))
 
 
-def deliver(job: JobContext, message: Message, names: tuple[str, ...]) -> None:
-    """Send on the configured ones of these channels; a failure becomes a warning event."""
-    wanted = [channel for channel in notifiers(job.settings) if channel.name in names]
-    undelivered(job, message.title, send_all(wanted, message))
+def deliver(job: JobContext, letters: Sequence[Outgoing]) -> None:
+    """One after the other; a failure becomes a warning event, and is tried again."""
+    for message, names, key in letters:
+        undelivered(job, message.title, post(job.ledger, message, key, only=names))

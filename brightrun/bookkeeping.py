@@ -9,7 +9,8 @@ from brightrun.compute.provider import ComputeProvider
 from brightrun.context import JobContext
 from brightrun.ledger import Ledger
 from brightrun.money import shown
-from brightrun.notify import Message, notifiers, send_all
+from brightrun.notify import Message
+from brightrun.posting import post
 from brightrun.reconciling import Difference, Reconciliation, compare
 
 # Bills come late: a week shows that yesterday's difference has mended itself.
@@ -63,7 +64,7 @@ def raise_alarms(ledger: Ledger, found: Reconciliation) -> list[str]:
     problems: list[str] = []
     for pod in found.alarms:
         if ledger.record_alert(f"pod {pod.pod_id or pod.pod_name}", "bill", pod.reason):
-            problems += send_all(notifiers(ledger.settings), alarm(found, pod))
+            problems += post(ledger, alarm(found, pod))
     return problems
 
 

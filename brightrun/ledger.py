@@ -6,7 +6,7 @@
 SQLite under BRIGHTRUN_HOME by default, Postgres (schema `brightrun`) by DATABASE_URL. Answers are
 frozen rows (`ledger_rows`); no database object leaves. The methods are the functions of the
 modules ledger_jobs, _adapters, _attempts, _money, _budget, _audit, _rates, _events, _history,
-_daily, _records and _reports, under one name.
+_daily, _outbox, _records and _reports, under one name.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from brightrun import (
     ledger_history,
     ledger_jobs,
     ledger_money,
+    ledger_outbox,
     ledger_rates,
     ledger_records,
     ledger_reports,
@@ -143,6 +144,7 @@ class Ledger:
     events = ledger_events.events
     event_counts = ledger_events.event_counts
     last_event_at = ledger_events.last_event_at
+    last_progress_at = ledger_events.last_progress_at
     metrics = ledger_events.metrics
 
     history = ledger_history.history
@@ -162,6 +164,14 @@ class Ledger:
     end_night = ledger_adapters.end_night
     last_nights = ledger_adapters.last_nights
     night_cost = ledger_adapters.night_cost
+
+    put_out = ledger_outbox.put_out
+    take_due = ledger_outbox.take_due
+    delivered = ledger_outbox.delivered
+    not_delivered = ledger_outbox.not_delivered
+    undelivered = ledger_outbox.undelivered
+    thread_of = ledger_outbox.thread_of
+    begin_thread = ledger_outbox.begin_thread
 
     add_approval = ledger_records.add_approval
     approval = ledger_records.approval

@@ -159,6 +159,14 @@ def last_event_at(db: Database, job_id: str, attempt: int) -> datetime | None:
         return c.execute(query).scalar()
 
 
+def last_progress_at(db: Database, job_id: str) -> datetime | None:
+    """When a pod last did something that counts: no sign of life, no warning."""
+    moved = table.c.type.in_(["stage", "metric", "checkpoint", "progress"])
+    query = select(func.max(table.c.ts)).where(table.c.job_id == job_id, moved)
+    with db.read() as c:
+        return c.execute(query.where(table.c.attempt > 0)).scalar()
+
+
 def metrics(db: Database, job_id: str) -> tuple[MetricRow, ...]:
     """The curve as it counts, by step: what a later attempt ran again replaces the earlier rows.
 

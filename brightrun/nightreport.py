@@ -50,7 +50,7 @@ def message(found: dict[str, Any]) -> Message:
     quiet = len(found["files"]) - len(loud)
     if quiet:
         lines.append(f"{count(quiet, 'file')} unchanged")
-    return Message(title=f"Bright Run: {title(found)}", lines=tuple(lines))
+    return Message(title=f"Bright Run: {title(found)}", lines=tuple(lines), kind="night")
 
 
 def line(file: dict[str, Any]) -> str:

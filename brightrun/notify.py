@@ -5,12 +5,13 @@ A message that cannot be sent never ends a job: the failure becomes a warning ev
 
 from __future__ import annotations
 
+import html
 import http.client
 import smtplib
 import ssl
 from collections.abc import Iterable
 from email.message import EmailMessage
-from typing import Protocol
+from typing import Any, Protocol
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackClientError
@@ -20,13 +21,17 @@ from brightrun.frozen import Frozen
 from brightrun.settings import Settings
 
 TIMEOUT_SECONDS = 20
+STYLE = "font:15px/1.5 sans-serif;color:#222;max-width:640px;margin:auto"
 
 
 class Message(Frozen):
-    """A title and lines of plain text; links are full URLs."""
+    """A title, lines of plain text, links as (text, URL). kind: see `people.Kind`."""
 
     title: str
     lines: tuple[str, ...] = ()
+    kind: str = "digest"
+    job_id: str = ""
+    links: tuple[tuple[str, str], ...] = ()
 
 
 class Notifier(Protocol):
@@ -37,35 +42,51 @@ class Notifier(Protocol):
 
 
 class SlackNotifier:
-    """One message with blocks; waits and repeats when Slack answers 429."""
+    """One message with blocks; waits and repeats when Slack answers 429.
+
+    thread: `ts` of the message that it answers to; posted: `ts` of what was sent last.
+    """
 
     name = "slack"
 
-    def __init__(self, token: str, channel: str, base_url: str) -> None:
-        self.channel = channel
+    def __init__(self, token: str, channel: str, base_url: str, thread: str = "") -> None:
+        self.channel, self.thread, self.posted = channel, thread, ""
         self.client = WebClient(token=token, base_url=base_url, timeout=TIMEOUT_SECONDS)
         self.client.retry_handlers.append(RateLimitErrorRetryHandler(max_retry_count=2))
 
     def send(self, message: Message) -> str | None:
         body = "\n".join(message.lines)
-        blocks = [
+        blocks: list[dict[str, Any]] = [
             {"type": "header", "text": {"type": "plain_text", "text": message.title[:150]}},
             {"type": "section", "text": {"type": "plain_text", "text": body[:2900] or "-"}},
         ]
+        buttons = [
+            {"type": "button", "text": {"type": "plain_text", "text": text[:75]}, "url": url}
+            for text, url in message.links
+            if url.startswith(("http://", "https://"))
+        ]
+        if buttons:
+            blocks.append({"type": "actions", "elements": buttons[:5]})
         try:
-            self.client.chat_postMessage(channel=self.channel, text=message.title, blocks=blocks)
+            answer = self.client.chat_postMessage(
+                channel=self.channel,
+                text=message.title,
+                blocks=blocks,
+                thread_ts=self.thread or None,
+            )
+            self.posted = str(answer.get("ts") or "")
         except (SlackClientError, OSError, http.client.HTTPException, ValueError) as error:
             return f"slack: {type(error).__name__}"
         return None
 
 
 class EmailNotifier:
-    """Plain-text mail over SMTP, with STARTTLS unless switched off."""
+    """Mail as text and HTML over SMTP, with STARTTLS unless switched off."""
 
     name = "email"
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, to: str = "") -> None:
+        self.settings, self.to = settings, to or settings.email_to
 
     def send(self, message: Message) -> str | None:
         s = self.settings
@@ -73,8 +94,10 @@ class EmailNotifier:
             mail = EmailMessage()
             mail["Subject"] = " ".join(message.title.split())
             mail["From"] = s.email_from
-            mail["To"] = s.email_to
-            mail.set_content("\n".join((message.title, "", *message.lines)))
+            mail["To"] = self.to
+            links = (f"{text}: {url}" for text, url in message.links)
+            mail.set_content("\n".join((message.title, "", *message.lines, *links)))
+            mail.add_alternative(page(message), subtype="html")
             with smtplib.SMTP(s.smtp_host, s.smtp_port, timeout=TIMEOUT_SECONDS) as server:
                 if s.smtp_starttls:
                     server.starttls(context=ssl.create_default_context())
@@ -87,8 +110,21 @@ class EmailNotifier:
         return None
 
 
+def page(message: Message) -> str:
+    """The mail as HTML: the same words, links to click, no picture and nothing to fetch."""
+    lines = "".join(f"<p>{html.escape(line)}</p>" for line in message.lines)
+    links = "".join(
+        f'<p><a href="{html.escape(url, quote=True)}">{html.escape(text)}</a></p>'
+        for text, url in message.links
+    )
+    return (
+        f'<!doctype html><html lang="en"><body style="{STYLE}"><h2 style="font-size:18px">'
+        f"{html.escape(message.title)}</h2>{lines}{links}</body></html>"
+    )
+
+
 def notifiers(settings: Settings) -> list[Notifier]:
-    """The configured channels; none by default."""
+    """The configured channel and address; none by default. `posting` knows more of them."""
     found: list[Notifier] = []
     if settings.slack_token is not None and settings.slack_channel:
         token = settings.slack_token.get_secret_value()

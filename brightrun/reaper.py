@@ -19,8 +19,9 @@ from brightrun.context import JobContext
 from brightrun.errors import StopFailed
 from brightrun.frozen import Frozen
 from brightrun.ledger import AttemptRow, Ledger
-from brightrun.notify import Message, notifiers, send_all
+from brightrun.notify import Message
 from brightrun.outcomes import STOP_FAILED
+from brightrun.posting import post
 from brightrun.reaping import (
     Books,
     Doomed,
@@ -240,11 +241,11 @@ def tell(
             JobContext(ledger.settings, ledger, found.job_id).note("warning", said)
     if lines:
         title = "Bright Run: the reaper ended " + ("a pod" if len(lines) == 1 else "pods")
-        send_all(notifiers(ledger.settings), Message(title=title, lines=tuple(lines)))
+        post(ledger, Message(title=title, lines=tuple(lines), kind="stop_failed"))
 
 
 def stray_stays(ledger: Ledger, found: Reaped, error: StopFailed, now: datetime) -> None:
     """A pod of no job that cannot be ended: every channel, once a day."""
     if ledger.record_alert(found.pod, f"{now:%Y-%m-%d}", error.message):
         message = alerts.unstoppable(found.pod, found.provider, found.usd_per_hour, error)
-        send_all(notifiers(ledger.settings), message)
+        post(ledger, message)

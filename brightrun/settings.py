@@ -6,6 +6,7 @@ they print as ********** and are never written to a run folder, log, artifact or
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -75,6 +76,10 @@ class Settings(BaseSettings):
     anthropic_api_key: SecretStr | None = Field(None, description="For judges anthropic:MODEL")
     judge_api_key: SecretStr | None = Field(None, description="For judges at another base URL")
 
+    people: Path | None = Field(None, description="Who hears what; else people.toml in the home")
+    stuck_minutes: float = Field(30.0, gt=0, description="A pod that has not moved for so long")
+    webhook_url: str = Field("", description="Of your own application; gets every event, signed")
+    webhook_secret: SecretStr | None = None
     slack_token: SecretStr | None = None
     slack_channel: str = ""
     slack_base_url: str = "https://slack.com/api/"
@@ -149,6 +154,15 @@ class Settings(BaseSettings):
     def models(self) -> Path:
         """Cache of prepared base models."""
         return self.home.resolve() / "models"
+
+    @property
+    def prefect_ui(self) -> str:
+        """Address of the run pages while a server of this home is up, else ""."""
+        try:
+            known = json.loads((self.prefect_home / "server.json").read_text())
+        except (OSError, ValueError):
+            return ""
+        return str(known.get("api_url", "")).removesuffix("/api")
 
     @property
     def prefect_home(self) -> Path:

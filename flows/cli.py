@@ -21,6 +21,7 @@ from flows import (
     cli_jobs,
     cli_limits,
     cli_money,
+    cli_people,
     cli_playground,
     cli_pods,
     cli_rate,
@@ -54,6 +55,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     cli_history.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
     cli_daily.note, cli_daily.scorecard,
     cli_money.reconcile, cli_adapters.nightly,
+    cli_people.people, cli_people.digest,
     cli_reports.report, cli_reports.compare, cli_reports.reports, cli_reports.verify,
 )  # fmt: skip
 for command in COMMANDS:

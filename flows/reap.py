@@ -12,7 +12,7 @@ from brightrun import reaper
 from brightrun.ledger import Ledger
 from brightrun.settings import load
 from flows import run_states, sweeper
-from tasks import reaping
+from tasks import people, reaping
 
 
 @flow(name="reap", flow_run_name="reap")
@@ -27,6 +27,7 @@ def reap(dry_run: bool = False) -> list[State[Any]]:
     ends = [reaping.reap(name, dry_run, return_state=True) for name in reaper.accounts(load())]
     if not dry_run:
         sweep()
+        people.deliver()
     return ends
 
 

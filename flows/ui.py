@@ -31,7 +31,8 @@ from flows.terminal import complain, say
 SERVER_SECONDS = 10
 SWEEP_SECONDS = 15.0
 DEPLOYED = (
-    "finetune, estimate; pause, switch, resume, retry; reassess; budget; nightly, reap, reconcile"
+    "finetune, estimate; pause, switch, resume, retry; reassess; budget; "
+    "nightly, digest, reap, reconcile"
 )
 LOCAL_NAMES = ("127.0.0.1", "localhost")
 

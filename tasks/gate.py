@@ -9,6 +9,7 @@ from typing import Any, Literal
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.input import RunInput
+from prefect.runtime import deployment
 from pydantic import Field
 
 from brightrun import (
@@ -119,6 +120,8 @@ def waiting(job: JobContext, decision: budget.GateDecision, reasons: tuple[str, 
     job.folder.write_json("question.json", asked)
     if job.ledger.job(job.job_id).status != Status.awaiting_approval:
         story.tell(f"Gate: waiting for a person. {'; '.join(reasons)}", story.WARNING)
+        if decision.action == "approve" or deployment.id:  # in a terminal the asker is the reader
+            alerts.waiting(job, reasons)
     job.ledger.update_job(job.job_id, status=Status.awaiting_approval, stage="gate")
     return "waiting"
 

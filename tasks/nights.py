@@ -22,7 +22,7 @@ from brightrun.jobs import Confirm, JobRequest
 from brightrun.ledger import Ledger, Status
 from brightrun.liveprices import live_prices
 from brightrun.nightly import Decision, NightFile
-from brightrun.notify import notifiers, send_all
+from brightrun.posting import post
 from brightrun.presets import preset_of
 from brightrun.runfolder import sha256_file
 from brightrun.settings import Settings, load
@@ -186,6 +186,6 @@ def close(night: str, files: list[dict[str, Any]]) -> dict[str, Any]:
     ledger, report = Ledger.open(settings), nightreport.report(night, files)
     ledger.end_night(night, report, datetime.now(UTC))
     artifacts.table("nightly", nightreport.rows(report), nightreport.title(report))
-    for problem in send_all(notifiers(settings), nightreport.message(report)):
+    for problem in post(ledger, nightreport.message(report)):
         story.tell(f"The morning's report was not delivered: {problem}", story.WARNING)
     return report

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import alerts, retrying
+from brightrun import alerts, posting, retrying
+from brightrun import digest as digests
 from brightrun.context import open_job
+from brightrun.ledger import Ledger
+from brightrun.settings import load
 from reports import jobcards
-from tasks import artifacts
+from tasks import artifacts, story
+
+
+@task(name="deliver messages", cache_policy=NO_CACHE)
+def deliver() -> list[str]:
+    """What could not be sent before, and what waited for the end of quiet hours."""
+    problems = posting.deliver_due(Ledger.open(load()), datetime.now(UTC))
+    for problem in problems:
+        story.tell(f"Not delivered, tried again later: {problem}", story.WARNING)
+    return problems
+
+
+@task(name="daily digest", cache_policy=NO_CACHE)
+def digest() -> dict[str, Any]:
+    """Yesterday in one message, once to everybody who wants it."""
+    now, ledger = datetime.now(UTC), Ledger.open(load())
+    found = digests.digest(ledger, now)
+    posting.post(ledger, digests.message(found), f"digest:{found['day']}", now=now)
+    return found
 
 
 @task(name="notify", cache_policy=NO_CACHE)

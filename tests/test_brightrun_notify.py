@@ -79,7 +79,11 @@ def test_a_mail_reaches_every_address_with_its_text(post_office: tuple[Inbox, in
     assert envelope.rcpt_tos == ["a@example.org", "b@example.org"]
     mail = message_from_bytes(bytes(envelope.content or b""), policy=default)
     assert mail["Subject"] == MESSAGE.title
-    assert "ok 😟" in mail.get_content()
+    plain, page = mail.get_body(("plain",)), mail.get_body(("html",))
+    assert plain is not None
+    assert page is not None
+    assert "ok 😟" in plain.get_content()
+    assert "ok 😟" in page.get_content()
 
 
 def test_a_title_cannot_add_headers_to_a_mail(post_office: tuple[Inbox, int]) -> None:

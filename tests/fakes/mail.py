@@ -13,14 +13,21 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 
 class Inbox:
-    """`mails` are texts: subject, empty line, body."""
+    """`mails` are texts: subject, empty line, body; `pages` the HTML of each; `to` its address."""
 
     def __init__(self) -> None:
         self.mails: list[str] = []
+        self.pages: list[str] = []
+        self.to: list[str] = []
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         mail = message_from_bytes(bytes(envelope.content or b""), policy=default)
-        self.mails.append(f"{mail['Subject']}\n\n{mail.get_content()}")
+        plain, page = mail.get_body(("plain",)), mail.get_body(("html",))
+        assert plain is not None
+        assert page is not None
+        self.mails.append(f"{mail['Subject']}\n\n{plain.get_content()}")
+        self.pages.append(str(page.get_content()))
+        self.to.append(str(mail["To"]))
         return "250 kept"
 
 

@@ -1,0 +1,89 @@
+"""Tell people: write it down for everybody who wants it, send what is due, try the rest again.
+
+    problems = post(ledger, message, key)      # what could not be sent now; it is tried again
+    deliver_due(ledger, now)                   # called every five minutes by the reaper's flow
+
+A message is told once per key and address. Nothing here raises because of a channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from brightrun import webhook
+from brightrun.errors import ConfigurationError
+from brightrun.ledger import Ledger
+from brightrun.ledger_outbox import Letter
+from brightrun.notify import EmailNotifier, Message, SlackNotifier
+from brightrun.people import Route, default_people, load_people, routes
+from brightrun.settings import Settings
+
+BOTH = ("slack", "email")
+
+
+def post(
+    ledger: Ledger,
+    message: Message,
+    key: str = "",
+    *,
+    only: Sequence[str] = BOTH,
+    now: datetime | None = None,
+) -> list[str]:
+    """Write a message down and send what is due of it; returns what went wrong.
+
+    key: what it tells, so that nobody hears it twice; "": it is news each time.
+    """
+    settings, at = ledger.settings, now or datetime.now(UTC)
+    wanted = [channel for channel in only if channel in channels_of(settings)]
+    problems = []
+    try:
+        people = load_people(settings)
+    except ConfigurationError as error:  # a broken file must not silence an alarm
+        people, problems = default_people(settings), [error.message]
+    found = list(routes(people, message.kind, at, wanted))
+    if settings.webhook_url:
+        found.append(Route(channel="webhook", address="webhook", due=at))
+    label = key or f"{message.kind}:{message.job_id}:{at.isoformat()}"
+    ledger.put_out(label, message.model_dump(), found, job_id=message.job_id, at=at)
+    return problems + deliver_due(ledger, at, label)
+
+
+def channels_of(settings: Settings) -> tuple[str, ...]:
+    """The channels that are configured; none by default."""
+    slack = ("slack",) if settings.slack_token is not None else ()
+    return (*slack, "email") if settings.smtp_host and settings.email_from else slack
+
+
+def deliver_due(ledger: Ledger, now: datetime, key: str = "") -> list[str]:
+    """Send what is due (of one key, or all); returns what went wrong."""
+    problems = []
+    for letter in ledger.take_due(now, key):
+        problem = send(ledger, letter, now)
+        if problem is None:
+            ledger.delivered(letter, now)
+        else:
+            ledger.not_delivered(letter, problem, now)
+            problems.append(problem)
+    return problems
+
+
+def send(ledger: Ledger, letter: Letter, now: datetime) -> str | None:
+    """One letter on its channel; what went wrong, or None."""
+    settings, message = ledger.settings, Message.model_validate(letter.message)
+    if letter.channel == "webhook":
+        at, kind = letter.created_at, message.kind
+        event = webhook.event_of(str(letter.id), kind, letter.job_id, at, letter.message)
+        return webhook.send(settings, event, now)
+    if letter.channel == "email":
+        return EmailNotifier(settings, letter.address).send(message)
+    if settings.slack_token is None:  # switched off since it was written down
+        return "slack: no token is set"
+    thread = ledger.thread_of(letter.job_id, letter.address) if letter.job_id else ""
+    slack = SlackNotifier(
+        settings.slack_token.get_secret_value(), letter.address, settings.slack_base_url, thread
+    )
+    problem = slack.send(message)
+    if problem is None and letter.job_id and not thread and slack.posted:
+        ledger.begin_thread(letter.job_id, letter.address, slack.posted)
+    return problem

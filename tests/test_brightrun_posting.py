@@ -1,0 +1,252 @@
+"""Messages to people: routes, quiet hours, threads, retries, the signed webhook."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import jsonschema
+import pytest
+from commands import inside
+from fakes.mail import Inbox, mail_server
+from fakes.slack import FakeSlack, slack
+from fakes.webhook import application
+
+from brightrun import digest, news
+from brightrun.errors import ConfigurationError
+from brightrun.jobs import JobRequest
+from brightrun.ledger import AttemptRow, JobRow, Ledger, Status
+from brightrun.notify import Message
+from brightrun.people import Person, Quiet, load_people, routes
+from brightrun.posting import deliver_due, post
+from brightrun.settings import CHECKOUT, load
+from brightrun.verdicts import EvidenceKind, MetricName, Verdict
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+PEOPLE = """
+[[person]]
+name = "Ann"
+email = "ann@example.org"
+slack = "U1"
+quiet = "22:00-07:00"
+time_zone = "Europe/Berlin"
+events = { default = ["email"], failed = ["email", "slack"], started = [] }
+
+[[person]]
+name = "Ben"
+slack = "C9"
+events = { default = [], budget = ["slack"], failed = ["slack"] }
+"""
+
+
+def message(kind: str = "failed", job: str = "j1") -> Message:
+    links = (("Report", "https://example.org/r?a=1&b=2"),)
+    title = f"Bright Run job {job} {kind}"
+    return Message(title=title, lines=("a <b> line",), kind=kind, job_id=job, links=links)
+
+
+@pytest.fixture
+def channels(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Inbox, FakeSlack]]:
+    with mail_server() as (inbox, environment), slack() as chat:
+        mine = {"BRIGHTRUN_SLACK_TOKEN": "xoxb-1", "BRIGHTRUN_SLACK_BASE_URL": chat.url}
+        for name, value in {**environment, **mine}.items():
+            monkeypatch.setenv(name, value)
+        home.mkdir()
+        (home / "people.toml").write_text(PEOPLE)
+        yield inbox, chat
+
+
+def test_each_person_hears_what_they_want_where_they_want_it(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    inbox, chat = channels
+    ledger = Ledger.open(load())
+    assert post(ledger, message("failed"), now=NOW) == []
+    assert inbox.to == ["ann@example.org"]
+    assert [fields["channel"] for _, _, fields in chat.calls] == ["U1", "C9"]
+    post(ledger, message("started"), now=NOW)
+    assert (len(inbox.mails), len(chat.calls)) == (1, 2)
+    assert "a &lt;b&gt; line" in inbox.pages[0]
+    assert 'href="https://example.org/r?a=1&amp;b=2"' in inbox.pages[0]
+    assert "Report: https://example.org/r?a=1&b=2" in inbox.mails[0]
+
+
+def test_a_job_has_one_thread_and_the_same_news_is_told_once(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    inbox, chat = channels
+    ledger = Ledger.open(load())
+    for _ in range(2):
+        post(ledger, message("failed"), "failed:j1", now=NOW)
+    post(ledger, message("failed"), "failed again:j1", now=NOW)
+    threads = [fields.get("thread_ts") for _, _, fields in chat.calls]
+    assert threads == [None, None, "1.2", "1.2"]  # the first of each channel, then its answers
+    assert len(inbox.mails) == 2
+    buttons = chat.calls[0][2]["blocks"][-1]
+    assert buttons["elements"][0]["url"] == "https://example.org/r?a=1&b=2"
+
+
+def test_quiet_hours_hold_everything_but_alarms_about_money(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    inbox, _ = channels
+    ledger = Ledger.open(load())
+    night = datetime(2026, 11, 23, 23, 30, tzinfo=UTC)  # 00:30 in Berlin
+    post(ledger, message("completed"), now=night)
+    post(ledger, message("budget"), now=night)
+    assert [mail.split("\n")[0] for mail in inbox.mails] == ["Bright Run job j1 budget"]
+    deliver_due(ledger, datetime(2026, 11, 24, 5, 59, tzinfo=UTC))
+    assert len(inbox.mails) == 1
+    deliver_due(ledger, datetime(2026, 11, 24, 6, 0, tzinfo=UTC))  # 07:00 in Berlin
+    assert len(inbox.mails) == 2
+
+
+def test_an_outage_is_tried_again_and_told_once(channels: tuple[Inbox, FakeSlack]) -> None:
+    inbox, chat = channels
+    ledger = Ledger.open(load())
+    chat.answers += [(500, {}, {"ok": False}), (500, {}, {"ok": False})]
+    problems = post(ledger, message("failed"), "k", now=NOW)
+    assert problems == ["slack: SlackApiError"] * 2
+    assert len(inbox.mails) == 1
+    assert len(ledger.undelivered()) == 2
+    assert deliver_due(ledger, NOW + timedelta(seconds=30)) == []  # not yet
+    assert deliver_due(ledger, NOW + timedelta(minutes=2)) == []
+    assert ledger.undelivered() == ()
+    assert (len(inbox.mails), len(chat.calls)) == (1, 4)
+
+
+def test_a_letter_that_is_being_sent_is_given_to_nobody_else(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    ledger = Ledger.open(load())
+    found = routes(load_people(load()), "failed", NOW)
+    ledger.put_out("k", message().model_dump(), found, job_id="j1", at=NOW)
+    assert len(ledger.take_due(NOW)) == 3
+    assert ledger.take_due(NOW) == ()
+    assert len(ledger.take_due(NOW + timedelta(minutes=6))) == 3  # its sender died
+
+
+def test_a_broken_file_of_people_is_told_and_silences_no_alarm(
+    channels: tuple[Inbox, FakeSlack], home: Path
+) -> None:
+    inbox, _ = channels
+    (home / "people.toml").write_text('[[person]]\nname = "Ann"\nquiet = "late"\n')
+    with pytest.raises(ConfigurationError, match=r"person\.0\.quiet: .*no quiet hours"):
+        load_people(load())
+    (problem,) = post(Ledger.open(load()), message("budget"), now=NOW)
+    assert "cannot be used" in problem
+    assert inbox.to == ["ann@example.org"]  # the configured address
+
+
+@pytest.mark.parametrize(
+    ("at", "ends"),
+    [("21:59", None), ("22:00", "24 07:00"), ("06:59", "23 07:00"), ("07:00", None)],
+)
+def test_quiet_hours_go_over_midnight(at: str, ends: str | None) -> None:
+    now = datetime.fromisoformat(f"2026-11-23T{at}+01:00")
+    found = Quiet.of("22:00-07:00").ends(now)
+    assert (None if found is None else f"{found:%d %H:%M}") == ends
+
+
+def test_the_webhook_is_signed_follows_its_schema_and_is_sent_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with application() as app:
+        monkeypatch.setenv("BRIGHTRUN_WEBHOOK_URL", app.url)
+        monkeypatch.setenv("BRIGHTRUN_WEBHOOK_SECRET", "planted-secret")
+        ledger = Ledger.open(load())
+        app.answers.append(503)
+        assert post(ledger, message(), "k", now=NOW) == ["webhook: HTTP 503"]
+        assert deliver_due(ledger, NOW + timedelta(minutes=2)) == []
+        (first, _), (sign, body) = app.calls
+        seconds, hexed = sign.removeprefix("t=").split(",v1=")
+        signed = hmac.new(b"planted-secret", f"{seconds}.".encode() + body, hashlib.sha256)
+        assert hexed == signed.hexdigest()
+        assert first != sign  # signed anew with the time of sending
+        assert app.events[0] == app.events[1]
+        schema = json.loads((CHECKOUT / "deployments/schemas/event-1.json").read_text())
+        jsonschema.validate(app.events[0], schema)
+        assert app.events[0]["kind"] == "failed"
+    assert post(ledger, message(), "gone", now=NOW) == ["webhook: ConnectError"]
+
+
+def pod(number: int, outcome: str, *, ended: int | None, started: int | None = 1) -> AttemptRow:
+    def at(minute: int | None) -> datetime | None:
+        return None if minute is None else NOW + timedelta(minutes=minute)
+
+    return AttemptRow(
+        "j1", number, "local", "spot", f"p{number}", "", "", "", Decimal(1), NOW, at(started),
+        at(ended), outcome, 7, 5, None,
+    )  # fmt: skip
+
+
+def test_interruption_its_end_and_a_stuck_pod_are_news(home: Path) -> None:
+    ledger = Ledger.open(load())
+    ledger.create_job("j1", JobRequest(training_file="f"))
+    row: JobRow = ledger.update_job("j1", status=Status.running)
+    pods = (pod(1, "lost", ended=10), pod(2, "", ended=None, started=14))
+    half_hour = timedelta(minutes=30)
+
+    def kinds(minute: int, moved: int | None = None) -> list[str]:
+        last = None if moved is None else NOW + timedelta(minutes=moved)
+        now = NOW + timedelta(minutes=minute)
+        return [item.kind for item in news.news(row, pods, last, half_hour, now)]
+
+    assert kinds(20) == ["interrupted", "resumed"]
+    assert kinds(45) == ["interrupted", "resumed", "stuck"]
+    assert kinds(45, moved=20) == ["interrupted", "resumed"]
+    (_, on) = news.news(row, pods, None, half_hour, NOW)
+    assert on.lines == ("From step 5, 4 min later",)
+
+
+def test_a_claim_below_target_brings_the_retry_that_would_mend_it() -> None:
+    verdict = Verdict(
+        metric=MetricName.knowledge_retention, evidence=EvidenceKind.measurement, n=9,
+        n_clusters=9, estimate=0.8, target_met="fail",
+    )  # fmt: skip
+    lines = news.below_target("j1", {"learning_rate": 2e-4, "epochs": 3}, (verdict,))
+    assert "learning_rate: 0.0002 -> 0.0001" in lines[1]
+    assert lines[-1] == "Train again: brightrun retry j1 --set learning_rate=0.0001"
+    passed = verdict.model_copy(update={"target_met": "pass"})
+    assert news.below_target("j1", {}, (passed,)) == ()
+
+
+def test_yesterday_is_a_day_of_its_zone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = load().model_copy(update={"time_zone": "Europe/Berlin"}).zone
+    first, after = digest.day_before(datetime(2026, 10, 26, 6, tzinfo=UTC), zone)
+    assert after.astimezone(UTC) - first.astimezone(UTC) == timedelta(hours=25)
+    first, after = digest.day_before(datetime(2026, 3, 30, 5, tzinfo=UTC), zone)
+    assert after.astimezone(UTC) - first.astimezone(UTC) == timedelta(hours=23)
+
+
+def test_the_digest_tells_what_ended_and_what_waits(
+    channels: tuple[Inbox, FakeSlack], home: Path
+) -> None:
+    inbox, _ = channels
+    ledger = Ledger.open(load())
+    for name, status in (("a", Status.completed), ("b", Status.awaiting_approval)):
+        ledger.create_job(name, JobRequest(training_file="f", name="Spring"))
+        ledger.update_job(name, status=status)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    ledger.update_job("a", finished_at=yesterday)
+    assert inside(home, "digest").code == 0
+    said = digest.message(digest.digest(ledger, datetime.now(UTC)))
+    assert said.title.endswith("1 job ended, $0.00")
+    assert said.lines[:2] == (
+        "Ended: a Spring: completed, $0.0000",
+        "Waiting: b Spring: awaiting_approval, $0.0000",
+    )
+    for _ in range(2):
+        post(ledger, said, "digest:1", now=NOW)
+    assert len(inbox.mails) == 1
+
+
+def test_who_hears_of_what_is_a_table(channels: tuple[Inbox, FakeSlack], home: Path) -> None:
+    found = inside(home, "people", "--json").json
+    assert [person["name"] for person in found["people"]] == ["Ann", "Ben"]
+    assert Person(name="x").channels("failed") == ("email", "slack")
