@@ -192,7 +192,8 @@ def table(sheet: Sheet, opinions: Opinions, arcs: Mapping[str, str]) -> Table:
         ),
         rows=tuple(row for row in rows if row),
         caption="Scores from 1 to 5, mean over scenarios; change = ratio of means - 1, paired by "
-        "scenario, 95 % CI; alpha = Krippendorff's, ordinal, between the judges.",
+        "scenario, 95 % CI (none below five scenarios); alpha = Krippendorff's, ordinal, between "
+        "the judges.",
     )  # fmt: skip
 
 
@@ -202,6 +203,9 @@ def _row(
     if not pairs.scenarios:
         return ()
     change = pairs.change
+    # An interval of two or three scenarios spans everything: none is better than that.
+    few = len(pairs.scenarios) < statistics.MIN_CLUSTERS
+    low, high = (None, None) if few else (change.low, change.high)
     return (
         scope,
         name,
@@ -211,8 +215,8 @@ def _row(
         float(pairs.before.mean()),
         float(pairs.after.mean()),
         change.estimate,
-        change.low,
-        change.high,
+        low,
+        high,
         alpha,
     )
 

@@ -177,7 +177,9 @@ def target(verdict: Verdict) -> str:
         return "100%"
     side = "or lower" if words.better == "lower" else "or more"
     signed = words.estimate == "relative"
-    return f"{level(verdict.target, 'percent', signed=signed, short=True)} {side}"
+    # An index has another scale than the promise: whose word it needs stands with the promise.
+    whose = ", rated" if words_of(verdict) is VOICE_INDEX else ""
+    return f"{level(verdict.target, 'percent', signed=signed, short=True)} {side}{whose}"
 
 
 def sample(verdict: Verdict) -> str:
@@ -271,7 +273,9 @@ def ei_claim(verdicts: Iterable[Verdict]) -> str:
     found = next((v for v in verdicts if v.metric is MetricName.emotional_intelligence), None)
     if found is None or not measured(found):
         return "EI claim: not measured"
-    return f"EI claim: {state(found)}, {estimate(found)} ({EVIDENCE[found.evidence]})"
+    basis = (_between(found), sample(found), EVIDENCE[found.evidence])
+    inside = "; ".join(part for part in basis if part)
+    return f"EI claim: {state(found)}, {estimate(found)} ({inside})"
 
 
 def caveats(verdicts: Iterable[Verdict]) -> list[str]:

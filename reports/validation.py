@@ -18,6 +18,7 @@ from reports import (
     formats,
     judgements,
     meaning,
+    questions,
     summary,
     tables,
 )
@@ -65,6 +66,7 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
         "room": ROOM,
         "headline": claims.headline(verdicts),
         "verdict_table": blocks.verdict_table(verdicts),
+        "questions": blocks.table(questions.table(verdicts)),
         "forest": blocks.figure(drawn["verdicts"], "No verdict has a number to draw."),
         "perplexity_claim": _claim(verdicts, MetricName.perplexity),
         "perplexity_chart": blocks.figure(drawn["perplexity"]),

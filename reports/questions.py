@@ -1,0 +1,62 @@
+"""Three questions to every verdict: improved? above the guaranteed floor? target met?
+
+Each is answered by the whole interval, and each can be open while another is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from brightrun.verdicts import Table, TargetMet, Verdict
+from reports import claims, formats
+
+ANSWER: dict[TargetMet, str] = {
+    "pass": "yes",
+    "fail": "no",
+    "inconclusive": "open",
+    "not_measured": "not measured",
+}
+
+
+def improved(verdict: Verdict) -> str:
+    if not claims.measured(verdict):
+        return ANSWER["not_measured"]
+    words = {True: "yes", False: "no, it got worse", None: "not shown"}
+    return words[verdict.improved]
+
+
+def above_floor(verdict: Verdict) -> str:
+    """`open (+20%)`; an en dash where nothing is guaranteed."""
+    if verdict.floor is None:
+        return formats.NONE
+    floor = formats.level(verdict.floor, "percent", signed=True, short=True)
+    return f"{ANSWER[verdict.floor_met]} ({floor})"
+
+
+def target_met(verdict: Verdict) -> str:
+    goal = claims.target(verdict)
+    return formats.NONE if goal == formats.NONE else f"{ANSWER[verdict.target_met]} ({goal})"
+
+
+def table(verdicts: Sequence[Verdict]) -> Table:
+    """One row per verdict, with the interval, the sample and the evidence that answer."""
+    rows = tuple(
+        (
+            claims.words_of(v).label,
+            improved(v),
+            above_floor(v),
+            target_met(v),
+            claims.estimate_interval(v) if claims.measured(v) else formats.NONE,
+            claims.sample(v) if v.n else formats.NONE,
+            claims.EVIDENCE[v.evidence] if v.n else "no evidence",
+            "" if v.p_holm is None else f"{v.p_holm:.3f}",
+        )
+        for v in verdicts
+    )
+    return Table(
+        columns=("Metric", "Improved?", "Above the floor?", "Target met?", "Interval (95%)",
+                 "Sample", "Evidence", "p (Holm)"),
+        rows=rows,
+        caption="Three questions, each answered by the whole interval. The floor is the least "
+        "improvement that is guaranteed; p is adjusted over the headline tests.",
+    )  # fmt: skip
