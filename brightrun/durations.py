@@ -56,7 +56,8 @@ class Work:
     sequence; steps: optimizer steps of the whole job; micro_batch: sequences per micro-step;
     evaluations: validation losses during training; prompt_tokens and question_tokens: typical
     length of one scenario's and one question's prompt; option_tokens: of a question answered by one
-    option's text; neutral_tokens: of all neutral passages; models: how many are measured;
+    option's text; neutral_tokens: of all neutral passages;
+    probe_tokens: training conversations read for the data feedback; models: how many are measured;
     interruptions: planned (`--interrupt-at`).
     """
 
@@ -77,6 +78,7 @@ class Work:
     question_tokens: int = 180
     option_tokens: int = 0
     neutral_tokens: int = 0
+    probe_tokens: int = 0
     models: int = 2
     max_new_tokens: int = 0
     micro_batch: int = 1
@@ -93,7 +95,7 @@ class Work:
         prompts = self.scenarios * self.passes * self.prompt_tokens
         orders = self.rotations * self.question_tokens + 4 * self.option_tokens
         texts = self.validation_tokens + self.neutral_tokens
-        return self.models * (texts + prompts + self.questions * orders)
+        return self.models * (texts + prompts + self.questions * orders) + self.probe_tokens
 
     @property
     def generated_tokens(self) -> int:

@@ -73,6 +73,8 @@ def work_of(report: FileReport, values: Hyperparameters, interruptions: int = 0)
     if values.sequence == "pair":
         repeats, sequences = 2.2, max(1, round(pairs * share))  # 2.1-2.4 on real files
     per_step = max(1, round(values.pairs_per_step * sequences / max(1.0, pairs * share)))
+    # Read twice for the data feedback; of 12 and up to 8 held out the gradients, three times.
+    probed = 2 * min(40, sequences) + 3 * 20 if values.rotations == 4 else 2 * 6 + 3 * 5
     prompt = round(len(report.system_prompt) / 4.66 * SYSTEM_TO_PROMPT) + 40
     return Work(
         train_tokens=round(sum(lengths) * share * repeats),
@@ -91,6 +93,7 @@ def work_of(report: FileReport, values: Hyperparameters, interruptions: int = 0)
         prompt_tokens=prompt,
         option_tokens=OPTION_TOKENS,
         neutral_tokens=NEUTRAL_TOKENS,
+        probe_tokens=round(probed * sum(lengths) / max(1, len(usable))),
         max_new_tokens=values.max_new_tokens,
         interruptions=interruptions,
     )
@@ -110,7 +113,7 @@ def only_measuring(work: Work, left: Mapping[str, int], models: int) -> Work:
     return replace(
         work,
         train_tokens=0, sum_squared_tokens=0, supervised_tokens=0, sequences=0, steps=0,
-        evaluations=0, models=models,
+        evaluations=0, models=models, probe_tokens=0,
         validation_tokens=work.validation_tokens if left["likelihood"] else 0,
         neutral_tokens=work.neutral_tokens if left["neutral"] else 0,
         questions=asked,

@@ -105,6 +105,7 @@ class Evaluation(Frozen):
     safety: Table
     comparison: Table | None = Field(None, description="Model x measure against the baseline")
     contamination: Table | None = Field(None, description="What is tested against the data")
+    data_feedback: Table | None = Field(None, description="For whoever writes the conversations")
     examples: tuple[Example, ...]
     ei: Table = Field(
         NO_TABLE, description="Overall, by group, dimension and arc: levels, change, CI, n, alpha"

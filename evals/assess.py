@@ -13,7 +13,7 @@ import numpy as np
 
 from brightrun.errors import EvaluationError
 from brightrun.jobs import JobSpec
-from brightrun.modelnames import MODELS
+from brightrun.modelnames import BASELINE, MODELS, TRAINED
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import Evaluation, EvidenceKind, MetricName, Verdict
 from evals import answers as answering
@@ -21,6 +21,7 @@ from evals import (
     comparing,
     contamination,
     examples,
+    feedback,
     gates,
     headlines,
     knowledge,
@@ -54,10 +55,19 @@ def assess(folder: RunFolder, spec: JobSpec, *, data: Path = DATA) -> Evaluation
     found = measurements.load(folder, spec, scenarios, questions)
     heard = heard_of(folder, data)
     result = evaluate(found, scenarios, questions, load_lexicons(data), known.versions(data), heard)
-    if not folder.exists(contamination.PLACE):
-        return result
-    close = contamination.table(folder.read_json(contamination.PLACE))
-    return result.model_copy(update={"contamination": close})
+    pairs = [(found.likelihood[BASELINE, c], found.likelihood[TRAINED, c])
+             for c in found.conversations]  # fmt: skip
+    advice, advice_facts = feedback.of_folder(folder, pairs)
+    close = None
+    if folder.exists(contamination.PLACE):
+        close = contamination.table(folder.read_json(contamination.PLACE))
+    return result.model_copy(
+        update={
+            "contamination": close,
+            "data_feedback": advice,
+            "facts": {**result.facts, "data_feedback": advice_facts},
+        }
+    )
 
 
 def evaluate(

@@ -124,11 +124,11 @@ def items_of(scenarios: Iterable[Scenario], questions: Iterable[Question]) -> tu
 def check(items: Sequence[Item], turns: Callable[[], Turns]) -> Contamination:
     """Compare with the (conversation id, text) of all client and advisor turns; streams them."""
     asked = [[words(text) for text in item.segments] for item in items]
-    short = [_grams(segments, SHORT) for segments in asked]
-    long = [_grams(segments, LONG) for segments in asked]
+    short = [grams(segments, SHORT) for segments in asked]
+    long = [grams(segments, LONG) for segments in asked]
     holders: dict[str, list[int]] = {}
-    for number, grams in enumerate(short):
-        for gram in grams:
+    for number, some in enumerate(short):
+        for gram in some:
             holders.setdefault(gram, []).append(number)
     met: list[set[str]] = [set() for _ in items]
     copied: list[set[str]] = [set() for _ in items]
@@ -181,7 +181,8 @@ def _windows(read: Sequence[str], size: int) -> Iterator[str]:
     return (" ".join(read[at : at + size]) for at in range(len(read) - size + 1))
 
 
-def _grams(segments: Iterable[Sequence[str]], size: int) -> set[str]:
+def grams(segments: Iterable[Sequence[str]], size: int) -> set[str]:
+    """Word sequences of that many words in any of the segments."""
     return {gram for read in segments for gram in _windows(read, size)}
 
 

@@ -50,6 +50,8 @@ QUESTIONS = "plan/questions.jsonl"
 NEUTRAL = "plan/neutral.jsonl"
 # A quick look asks in fewer orders than 4, and reads less of the neutral text.
 QUICK_TEXTS = 8
+PROBE = {"probe": 40, "influence": 12}
+QUICK_PROBE = {"probe": 6, "influence": 3}
 GOLDEN = "plan/golden.json"
 
 
@@ -186,6 +188,9 @@ def _facts(
             "questions": len(questions),
             "headline_questions": sum(q.counts for q in questions),
             "neutral_texts": len(neutral),
+            # Training conversations that are read for the data feedback, and those whose
+            # gradients are compared: three times the work.
+            **(PROBE if values.rotations == 4 else QUICK_PROBE),
             "rotations": values.rotations,
             "passes": values.passes,
         },

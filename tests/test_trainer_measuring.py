@@ -253,3 +253,29 @@ def test_the_playground_writes_what_generation_at_temperature_0_writes(
         assert found == expected
         texts.add(found)
     assert len(texts) == 2
+
+
+def test_a_copy_of_the_held_out_text_helps_and_its_gradient_is_the_same(
+    torch: Any, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    from trainer.feedback import drawn, influence
+
+    model = adapted(torch)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0, 0.05)
+    folder = RunFolder(tmp_path.as_uri(), "job-1")
+    table = replace(
+        bench(torch, model), folder=folder, check=lambda: None,
+        reporter=SimpleNamespace(add=lambda *_: None),
+    )  # fmt: skip
+    made = samples(tokenizer, 3)
+    assert influence(table, made, made[:1]) == 3
+    found = folder.read_jsonl("measurements/influence.jsonl")
+    rows = {r["conversation_id"]: r["cosine"] for r in found}
+    assert rows["conversation-0"] == pytest.approx(1.0, abs=1e-4)
+    assert -1 <= rows["conversation-2"] < 0.9999
+    assert not any(p.grad is not None for p in model.parameters())
+    assert {s.conversation_id for s in drawn(made, 7, 2)} == {
+        s.conversation_id for s in drawn(made[::-1], 7, 2)
+    }

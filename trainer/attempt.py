@@ -40,7 +40,6 @@ from trainer.lockstep import Pace
 from trainer.measure import Bench, measure
 from trainer.memory import Fit
 from trainer.narrator import Narrator, evaluation_steps
-from trainer.others import load_others
 from trainer.patience import PatientFolder
 from trainer.pod import Pod
 from trainer.prepared import Prepared
@@ -92,10 +91,9 @@ class Attempt:
         with self.reporter.stage("measuring") as detail, pace.leading():
             bench = Bench(
                 model, base.dtype, prepared.tokenizer, spec.values, self.folder,
-                self.pod.attempt, self.reporter, self.control.check,
-                load_others(model, self.folder, self.scratch), {**facts, "dtype": str(base.dtype)},
+                self.pod.attempt, self.reporter, self.control.check, machine=facts,
             )  # fmt: skip
-            detail.update(measure(bench, prepared.held_out))
+            detail.update(measure(bench, prepared.held_out, prepared.training))
         dtype = str(base.dtype).removeprefix("torch.")
         del model, base, bench, pace
         gc.collect()

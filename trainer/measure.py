@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +17,11 @@ from brightrun.jobs import Hyperparameters
 from brightrun.modelnames import BASELINE, MODELS
 from brightrun.runfolder import RunFolder
 from brightrun.tokens import ChatTokenizer
-from trainer import likelihoods, loading, questions
+from trainer import feedback, likelihoods, loading, questions
 from trainer.answers import answer_all
 from trainer.data import Sample
 from trainer.items import PARTS, ItemStore
+from trainer.others import load_others
 from trainer.reporter import Reporter
 
 # PEFT's name of the adapter that this job has trained.
@@ -67,9 +70,14 @@ class Bench:
         self.reporter.add("progress", payload)
 
 
-def measure(bench: Bench, held_out: list[Sample]) -> dict[str, int]:
+def measure(
+    bench: Bench, held_out: list[Sample], training: Sequence[Sample] = ()
+) -> dict[str, int]:
     """All measurements; the number of items of each. Finished items are not repeated."""
     bench.model.eval()
+    bench = replace(bench, machine={**bench.machine, "dtype": str(bench.dtype)})
+    with tempfile.TemporaryDirectory(prefix="brightrun-adapters-") as scratch:
+        bench = replace(bench, models=load_others(bench.model, bench.folder, Path(scratch)))
     reuse(bench)
     asked = rows(bench.folder, "plan/questions.jsonl")
     counts = {
@@ -79,6 +87,7 @@ def measure(bench: Bench, held_out: list[Sample]) -> dict[str, int]:
         "option_text": questions.option_texts(bench, asked),
         "answers": answer_all(bench, rows(bench.folder, "plan/scenarios.jsonl")),
     }
+    counts |= feedback.probe(bench, training, held_out, bench.folder.read_json("plan/plan.json"))
     bench.folder.remove(PARTS)
     return counts
 
