@@ -19,7 +19,9 @@ from brightrun.compute.provider import ComputeProvider
 from brightrun.estimates import revised
 from brightrun.jobs import JobRequest, JobSpec
 from brightrun.ledger import Ledger, Status
+from brightrun.liveprices import LivePrices
 from brightrun.losses import successions
+from brightrun.prices import Live
 from brightrun.progress import Progress, progress
 from brightrun.runfolder import Event, EventType, RunFolder
 from brightrun.settings import Settings, load
@@ -50,6 +52,13 @@ class JobContext:
     @cached_property
     def provider(self) -> ComputeProvider:
         return provider_of(self.request.provider, self.settings)
+
+    @cached_property
+    def live(self) -> LivePrices:
+        """What the provider offers now; a provider with one kind of pod is not asked."""
+        rents, count = self.provider, self.settings.processes
+        far = rents.manners.far_away
+        return LivePrices(lambda: Live(offers=rents.offers(count)) if far else Live(), self.clock)
 
     @cached_property
     def clock(self) -> Clock:

@@ -11,7 +11,9 @@ from brightrun.context import JobContext
 from brightrun.errors import OutOfMemory
 from brightrun.jobs import Market
 from brightrun.ledger import AttemptRow
+from brightrun.liveprices import by_market
 from brightrun.markets import MarketState, Rate
+from brightrun.prices import Price
 from brightrun.recovery import Action, Past, Policy, Situation, next_action
 from brightrun.situation import harmless
 
@@ -34,7 +36,7 @@ def policy_of(job: JobContext) -> Policy:
 
 
 def situation(job: JobContext) -> Situation:
-    """Now, the request to stop, the markets of the estimate, work and money that are left."""
+    """Now, the request to stop, the markets at their live prices, work and money that are left."""
     row, now = job.ledger.job(job.job_id), job.clock.now()
     asked = job.folder.stop_request() or {}
     estimate = row.estimate or {}
@@ -47,7 +49,9 @@ def situation(job: JobContext) -> Situation:
         stop=str(asked.get("reason", "")),
         wish=wish,
         wish_after=wish_after,
-        markets=markets_of(estimate, job.ledger.interruption_rates(job.request.provider, now)),
+        markets=markets_of(
+            estimate, job.ledger.interruption_rates(job.request.provider, now), live(job)
+        ),
         remaining_hours=(start + left) / 3600,
         overhead_hours=estimate.get("interruption_s", {}).get("likely", 0.0) / 3600,
         spent=job.ledger.cost_so_far(job.job_id, now),
@@ -63,22 +67,33 @@ def wished(job: JobContext) -> tuple[Market, int]:
     return Market(asked["market"]), int(asked["after"])
 
 
+def live(job: JobContext) -> dict[Market, Price | None]:
+    """What each market asks now; {}: the provider is silent or has none, the estimate counts."""
+    wish = job.request
+    return by_market(job.live.now(), wish.provider, wish.gpu, job.settings.processes)
+
+
 def markets_of(
-    estimate: Mapping[str, Any], rates: Mapping[Market, Rate]
+    estimate: Mapping[str, Any],
+    rates: Mapping[Market, Rate],
+    now: Mapping[Market, Price | None],
 ) -> tuple[MarketState, ...]:
     """The markets of an estimate's JSON; rates: what is known by now, this job's losses included.
 
-    A machine that is not taken away has no interruptions in its estimate, and none here.
+    now: live prices, None where the market has no such machine at all; {}: as estimated. A machine
+    that is not taken away has no interruptions in its estimate, and none here.
     """
     found = []
     for row in estimate.get("markets", ()):
         market, said = Market(row["market"]), row.get("interruptions_per_hour", {})
         steady = not said.get("likely")
+        price, usd = now.get(market), Decimal(str(row["price"]["usd_per_hour"]))
         found.append(
             MarketState(
                 market=market,
-                usd_per_hour=Decimal(str(row["price"]["usd_per_hour"])),
-                offered=row["offered"],
+                usd_per_hour=usd if price is None else price.usd_per_hour,
+                offered=price is not None if now else row["offered"],
+                source="" if price is None else price.source,
                 interruptions_per_hour=0.0 if steady else rates[market].per_hour.likely,
                 observed_hours=0.0 if steady else rates[market].hours,
             )

@@ -47,8 +47,7 @@ def launch(job: JobContext, action: Action | None = None) -> AttemptRow:
         secrets=secrets_of(job.settings),
         gpu_count=job.settings.processes,
     )
-    if job.provider.manners.far_away and why_none is None and not already_rented(job):
-        preflight.require(job, wanted.model_copy(update={"offer": rented.offer}), estimate, rented)
+    check_before(job, wanted, estimate, rented, waits=why_none is not None)
     forget_old_stop(job)
     attempt = written_down(job, number, wanted, rented)
     if why_none is not None:
@@ -69,8 +68,21 @@ def candidates_of(
     return (choice.candidates if choice is not None else ()) or (None,), none_fits(choice)
 
 
-def already_rented(job: JobContext) -> bool:
-    return any(attempt.pod_id for attempt in job.ledger.attempts(job.job_id))
+def check_before(
+    job: JobContext, wanted: LaunchRequest, estimate: dict[str, Any], rented: Rented, *, waits: bool
+) -> None:
+    """Preflight, until a pod was rented. ConfigurationError: nothing is waited for or rented.
+
+    waits: no machine is free. What can be looked at without one is looked at before the first wait,
+    everything again when the wait is over.
+    """
+    before = job.ledger.attempts(job.job_id)
+    if not job.provider.manners.far_away or any(attempt.pod_id for attempt in before):
+        return
+    if not waits:
+        preflight.require(job, wanted.model_copy(update={"offer": rented.offer}), estimate, rented)
+    elif not before:
+        preflight.require_ours(job, wanted, estimate)
 
 
 def ask_each(

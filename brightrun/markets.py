@@ -57,13 +57,17 @@ def hourly_rate(market: Market, losses: int = 0, hours: float = 0.0) -> Rate:
 
 
 class MarketState(Frozen):
-    """A market as recovery sees it. observed_hours: pod hours behind the rate (0: the prior)."""
+    """A market as recovery sees it. observed_hours: pod hours behind the rate (0: the prior).
+
+    source: where the price is from, "" = the estimate.
+    """
 
     market: Market
     usd_per_hour: Decimal
     offered: bool = True
     interruptions_per_hour: float = 0.0
     observed_hours: float = 0.0
+    source: str = ""
 
 
 def expected_hours(work: float, rate: float, overhead: float) -> float:

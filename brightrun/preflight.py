@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 from pydantic import SecretStr
 
-from brightrun import basemodels
+from brightrun import basemodels, reachable
 from brightrun.compute.provider import LaunchRequest
 from brightrun.context import JobContext
 from brightrun.errors import CapacityError, ConfigurationError, ProviderError
@@ -31,7 +31,16 @@ def require(
     job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any], rented: Rented
 ) -> None:
     """ConfigurationError with everything that stands in the way, each with its fix."""
-    found = tuple(failures(job, wanted, estimate, rented))
+    refuse(job, tuple(failures(job, wanted, estimate, rented)))
+
+
+def require_ours(job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any]) -> None:
+    """The same without what only an offer can tell: before a wait for a free machine."""
+    refuse(job, tuple(ours(job, wanted, estimate)))
+
+
+def refuse(job: JobContext, found: tuple[str, ...]) -> None:
+    """ConfigurationError when there is any failure."""
     if not found:
         return
     lines = "\n".join(f"  - {line}" for line in found)
@@ -44,13 +53,19 @@ def require(
 def failures(
     job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any], rented: Rented
 ) -> Iterator[str]:
-    """Storage, model, image, volume, memory, credit and budget, in this order."""
-    yield from storage(job.settings, job.job_id, wanted.secrets)
-    yield from model(job.spec.base_model)
+    """Storage, model, image, budget, volume, memory and credit, in this order."""
+    yield from ours(job, wanted, estimate)
     yield from unready(job, wanted)
     yield from memory(estimate, rented)
     high = Decimal(str(estimate["cost_usd"]["high"]))
     yield from credit(job, high, rented.usd_per_hour)
+
+
+def ours(job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any]) -> Iterator[str]:
+    """Storage, model, image and budget: what no provider has to be asked for."""
+    yield from storage(job.settings, job.job_id, wanted.secrets)
+    yield from model(job.spec.base_model)
+    yield from reach(job)
     spent = job.ledger.cost_so_far(job.job_id, job.clock.now())
     limit = Decimal(str(job.folder.read_json("gate.json")["hard_limit_usd"]))
     yield from budget(limit - spent, Decimal(str(estimate["cost_usd"]["likely"])))
@@ -116,6 +131,43 @@ def model(reference: BaseModelRef) -> Iterator[str]:
         )
     if not reference.sha256:
         yield f"the weights of {reference.name} have no known sha256; prepare the model again"
+
+
+def reach(job: JobContext) -> Iterator[str]:
+    """The image in its registry, a hub model at its pinned revision, as the pod will ask for them.
+
+    What cannot be found out from here becomes a warning.
+    """
+    settings, base = job.settings, job.spec.base_model
+    name = settings.runpod_image
+    if "@sha256:" in name:
+        found = reachable.image(name, settings.registry_user, settings.registry_token)
+        if found.reach == "missing":
+            yield f"the registry has no image {name}; push it, or mend BRIGHTRUN_RUNPOD_IMAGE"
+        elif found.reach == "denied" and not settings.runpod_registry:
+            yield (
+                f"the registry does not give {name} to everybody ({found.said}); set "
+                "BRIGHTRUN_RUNPOD_REGISTRY to RunPod's id of a credential, or publish the image"
+            )
+        elif found.reach != "there":
+            doubt(job, f"whether {name} can be pulled is not known from here: {found.said}")
+    if basemodels.HUB_ID.fullmatch(base.name) and base.revision:
+        found = reachable.model(settings.hub_url, base.name, base.revision, settings.pod_hub_token)
+        if found.reach == "missing":
+            yield f"the hub has no {base.name} at revision {base.revision}; pin one that it has"
+        elif found.reach == "denied":
+            doubt(
+                job,
+                f"{base.name} is gated for pods ({found.said}): it must be on the volume, or "
+                "BRIGHTRUN_POD_HUB_TOKEN be one that may read it",
+            )
+        elif found.reach != "there":
+            doubt(job, f"whether the hub gives {base.name} is not known from here: {found.said}")
+
+
+def doubt(job: JobContext, message: str) -> None:
+    """What a person should know, and no reason to stop."""
+    job.note("warning", {"code": "preflight", "message": message})
 
 
 def memory(estimate: Mapping[str, Any], rented: Rented) -> Iterator[str]:

@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     runpod_graphql_url: str = "https://api.runpod.io/graphql"
     runpod_image: str = Field("", description="Trainer image by digest: NAME@sha256:...")
     runpod_registry: str = Field("", description="RunPod's id of the credential for the image")
+    registry_user: str = Field("", description="For the look whether the image is there")
+    registry_token: SecretStr | None = Field(None, description="Of registry_user, read-only")
+    hub_url: str = Field(
+        "https://huggingface.co", validation_alias=AliasChoices("HF_ENDPOINT", "BRIGHTRUN_HUB_URL")
+    )
     runpod_args: str = Field("", description="Arguments of the image's entry point")
     runpod_disk_gb: int = Field(60, ge=10, le=2000, description="Container disk of a pod")
     runpod_volume: str = Field("", description="Network volume with the model cache; its id")

@@ -21,6 +21,8 @@ from brightrun.markets import STEADY, MarketState
 from brightrun.physics import Range, exactly
 from brightrun.situation import Situation
 
+ESTIMATED = "the estimate's (the provider does not say a live one)"
+
 
 def pause(job: JobContext, by: str) -> None:
     """Ask the pod to save a checkpoint and go; nothing is paid until somebody resumes the job.
@@ -122,6 +124,7 @@ def market_json(outlook: Outlook, states: tuple[MarketState, ...], now: datetime
         "finish": {k: at.isoformat(timespec="minutes") for k, at in outlook.finish(now).items()},
         "interruptions_per_hour": outlook.rate.per_hour.as_json(),
         "observed_pod_hours": state.observed_hours,
+        "price_source": state.source or ESTIMATED,
     }
 
 

@@ -106,4 +106,6 @@ def show(facts: dict[str, Any]) -> None:
     table(f"Job {facts['job_id']}", columns, map(row, facts["markets"]), keep=columns)
     for name in facts["not_offered"]:
         tell(f"{name}: not offered")
+    for source in dict.fromkeys(m["price_source"] for m in facts["markets"]):
+        tell(f"Price: {source}")
     tell(f"{money(facts['spent_usd'])} spent so far. {facts['recommendation']['why']}.")

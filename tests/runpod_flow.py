@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from commands import ROOT, ledger, run_folder
+from fakes.registry import registry
 from fakes.runpod import Contract, FakeRunPod
 from fakes.runpod.server import KEY
-from runpod_rentals import IMAGE
 
 from brightrun.clock import SystemClock
 from brightrun.runfolder import MANIFEST, checkpoint
@@ -31,14 +31,14 @@ def trainers(home: Path) -> Iterator[tuple[FakeRunPod, dict[str, str]]]:
         here = {"BRIGHTRUN_MODELS": str(home / "models"), "PYTHONPATH": str(ROOT)}
         return (sys.executable, "-m", "trainer"), {**told, **here, "HF_HUB_OFFLINE": "1"}
 
-    with FakeRunPod(entry, SystemClock(), contract=Contract.load()) as fake:
+    with registry() as images, FakeRunPod(entry, SystemClock(), contract=Contract.load()) as fake:
         yield (
             fake,
             {
                 "BRIGHTRUN_RUNPOD_API_KEY": KEY,
                 "BRIGHTRUN_RUNPOD_REST_URL": fake.url,
                 "BRIGHTRUN_RUNPOD_GRAPHQL_URL": fake.graphql_url,
-                "BRIGHTRUN_RUNPOD_IMAGE": IMAGE,
+                "BRIGHTRUN_RUNPOD_IMAGE": images.image(),
                 "BRIGHTRUN_RUNPOD_LOOK_SECONDS": "1",
                 "BRIGHTRUN_RUNPOD_GONE_SECONDS": "2",
                 "BRIGHTRUN_POD_STORAGE_URL": (home / "storage").as_uri(),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fakes.clock import FastClock
+from fakes.registry import registry
 from fakes.runpod import FakeRunPod, Mischief
 from fakes.runpod.bill import Bill
 from fakes.runpod.market import GpuKind
@@ -363,6 +364,39 @@ def test_the_storage_is_tried_with_the_pods_own_credentials(
         told = refusal(job_on(home, provider(fake), **settings))
     assert words in told
     assert "s3cret" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("brightrun/elsewhere-", "the registry has no image"),
+        ("brightrun/private", "does not give"),
+    ],
+)
+def test_an_image_that_a_pod_could_not_pull_is_found_before_one_is_rented(
+    home: Path, name: str, words: str
+) -> None:
+    digest = "sha256:" + ("b" if name.endswith("-") else "a") * 64
+    with account() as fake, registry() as images:
+        job = job_on(home, provider(fake), runpod_image=images.image(name, digest))
+        assert words in refusal(job)
+        assert fake.account.pods == {}
+
+
+def test_what_cannot_be_known_from_here_is_said_and_does_not_stop(home: Path) -> None:
+    with account() as fake:
+        image = "127.0.0.1:9/brightrun/trainer@sha256:" + "a" * 64
+        job = job_on(home, provider(fake), runpod_image=image)
+        launch(job)
+        (said,) = [note for note in notes(job, "warning") if "can be pulled" in note]
+        assert "ConnectError" in said
+
+
+def test_what_no_machine_is_needed_for_is_looked_at_before_the_wait_for_one(home: Path) -> None:
+    with account(market=Stock([kind("NVIDIA H100 PCIe", 2.39, US_KS_2=0)])) as fake:
+        job = job_on(home, provider(fake))
+        job.folder.write_json("gate.json", {"hard_limit_usd": 3.0})
+        assert "$3.00 of the job's limit are left" in refusal(job)
 
 
 def test_an_unknown_balance_is_said_and_does_not_stop(home: Path) -> None:
