@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Literal
 
 from brightrun.jobs import Hyperparameters
+from brightrun.learning import fit
 from brightrun.markets import expected_hours
 from brightrun.physics import (
     Machine,
@@ -46,6 +46,7 @@ PER_TOKEN: frozenset[str] = frozenset({"preprocessing", "training", "measuring"}
 DETECTION = Range(60.0, 75.0, 120.0)  # seconds until a rented pod is believed lost
 DETECTION_HERE = Range(2.0, 10.0, 75.0)  # a process of this machine is seen to be gone
 GOLDEN_PROMPTS = 3
+BUSY_CPU = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,21 +149,17 @@ def from_history(
 ) -> tuple[Range, int] | None:
     """Seconds of a part from past jobs with the same (machine, model, precision), and their n.
 
-    Likely = median rate; low and high = the extremes seen, at least 15 % (n = 1: 30 %) away. On
-    a CPU high is at least 2.5 x likely: another job may share the cores, and the hard limit that
-    follows from it must not stop a healthy run.
+    observed: newest first; low and high: see `learning.fit`. On a CPU high is at least 2.5 x
+    likely: another job may share the cores, and the hard limit that follows from it must not stop a
+    healthy run.
     """
     past = [o for o in observed if o.part == part and (o.machine, o.model, o.precision) == key]
-    if part in PER_TOKEN:
-        rates = [o.seconds / o.tokens for o in past if o.tokens > 0 and o.seconds > 0]
-    else:
-        rates, size = [o.seconds for o in past if o.seconds > 0], 1.0
-    if not rates:
+    grows = part in PER_TOKEN
+    found = fit([(o.tokens if grows else 1.0, o.seconds) for o in past], size if grows else 1.0)
+    if found is None:
         return None
-    likely, slack = median(rates), 0.30 if len(rates) == 1 else 0.15
-    above = slack if not key[0].startswith(CPU) else 1.5
-    low, high = min(*rates, likely / (1 + slack)), max(*rates, likely * (1 + above))
-    return Range(low, likely, high).times(size), len(rates)
+    high = max(found.high, found.likely * BUSY_CPU) if key[0].startswith(CPU) else found.high
+    return Range(found.low, found.likely, high), found.n
 
 
 def basis(machine: Machine, seen: int) -> str:

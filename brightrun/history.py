@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from statistics import median
 from typing import Any, Literal
 
 from brightrun.frozen import Frozen
 
 Sort = Literal["date", "cost", "duration", "quality"]
+HISTORY_FROM = 3
+FLAGGED = 0.20
 SORTS: tuple[Sort, ...] = ("date", "cost", "duration", "quality")
 
 
@@ -122,6 +125,49 @@ ORDER: dict[str, Callable[[HistoryRow], Any]] = {
     "duration": lambda row: (*_down(row.hours), row.job_id),
     "quality": lambda row: (*_down(row.quality.gain if row.quality else None), row.job_id),
 }
+
+
+def beside_others(row: HistoryRow, rows: Iterable[HistoryRow]) -> dict[str, Any]:
+    """A finished job against the others of its preset, provider and file.
+
+    {n, median_usd, off, median_hours, hours_off, flagged}; below three others there is no history:
+    the numbers are None. flagged: cost or duration more than 20 % off.
+    """
+    same = [
+        other
+        for other in rows
+        if other.job_id != row.job_id
+        and other.status == "completed"
+        and (other.preset, other.provider, other.training_file)
+        == (row.preset, row.provider, row.training_file)
+    ]
+    if len(same) < HISTORY_FROM:
+        nothing = dict.fromkeys(("median_usd", "off", "median_hours", "hours_off"))
+        return {"n": len(same), **nothing, "flagged": False}
+    usd = median(float(other.cost_usd) for other in same)
+    hours = median([other.hours for other in same if other.hours is not None] or [0.0])
+    off = float(row.cost_usd) / usd - 1 if usd else None
+    late = row.hours / hours - 1 if hours and row.hours is not None else None
+    flagged = any(value is not None and abs(value) > FLAGGED for value in (off, late))
+    return {
+        "n": len(same), "median_usd": usd, "off": off, "median_hours": hours, "hours_off": late,
+        "flagged": flagged,
+    }  # fmt: skip
+
+
+def history_sentence(found: dict[str, Any]) -> str:
+    """ "12 % dearer and 3 % faster than the median of 5 like it"; "no history (1 like it)"."""
+    if found["median_usd"] is None:
+        return f"no history ({found['n']} like it, 3 are needed)"
+    parts = []
+    for off, words in (
+        (found["off"], ("dearer", "cheaper")),
+        (found["hours_off"], ("slower", "faster")),
+    ):
+        if off is not None:
+            parts.append(f"{abs(off):.0%} {words[off < 0]}")
+    flag = "; MORE THAN 20 % OFF" if found["flagged"] else ""
+    return f"{' and '.join(parts)} than the median of {found['n']} like it{flag}"
 
 
 def success_rate(rows: Sequence[HistoryRow]) -> float | None:

@@ -148,6 +148,7 @@ class Ledger:
     metrics = ledger_events.metrics
 
     history = ledger_history.history
+    observed_jobs = ledger_history.observed_jobs
     save_template = ledger_daily.save_template
     template = ledger_daily.template
     templates = ledger_daily.list_templates

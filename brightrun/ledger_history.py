@@ -7,10 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, or_, select
 
+from brightrun.backtest import Part, Past
+from brightrun.durations import PER_TOKEN
 from brightrun.history import HistoryRow, Quality, Wanted
 from brightrun.ledger_attempts import is_interruption
 from brightrun.ledger_money import cost_of
-from brightrun.ledger_schema import attempts, jobs, verdicts
+from brightrun.ledger_schema import attempts, jobs, observations, verdicts
 from brightrun.ledger_store import Database
 from brightrun.money import to_usd
 from brightrun.verdicts import MetricName
@@ -45,6 +47,22 @@ def history(db: Database, wanted: Wanted, now: datetime) -> tuple[HistoryRow, ..
         found = c.execute(query).all()
         costs, gained = _costs(c, now), _gains(c)
     return tuple(_row(row, costs.get(row.job_id), gained.get(row.job_id)) for row in found)
+
+
+def observed_jobs(db: Database) -> tuple[Past, ...]:
+    """Every finished job with what its parts took, oldest first, and what physics had guessed."""
+    o = observations.c
+    guess = jobs.c.estimate["guess_s"]
+    query = select(o.job_id, o.machine, o.model, o.precision, o.part, o.tokens, o.seconds)
+    with db.read() as c:
+        rows = c.execute(query.order_by(o.at, o.job_id, o.part)).all()
+        guesses = dict(c.execute(select(jobs.c.job_id, guess).where(guess.is_not(None))).all())
+    found: dict[str, tuple[tuple[str, str, str], list[Part]]] = {}
+    for job_id, machine, model, precision, part, tokens, seconds in rows:
+        _, parts = found.setdefault(job_id, ((machine, model, precision), []))
+        guess_s = (guesses.get(job_id) or {}).get(part)
+        parts.append(Part(part, tokens if part in PER_TOKEN else 1.0, seconds, guess_s))
+    return tuple(Past(job_id, key, tuple(parts)) for job_id, (key, parts) in found.items())
 
 
 def _row(row: Any, pods: tuple[int, int, int] | None, quality: Quality | None) -> HistoryRow:

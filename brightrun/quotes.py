@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -12,10 +12,10 @@ from brightrun import basemodels, comparing, costs, prices, speed
 from brightrun.comparing import Recommendation, recommend
 from brightrun.conversations import FileReport
 from brightrun.counting import count
-from brightrun.durations import Observed, Work
+from brightrun.durations import Observed, Part, Work, guess
 from brightrun.jobs import Hyperparameters, Market
 from brightrun.markets import Rate
-from brightrun.physics import LLAMA_3_70B, SMOLLM2, Machine, ModelProfile, machine_of
+from brightrun.physics import LLAMA_3_70B, SMOLLM2, Machine, ModelProfile, Range, machine_of
 from brightrun.settings import Settings
 
 OPTION_TOKENS, NEUTRAL_TOKENS = 60, 1900  # of our questions and passages, all of them
@@ -30,6 +30,7 @@ class Quote:
     markets: tuple[comparing.MarketRow, ...]
     market_note: str
     notes: tuple[str, ...] = ()
+    guesses: dict[Part, Range] = field(default_factory=dict)  # by physics alone
 
     @property
     def stage_seconds(self) -> dict[str, float]:
@@ -56,6 +57,7 @@ class Quote:
         return {
             **self.estimate.as_json(),
             "warnings": notes,
+            "guess_s": {name: round(part.likely, 3) for name, part in self.guesses.items()},
             "markets": [row.as_json() for row in self.markets],
         }
 
@@ -183,4 +185,5 @@ def quote(
         rates=rates,
     )
     rows = comparing.compare_markets(work, machine, model, values, offered, observed, rates)
-    return Quote(estimate=estimate, markets=tuple(rows), market_note=note, notes=notes)
+    guesses = guess(work, machine, model, values)
+    return Quote(estimate, tuple(rows), note, notes, guesses)

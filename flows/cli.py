@@ -19,6 +19,7 @@ from flows import (
     cli_files,
     cli_history,
     cli_jobs,
+    cli_learned,
     cli_limits,
     cli_money,
     cli_people,
@@ -48,7 +49,7 @@ app.add_typer(cli_files.files, name="files", help="Register training files and l
 app.add_typer(cli_daily.template, name="template")
 app.add_typer(cli_rate.rate, name="rate", help="Blind rating sheets for people.")
 COMMANDS: tuple[Callable[..., None], ...] = (
-    cli_files.validate, cli_files.preview, cli_files.estimate, cli_files.presets,
+    cli_files.validate, cli_files.preview, cli_files.estimate, cli_learned.presets,
     cli_train.train, cli_retry.retry, cli_decide.wait, cli_decide.approve, cli_decide.cancel,
     cli_evaluate.evaluate, cli_playground.playground,
     cli_steer.pause, cli_steer.switch, cli_steer.prioritize,

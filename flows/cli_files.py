@@ -1,4 +1,4 @@
-"""Commands about training files: register, validate, preview, estimate, presets."""
+"""Commands about training files: register, validate, preview, estimate."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from flows.checking import (
     show_report,
     tokenizer_of,
 )
+from flows.cli_learned import tell_backtest
 from flows.options import (
     BaseModel,
     File,
@@ -198,7 +199,7 @@ def write_page(place: Path, page: str) -> None:
 
 
 def estimate(
-    file: File,
+    file: Annotated[str, typer.Argument(help="Training file; not with --backtest.")] = "",
     preset: PresetOption = "balanced",
     provider: Provider = "local",
     gpu: Gpu = "",
@@ -206,6 +207,9 @@ def estimate(
     needed_by: NeededBy = None,
     base_model: BaseModel = "",
     set_: Sets = None,
+    backtest: Annotated[
+        bool, typer.Option("--backtest", help="How good estimates of past jobs have been.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Tokens, memory, hours and cost of a run, low / likely / high, before a cent is spent."""
@@ -215,9 +219,14 @@ def estimate(
     from flows.options import overrides_of
     from flows.terminal import emit
 
+    if bool(file) == backtest:
+        raise typer.BadParameter("give a training file, or --backtest, not both")
+    if backtest:
+        tell_backtest(json)
+        return
     values = quoting.values_of(preset, overrides_of(set_))
     report = checked(
-        file,
+        Path(file),
         base_model=base_model,
         provider=provider,
         max_length=values.max_length,
@@ -243,30 +252,6 @@ def estimate(
         return
     quoting.show(found, report, advice)
     quoting.show_budget(month)
-
-
-def presets(json: Json = False) -> None:
-    """The presets side by side: values, expected result, risk, the user's own durations."""
-    from brightrun.jobs import PRESETS
-    from flows.terminal import emit, facts
-
-    if json:
-        emit({name: info.model_dump() for name, info in PRESETS.items()})
-        return
-    for name, info in PRESETS.items():
-        v = info.values
-        facts(
-            name,
-            [
-                ("for", info.summary),
-                ("expect", info.expected),
-                ("risk", info.risk),
-                ("LoRA", f"r {v.lora_r}, alpha {v.lora_alpha}, dropout {v.lora_dropout}"),
-                ("rate", f"{v.learning_rate}, {count(v.epochs, 'epoch')}"),
-                ("planned", " on a spot H100, ".join(filter(None, (info.users_hours,
-                                                                 info.users_spot_cost)))),
-            ],
-        )  # fmt: skip
 
 
 def _file_json(row: Any) -> dict[str, Any]:

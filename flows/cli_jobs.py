@@ -26,8 +26,9 @@ LONGEST_FACT = 60
 
 def show(job: Job, json: Json = False) -> None:
     """One job: request, estimate, gate, attempts, progress, cost, result."""
-    from brightrun import accounts
+    from brightrun import accounts, history
     from brightrun.context import open_job
+    from brightrun.ledger import Status
     from flows.outcome import show as show_result
     from flows.outcome import summary
     from flows.terminal import emit, facts, money, say, span, table
@@ -53,6 +54,7 @@ def show(job: Job, json: Json = False) -> None:
                 },
                 "progress": state.model_dump(mode="json", exclude={"losses"}),
                 "result": summary(known.job_id),
+                "beside_others": others(known) if row.status == Status.completed else None,
             }
         )
         return
@@ -82,7 +84,19 @@ def show(job: Job, json: Json = False) -> None:
         cli_money.tell_cost(row, bill, against)
     for text in state.warnings:
         say(f"Warning: {text}", "yellow")
+    if row.status == Status.completed:
+        facts("Beside others", [("history", history.history_sentence(others(known)))])
     show_result(summary(known.job_id))
+
+
+def others(job: JobContext) -> dict[str, Any]:
+    """A finished job against the others of its preset, provider and file."""
+    from brightrun import history
+
+    row = job.ledger.job(job.job_id)
+    rows = job.ledger.history(history.Wanted(preset=row.preset), datetime.now(UTC))
+    mine = next(other for other in rows if other.job_id == job.job_id)
+    return history.beside_others(mine, rows)
 
 
 def show_losses(found: tuple[Loss, ...]) -> None:
