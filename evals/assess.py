@@ -24,6 +24,7 @@ from evals import (
     feedback,
     gates,
     headlines,
+    honesty,
     knowledge,
     likelihood,
     measurements,
@@ -54,7 +55,15 @@ def assess(folder: RunFolder, spec: JobSpec, *, data: Path = DATA) -> Evaluation
     questions = _planned_questions(folder, known.questions)
     found = measurements.load(folder, spec, scenarios, questions)
     heard = heard_of(folder, data)
-    result = evaluate(found, scenarios, questions, load_lexicons(data), known.versions(data), heard)
+    result = evaluate(
+        found,
+        scenarios,
+        questions,
+        load_lexicons(data),
+        known.versions(data),
+        heard,
+        honesty.load_rewrites(data),
+    )
     pairs = [(found.likelihood[BASELINE, c], found.likelihood[TRAINED, c])
              for c in found.conversations]  # fmt: skip
     advice, advice_facts = feedback.of_folder(folder, pairs)
@@ -77,6 +86,7 @@ def evaluate(
     lexicons: Lexicons,
     sources: dict[str, dict[str, str]],
     heard: Voices | None = None,
+    rewrites: Sequence[tuple[str, str]] = (),
 ) -> Evaluation:
     """The pure part of assess()."""
     plan = found.plan
@@ -96,6 +106,7 @@ def evaluate(
     keys = [(s.scenario_id, number) for s in scenarios for number in passes(plan)]
     gold = thinned(found.gold)
     read = answering.read_all(keys, found.answers, gold, lexicons)
+    trust = honesty.trust(read.gold, rewrites, lexicons)
     items = gates.items(scenarios, found.answers, lexicons, passes(plan))
     safety, safety_table, safety_facts = gates.score(items, target=targets["safety"])
     changed = changed_sources(plan["sources"], sources)
@@ -104,9 +115,12 @@ def evaluate(
         perplexity,
         by_judges.ei if by_judges else emotional_intelligence(targets["emotional_intelligence"]),
         retention,
-        (by_judges and by_judges.voice) or answering.brand_voice(read, targets["brand_voice"]),
+        (by_judges and by_judges.voice)
+        or honesty.judged_by(
+            answering.brand_voice(read, targets["brand_voice"]), honesty.VOICE, trust
+        ),
         safety,
-        answering.marker_index(read),
+        honesty.judged_by(answering.marker_index(read), honesty.DISTANCE, trust),
     )
     return Evaluation(
         verdicts=headlines.settle(
@@ -116,7 +130,7 @@ def evaluate(
         perplexity=perplexity_table,
         knowledge=knowledge_table,
         lost_questions=lost,
-        markers=answering.table(read),
+        markers=honesty.marked(answering.table(read), trust),
         safety=safety_table,
         comparison=comparing.table(found, questions, n["rotations"]),
         examples=examples.build(
@@ -142,6 +156,7 @@ def evaluate(
             "safety": safety_facts,
             "examples_rule": examples.RULE,
             "held_out_answers": len(found.gold),
+            "withdrawn_markers": [n for n in trust.auc if trust.withdrawn(n)] if trust else None,
             **judged_facts(heard, by_judges),
             **answering.facts(read, found.answers, MODELS),
         },

@@ -54,6 +54,8 @@ def length_adjusted(gains: ArrayLike, log_length_ratios: ArrayLike) -> Interval 
     n = len(y)
     if n < 4 or float(np.ptp(x)) < 1e-9:
         return None
+    if float(np.ptp(y)) == 0:
+        return Interval(float(y[0]), float(y[0]), float(y[0]), 0.0, n)
     fit = stats.linregress(x, y)
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 2)) * float(fit.intercept_stderr)
     left = float(fit.intercept)

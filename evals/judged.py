@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from brightrun.modelnames import MODELS
 from brightrun.verdicts import NO_TABLE, EvidenceKind, Table, Verdict
 from evals import ei, human, statistics, voice_rated
 from evals.effects import effect_size, length_adjusted, outliers, preference
@@ -67,11 +68,12 @@ def conclude(found: Sequence[Opinions], people: People | None, basis: Basis) -> 
         floor=basis.floor,
         note=_agreement_note(sheet),
     )
+    voice = voice_rated.verdict(cells, rated, first.kind, basis.targets["brand_voice"])
     wrong, rulings = human.correctness(people) if people else (NO_TABLE, {})
     blind = human.blinding(people) if people else {}
     return Judged(
-        ei=headline,
-        voice=voice_rated.verdict(cells, rated, first.kind, basis.targets["brand_voice"]),
+        ei=_unless_same(headline, basis),
+        voice=voice and _unless_same(voice, basis),
         ei_table=ei.table(sheet, first, basis.arcs),
         voice_table=voice_rated.table(cells, basis.rubric.voice_keys, first.kind),
         correctness=wrong,
@@ -83,6 +85,22 @@ def conclude(found: Sequence[Opinions], people: People | None, basis: Basis) -> 
             **({"correctness": rulings, "blinding": blind} if people else {}),
         },
     )
+
+
+def _unless_same(verdict: Verdict, basis: Basis) -> Verdict:
+    """The same answers word for word pass nothing, however high they are rated."""
+    sides = [
+        {key[1:]: text for key, text in basis.texts.items() if key[0] == model} for model in MODELS
+    ]
+    if sides[0] != sides[1] or not sides[0]:
+        return verdict
+    said = "Both models gave the same answers word for word: the adapter changed nothing here."
+    changes: dict[str, Any] = {"improved": None, "note": f"{said} {verdict.note}"}
+    if verdict.target_met == "pass":
+        changes["target_met"] = "inconclusive"
+    if verdict.floor_met == "pass":
+        changes["floor_met"] = "inconclusive"
+    return verdict.model_copy(update=changes)
 
 
 def _agreement_note(sheet: ei.Sheet) -> str:

@@ -10,6 +10,7 @@ from brightrun.verdicts import EvidenceKind, MetricName, Verdict
 DEPENDS: dict[str, tuple[MetricName, ...]] = {
     "lexicons.json": (MetricName.brand_voice, MetricName.marker_index, MetricName.safety),
     "questions.jsonl": (MetricName.knowledge_retention,),
+    "rewrites.jsonl": (MetricName.brand_voice, MetricName.marker_index),
     "rubric.json": (MetricName.emotional_intelligence,),
     "scenarios.jsonl": (
         MetricName.brand_voice,
@@ -19,6 +20,8 @@ DEPENDS: dict[str, tuple[MetricName, ...]] = {
     ),
     "voice.json": (MetricName.brand_voice,),
 }
+# What only counting rests on, and what only judging does.
+COUNTED, JUDGED = ("lexicons.json", "rewrites.jsonl"), ("rubric.json", "voice.json")
 JUDGED_BY = {
     EvidenceKind.human: "human",
     EvidenceKind.llm_judge: "llm",
@@ -37,7 +40,10 @@ def changed_sources(planned: dict[str, Any], now: dict[str, dict[str, str]]) -> 
 
 def stamped(verdict: Verdict, changed: set[str], plan: dict[str, Any]) -> Verdict:
     """Mark a result as exploratory when the plan, hashed before training, does not hold it."""
-    causes = sorted(name for name in changed if verdict.metric in DEPENDS.get(name, ()))
+    other = COUNTED if verdict.evidence in JUDGED_BY else JUDGED
+    causes = sorted(
+        name for name in changed if verdict.metric in DEPENDS.get(name, ()) and name not in other
+    )
     why = [f"{', '.join(causes)} changed after the plan was hashed"] if causes else []
     judge = JUDGED_BY.get(verdict.evidence)
     if judge and verdict.n and judge not in plan.get("judges", ()):

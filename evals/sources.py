@@ -19,6 +19,7 @@ SOURCE_FILES = (
     "scenarios.jsonl",
     "questions.jsonl",
     "neutral.jsonl",
+    "rewrites.jsonl",
     "rubric.json",
     "voice.json",
     "lexicons.json",

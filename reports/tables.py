@@ -95,6 +95,7 @@ MARKERS: Layout = {
     "trained": Column("Trained", plain),
     "gold": Column("Gold", plain),
     "change": Column("Change", signed),
+    "auc": Column("AUC", plain),
 }
 VOICE: Layout = {
     "characteristic": Column("Characteristic", key),
