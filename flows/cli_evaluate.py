@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from brightrun.errors import UsageError
 from flows.cli_decide import finish, whoami
+from flows.cli_judge import JudgeCap, JudgePrice
 from flows.cli_train import own_files
 from flows.options import Json, OwnPrompts, OwnQuestions, OwnScenarios
 
@@ -34,6 +36,14 @@ def evaluate(
     like: Annotated[
         str, typer.Option(help="For an adapter that no job here made: base model and data of JOB.")
     ] = "",
+    judges: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--judge", help="openai:MODEL, anthropic:MODEL, or either with @BASE_URL. Repeatable."
+        ),
+    ] = None,
+    price: JudgePrice = "",
+    max_usd: JudgeCap = 5.0,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Agree to the estimate if it is below the limits.")
     ] = False,
@@ -49,6 +59,7 @@ def evaluate(
     """
     from brightrun.assessments import Wish, request_of
     from flows import lifecycle_ids, running
+    from flows.judging import Terms, judge_all
     from flows.terminal import say
 
     source, adapter = found(target, like)
@@ -61,8 +72,15 @@ def evaluate(
     )
     wish = Wish(**files, adapter=adapter, beside=tuple(beside or ()), passes=passes, by=whoami())
     if wish == Wish(by=wish.by):
+        if judges:
+            judge_all(source, judges, Terms(price=price, max_usd=max_usd))
         conclude_again(source, json)
         return
+    if judges:
+        raise UsageError(
+            "--judge reads answers that are there, and these are still to be made",
+            fix="evaluate without --judge, then `brightrun evaluate NEW-JOB --judge ...`",
+        )
     request = request_of(source.request, source.job_id, wish)
     job_id = lifecycle_ids.new_job_id()
     say(f"Job {job_id}: assesses {source.job_id}", "bold")

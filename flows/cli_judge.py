@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from brightrun.errors import EvaluationError, UsageError
 from flows.options import Job, Json
 
-if TYPE_CHECKING:
-    from brightrun.context import JobContext
-    from brightrun.settings import Settings
-    from evals.judge_llm import LlmJudge, Task
-    from evals.judge_names import JudgeName
-
-MOST_TOKENS = 2000
+Judges = Annotated[
+    list[str],
+    typer.Option(
+        "--judge",
+        help="openai:MODEL, anthropic:MODEL, or either with @BASE_URL. Two families advised.",
+    ),
+]
+JudgePrice = Annotated[
+    str, typer.Option(help="USD per million tokens, IN,OUT. Needed for openai and anthropic.")
+]
+JudgeCap = Annotated[
+    float, typer.Option(min=0, help="Cap over all judging of this job; stops before it.")
+]
 
 
 def judge(
     job: Job,
-    judges: Annotated[
-        list[str],
-        typer.Option(
-            "--judge",
-            help="openai:MODEL, anthropic:MODEL, or either with @BASE_URL. Two families advised.",
-        ),
-    ],
+    judges: Judges,
     repeats: Annotated[int, typer.Option(min=3, max=20, help="Scores per answer.")] = 3,
-    price: Annotated[
-        str,
-        typer.Option(help="USD per million tokens, IN,OUT. Needed for openai and anthropic."),
-    ] = "",
-    max_usd: Annotated[
-        float, typer.Option(min=0, help="Cap over all judging of this job; stops before it.")
-    ] = 5.0,
+    price: JudgePrice = "",
+    max_usd: JudgeCap = 5.0,
     at_once: Annotated[int, typer.Option(min=1, max=32, help="Requests side by side.")] = 4,
     json: Json = False,
 ) -> None:
@@ -45,27 +38,18 @@ def judge(
     base URL of one's own. Repeating the command asks only for what is not known yet.
     """
     from brightrun.context import open_job
-    from evals import judge_names
+    from flows.judging import Terms, facts_of, judge_all
     from flows.reassessing import reassess
     from flows.terminal import emit, say
     from reports import claims
 
-    named = [judge_names.parse(text) for text in judges]
-    prices = [_price(name, price) for name in named]
     known = open_job(job)
-    tasks = tasks_of(known)
-    done = []
-    for name, paid in zip(named, prices, strict=True):
-        made = _judged(known, name, paid, tasks, repeats, Decimal(str(max_usd)), at_once)
-        say(told(made))
-        done.append(made)
-    if len({name.family for name in named}) < judge_names.FEWEST_FAMILIES:
-        say("All judges are of one family: their tastes may be alike.")
+    done = judge_all(known, judges, Terms(repeats, price, max_usd, at_once))
     result = reassess(known, by="rate judge")
     if json:
         emit(
             {
-                "judges": [_facts(made) for made in done],
+                "judges": [facts_of(made) for made in done],
                 "version": result.report.version,
                 "report": str(result.html),
                 "verdicts": [v.model_dump(mode="json") for v in result.evaluation.verdicts],
@@ -73,122 +57,3 @@ def judge(
         )
     say(f"{claims.ei_claim(result.evaluation.verdicts)}.")
     say(f"Report {result.report.report_id}: {result.html}")
-
-
-def tasks_of(job: JobContext) -> list[Task]:
-    """All passes of all scenarios that both models have answered, in plan order."""
-    from brightrun.modelnames import MODELS
-    from evals import own, rating
-    from evals.judge_llm import Task
-    from evals.ratings import ANSWERS
-
-    rows = job.folder.read_jsonl(ANSWERS)
-    texts = {(r["model"], r["scenario_id"], r["pass"]): str(r["text"]) for r in rows}
-    if not texts:
-        raise EvaluationError(
-            f"job {job.job_id} has no answers to judge", fix="let it finish its measuring first"
-        )
-    numbers = sorted({number for _, _, number in texts})
-    scenarios = own.of_folder(job.folder).scenarios
-    voiced = set(rating.voiced([s.scenario_id for s in scenarios], job.spec.values.seed))
-    return [
-        Task(
-            s.scenario_id,
-            number,
-            s.client_message,
-            {m: rating.masked(texts[m, s.scenario_id, number]) for m in MODELS},
-            s.scenario_id in voiced,
-        )
-        for s in scenarios
-        for number in numbers
-        if all((m, s.scenario_id, number) in texts for m in MODELS)
-    ]
-
-
-def _judged(
-    job: JobContext,
-    name: JudgeName,
-    price: Any,
-    tasks: list[Task],
-    repeats: int,
-    cap: Decimal,
-    at_once: int,
-) -> LlmJudge:
-    import httpx
-    from rich.progress import Progress
-
-    from brightrun.clock import SystemClock
-    from evals import judge_wire, judgements
-    from evals.judge_llm import Cache, LlmJudge
-    from evals.judge_purse import Purse
-    from evals.rating import load_rubric
-    from evals.sources import source_versions
-    from flows.terminal import ERR
-
-    place = job.settings.home.resolve() / "judges"
-    purse = Purse(price, cap, place / f"{job.job_id}.spend.jsonl")
-    key = _key(job.settings, name)
-    with (
-        httpx.Client(timeout=judge_wire.TIMEOUT_S) as client,
-        Progress(console=ERR, transient=True, disable=not ERR.is_terminal) as bar,
-    ):
-        sender = judge_wire.Sender(client, purse, SystemClock())
-        row = bar.add_task(name.name)
-        found = LlmJudge(
-            name,
-            judge_wire.chat(name, key, MOST_TOKENS, sender),
-            load_rubric(),
-            Cache(place / "cache"),
-            repeats=repeats,
-            at_once=at_once,
-            progress=lambda done, total: bar.update(row, completed=done, total=total),
-        )
-        found.run(tasks)
-    sha = source_versions()["rubric.json"]["sha256"]
-    judgements.write(job.folder, found, usd=float(purse.total), rubric_sha256=sha)
-    return found
-
-
-def told(judge: LlmJudge) -> str:
-    t = judge.tally
-    return (
-        f"{judge.name}: {t.read} of {t.asked} replies read ({t.from_cache} known before), "
-        f"{t.refused} refused, {t.cut_off} cut off, {t.unreadable} unreadable; "
-        f"{t.ties_by_order} of {t.pairs} pairs undecided because the order decided"
-    )
-
-
-def _facts(judge: LlmJudge) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {"judge": judge.name, "family": judge.judge.family, **asdict(judge.tally)}
-
-
-def _price(name: JudgeName, text: str) -> Any:
-    from decimal import InvalidOperation
-
-    from evals.judge_purse import Price
-
-    if not text and name.own_server:
-        return Price(Decimal(0), Decimal(0))
-    try:
-        cost_in, cost_out = (Decimal(part) for part in text.split(","))
-    except (ValueError, InvalidOperation):
-        raise UsageError(
-            f"--price {text!r} says no price for {name.name}",
-            fix="USD per million tokens as on the vendor's page, e.g. --price 2.5,10",
-        ) from None
-    if min(cost_in, cost_out) < 0:
-        raise UsageError(f"--price {text!r} is negative", fix="e.g. --price 2.5,10")
-    return Price(cost_in, cost_out)
-
-
-def _key(settings: Settings, name: JudgeName) -> str:
-    """A vendor's key goes to that vendor only."""
-    known = {"openai": settings.openai_api_key, "anthropic": settings.anthropic_api_key}
-    key = settings.judge_api_key if name.own_server else known[name.protocol]
-    if key is None and not name.own_server:
-        raise EvaluationError(
-            f"no key for {name.name}", fix=f"set BRIGHTRUN_{name.protocol.upper()}_API_KEY"
-        )
-    return key.get_secret_value() if key else ""

@@ -21,10 +21,12 @@ KEY = "sk-test-4711"
 
 
 class FakeJudge:
-    """faults: rate_limit, overloaded, broken, garbage, slow, refusal, cut_off, no_key."""
+    """faults: rate_limit, overloaded, broken, garbage, slow, refusal, cut_off, no_key.
 
-    def __init__(self, mind: Mind, faults: tuple[str, ...] = ()) -> None:
-        self.mind = mind
+    key: the one that is good; empty = none is asked for, as by a server of one's own."""
+
+    def __init__(self, mind: Mind, faults: tuple[str, ...] = (), key: str = KEY) -> None:
+        self.mind, self.key = mind, key
         self.faults = deque(faults)
         self.requests: list[dict[str, Any]] = []
         self.url = ""
@@ -36,7 +38,7 @@ class FakeJudge:
             fault = self.faults.popleft() if self.faults else ""
         anthropic = path.endswith("/messages")
         given = headers.get("x-api-key", "") if anthropic else headers.get("authorization", "")
-        if given.removeprefix("Bearer ") != KEY or fault == "no_key":
+        if given.removeprefix("Bearer ") != self.key or fault == "no_key":
             return 401, {"error": {"message": f"bad key {given}"}}
         wanted = {"model", "messages", "max_tokens", "system"}
         if anthropic and not (set(body) <= wanted and headers.get("anthropic-version")):

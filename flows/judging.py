@@ -1,0 +1,162 @@
+"""Language models judge a job's answers: who they are, what they may cost, what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from brightrun.errors import EvaluationError, UsageError
+
+if TYPE_CHECKING:
+    from brightrun.context import JobContext
+    from brightrun.settings import Settings
+    from evals.judge_llm import LlmJudge, Task
+    from evals.judge_names import JudgeName
+
+MOST_TOKENS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How to judge, and for how much at most. price: USD per million tokens, IN,OUT."""
+
+    repeats: int = 3
+    price: str = ""
+    max_usd: float = 5.0
+    at_once: int = 4
+
+
+def judge_all(job: JobContext, judges: Sequence[str], terms: Terms) -> list[LlmJudge]:
+    """Every judge over all answers, into the run folder. All names and prices are checked first."""
+    from evals import judge_names
+    from flows.terminal import say
+
+    named = [judge_names.parse(text) for text in judges]
+    prices = [_price(name, terms.price) for name in named]
+    keys = [_key(job.settings, name) for name in named]
+    tasks = tasks_of(job)
+    done = []
+    for name, price, key in zip(named, prices, keys, strict=True):
+        made = _judged(job, name, price, key, tasks, terms)
+        say(told(made))
+        done.append(made)
+    if len({name.family for name in named}) < judge_names.FEWEST_FAMILIES:
+        say("All judges are of one family: their tastes may be alike.")
+    return done
+
+
+def tasks_of(job: JobContext) -> list[Task]:
+    """All passes of all scenarios that both models have answered, in plan order."""
+    from brightrun.modelnames import MODELS
+    from evals import own, rating
+    from evals.judge_llm import Task
+    from evals.ratings import ANSWERS
+
+    rows = job.folder.read_jsonl(ANSWERS)
+    texts = {(r["model"], r["scenario_id"], r["pass"]): str(r["text"]) for r in rows}
+    if not texts:
+        raise EvaluationError(
+            f"job {job.job_id} has no answers to judge", fix="let it finish its measuring first"
+        )
+    numbers = sorted({number for _, _, number in texts})
+    scenarios = own.of_folder(job.folder).scenarios
+    voiced = set(rating.voiced([s.scenario_id for s in scenarios], job.spec.values.seed))
+    return [
+        Task(
+            s.scenario_id,
+            number,
+            s.client_message,
+            {m: rating.masked(texts[m, s.scenario_id, number]) for m in MODELS},
+            s.scenario_id in voiced,
+        )
+        for s in scenarios
+        for number in numbers
+        if all((m, s.scenario_id, number) in texts for m in MODELS)
+    ]
+
+
+def _judged(
+    job: JobContext,
+    name: JudgeName,
+    price: Any,
+    key: str,
+    tasks: list[Task],
+    terms: Terms,
+) -> LlmJudge:
+    import httpx
+    from rich.progress import Progress
+
+    from brightrun.clock import SystemClock
+    from evals import judge_wire, judgements
+    from evals.judge_llm import Cache, LlmJudge
+    from evals.judge_purse import Purse
+    from evals.rating import load_rubric
+    from evals.sources import source_versions
+    from flows.terminal import ERR
+
+    place = job.settings.home.resolve() / "judges"
+    purse = Purse(price, Decimal(str(terms.max_usd)), place / f"{job.job_id}.spend.jsonl")
+    with (
+        httpx.Client(timeout=judge_wire.TIMEOUT_S) as client,
+        Progress(console=ERR, transient=True, disable=not ERR.is_terminal) as bar,
+    ):
+        sender = judge_wire.Sender(client, purse, SystemClock())
+        row = bar.add_task(name.name)
+        found = LlmJudge(
+            name,
+            judge_wire.chat(name, key, MOST_TOKENS, sender),
+            load_rubric(),
+            Cache(place / "cache"),
+            repeats=terms.repeats,
+            at_once=terms.at_once,
+            progress=lambda done, total: bar.update(row, completed=done, total=total),
+        )
+        found.run(tasks)
+    sha = source_versions()["rubric.json"]["sha256"]
+    judgements.write(job.folder, found, usd=float(purse.total), rubric_sha256=sha)
+    return found
+
+
+def told(judge: LlmJudge) -> str:
+    t = judge.tally
+    return (
+        f"{judge.name}: {t.read} of {t.asked} replies read ({t.from_cache} known before), "
+        f"{t.refused} refused, {t.cut_off} cut off, {t.unreadable} unreadable; "
+        f"{t.ties_by_order} of {t.pairs} pairs undecided because the order decided"
+    )
+
+
+def facts_of(judge: LlmJudge) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {"judge": judge.name, "family": judge.judge.family, **asdict(judge.tally)}
+
+
+def _price(name: JudgeName, text: str) -> Any:
+    from evals.judge_purse import Price
+
+    if not text and name.own_server:
+        return Price(Decimal(0), Decimal(0))
+    try:
+        cost_in, cost_out = (Decimal(part) for part in text.split(","))
+    except (ValueError, InvalidOperation):
+        raise UsageError(
+            f"--price {text!r} says no price for {name.name}",
+            fix="USD per million tokens as on the vendor's page, e.g. --price 2.5,10",
+        ) from None
+    if min(cost_in, cost_out) < 0:
+        raise UsageError(f"--price {text!r} is negative", fix="e.g. --price 2.5,10")
+    return Price(cost_in, cost_out)
+
+
+def _key(settings: Settings, name: JudgeName) -> str:
+    """A vendor's key goes to that vendor only."""
+    known = {"openai": settings.openai_api_key, "anthropic": settings.anthropic_api_key}
+    key = settings.judge_api_key if name.own_server else known[name.protocol]
+    if key is None and not name.own_server:
+        raise EvaluationError(
+            f"no key for {name.name}", fix=f"set BRIGHTRUN_{name.protocol.upper()}_API_KEY"
+        )
+    return key.get_secret_value() if key else ""
