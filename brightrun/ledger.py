@@ -29,6 +29,7 @@ from brightrun import (
     ledger_rates,
     ledger_records,
     ledger_reports,
+    ledger_shares,
 )
 from brightrun.ledger_rows import (
     FINAL,
@@ -193,3 +194,10 @@ class Ledger:
     report = ledger_reports.report
     reports = ledger_reports.list_reports
     report_of_file = ledger_reports.report_of_file
+
+    add_share = ledger_shares.add_share
+    share = ledger_shares.share
+    shares = ledger_shares.list_shares
+    revoke_share = ledger_shares.revoke_share
+    count_issue = ledger_shares.count_issue
+    settle_share = ledger_shares.settle_share

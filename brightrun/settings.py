@@ -80,6 +80,17 @@ class Settings(BaseSettings):
     stuck_minutes: float = Field(30.0, gt=0, description="A pod that has not moved for so long")
     webhook_url: str = Field("", description="Of your own application; gets every event, signed")
     webhook_secret: SecretStr | None = None
+
+    share_url: str = Field(
+        "", description="Where shares lie: file://, s3://bucket/prefix, supabase://bucket"
+    )
+    supabase_url: str = Field(
+        "", validation_alias=AliasChoices("BRIGHTRUN_SUPABASE_URL", "SUPABASE_URL")
+    )
+    supabase_key: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("BRIGHTRUN_SUPABASE_KEY", "SUPABASE_KEY")
+    )
+
     slack_token: SecretStr | None = None
     slack_channel: str = ""
     slack_base_url: str = "https://slack.com/api/"

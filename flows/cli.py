@@ -28,6 +28,7 @@ from flows import (
     cli_rate,
     cli_reports,
     cli_retry,
+    cli_share,
     cli_steer,
     cli_train,
 )
@@ -47,6 +48,7 @@ app.add_typer(cli_adapters.app, name="adapters")
 app.add_typer(cli_limits.app, name="budget")
 app.add_typer(cli_files.files, name="files", help="Register training files and look at them.")
 app.add_typer(cli_daily.template, name="template")
+app.add_typer(cli_share.shares, name="shares")
 app.add_typer(cli_rate.rate, name="rate", help="Blind rating sheets for people.")
 COMMANDS: tuple[Callable[..., None], ...] = (
     cli_files.validate, cli_files.preview, cli_files.estimate, cli_learned.presets,
@@ -58,6 +60,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     cli_money.reconcile, cli_adapters.nightly,
     cli_people.people, cli_people.digest,
     cli_reports.report, cli_reports.compare, cli_reports.reports, cli_reports.verify,
+    cli_share.share,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

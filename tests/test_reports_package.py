@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import report_samples
 import tiny_package
+import yaml
 
 from brightrun.errors import ReportError
 from reports import archive, package
@@ -72,16 +73,48 @@ def test_the_zip_holds_all_that_is_promised(parts: dict[str, Any], tmp_path: Pat
         "tokenizer_config.json", "chat_template.jinja", "generation.json", "inference.py",
         "requirements.txt", "README.md", "example_prompts.json", "evaluation_summary.json",
         "evaluation_summary.md", "validation-report.pdf", "LICENSE-NOTES.md", "SHA256SUMS",
+        "merge.py", "MODEL-CARD.md", "serve/README.md", "serve/compose.yaml", "serve/request.sh",
     }  # fmt: skip
     assert names[-1] == "SHA256SUMS"
     assert [path.name for path in (tmp_path / "out").iterdir()] == [made.name]
+
+
+def test_the_serving_files_can_be_read_by_their_programs(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    parts["generation"]["system_prompt"] = 'Don\'t say "no"; $(rm -rf x) `id`'
+    parts["data"] = report_samples.sample(name="Bob's; `model`")
+    made = package.build(tmp_path / "out", **parts)
+    service = yaml.safe_load(read(made, "serve/compose.yaml"))["services"]["adviser"]
+    assert "--max-lora-rank=16" in service["command"]
+    assert "--lora-modules=brightrun-demo-20261120-7f3a=/adapter" in service["command"]
+    script = tmp_path / "request.sh"
+    script.write_text(read(made, "serve/request.sh"))
+    (tmp_path / "curl").write_text('#!/bin/sh\nfor last; do :; done\nprintf %s "$last"\n')
+    (tmp_path / "curl").chmod(0o755)
+    sent = subprocess.run(["sh", str(script)], env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+                          capture_output=True, text=True, check=True).stdout  # fmt: skip
+    body = json.loads(sent)
+    assert body["messages"][0]["content"] == 'Don\'t say "no"; $(rm -rf x) `id`'
+    card = read(made, "MODEL-CARD.md")
+    assert "20 conversations with 71 adviser's answers" in card
+
+
+def test_old_integrations_get_their_bin_only_when_asked(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    old = tmp_path / "adapter_model.bin"
+    old.write_bytes(b"pickled")
+    made = package.build(tmp_path / "out", **parts, old_weights=old)
+    assert read(made, "adapter_model.bin") == "pickled"
+    assert archive.verify(made)["adapter_model.bin"]
 
 
 def test_every_file_has_its_checksum(parts: dict[str, Any], tmp_path: Path) -> None:
     made = package.build(tmp_path / "out", **parts)
     sums = archive.verify(made)
     assert sums["adapter_model.safetensors"] == hashlib.sha256(b"weights" * 1000).hexdigest()
-    assert len(sums) == 14
+    assert len(sums) == 19
 
 
 def test_equal_content_gives_equal_bytes(parts: dict[str, Any], tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""What may be handed out, to whom, for how long: pure rules of sharing.
+
+Nothing is delivered without its proof: package and adapter need an issued validation report and no
+headline that failed or was not measured, unless a person overrides that by name and with a reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from enum import StrEnum
+
+from brightrun.errors import UsageError
+from brightrun.verdicts import Verdict
+
+
+class Shared(StrEnum):
+    report = "report"
+    slides = "slides"
+    package = "package"
+    adapter = "adapter"
+
+
+class Outcome(StrEnum):
+    won = "won"
+    lost = "lost"
+    open = "open"
+
+
+PROVEN = frozenset({Shared.package, Shared.adapter})
+USUAL = {
+    Shared.report: timedelta(days=30),
+    Shared.slides: timedelta(days=30),
+    Shared.package: timedelta(hours=24),
+    Shared.adapter: timedelta(hours=24),
+}
+LONGEST = timedelta(days=365)
+_SPAN = re.compile(r"(\d{1,5})\s*([hd])")
+
+
+def expiry(text: str, what: Shared) -> timedelta:
+    """`30d`, `24h`; empty: what is usual for it. UsageError: no such span, or over a year."""
+    if not text:
+        return USUAL[what]
+    hit = _SPAN.fullmatch(text.strip().lower())
+    if hit is None or int(hit[1]) == 0:
+        raise UsageError(f"{text!r} is no span of time", fix="write it as 30d or 24h")
+    span = timedelta(days=int(hit[1])) if hit[2] == "d" else timedelta(hours=int(hit[1]))
+    if span > LONGEST:
+        raise UsageError(f"{text} is longer than a year", fix="share it again when it has run out")
+    return span
+
+
+def missing(what: Shared, *, reported: bool, verdicts: Iterable[Verdict]) -> list[str]:
+    """Why something may not be shared as it stands; empty: it may."""
+    if what not in PROVEN:
+        return []
+    found = [] if reported else ["the validation report is missing"]
+    targets = [v for v in verdicts if v.target is not None]
+    if not targets:
+        found.append("no headline was evaluated")
+    found += [
+        f"{v.metric.value.replace('_', ' ')}: {v.target_met.replace('_', ' ')}"
+        for v in targets
+        if v.target_met in ("fail", "not_measured")
+    ]
+    return found

@@ -1,0 +1,176 @@
+"""Where shared files lie and how a link to them is made: a folder, S3, or Supabase Storage.
+
+    shelf = shelf_of(settings)
+    place = shelf.put(file, share_id, expires_at)
+    link = shelf.link(place, seconds)
+
+Vendors' errors become StorageError here, without keys or links in them.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from brightrun.errors import ConfigurationError, StorageError
+from brightrun.settings import Settings
+
+S3_LONGEST = 7 * 24 * 3600  # a signature of version 4 lasts a week at most
+
+
+class Shelf(Protocol):
+    """name: file, s3 or supabase. notice: what a person must know about its links."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def notice(self) -> str: ...
+
+    def put(self, file: Path, share_id: str, expires_at: datetime) -> str: ...
+    def link(self, place: str, seconds: int) -> str: ...
+    def remove(self, place: str) -> None: ...
+
+
+def shelf_of(settings: Settings) -> Shelf:
+    """By BRIGHTRUN_SHARE_URL: empty, a file:// folder, s3://bucket/prefix, supabase://bucket."""
+    url = settings.share_url.rstrip("/")
+    scheme, _, rest = url.partition("://")
+    if not url:
+        return Folder(settings.home.resolve() / "shares")
+    if scheme == "file":
+        return Folder(Path(rest))
+    if scheme == "s3":
+        return Bucket(rest)
+    if scheme == "supabase" and settings.supabase_url and settings.supabase_key:
+        return Supabase(settings.supabase_url, settings.supabase_key.get_secret_value(), rest)
+    raise ConfigurationError(
+        f"BRIGHTRUN_SHARE_URL={url} cannot be used",
+        cause="another scheme, or SUPABASE_URL and SUPABASE_KEY are not set"
+        if scheme == "supabase"
+        else "it must begin with file://, s3:// or supabase://",
+        fix="leave it empty for a folder of this machine",
+    )
+
+
+def kind_of(name: str) -> str:
+    """The content type by the file's name."""
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+class Folder:
+    """A folder with an expiry stamp, to copy from by hand: only deleting it ends a share."""
+
+    name = "file"
+    notice = (
+        "This is a folder of this machine with an expiry stamp, no link that runs out by itself: "
+        "it is emptied at the next look at the shares after its expiry."
+    )
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, file: Path, share_id: str, expires_at: datetime) -> str:
+        place = self.root / share_id
+        with _told(f"cannot write to {place}"):
+            place.mkdir(parents=True)
+            shutil.copyfile(file, place / file.name)
+            stamp = f"Valid until {expires_at:%Y-%m-%d %H:%M} UTC. Share {share_id}.\n"
+            (place / "EXPIRES.txt").write_text(stamp, encoding="utf-8")
+        return str(place / file.name)
+
+    def link(self, place: str, seconds: int) -> str:
+        if not Path(place).is_file():
+            raise StorageError(f"{place} is not there any more", fix="share it again")
+        return Path(place).as_uri()
+
+    def remove(self, place: str) -> None:
+        folder = Path(place).parent
+        if folder.parent == self.root and folder.is_dir():
+            shutil.rmtree(folder)
+
+
+class Bucket:
+    """S3 and what speaks it; keys and endpoint come from the usual AWS_* variables."""
+
+    name = "s3"
+    notice = "A link lasts seven days at most; `brightrun shares link ID` makes the next one."
+
+    def __init__(self, root: str) -> None:
+        self.root = root.strip("/")
+
+    def _files(self) -> Any:
+        import s3fs
+
+        # Without version 4 some regions still sign in a way that newer servers refuse.
+        return s3fs.S3FileSystem(config_kwargs={"signature_version": "s3v4"})
+
+    def put(self, file: Path, share_id: str, expires_at: datetime) -> str:
+        place = f"{self.root}/{share_id}/{file.name}"
+        with _told(f"cannot write to s3://{place}"):
+            self._files().put_file(str(file), place, ContentType=kind_of(file.name))
+        return place
+
+    def link(self, place: str, seconds: int) -> str:
+        with _told(f"cannot sign a link to s3://{place}"):
+            files = self._files()
+            files.invalidate_cache()
+            if not files.exists(place):
+                raise StorageError(f"s3://{place} is not there any more", fix="share it again")
+            return str(files.sign(place, expiration=min(seconds, S3_LONGEST)))
+
+    def remove(self, place: str) -> None:
+        with _told(f"cannot remove s3://{place}"):
+            files = self._files()
+            files.invalidate_cache()
+            if files.exists(place):
+                files.rm_file(place)
+
+
+class Supabase:
+    """Supabase Storage: signed links of any length; HTML opens as plain text there."""
+
+    name = "supabase"
+    notice = "Supabase shows HTML as plain text: PDF and PowerPoint are shared instead."
+
+    def __init__(self, url: str, key: str, bucket: str) -> None:
+        self.url, self.key, self.bucket = url.rstrip("/"), key, bucket
+
+    def _files(self) -> Any:
+        from storage3 import SyncStorageClient
+
+        headers = {"apikey": self.key, "Authorization": f"Bearer {self.key}"}
+        return SyncStorageClient(f"{self.url}/storage/v1/", headers).from_(self.bucket)
+
+    def put(self, file: Path, share_id: str, expires_at: datetime) -> str:
+        place = f"{share_id}/{file.name}"
+        with _told(f"cannot write {place} to the bucket {self.bucket}"):
+            self._files().upload(place, file, {"content-type": kind_of(file.name)})
+        return place
+
+    def link(self, place: str, seconds: int) -> str:
+        with _told(f"cannot sign a link to {place} in the bucket {self.bucket}"):
+            return str(self._files().create_signed_url(place, seconds)["signedURL"])
+
+    def remove(self, place: str) -> None:
+        with _told(f"cannot remove {place} from the bucket {self.bucket}"):
+            self._files().remove([place])
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Any refusal of a storage as a StorageError; its words may hold links, so only its kind."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:  # noqa: BLE001  three vendors, each with a tree of its own
+        said = getattr(error, "message", "") or getattr(error, "strerror", "") or ""
+        raise StorageError(
+            f"{what}: {type(error).__name__}" + (f", {said}" if said else ""),
+            fix="check the bucket, its keys and BRIGHTRUN_SHARE_URL, then repeat",
+        ) from None

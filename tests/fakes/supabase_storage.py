@@ -1,0 +1,121 @@
+"""A fake of Supabase Storage: upload, sign, fetch by signed link, remove. Not the real service.
+
+Follows the paths and answers that storage3 speaks, below /storage/v1/object: POST {bucket}/{path}
+uploads, POST sign/{bucket}/{path} {expiresIn} signs, GET sign/...?token= fetches, DELETE {bucket}
+{prefixes} removes. HTML is served as text/plain, as the real one does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlparse
+
+KEY = "sb_secret_test"
+SECRET = b"signing secret of the fake"
+ROOT = "/storage/v1/object/"
+
+
+class Storage:
+    """What the fake holds; `now` is moved by tests to let links run out."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, tuple[bytes, str]] = {}
+        self.ahead = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.ahead
+
+
+def token(path: str, until: float) -> str:
+    proof = hmac.new(SECRET, f"{path} {until:.0f}".encode(), hashlib.sha256).hexdigest()
+    return f"{until:.0f}.{proof}"
+
+
+@contextmanager
+def serving(storage: Storage) -> Iterator[str]:
+    """The fake's base URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+        def answer(self, code: int, body: Any, kind: str = "application/json") -> None:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(code)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def refuse(self, code: int, error: str) -> None:
+            self.answer(code, {"statusCode": str(code), "error": error, "message": error})
+
+        def body(self) -> bytes:
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+        def known(self) -> bool:
+            return self.headers.get("Authorization") == f"Bearer {KEY}"
+
+        def do_POST(self) -> None:
+            data, path = self.body(), urlparse(self.path).path.removeprefix(ROOT)
+            if not self.known():
+                return self.refuse(403, "Unauthorized")
+            if path.startswith("sign/"):
+                name = path.removeprefix("sign/")
+                if name not in storage.objects:
+                    return self.refuse(404, "not_found")
+                until = storage.now() + float(json.loads(data)["expiresIn"])
+                link = f"/object/sign/{name}?token={token(name, until)}"
+                return self.answer(200, {"signedURL": link})
+            if path in storage.objects:
+                return self.refuse(409, "Duplicate")
+            kind = self.headers["Content-Type"]
+            if kind.startswith("multipart/"):
+                bound = kind.partition("boundary=")[2].encode()
+                part = next(p for p in data.split(b"--" + bound) if b"filename=" in p)
+                head, _, rest = part.partition(b"\r\n\r\n")
+                data = rest[:-2]
+                kind = next(
+                    (line.partition(b": ")[2].decode() for line in head.split(b"\r\n")
+                     if line.lower().startswith(b"content-type")), "",
+                )  # fmt: skip
+            storage.objects[path] = (data, kind)
+            return self.answer(200, {"Id": "1", "Key": path})
+
+        def do_GET(self) -> None:
+            url = urlparse(self.path)
+            name = url.path.removeprefix(ROOT).removeprefix("sign/")
+            given = parse_qs(url.query).get("token", [""])[0]
+            until = given.partition(".")[0]
+            if not until.isdigit() or given != token(name, float(until)):
+                return self.refuse(400, "InvalidJWT")
+            if storage.now() >= float(until):
+                return self.refuse(400, "InvalidJWT: exp claim")
+            if name not in storage.objects:
+                return self.refuse(404, "not_found")
+            data, kind = storage.objects[name]
+            return self.answer(200, data, "text/plain" if "html" in kind else kind)
+
+        def do_DELETE(self) -> None:
+            bucket = urlparse(self.path).path.removeprefix(ROOT)
+            if not self.known():
+                return self.refuse(403, "Unauthorized")
+            gone = [f"{bucket}/{name}" for name in json.loads(self.body())["prefixes"]]
+            found = [{"name": n} for n in gone if storage.objects.pop(n, None)]
+            return self.answer(200, found)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()

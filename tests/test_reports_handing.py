@@ -1,0 +1,246 @@
+"""Sharing: nothing without its proof, links that end, revoked and altered things refused."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import httpx
+import pytest
+import report_samples
+from fakes import supabase_storage
+from report_jobs import evaluated_job
+from typer.testing import CliRunner
+
+from brightrun.context import JobContext
+from brightrun.errors import ReportError, StorageError, UsageError
+from brightrun.ledger_reports import FileFacts
+from brightrun.runfolder import sha256_file
+from brightrun.sharing import Shared, expiry, missing
+from brightrun.shelves import Supabase
+from flows.cli import app
+from reports import archive, handing
+
+JOB = "261120-7f3a"
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+def issued(job: JobContext, kind: str = "validation") -> Path:
+    """A report that was issued; its files are only bytes."""
+    taken = job.ledger.reserve_report(job.job_id, kind, job_id=job.job_id)
+    place = job.reports_folder / f"{kind}-{taken.version}"
+    place.mkdir(parents=True)
+    names = {"validation": ("validation-report.pdf", "validation-report.html"),
+             "slides": ("slides.html", "slides.pptx")}[kind]  # fmt: skip
+    for name in names:
+        (place / name).write_bytes(f"{taken.report_id} {name}".encode())
+    facts = {n: FileFacts(sha256_file(place / n), (place / n).stat().st_size) for n in names}
+    job.ledger.issue_report(taken.report_id, fingerprint="f", folder=str(place), engine="e",
+                            made=facts)  # fmt: skip
+    return place
+
+
+def proven(job_id: str = JOB) -> JobContext:
+    """A job whose every headline passed, with its package and adapter."""
+    evaluation = report_samples.evaluation()
+    passed = tuple(v.model_copy(update={"target_met": "pass"}) for v in evaluation.verdicts)
+    job = evaluated_job(job_id, evaluation=evaluation.model_copy(update={"verdicts": passed}))
+    furnish(job)
+    return job
+
+
+def furnish(job: JobContext) -> None:
+    home = job.settings.home / "made"
+    made = archive.write(home / f"{job.job_id}-package.zip", "top", {"a.txt": b"a"})
+    job.folder.upload(made, f"package/{made.name}")
+    adapter = home / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    (adapter / "adapter_config.json").write_text("{}")
+    job.folder.upload_folder(adapter, "adapter", {})
+
+
+def shared(*words: str) -> dict[str, Any]:
+    done = run("share", JOB, "--json", "--by", "Ann", *words)
+    assert done.exit_code == 0
+    return dict(json.loads(done.stdout))
+
+
+def opened(link: str) -> Path:
+    return Path(unquote(urlparse(link).path))
+
+
+@pytest.mark.parametrize("what", ["package", "adapter"])
+def test_nothing_is_delivered_without_its_proof(home: Path, what: str) -> None:
+    job = evaluated_job(JOB)
+    furnish(job)
+    with pytest.raises(ReportError, match=r"report is missing.*perplexity: fail.*not measured"):
+        run("share", JOB, "--what", what)
+    issued(job)
+    with pytest.raises(ReportError, match="is not shared: perplexity: fail"):
+        run("share", JOB, "--what", what)
+    assert job.ledger.shares() == ()
+    row = shared("--what", what, "--override", "Ann Ode", "client knows the numbers")
+    assert (row["overridden_by"], row["override_reason"]) == (
+        "Ann Ode", "client knows the numbers",
+    )  # fmt: skip
+
+
+def test_an_override_needs_a_name_and_a_reason(home: Path) -> None:
+    evaluated_job(JOB)
+    with pytest.raises(UsageError, match="a name and a reason"):
+        run("share", JOB, "--what", "adapter", "--override", "Ann", " ")
+
+
+def test_a_proven_adapter_goes_out_for_a_day_with_its_report_inside(home: Path) -> None:
+    issued(proven())
+    row = shared("--what", "adapter", "--to", "Harbor & Pine")
+    ends = datetime.fromisoformat(row["expires_at"]) - datetime.fromisoformat(row["created_at"])
+    assert ends == timedelta(hours=24)
+    assert "no link that runs out by itself" in row["notice"]
+    file = opened(row["link"])
+    with zipfile.ZipFile(file) as archived:
+        names = {name.partition("/")[2] for name in archived.namelist()}
+    assert names == {"README.txt", "adapter_model.safetensors", "adapter_config.json",
+                     "evaluation_summary.md", "validation-report.pdf", "SHA256SUMS"}  # fmt: skip
+    assert "Valid until" in (file.parent / "EXPIRES.txt").read_text()
+    assert sha256_file(file) == row["sha256"]
+
+
+def test_a_report_that_was_changed_after_it_was_issued_is_refused(home: Path) -> None:
+    place = issued(evaluated_job(JOB))
+    (place / "validation-report.pdf").write_bytes(b"better numbers")
+    with pytest.raises(ReportError, match="is not the file that was issued"):
+        run("share", JOB)
+
+
+def test_a_damaged_package_is_refused(home: Path) -> None:
+    job = proven()
+    issued(job)
+    zipped = Path(job.folder.path(f"package/{JOB}-package.zip"))
+    with zipfile.ZipFile(zipped, "a") as archived:
+        archived.writestr("top/more.txt", "smuggled in")
+    with pytest.raises(ReportError, match="is damaged"):
+        run("share", JOB, "--what", "package")
+
+
+def test_a_share_is_listed_linked_again_settled_and_revoked(home: Path) -> None:
+    issued(evaluated_job(JOB))
+    row = shared("--to", "Ann's client", "--purpose", "second meeting")
+    assert row["kind"] == "report"
+    again = json.loads(run("shares", "link", row["share_id"], "--json").stdout)
+    assert again["seen"] == "issued 2, downloads unknown"
+    done = run("shares", "outcome", row["share_id"], "won", "--note", "signed", "--json")
+    assert json.loads(done.stdout)["outcome"] == "won"
+    file = opened(row["link"])
+    assert file.is_file()
+    run("shares", "revoke", row["share_id"])
+    assert not file.parent.exists()
+    with pytest.raises(ReportError, match="is revoked"):
+        run("shares", "link", row["share_id"])
+    listed = json.loads(run("shares", "list", "--json").stdout)["shares"]
+    assert [(s["state"], s["outcome"], s["purpose"]) for s in listed] == [
+        ("revoked", "won", "second meeting")
+    ]
+    with pytest.raises(UsageError, match="no outcome 'sold'"):
+        run("shares", "outcome", row["share_id"], "sold")
+
+
+def test_an_expired_share_is_taken_down_and_gets_no_new_link(home: Path) -> None:
+    job = evaluated_job(JOB)
+    issued(job)
+    from brightrun.shelves import shelf_of
+
+    shelf = shelf_of(job.settings)
+    wish = handing.Wish(what=Shared.report, span=timedelta(hours=1), by="Ann")
+    row, link = handing.share(job, wish, shelf, datetime.now(UTC) - timedelta(hours=2))
+    with pytest.raises(ReportError, match="is expired"):
+        handing.again(job.ledger, shelf, row.share_id)
+    assert handing.tidy(job.ledger, shelf) == [row.share_id]
+    assert not opened(link).exists()
+
+
+@pytest.fixture
+def storage() -> Iterator[tuple[supabase_storage.Storage, str]]:
+    fake = supabase_storage.Storage()
+    with supabase_storage.serving(fake) as url:
+        yield fake, url
+
+
+def test_a_signed_link_opens_until_it_ends_is_altered_or_revoked(
+    home: Path, storage: tuple[supabase_storage.Storage, str]
+) -> None:
+    fake, url = storage
+    job = evaluated_job(JOB)
+    issued(job)
+    issued(job, "slides")
+    shelf = Supabase(url, supabase_storage.KEY, "shares")
+    wish = handing.Wish(what=Shared.report, span=timedelta(days=30), by="Ann")
+    row, link = handing.share(job, wish, shelf)
+    answer = httpx.get(link)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/pdf"
+    assert answer.content == f"{JOB}-validation-1 validation-report.pdf".encode()
+    assert httpx.get(link[:-1] + ("0" if link[-1] != "0" else "1")).status_code == 400
+    fake.ahead = timedelta(days=30, seconds=2).total_seconds()
+    assert httpx.get(link).status_code == 400
+    fake.ahead = 0
+    handing.revoke(job.ledger, shelf, row.share_id)
+    assert httpx.get(link).status_code == 404
+    slides = handing.Wish(what=Shared.slides, span=timedelta(days=1), by="Ann")
+    shown, _ = handing.share(job, slides, shelf)
+    assert shown.place.endswith("slides.pptx")  # HTML would open as plain text there
+    everything = json.dumps([str(r) for r in job.ledger.shares()])
+    assert "token=" not in everything
+    assert supabase_storage.KEY not in everything
+
+
+def test_a_refused_key_is_told_without_the_key(
+    home: Path, storage: tuple[supabase_storage.Storage, str]
+) -> None:
+    job = evaluated_job(JOB)
+    issued(job)
+    shelf = Supabase(storage[1], "sb_secret_wrong", "shares")
+    wish = handing.Wish(what=Shared.report, span=timedelta(days=1), by="Ann")
+    with pytest.raises(StorageError, match="cannot write") as caught:
+        handing.share(job, wish, shelf)
+    assert "sb_secret_wrong" not in str(caught.value)
+    assert job.ledger.shares() == ()
+
+
+def test_a_shelf_that_is_not_this_ones_is_not_guessed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued(evaluated_job(JOB))
+    row = shared()
+    monkeypatch.setenv("BRIGHTRUN_SHARE_URL", "s3://bucket/shares")
+    with pytest.raises(UsageError, match="lies on file, and BRIGHTRUN_SHARE_URL names s3"):
+        run("shares", "revoke", row["share_id"])
+
+
+@pytest.mark.parametrize("text", ["soon", "0d", "-3d", "1y", "400d"])
+def test_a_span_that_there_is_not_is_wrong_use(text: str) -> None:
+    with pytest.raises(UsageError):
+        expiry(text, Shared.report)
+
+
+def test_spans_are_days_and_hours_and_usual_ones_stand_in_the_rules() -> None:
+    assert expiry("36h", Shared.report) == timedelta(hours=36)
+    assert expiry("", Shared.report) == timedelta(days=30)
+    assert expiry("", Shared.package) == timedelta(hours=24)
+
+
+def test_only_a_headline_with_a_target_can_forbid() -> None:
+    verdicts = report_samples.verdicts()
+    assert missing(Shared.report, reported=False, verdicts=verdicts) == []
+    inconclusive = [v.model_copy(update={"target_met": "inconclusive"}) for v in verdicts]
+    assert missing(Shared.adapter, reported=True, verdicts=inconclusive) == []
+    assert missing(Shared.adapter, reported=True, verdicts=[]) == ["no headline was evaluated"]
