@@ -22,6 +22,7 @@ from brightrun import (
     ledger_budget,
     ledger_daily,
     ledger_events,
+    ledger_forget,
     ledger_history,
     ledger_jobs,
     ledger_money,
@@ -174,6 +175,9 @@ class Ledger:
     undelivered = ledger_outbox.undelivered
     thread_of = ledger_outbox.thread_of
     begin_thread = ledger_outbox.begin_thread
+
+    openly_shared = ledger_forget.openly_shared
+    forget_texts = ledger_forget.forget_texts
 
     add_approval = ledger_records.add_approval
     approval = ledger_records.approval

@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     month_budget_usd: Decimal = Field(Decimal(500), ge=0)
     time_zone: str = Field("UTC", description="Of months, digests and nights: Europe/Berlin")
     smoke_limit_usd: Decimal = Field(Decimal(1), gt=0, description="A smoke test stops there")
+    storage_usd_per_gb_month: Decimal = Field(Decimal("0.10"), ge=0)
     nightly_template: str = Field("", description="Trains changed files at night; empty: off")
     nightly_budget_usd: Decimal = Field(Decimal(50), ge=0, description="Of one night")
     nightly_at: str = Field(

@@ -13,6 +13,7 @@ from brightrun import __version__
 from brightrun.errors import BrightRunError, UsageError
 from flows import (
     cli_adapters,
+    cli_clean,
     cli_daily,
     cli_decide,
     cli_evaluate,
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.add_typer(cli_adapters.app, name="adapters")
 app.add_typer(cli_limits.app, name="budget")
 app.add_typer(cli_files.files, name="files", help="Register training files and look at them.")
+app.add_typer(cli_clean.client, name="client")
 app.add_typer(cli_daily.template, name="template")
 app.add_typer(cli_share.shares, name="shares")
 app.add_typer(cli_rate.rate, name="rate", help="Blind rating sheets for people.")
@@ -58,7 +60,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     cli_history.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
     cli_daily.note, cli_daily.scorecard,
     cli_money.reconcile, cli_adapters.nightly,
-    cli_people.people, cli_people.digest,
+    cli_people.people, cli_people.digest, cli_clean.clean,
     cli_reports.report, cli_reports.compare, cli_reports.reports, cli_reports.verify,
     cli_share.share,
 )  # fmt: skip

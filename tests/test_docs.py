@@ -14,7 +14,7 @@ from brightrun.ledger import Ledger, Status
 from brightrun.settings import load
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = ("budget", "daily-work", "nightly", "notifications", "estimates")
+PAGES = ("budget", "daily-work", "nightly", "notifications", "estimates", "storage")
 JOB = "261122-ab12cd"
 NO_NUMBER = {
     "code": "trainer", "message": "the loss is not a number", "cause": "", "fix": "",

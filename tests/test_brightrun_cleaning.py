@@ -1,0 +1,112 @@
+"""What goes from storage, and what is left of a client that is forgotten."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from commands import inside
+
+from brightrun.adapters import Stage
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger, Status
+from brightrun.retention import Ended, Policy, removable
+from brightrun.runfolder import RunFolder
+from brightrun.settings import load
+
+NOW = datetime.now(UTC)
+PARTS = {"": 1000, "checkpoints": 600}
+
+
+@pytest.mark.parametrize(
+    ("status", "days", "stage", "shared", "what"),
+    [
+        ("completed", 6, "stored", False, None),
+        ("completed", 8, "production", False, "checkpoints"),
+        ("failed", 8, "", False, None),
+        ("failed", 31, "", False, "checkpoints"),
+        ("completed", 366, "stored", False, ""),
+        ("completed", 366, "production", False, "checkpoints"),
+        ("completed", 366, "stored", True, None),
+        ("paused", 366, "", False, None),
+    ],
+)
+def test_what_ended_long_ago_may_go(
+    status: str, days: int, stage: str, shared: bool, what: str | None
+) -> None:
+    ended = NOW - timedelta(days=days)
+    job = Ended(job_id="j1", status=status, finished_at=ended, stage=stage, shared=shared)
+    found = removable(job, PARTS, Policy(), NOW)
+    assert [removal.what for removal in found] == ([] if what is None else [what])
+
+
+def ended(ledger: Ledger, name: str, client: str, days: int) -> RunFolder:
+    """A completed job with a checkpoint, a sample and two dollars on its bill."""
+    at = NOW - timedelta(days=days)
+    wish = JobRequest(training_file="secret.json", client=client, notes="a private word")
+    ledger.create_job(name, wish, at=at)
+    ledger.add_attempt(
+        name, 1, provider="local", market="spot", pod_name=name, usd_per_hour=Decimal(1),
+        launched_at=NOW,
+    )  # fmt: skip
+    ledger.end_attempt(name, 1, NOW, "done", cost_usd=Decimal(2))
+    folder = RunFolder(ledger.settings.storage, name)
+    folder.write_bytes("checkpoints/step-00000001/weights", b"x" * 5000)
+    folder.write_bytes("data/train.jsonl", b"a private word")
+    ledger.update_job(name, status=Status.completed, finished_at=at, run_folder=folder.url)
+    return folder
+
+
+def test_cleaning_shows_first_and_removes_on_demand(home: Path) -> None:
+    ledger = Ledger.open(load())
+    old, new = ended(ledger, "old", "", 9), ended(ledger, "new", "", 1)
+    shown = inside(home, "clean", "--json").json
+    assert [(r["job_id"], r["what"]) for r in shown["removals"]] == [("old", "checkpoints")]
+    assert shown["freed_bytes"] >= 5000
+    assert shown["stored_bytes"] > shown["freed_bytes"]
+    assert old.exists("checkpoints/step-00000001/weights")
+    assert inside(home, "clean", "--yes").code == 0
+    assert not old.exists("checkpoints/step-00000001/weights")
+    assert old.exists("data/train.jsonl")
+    assert new.exists("checkpoints/step-00000001/weights")
+    assert inside(home, "clean", "--json").json["removals"] == []
+
+
+def test_a_forgotten_client_leaves_money_and_no_word(home: Path) -> None:
+    ledger = Ledger.open(load())
+    gone, other = ended(ledger, "a", "Acme", 1), ended(ledger, "b", "Bolt", 1)
+    ledger.register_adapter("a", "secret.json", "x", "y")
+    ledger.move_adapter("a", Stage.production, by="Ann", reason="the best")
+    ledger.set_month_limit(f"{NOW:%Y-%m}", Decimal(50), set_by="Ann", client="Acme")
+    pages = home / "reports" / "a"
+    pages.mkdir(parents=True)
+    shown = inside(home, "client", "forget", "Acme", "--json").json
+    assert (shown["jobs"], shown["adapters_in_use"], shown["done"]) == (["a"], ["a"], False)
+    assert gone.exists("data/train.jsonl")
+    spent = ledger.spent_this_month(NOW)
+    said = inside(home, "client", "forget", "Acme", "--yes", "--by", "Ann")
+    assert "the books of the month" in said.out
+    assert not Path(gone.root).exists()
+    assert not pages.exists()
+    assert other.exists("data/train.jsonl")
+    assert ledger.spent_this_month(NOW) == spent == 4
+    row = ledger.job("a")
+    told = f"{row} {ledger.adapters()} {ledger.by_client(NOW)} {ledger.adapter_moves()}"
+    assert "Acme" not in told
+    assert "secret" not in told
+    assert "private" not in told
+    assert row.client.startswith("forgotten-")
+    assert ledger.audit_log(NOW - timedelta(1), NOW + timedelta(1))[-1].action == "forget client"
+    assert inside(home, "client", "forget", "Acme", "--yes").code == 1
+
+
+def test_a_client_with_a_job_that_runs_is_not_forgotten(home: Path) -> None:
+    ledger = Ledger.open(load())
+    ended(ledger, "a", "Acme", 1)
+    ledger.create_job("b", JobRequest(training_file="f", client="Acme"))
+    done = inside(home, "client", "forget", "Acme", "--yes")
+    assert done.code == 1
+    assert "brightrun cancel JOB" in done.err
+    assert ledger.job("a").client == "Acme"
