@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .DEFAULT_GOAL := help
 ARGS ?=
 WORKERS ?= 2
-.PHONY: help setup demo test lint check ui soak clean bench bench-train bench-peer bench-calibrate bench-recovery simulate chaos
+.PHONY: help setup demo test lint check ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery simulate chaos
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -45,18 +45,23 @@ soak: $(INSTALLED)  ## the slow tests: 1 GB files, 20 kills and their table
 	SOAK_TABLE=$(CURDIR)/.brightrun/soak-kills.jsonl $(BIN)/python -m pytest -m slow --timeout 3000 $(ARGS)
 	@$(BIN)/python tests/soak_kills.py .brightrun/soak-kills.jsonl
 
-bench: bench-calibrate bench-train bench-recovery  ## all benches (hours on 2 cores), into docs/benchmarks.md
+bench: bench-calibrate bench-recovery bench-train  ## all benches (about 50 minutes on 2 free cores), into docs/benchmarks.md
 
-# A quick look: make bench-train BENCH="--base-model tiny --conversations 2 --held-out 1 --seeds 1"
-BENCH ?= --conversations 6 --held-out 3 --seeds 1,2,3
+# Three repeats, two seeds. A quick look: make bench-train BENCH="--base-model tiny --conversations 2 --held-out 1 --seeds 1"
+BENCH ?= --longest 1000 --conversations 3 --held-out 2 --seeds 1,2,1
+BENCH_EQ12 ?= --longest 1900 --conversations 2 --held-out 1 --seeds 1,2,1
 EQ12 := ../shared/data/eq12/EQ-12-conversations-demo.json
 RESULTS := .brightrun/bench
 
-bench-train: setup  ## ours against TRL's recipes and a bare loop, interleaved
-	@rm -f $(RESULTS)/training*.jsonl
+bench-train: setup  ## ours, a bare loop, TRL's recipes, LLaMA-Factory, interleaved (about 35 minutes)
+	@rm -f $(RESULTS)/training.jsonl $(RESULTS)/training-eq12.jsonl
 	$(BIN)/python -m benches.training $(BENCH) --out $(RESULTS)/training.jsonl
+	@if test -f $(EQ12); then $(BIN)/python -m benches.training $(BENCH_EQ12) --file eq12 --out $(RESULTS)/training-eq12.jsonl; fi
+	@$(BIN)/python -m benches.tables $(RESULTS)
+
+bench-tiny: setup  ## the same with the generated model (3 minutes)
+	@rm -f $(RESULTS)/training-tiny.jsonl
 	$(BIN)/python -m benches.training --base-model tiny --conversations 4 --held-out 2 --out $(RESULTS)/training-tiny.jsonl
-	@if test -f $(EQ12); then $(BIN)/python -m benches.training $(BENCH) --file eq12 --out $(RESULTS)/training-eq12.jsonl; fi
 	@$(BIN)/python -m benches.tables $(RESULTS)
 
 PEER := $(RESULTS)/peer
@@ -69,14 +74,14 @@ $(PEER)/.installed: constraints.txt
 	$(PEER)/bin/python -m pip uninstall -q -y torchvision torchaudio
 	@touch $@
 
-bench-calibrate: $(INSTALLED)  ## forecast of the rest from the first micro-steps, 12 configurations
+bench-calibrate: $(INSTALLED)  ## forecast of micro-steps from others, 12 configurations (3 minutes)
 	@rm -f $(RESULTS)/calibration.jsonl
 	$(BIN)/python -W ignore -m benches.calibration --out $(RESULTS)/calibration.jsonl
 	@$(BIN)/python -m benches.tables $(RESULTS)
 
-bench-recovery: setup  ## checkpoint stall; from a kill to the next step, part by part
+bench-recovery: setup  ## checkpoint stall; from a kill to the next step, part by part (6 minutes)
 	@rm -f $(RESULTS)/recovery.jsonl
-	$(BIN)/python -m benches.recovery --interrupt-at 14 --out $(RESULTS)/recovery.jsonl
+	$(BIN)/python -m benches.recovery --interrupt-at 13 --out $(RESULTS)/recovery.jsonl
 	@$(BIN)/python -m benches.tables $(RESULTS)
 
 # Policy and checkpoint sweeps into the page: make simulate ARGS="--sweep --page docs/simulation.md"

@@ -2,36 +2,42 @@
 
     python -m benches.calibration --out .brightrun/bench/calibration.jsonl
 
-3 model sizes x 2 batch shapes x 2 precisions. Every round runs one micro-step of each
-configuration, so that what else the machine does falls on all of them. The fit sees the first
-rounds, as in a pod; errors are of later rounds. Now and then each runs one and the same
-micro-step again: the standard error of the mean of the later repeats is what no forecast of the
-later rounds can beat, and what they take over the earlier ones is the machine's drift, which no
-forecast can know.
+3 model sizes x 2 batch shapes x 2 precisions. Every round runs two micro-steps of each
+configuration, one of changing and one of always the same lengths, so that what else the machine
+does falls on all of them. Two forecasts of micro-steps that the fit has not seen:
+
+first rounds  the fit sees the first rounds and forecasts the later ones, as in a pod. The mean of
+              the identical micro-steps of the same rounds forecasts theirs: what that misses is the
+              machine's drift and chance, which no model of time can know.
+interleaved   the fit sees as many rounds, spread over the run, and forecasts all others: without
+              most of the drift, so the error is that of the model of time.
+
+About three minutes on two free cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import random
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 SIZES = {"S": (192, 4), "M": (256, 6), "L": (384, 6)}  # hidden, layers
 SHAPES = ("1 long", "4 short")
 PRECISIONS = ("fp32", "nf4")
 UNSEEN = 30
-REPEATS = 10
+APART = 4  # of the interleaved fit's rounds: every so manyth is seen
 VOCABULARY = 4096
 
 
@@ -67,15 +73,14 @@ def main() -> int:
 
 @dataclass
 class Run:
-    """One configuration and its CPU seconds: (lengths, seconds) in order, and of the repeats, each
-    with its round."""
+    """One configuration and its CPU seconds by round: (lengths, seconds), and of the repeats."""
 
     size: str
     shape: str
     precision: str
     model: Any
     steps: list[tuple[list[int], float]] = field(default_factory=list)
-    repeats: list[tuple[int, float]] = field(default_factory=list)
+    repeats: list[float] = field(default_factory=list)
 
     def lengths(self, draw: random.Random) -> list[int]:
         if self.shape == "1 long":
@@ -91,25 +96,26 @@ class Run:
         seen = calibrate.WARM_UP + calibrate.WANTED
         sizes = [calibrate.Size.of(lengths) for lengths, _ in self.steps]
         seconds = [took for _, took in self.steps]
-        fitted = calibrate.fit(sizes[calibrate.WARM_UP : seen], seconds[calibrate.WARM_UP : seen])
+        first = range(calibrate.WARM_UP, seen)
+        fitted = calibrate.fit([sizes[at] for at in first], [seconds[at] for at in first])
         later = list(zip(sizes[seen:], seconds[seen:], strict=True))
         forecast = fitted.forecast([size for size, _ in later])
         actual = sum(took for _, took in later)
         single = [abs(fitted.seconds(size) / took - 1) for size, took in later]
-        again = [took for _, took in self.repeats]
-        early = [took for at, took in self.repeats if at < seen]
-        late = [took for at, took in self.repeats if at >= seen]
+        spread_out = list(range(calibrate.WARM_UP, len(sizes), APART))[: calibrate.WANTED]
+        again = self.repeats
         return {
             "size": self.size,
             "shape": self.shape,
             "precision": self.precision,
             "error": round(forecast.likely / actual - 1, 4),
             "inside": forecast.low <= actual <= forecast.high,
+            "repeat_error": round(mean(again[first.start : seen]) / mean(again[seen:]) - 1, 4),
+            "interleaved_error": round(unseen_error(sizes, seconds, spread_out), 4),
+            "interleaved_repeat_error": round(unseen_mean(again, spread_out), 4),
             "median_step_error": round(statistics.median(single), 4),
             "worst_step_error": round(max(single), 4),
-            "repeat_error": round(standard_error(late), 4),
-            "repeat_spread": round((max(again) - min(again)) / statistics.median(again), 4),
-            "drift": round(statistics.mean(late) / statistics.mean(early) - 1, 4),
+            "repeat_spread": round(statistics.stdev(again[1:]) / mean(again[1:]), 4),
             "warm_up": round(seconds[0] / fitted.seconds(sizes[0]), 3),
             "a": fitted.a,
             "b": fitted.b,
@@ -119,22 +125,38 @@ class Run:
         }
 
 
-def standard_error(seconds: list[float]) -> float:
-    """Of their mean, relative to it: what chance alone leaves in a forecast of many steps."""
-    return statistics.stdev(seconds) / math.sqrt(len(seconds)) / statistics.mean(seconds)
+def unseen_error(sizes: Sequence[Any], seconds: Sequence[float], seen: Sequence[int]) -> float:
+    """Of a fit to the micro-steps `seen`: forecast over actual seconds of all others but the
+    warm-up, less 1."""
+    from trainer import calibrate
+
+    fitted = calibrate.fit([sizes[at] for at in seen], [seconds[at] for at in seen])
+    others = others_than(seen, len(sizes))
+    likely = fitted.forecast([sizes[at] for at in others]).likely
+    return likely / sum(seconds[at] for at in others) - 1
+
+
+def unseen_mean(seconds: Sequence[float], seen: Sequence[int]) -> float:
+    """The same for identical micro-steps, forecast by their mean."""
+    others = others_than(seen, len(seconds))
+    return mean([seconds[at] for at in seen]) / mean([seconds[at] for at in others]) - 1
+
+
+def others_than(seen: Sequence[int], rounds: int) -> list[int]:
+    """The rounds that are neither seen nor the warm-up."""
+    from trainer import calibrate
+
+    return [at for at in range(calibrate.WARM_UP, rounds) if at not in seen]
 
 
 def measure(runs: list[Run], draw: random.Random) -> None:
     from trainer import calibrate
 
-    rounds = calibrate.WARM_UP + calibrate.WANTED + UNSEEN
-    again = {round(rounds * (k + 0.5) / REPEATS) for k in range(REPEATS)}
-    for number in range(rounds):
+    for _ in range(calibrate.WARM_UP + calibrate.WANTED + UNSEEN):
         for run in runs:
             lengths = run.lengths(draw)
             run.steps.append((lengths, micro_step(run.model, lengths)))
-            if number in again:
-                run.repeats.append((number, micro_step(run.model, run.fixed())))
+            run.repeats.append(micro_step(run.model, run.fixed()))
 
 
 def micro_step(model: Any, lengths: list[int]) -> float:

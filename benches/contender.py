@@ -33,6 +33,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--base-model", default="demo")
     parser.add_argument("--conversations", type=int, default=6)
     parser.add_argument("--held-out", type=int, default=3)
+    parser.add_argument("--longest", type=int, default=0, help="tokens of a conversation; 0: any")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--pairs-per-step", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
@@ -58,7 +59,9 @@ def main() -> int:
 
     file = FILES.get(given.file) or Path(given.file)
     models = given.models or load().models
-    found = material(file, models, given.base_model, given.conversations, given.held_out)
+    found = material(
+        file, models, given.base_model, given.conversations, given.held_out, given.longest
+    )
     values = Hyperparameters(
         epochs=given.epochs,
         pairs_per_step=given.pairs_per_step,
@@ -86,7 +89,8 @@ def main() -> int:
         hardware.place(), found.folder, profile, values, longest, spec.optimizer, {}
     )
     base = loading.load_base(found.folder, values.precision, made)
-    before = mean_nll(base.model, found.held_out)
+    # The base model is the same for all.
+    before = mean_nll(base.model, found.held_out) if given.name == "ours" else None
     loaded = hardware.memory_mb()
     with tempfile.TemporaryDirectory() as place:
         race = Race(spec, samples, plan, base, found.held_out, Path(place), found)
@@ -107,11 +111,12 @@ def main() -> int:
         "tokens_per_epoch": sum(len(sample.ids) for sample in samples),
         "supervised_tokens": sum(sample.supervised for sample in samples),
         "longest": longest,
+        "longest_taken": given.longest,
         "recomputed_above": race.limit,
         "wall_s": round(wall, 3),
         "cpu_s": round(cpu, 3),
         "step_cpu_s": [round(seconds, 3) for seconds in race.meter.per_step()],
-        "perplexity_before": round(math.exp(before), 4),
+        "perplexity_before": before and round(math.exp(before), 4),
         "perplexity": round(math.exp(after), 4),
         "perplexity_at_cpu": race.meter.seen and round(math.exp(race.meter.seen), 4),
         "at_cpu_s": given.at_cpu,

@@ -5,6 +5,7 @@ The split depends on the file alone, so that seeds differ in order and dropout o
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,16 +58,20 @@ class Material:
 
 
 def material(
-    file: Path, models: Path, base_model: str, conversations: int, held_out: int
+    file: Path, models: Path, base_model: str, conversations: int, held_out: int, longest: int = 0
 ) -> Material:
-    """The first `held_out` conversations of the file are held out, the next ones trained on."""
+    """The first `held_out` conversations of the file are held out, the next ones trained on.
+
+    longest: those with more tokens are passed over; 0: none is.
+    """
     folder = basemodels.prepared_folder(base_model, models)
     tokenizer = ChatTokenizer.load(folder)
     records = (record.conversation(None) for record in TrainingFile(file, DefectLog()))
-    usable = [one for one in records if one.supervised_pairs]
-    if len(usable) < conversations + held_out:
-        raise SystemExit(f"{file.name} has {len(usable)} conversations with an answer")
-    rows = [row(one, tokenizer) for one in usable[: conversations + held_out]]
+    usable = (row(one, tokenizer) for one in records if one.supervised_pairs)
+    short = (one for one in usable if not longest or one["tokens"] <= longest)
+    rows = list(itertools.islice(short, conversations + held_out))
+    if len(rows) < conversations + held_out:
+        raise SystemExit(f"{file.name} has only {len(rows)} such conversations with an answer")
     held = data.samples(rows[:held_out], tokenizer, "conversation", 10**6)
     reference = basemodels.resolve(base_model, models)
     return Material(rows[held_out:], held, tokenizer, folder, reference)

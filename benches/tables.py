@@ -70,37 +70,39 @@ def training(rows: Sequence[Row]) -> str:
                 str(len(own)),
             )
         )
-    before = median([row["perplexity_before"] for row in rows])
+    before = median([row["perplexity_before"] for row in rows if row["perplexity_before"]])
+    seeds = len({row["seed"] for row in rows})
+    shorter = f" of at most {last['longest_taken']:,} tokens" if last["longest_taken"] else ""
     load = spread([row["load_average"] for row in rows], 1)
     where = f"{last['at'][:10]}, {last['cpu']}, {last['threads']} threads, load average {load}"
     return (
-        f"{table(head, body)}\n{last['file']}: {last['conversations']} training and "
-        f"{last['held_out']} held-out conversations, {last['epochs']} epoch, {last['steps']} "
-        f"steps, perplexity before {before:.2f}. {where}; {versions(last)}.\n"
+        f"{table(head, body)}\n{last['file']}: the first {last['conversations']} training and "
+        f"{last['held_out']} held-out conversations{shorter}, {last['epochs']} epoch, "
+        f"{last['steps']} steps, {seeds} seeds, perplexity before {before:.2f}. {where}; "
+        f"{versions(last)}.\n"
     )
 
 
 def calibration(rows: Sequence[Row]) -> str:
-    head = ("size", "batch", "precision", "error of the rest", "inside the range",
-            "median step error", "error of the repeats' mean", "first step takes")  # fmt: skip
-    body = [
-        (
-            row["size"], row["shape"], row["precision"], f"{row['error']:+.1%}",
-            "yes" if row["inside"] else "no", f"{row['median_step_error']:.1%}",
-            f"{row['repeat_error']:.1%}", f"{row['warm_up']:.2f}x",
-        )
-        for row in rows
-    ]  # fmt: skip
-    errors = [abs(row["error"]) for row in rows]
-    repeats = median([row["repeat_error"] for row in rows])
-    drift = median([row["drift"] for row in rows])
-    rest = [abs((1 + row["error"]) * (1 + drift) - 1) for row in rows]
+    """Errors of the fit beside those of the mean of identical micro-steps in the same rounds."""
+    head = ("size", "batch", "precision", "first rounds", "inside the range", "identical ones",
+            "interleaved", "identical ones", "their spread",
+            "first step takes")  # fmt: skip
+    signed = ("error", "repeat_error", "interleaved_error", "interleaved_repeat_error")
+    body = []
+    for row in rows:
+        first, repeats, spread_out, again = (f"{row[name]:+.1%}" for name in signed)
+        body.append(
+            (row["size"], row["shape"], row["precision"], first, "yes" if row["inside"] else "no",
+             repeats, spread_out, again, f"{row['repeat_spread']:.1%}", f"{row['warm_up']:.2f}x")
+        )  # fmt: skip
+    said = {name: [abs(row[name]) for row in rows] for name in signed}
+    words = {name: f"median {median(of):.1%}, worst {max(of):.1%}" for name, of in said.items()}
     last = rows[-1]
     return (
-        f"{table(head, body)}\nMedian error {median(errors):.1%}, worst {max(errors):.1%}; "
-        f"standard error of the mean of identical repeats {repeats:.1%} (median). "
-        f"The later repeats took {drift:+.1%} against the earlier ones (median): without "
-        f"this drift of the machine, median error {median(rest):.1%}, worst {max(rest):.1%}. "
+        f"{table(head, body)}\nError of the later rounds from the first ones: {words['error']} "
+        f"(identical micro-steps by their mean: {words['repeat_error']}). Interleaved: "
+        f"{words['interleaved_error']} (identical ones: {words['interleaved_repeat_error']}). "
         f"{last['at'][:10]}, {last['threads']} threads, load average {last['load_average']}.\n"
     )
 

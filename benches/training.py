@@ -23,7 +23,8 @@ from benches import peer
 from benches.contender import NAMES
 from benches.sample import ROOT
 
-PASSED = ("file", "base_model", "conversations", "held_out", "epochs", "pairs_per_step", "threads")
+PASSED = ("file", "base_model", "conversations", "held_out", "epochs", "pairs_per_step", "threads",
+          "longest")  # fmt: skip
 VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 
 
@@ -33,10 +34,11 @@ def main() -> int:
     parser.add_argument("--base-model", default="demo")
     parser.add_argument("--conversations", default="6")
     parser.add_argument("--held-out", default="3")
+    parser.add_argument("--longest", default="", help="only conversations up to so many tokens")
     parser.add_argument("--epochs", default="1")
     parser.add_argument("--pairs-per-step", default="4")
     parser.add_argument("--threads", default="")
-    parser.add_argument("--seeds", default="1,2,3", help="one repeat for each")
+    parser.add_argument("--seeds", default="1,2,3", help="one repeat for each; 1,2,1 is three")
     parser.add_argument("--only", default=",".join(NAMES))
     parser.add_argument("--out", type=Path, default=Path(".brightrun/bench/training.jsonl"))
     given = parser.parse_args()

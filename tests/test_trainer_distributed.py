@@ -1,6 +1,7 @@
 """Several processes train like one: the same data, the same losses, one that writes.
 
-Two processes with ddp, and with dropout, are in the slow suite; the default suite has fsdp in NF4.
+The default suite has fsdp in NF4 as a whole pod, and the training alone with the model in each;
+whole pods of the latter, and the usual starters, are in the slow suite.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import functools
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -15,7 +18,10 @@ from typing import Any
 
 import pytest
 from trainer_jobs import (
+    FORKS,
+    ROOT,
     SMALL,
+    environment,
     fork_pod,
     lay_out,
     log_of,
@@ -25,6 +31,7 @@ from trainer_jobs import (
     wait_for,
     without_golden,
 )
+from trainer_run import PLAIN, Run
 
 from brightrun.jobs import Hyperparameters
 from brightrun.runfolder import DONE, FAILED, STOPPED, RunFolder, checkpoint
@@ -39,12 +46,16 @@ QUICK = SMALL.model_copy(
 )  # fmt: skip
 
 
-def start(folder: RunFolder, size: int, attempt: int = 1, **more: str) -> list[BaseProcess]:
-    """The processes of a pod, numbered as torchrun numbers them."""
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        return int(free.getsockname()[1])
+
+
+def start(folder: RunFolder, size: int, attempt: int = 1, **more: str) -> list[BaseProcess]:
+    """The processes of a pod, numbered as torchrun numbers them."""
+    port = str(free_port())
+    common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     own: Callable[[int], dict[str, str]] = lambda n: {"RANK": str(n), "LOCAL_RANK": str(n)}  # noqa: E731
     return [
         fork_pod(folder, tiny_models(), attempt, **common, **own(number), **more)
@@ -157,6 +168,72 @@ def test_two_processes_train_and_measure_like_one_and_one_of_them_writes(
     assert {n.split("-")[0] for n in folder.names("attempts/1/rank-1")} == {"log"}
 
 
+# With dropout, which depends on the micro-batch and not on who computes it.
+DROPPED = PLAIN.model_copy(update={"lora_dropout": 0.1})
+
+
+def member(rank: int, port: int, place: Path, models: Path) -> None:
+    """One of two processes that train the same; writes what it saw."""
+    from trainer.distributed import Group
+    from trainer.libraries import quiet
+    from trainer.lockstep import Apart
+
+    quiet()
+    group = Group(Seat(rank, 2, rank, f"tcp://127.0.0.1:{port}"))
+    own = place / str(rank)
+    run = Run(own, DROPPED, (2,), models=models, group=group, pace=Apart(group))
+    seen = {"losses": run.losses, "validations": run.validations, "adapter": run.adapter.tolist()}
+    (own / "seen.json").write_text(json.dumps(seen))
+    group.close()
+
+
+@pytest.mark.heavy
+@pytest.mark.filterwarnings("ignore::FutureWarning:transformers")
+@pytest.mark.filterwarnings("ignore::UserWarning:bitsandbytes")
+@pytest.mark.filterwarnings("ignore::UserWarning:torch")
+def test_two_processes_with_the_whole_model_each_train_like_one(tmp_path: Path) -> None:
+    port, models = free_port(), tiny_models()
+    processes = [
+        FORKS.Process(target=member, args=(rank, port, tmp_path, models)) for rank in (0, 1)
+    ]
+    for process in processes:
+        process.start()
+    one = Run(tmp_path / "one", DROPPED, (2,))
+    assert end(processes) == [0, 0]
+    first, second = (
+        json.loads((tmp_path / str(rank) / "seen.json").read_bytes()) for rank in (0, 1)
+    )
+    assert len(one.losses) == 3
+    assert first["losses"] == pytest.approx(one.losses, abs=1e-4)
+    assert first["validations"] == pytest.approx(one.validations, abs=1e-4)
+    assert first["adapter"] == second["adapter"]
+    assert first["adapter"] == pytest.approx(one.adapter.tolist(), abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("starter", ["torchrun", "accelerate"])
+def test_the_usual_starters_start_the_same_entry_point(
+    starter: str, alone: Callable[[str], RunFolder], tmp_path: Path
+) -> None:
+    folder = without_golden(lay_out(tmp_path, tiny_models(), QUICK))
+    command = {
+        "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--master-addr",
+                     "127.0.0.1", "--master-port", str(free_port()), "-m", "trainer"],
+        "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2",
+                       "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+                       "--main_process_port", str(free_port()), "-m", "trainer"],
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", *command[starter]], cwd=ROOT, env=environment(folder, tiny_models()),
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (folder.marker(1) or ("",))[0] == DONE
+    assert_same(steps_of(folder), steps_of(alone("fp32")))
+    # Both took part: the second one has a log of its own.
+    assert {n.split("-")[0] for n in folder.names("attempts/1/rank-1")} == {"log"}
+
+
 @pytest.mark.slow
 def test_checkpoints_of_two_processes_are_resumed_by_one_and_by_three(
     alone: Callable[[str], RunFolder], tmp_path: Path
@@ -217,9 +294,7 @@ def test_a_stop_is_noticed_by_all_and_the_last_step_is_kept(mode: str, tmp_path:
 @pytest.mark.slow
 def test_a_process_that_fails_says_why_and_ends_the_others(tmp_path: Path) -> None:
     folder = without_golden(lay_out(tmp_path, tiny_models(), QUICK))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     leader = fork_pod(folder, tiny_models(), RANK="0", LOCAL_RANK="0", **common)
     other = fork_pod(

@@ -6,17 +6,15 @@ import re
 import sys
 import weakref
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from trainer_jobs import SMALL, lay_out, payloads, tiny_models
+from trainer_jobs import payloads
+from trainer_run import PLAIN, Run
 
-from brightrun import basemodels
 from brightrun.errors import OutOfMemory
-from brightrun.jobs import Hyperparameters, JobSpec
 from brightrun.runfolder import RunFolder
-from brightrun.tokens import ChatTokenizer
-from trainer import hardware, memory
+from trainer import memory
 from trainer.batches import Cut
 from trainer.calibrate import Size
 from trainer.memory import Fit
@@ -28,10 +26,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:torch"),
 ]
 CUDA_WORDS = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 79 GiB"
-# Three steps of five conversations: no dropout, because its random numbers depend on the cut.
-PLAIN = SMALL.model_copy(
-    update={"epochs": 1, "pairs_per_step": 12, "lora_dropout": 0.0, "precision": "fp32"}
-)
 
 
 def test_first_the_micro_batch_is_halved_then_rows_are_unpacked_then_all_is_recomputed() -> None:
@@ -51,77 +45,6 @@ def test_a_resume_keeps_the_micro_batch_that_an_out_of_memory_has_left() -> None
         micro_batch, why = memory.resumed(4, asked, 2, same)
         assert micro_batch == 4
         assert "no longer bit-exact" in why
-
-
-class Unsaved:
-    """Stands where the saver is: checkpoints have tests of their own."""
-
-    def save(self, *_: Any) -> None:
-        return
-
-
-class Run:
-    """One training on `tiny` in this process."""
-
-    def __init__(
-        self, place: Path, values: Hyperparameters = PLAIN, validated: tuple[int, ...] = (),
-        choices: dict[str, Any] | None = None, **seams: Any,
-    ) -> None:  # fmt: skip
-        import torch
-
-        from trainer import data, loading
-        from trainer.checkpoints import Schedule
-        from trainer.course import Course
-        from trainer.labelled import Work
-        from trainer.narrator import Narrator
-        from trainer.reporter import Reporter
-        from trainer.stall import StallWatch
-        from trainer.train import train
-
-        torch.set_num_threads(1)
-        models = tiny_models()
-        self.folder: RunFolder = lay_out(place / "job", models, values, training=12)
-        spec = JobSpec.model_validate(self.folder.read_json("spec.json")["spec"])
-        base_folder = basemodels.prepared_folder("tiny", models)
-        loaded = data.load(self.folder, spec, ChatTokenizer.load(base_folder))
-        names = [sample.sample_id for sample in loaded.training]
-        plan = data.steps(values.seed, values.epochs, spec.conversations_per_step, names)
-        counts = [sum(loaded.training[at].supervised for at in step) for step in plan]
-        reporter = Reporter(self.folder, 1, {})
-        narrator = Narrator(
-            reporter,
-            Schedule(100, 100.0, 10**6, 0),
-            loaded.held_out,
-            frozenset(validated),
-            spec.steps_per_epoch,
-            None,
-            Course(counts, spec.steps_per_epoch),
-            StallWatch(lambda error: None),
-        )
-        work = Work(
-            spec, loaded.training, plan, place / "scratch", None, lambda: None,
-            **{"activation_tokens": 1 << 20, **seams},
-        )  # fmt: skip
-        precision = values.precision
-        made = loading.decide(
-            hardware.place(),
-            base_folder,
-            basemodels.profile(base_folder),
-            values,
-            400,
-            spec.optimizer,
-            choices or {},
-        )
-        base = loading.load_base(base_folder, precision, made)
-        try:
-            self.model = train(work, base, narrator, cast(Any, Unsaved()))
-        finally:
-            reporter.flush()
-        metrics = payloads(self.folder, "metric")
-        self.losses = [m["loss"] for m in metrics if "loss" in m]
-        self.validations = [m["validation_loss"] for m in metrics if "validation_loss" in m]
-        parameters = self.model.named_parameters()
-        self.adapter = torch.cat([p.detach().flatten() for n, p in parameters if "lora" in n])
 
 
 @pytest.fixture(scope="module")
