@@ -28,7 +28,7 @@ from brightrun.following import Tick, follow, ingest
 from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
 from brightrun.outages import waited_out
-from brightrun.outcomes import FINAL_STOPS, NEVER_BOOTED, NEVER_STARTED
+from brightrun.outcomes import FINAL_STOPS, NEVER_BOOTED, NEVER_STARTED, OWN_LIMIT
 from brightrun.runfolder import DONE, FAILED, STOPPED
 from brightrun.situation import Action
 from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused
@@ -276,11 +276,12 @@ def conclude(job: JobContext, do: str, why: str) -> dict[str, Any]:
             fix=f"`brightrun train --resume {job.job_id}` goes on",
         )
     if do == "cancelled":
-        asked = job.folder.stop_request() or {}
-        which = f": {asked['by']}" if asked.get("reason") == "budget" else ""
+        asked = job.folder.stop_request() or (last[1] if last else {})
+        by = asked.get("by", "") if asked.get("reason") == "budget" else ""
         raise JobCancelled(
-            f"job {job.job_id} was {why}{which}",
+            f"job {job.job_id} was {why}{f': {by}' if by else ''}",
             fix=f"its checkpoints are kept: `brightrun train --resume {job.job_id}` goes on",
+            fault="time_limit" if by == OWN_LIMIT else "",
         )
     raise InterruptionError(
         f"job {job.job_id} was given up: {why}",

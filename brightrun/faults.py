@@ -214,6 +214,22 @@ FAULTS: dict[str, Fault] = {
         "for an exact run use the same pod type, image and thread count",
         GOES_ON,
     ),
+    # Limits
+    "time_limit": Fault(
+        "A pod's time limit is reached",
+        "interruption",
+        "its hours are over: what the job's hard limit pays for at its price, or the longest that "
+        "a pod may run (BRIGHTRUN_LONGEST_POD_HOURS)",
+        "`brightrun train --resume JOB` asks for more money and goes on from the checkpoint",
+        "The pod saves a checkpoint and ends by itself; the job ends as cancelled.",
+    ),
+    "lease_expired": Fault(
+        "Lease expired",
+        "interruption",
+        "nobody renewed it: the control plane is dead, asleep, or cut off from the storage",
+        "`brightrun train --resume JOB` goes on from the checkpoint",
+        "The pod saves a checkpoint and ends by itself; a flow that still lives rents a new one.",
+    ),
     # GPU
     "gpu_lost": Fault(
         "GPU lost",

@@ -14,6 +14,8 @@ NEVER_STARTED = "never started"
 NEVER_BOOTED = "never booted"
 # A person or a limit ended the job: no new pod is rented for it.
 FINAL_STOPS = ("cancel", "budget")
+# Who stopped a pod that ended itself because its hours were over.
+OWN_LIMIT = "the pod's own limit"
 # Asked for, and the job goes on with another pod; superseded: another one has gone on already.
 WANTED_STOPS = ("pause", "switch", "superseded")
 

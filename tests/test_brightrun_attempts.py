@@ -27,6 +27,7 @@ from brightrun.errors import (
 from brightrun.jobs import JobRequest
 from brightrun.launching import launch
 from brightrun.ledger import Ledger
+from brightrun.outcomes import OWN_LIMIT
 from brightrun.runfolder import EventWriter, RunFolder
 from brightrun.settings import Settings
 from brightrun.stopping import DriverReplaced, JobCancelled
@@ -140,6 +141,14 @@ def obeys(environment: dict[str, str]) -> Iterator[None]:
         yield
     pod.save(2)
     pod.end("_STOPPED.json", reason=asked["reason"], by=asked["by"])
+
+
+def ends_at_its_own_limit(environment: dict[str, str]) -> Iterator[None]:
+    pod = Trainer(environment)
+    pod.steps(1, 2)
+    yield
+    pod.save(2)
+    pod.end("_STOPPED.json", reason="budget", by=OWN_LIMIT)
 
 
 def runs_out_of_memory(environment: dict[str, str], **adjustment: Any) -> Iterator[None]:
@@ -369,6 +378,15 @@ def test_a_stop_that_was_for_the_last_pod_does_not_stop_the_next(home: Path) -> 
     job = job_with(home, finishes)
     job.folder.request_stop("switch", "the market watch")
     assert drive(job)["steps"] == 9
+
+
+def test_a_pod_whose_hours_were_over_is_told_with_its_place_in_the_list_of_errors(
+    home: Path,
+) -> None:
+    with pytest.raises(JobCancelled, match=OWN_LIMIT) as error:
+        drive(job_with(home, ends_at_its_own_limit))
+    assert error.value.fault == "time_limit"
+    assert "docs/errors.md#time-limit" in str(error.value)
 
 
 def test_the_hard_limit_stops_the_pod_and_asks_again(home: Path) -> None:

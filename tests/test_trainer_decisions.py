@@ -17,9 +17,10 @@ from brightrun.errors import (
     TrainerError,
 )
 from brightrun.jobs import Hyperparameters
+from brightrun.outcomes import OWN_LIMIT
 from brightrun.runfolder import RunFolder
 from trainer import hub
-from trainer.control import LIMIT, Control, Stop, StopRequested, decide, grace
+from trainer.control import Control, Stop, StopRequested, decide, grace
 from trainer.failures import explain
 from trainer.pod import MissingVariable, Pod
 
@@ -64,11 +65,14 @@ def test_a_pod_that_has_used_up_its_hours_stops_although_its_lease_is_renewed() 
     assert newer == Stop("superseded", "attempt 2")
 
 
-def test_the_pod_keeps_its_own_limit_without_a_control_plane(tmp_path: Path) -> None:
+def test_the_pod_keeps_its_own_limit_without_a_control_plane(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = RunFolder(tmp_path.as_uri(), "job-1")
     control = Control(folder, lambda stop: None, 1, limit_hours=0.0)
     control._files()
-    assert control.stop == Stop("budget", LIMIT)
+    assert control.stop == Stop("budget", OWN_LIMIT)
+    assert "docs/errors.md#time-limit" in capsys.readouterr().out
     with pytest.raises(StopRequested):
         control.check()
 

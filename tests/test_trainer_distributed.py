@@ -219,7 +219,8 @@ def test_the_usual_starters_start_the_same_entry_point(
     command = {
         "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--master-addr",
                      "127.0.0.1", "--master-port", str(free_port()), "-m", "trainer"],
-        "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2",
+        # As on a machine with GPUs: for several processes on a CPU it would want MPI.
+        "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
                        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
                        "--main_process_port", str(free_port()), "-m", "trainer"],
     }  # fmt: skip

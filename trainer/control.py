@@ -18,12 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from brightrun.faults import anchor
+from brightrun.outcomes import OWN_LIMIT
 from brightrun.runfolder import RunFolder
 
 POLL_SECONDS = 2.0
 LEASE = "control/lease.json"
 SUPERSEDED = "superseded"
-LIMIT = "the pod's own limit"
 # Seconds between noticing and the end of the process. SIGTERM: a provider kills 5 seconds later.
 SIGTERM_GRACE = 3.5
 # Asked: the control plane waits a minute. A 70B adapter with its optimizer (2.5 GB) takes half of
@@ -34,7 +35,8 @@ LEASE_SHARE, LEAST_LEASE_GRACE = 1 / 8, 7.0
 # What the log says of a stop that nobody asked for.
 WORDS = {
     "lease": "the lease has expired: nobody has followed this pod for that long; after saving it "
-    "ends, and `brightrun train --resume JOB` goes on from there",
+    f"ends, and `brightrun train --resume JOB` goes on from there; see {anchor('lease_expired')}",
+    "budget": f"its time or money is used up; see {anchor('time_limit')}",
     "sigterm": "the machine wants this process to end (SIGTERM)",
     SUPERSEDED: "another pod of this job has taken over",
 }
@@ -71,7 +73,7 @@ def decide(
     if asked is not None:
         return Stop(str(asked.get("reason", "cancel")), str(asked.get("by", "")))
     if left_s <= 0:
-        return Stop("budget", LIMIT)
+        return Stop("budget", OWN_LIMIT)
     if lease is not None and float(lease["expires"]) < now:
         return Stop("lease")
     return None
