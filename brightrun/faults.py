@@ -1,6 +1,6 @@
 """Every failure of a pod that has a name: what it means, its usual cause, what to do.
 
-`python -m brightrun.faults > docs/errors.md` writes the page that errors point to.
+`brightrun.faultpage` writes them as the page that errors point to.
 """
 
 from __future__ import annotations
@@ -283,31 +283,3 @@ FAULTS: dict[str, Fault] = {
 def anchor(name: str) -> str:
     """Where a fault is explained, relative to the checkout."""
     return f"{PAGE}#{name.replace('_', '-')}"
-
-
-def page() -> str:
-    """The content of docs/errors.md."""
-    lines = [
-        "# Errors of the pod",
-        "",
-        "Written by `python -m brightrun.faults > docs/errors.md`; do not edit. Each error names",
-        "its place here. `family` decides the reaction: `spot_interrupted` is repeated on a new",
-        "pod, all others end the job with its checkpoints kept.",
-        "",
-    ]
-    for name, fault in FAULTS.items():
-        lines += [
-            f"## {name.replace('_', '-')}",
-            "",
-            f"**{fault.title}** (`{name}`, family `{fault.family}`)",
-            "",
-            f"- Likely cause: {fault.cause}.",
-            f"- Fix: {fault.fix}.",
-            f"- What happens: {fault.then}",
-            "",
-        ]
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(page(), end="")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from brightrun import faults
+from brightrun import faultpage, faults
 from brightrun.errors import FAMILIES, BrightRunError, OutOfMemory, TrainerError, from_dict
 
 
@@ -63,7 +63,7 @@ def test_a_named_fault_brings_its_cause_its_mend_and_its_place() -> None:
 
 def test_every_fault_names_a_family_and_stands_on_the_page() -> None:
     page = (Path(__file__).parents[1] / faults.PAGE).read_text()
-    assert page == faults.page(), "run: python -m brightrun.faults > docs/errors.md"
+    assert page == faultpage.page(), "run: python -m brightrun.faultpage > docs/errors.md"
     for name, fault in faults.FAULTS.items():
         assert fault.family in FAMILIES
         assert f"\n## {faults.anchor(name).partition('#')[2]}\n" in page
