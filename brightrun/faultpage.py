@@ -10,9 +10,9 @@ def page() -> str:
     lines = [
         "# Errors of the pod",
         "",
-        "Written by `python -m brightrun.faultpage > docs/errors.md`; do not edit. Each error names",
-        "its place here. `family` decides the reaction: `spot_interrupted` is repeated on a new",
-        "pod, all others end the job with its checkpoints kept.",
+        "Written by `python -m brightrun.faultpage > docs/errors.md`; do not edit. Each error",
+        "names its place here. `family` decides the reaction: `spot_interrupted` is repeated on a",
+        "new pod, all others end the job with its checkpoints kept.",
         "",
     ]
     for name, fault in FAULTS.items():
