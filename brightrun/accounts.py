@@ -7,14 +7,18 @@ from datetime import UTC, datetime
 from brightrun.bill import Bill, bill, pieces
 from brightrun.context import JobContext
 from brightrun.losses import Loss, losses
+from brightrun.monthly import Monthly, beside
 from brightrun.reckoning import Reckoning, reckon
 
 
 def bill_of(job: JobContext, now: datetime | None = None) -> Bill:
-    """What the job has cost by now, by line."""
+    """What the job has cost by now, by line, and beside it volume and storage."""
     moment = now or datetime.now(UTC)
     pods = job.ledger.attempts(job.job_id)
-    return bill(pods, job.ledger.events(job.job_id), moment)
+    events, row = job.ledger.events(job.job_id), job.ledger.job(job.job_id)
+    until = row.finished_at if row.is_final and row.finished_at else moment
+    monthly = beside(pods, events, until, Monthly.of(job.settings))
+    return bill(pods, events, moment).model_copy(update={"beside": monthly})
 
 
 def reckoning_of(job: JobContext, now: datetime | None = None) -> Reckoning | None:

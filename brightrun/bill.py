@@ -38,25 +38,32 @@ class Line(Frozen):
 
 
 class Bill(Frozen):
-    """A job's cost at `at`; usd is the sum of the lines. notional: nobody sends an invoice."""
+    """A job's cost at `at`; usd is the sum of the lines. notional: nobody sends an invoice.
+
+    beside: its share of what is billed by the month (`monthly`), no part of usd.
+    """
 
     lines: tuple[Line, ...]
     usd: Decimal
     at: datetime
     pods: int
     notional: bool
+    beside: tuple[Line, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """{usd, notional, pods, at, lines: [{name, usd, seconds, basis}]}; dollars are exact."""
+        """{usd, notional, pods, at, lines: [{name, usd, seconds, basis}], beside: the same shape};
+        dollars are exact."""
+
+        def row(x: Line) -> dict[str, Any]:
+            return {"name": x.name, "usd": float(x.usd), "seconds": x.seconds, "basis": x.basis}
+
         return {
             "usd": float(self.usd),
             "notional": self.notional,
             "pods": self.pods,
             "at": self.at.isoformat(),
-            "lines": [
-                {"name": x.name, "usd": float(x.usd), "seconds": x.seconds, "basis": x.basis}
-                for x in self.lines
-            ],
+            "lines": [row(line) for line in self.lines],
+            "beside": [row(line) for line in self.beside],
         }
 
 

@@ -93,13 +93,14 @@ def ask_each(
     estimate: dict[str, Any],
 ) -> AttemptRow:
     """The pod of the first candidate that does not refuse."""
+    size = volume_size(job)
     refusals: list[Refused] = []
     for candidate in candidates:
         if refusals:
             rented = Rented.at(candidate, estimate, attempt.market, wanted.gpu_count)
             attempt = moved(job, attempt, wanted, rented)
         if candidate is not None:
-            job.note("choice", chosen(attempt.number, candidate))
+            job.note("choice", chosen(attempt.number, candidate, size))
         offer = None if candidate is None else candidate.offer
         told = {**wanted.environment, **limits(job, attempt.usd_per_hour)}
         try:
@@ -143,7 +144,15 @@ def mended(number: int, adjustment: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def chosen(number: int, candidate: Candidate) -> dict[str, Any]:
+def volume_size(job: JobContext) -> float:
+    """GB, for the bill's side; 0 where it is not said."""
+    try:
+        return job.provider.volume_gb()
+    except ProviderError:
+        return 0.0
+
+
+def chosen(number: int, candidate: Candidate, volume_gb: float) -> dict[str, Any]:
     """The event: what is asked for and why."""
     offer = candidate.offer
     return {
@@ -155,6 +164,7 @@ def chosen(number: int, candidate: Candidate) -> dict[str, Any]:
         "market": str(offer.market),
         "usd_per_hour": float(offer.usd_per_hour),
         "stock": offer.stock,
+        "volume_gb": volume_gb,
         "as_of": offer.as_of.isoformat(),
     }
 

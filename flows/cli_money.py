@@ -75,7 +75,8 @@ def tell_cost(row: JobRow, bill: Bill, against: Reckoning | None) -> None:
     from reports import moneywords, tables
 
     tell(f"Cost{'' if row.is_final else ' so far'}: {moneywords.so_far(bill, row.estimate or {})}")
-    lines = [(line.name, f"${line.usd:,.6f}", line.basis) for line in bill.lines]
+    every = (*bill.lines, *bill.beside)
+    lines = [(line.name, f"${line.usd:,.6f}", line.basis) for line in every]
     table("Bill", ("line", "cost", "basis"), lines, keep=("line", "cost"))
     if row.is_final and against is not None:
         printed = tables.printed(moneywords.cost_table(against), tables.COST)

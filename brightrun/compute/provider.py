@@ -193,5 +193,8 @@ class ComputeProvider(Protocol):
     def data_center(self) -> str:
         """Where pods have to be, because their volume is there; "" = anywhere."""
 
+    def volume_gb(self) -> float:
+        """Size of that volume, which is billed by the month; 0: there is none."""
+
     def unready(self, request: LaunchRequest) -> tuple[str, ...]:
         """What stands in the way of this launch, found without renting; each with its fix."""

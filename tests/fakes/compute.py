@@ -60,5 +60,8 @@ class FakeProvider:
     def data_center(self) -> str:
         return ""
 
+    def volume_gb(self) -> float:
+        return 0.0
+
     def unready(self, request: LaunchRequest) -> tuple[str, ...]:
         return ()

@@ -182,6 +182,11 @@ class RunPodProvider:
         except NotThere:
             return ""  # unready says so
 
+    def volume_gb(self) -> float:
+        if not self.place.volume:
+            return 0.0
+        return float(self.rest.get(f"/v2/network-volumes/{self.place.volume}")["size"])
+
     def volume_place(self) -> str:
         """The data centre of our network volume, "" without one. NotThere: there is no such."""
         if not self.place.volume:
