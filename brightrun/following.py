@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable
 from decimal import Decimal
 
-from brightrun import alerts
+from brightrun import alerts, podcredentials
 from brightrun.context import JobContext, driver_name
 from brightrun.errors import ProviderError
 from brightrun.ledger import AttemptRow
+from brightrun.podenv import storage_url
 from brightrun.recovery import pause_after
 from brightrun.stopping import DriverReplaced
 from brightrun.storagefaults import is_outage
@@ -78,6 +79,7 @@ class Watch:
         if ingest(job, number):
             self.heard(now)
         over_limit(job, self.hard_limit_usd)
+        out_of_keys(job, self.attempt)
         if now - self.alerted > ALERT_SECONDS:
             alerts.check(job)
             self.alerted = now
@@ -140,6 +142,15 @@ def ingest(job: JobContext, attempt: int) -> int:
     """Take new events of an attempt into the ledger; returns how many were new."""
     after = job.ledger.last_seq(job.job_id, attempt)
     return job.ledger.ingest(job.job_id, job.folder.events(attempt, after))
+
+
+def out_of_keys(job: JobContext, attempt: AttemptRow) -> None:
+    """Ask the pod to make room for one with new storage keys before its own expire."""
+    life = podcredentials.lifetime(job.settings, storage_url(job.settings))
+    now = job.clock.now()
+    if life is None or now - attempt.launched_at < life or job.folder.stop_request() is not None:
+        return
+    job.folder.request_stop("switch", "storage keys that end soon", now)
 
 
 def over_limit(job: JobContext, hard_limit_usd: Decimal | None) -> None:

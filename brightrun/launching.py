@@ -44,7 +44,7 @@ def launch(job: JobContext, action: Action | None = None) -> AttemptRow:
         environment=environment(
             job, name, number, estimate, choices_with(job.settings, adjustment)
         ),
-        secrets=secrets_of(job.settings),
+        secrets=secrets_of(job, name),
         gpu_count=job.settings.processes,
     )
     check_before(job, wanted, estimate, rented, waits=why_none is not None)

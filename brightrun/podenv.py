@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from brightrun import podcredentials
 from brightrun.context import JobContext
 from brightrun.settings import Settings
 
@@ -63,12 +64,12 @@ def storage_url(settings: Settings) -> str:
     return (settings.pod_storage_url or settings.storage).rstrip("/")
 
 
-def secrets_of(settings: Settings) -> dict[str, SecretStr]:
-    """The pod's own credentials, under the names that its libraries read; never an account key."""
-    named = {
-        "AWS_ACCESS_KEY_ID": settings.pod_storage_key_id,
-        "AWS_SECRET_ACCESS_KEY": settings.pod_storage_secret,
-        "AWS_SESSION_TOKEN": settings.pod_storage_token,
-        "HF_TOKEN": settings.pod_hub_token,
-    }
-    return {name: value for name, value in named.items() if value is not None}
+def secrets_of(job: JobContext, name: str) -> dict[str, SecretStr]:
+    """The pod's own credentials, under the names that its libraries read; never an account key.
+
+    ConfigurationError: the storage gives none for this pod.
+    """
+    settings = job.settings
+    found = podcredentials.of(settings, storage_url(settings), job.job_id, name)
+    token = settings.pod_hub_token
+    return found if token is None else {**found, "HF_TOKEN": token}

@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 from pydantic import SecretStr
 
-from brightrun import basemodels, reachable
+from brightrun import basemodels, podcredentials, reachable
 from brightrun.compute.provider import LaunchRequest
 from brightrun.context import JobContext
 from brightrun.errors import CapacityError, ConfigurationError, ProviderError
@@ -64,6 +64,8 @@ def failures(
 def ours(job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any]) -> Iterator[str]:
     """Storage, model, image and budget: what no provider has to be asked for."""
     yield from storage(job.settings, job.job_id, wanted.secrets)
+    if more := podcredentials.warning(job.settings, storage_url(job.settings)):
+        doubt(job, more)
     yield from model(job.spec.base_model)
     yield from reach(job)
     spent = job.ledger.cost_so_far(job.job_id, job.clock.now())

@@ -142,6 +142,14 @@ class Settings(BaseSettings):
     pod_storage_key_id: SecretStr | None = Field(None, description="For pods: only its prefix")
     pod_storage_secret: SecretStr | None = None
     pod_storage_token: SecretStr | None = Field(None, description="Session token, short-lived")
+    pod_storage_role: str = Field("", description="STS makes each pod's keys from it, for its job")
+    pod_storage_sts: str = Field("", description="Endpoint of STS; empty: the storage's, Amazon's")
+    pod_storage_seconds: int = Field(
+        43_200,
+        ge=1800,
+        le=43_200,
+        description="Life of those keys; pods are replaced before it",
+    )
     pod_hub_token: SecretStr | None = Field(None, description="Read-only token for gated models")
 
     hub_token: SecretStr | None = Field(
