@@ -123,9 +123,6 @@ class Settings(BaseSettings):
     runpod_volume_usd_per_gb_month: Decimal = Field(
         Decimal("0.07"), ge=0, description="Of the network volume; RunPod's list price up to 1 TB"
     )
-    storage_usd_per_gb_month: Decimal = Field(
-        Decimal("0.023"), ge=0, description="Of the object storage; S3 Standard's list price"
-    )
     runpod_clouds: str = Field("SECURE", description="SECURE, COMMUNITY; comma-separated")
     runpod_data_centers: str = Field("", description="Only these, comma-separated; empty: any")
     runpod_min_cuda: str = Field("", pattern=r"^(\d+\.\d+)?$", description="e.g. 12.8")
