@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .DEFAULT_GOAL := help
 ARGS ?=
 WORKERS ?= 2
-.PHONY: help setup demo test lint check ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery simulate chaos
+.PHONY: help setup demo test lint check ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery bench-measure simulate chaos
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -77,6 +77,11 @@ $(PEER)/.installed: constraints.txt
 bench-calibrate: $(INSTALLED)  ## forecast of micro-steps from others, 12 configurations (3 minutes)
 	@rm -f $(RESULTS)/calibration.jsonl
 	$(BIN)/python -W ignore -m benches.calibration --out $(RESULTS)/calibration.jsonl
+	@$(BIN)/python -m benches.tables $(RESULTS)
+
+bench-measure: setup  ## measuring as the pod does it against a script that loads twice, one by one
+	@rm -f $(RESULTS)/measuring.jsonl
+	$(BIN)/python -W ignore -m benches.measuring --max-new-tokens 64 --out $(RESULTS)/measuring.jsonl
 	@$(BIN)/python -m benches.tables $(RESULTS)
 
 bench-recovery: setup  ## checkpoint stall; from a kill to the next step, part by part (6 minutes)

@@ -107,6 +107,39 @@ def calibration(rows: Sequence[Row]) -> str:
     )
 
 
+def measuring(rows: Sequence[Row]) -> str:
+    """Both ways to measure, part by part, in CPU seconds."""
+    parts = list(rows[0]["parts"])
+    head = ("", *parts, "all", "times ours", "wall s", "peak MB", "repeats")
+    mine = median([row["cpu_s"] for row in rows if row["contender"] == "ours"])
+    body = []
+    for name in dict.fromkeys(row["contender"] for row in rows):
+        own = [row for row in rows if row["contender"] == name]
+        cpu = [row["cpu_s"] for row in own]
+        body.append(
+            (
+                name,
+                *(f"{median([row['parts'][part] for row in own]):.1f}" for part in parts),
+                spread(cpu, 1),
+                f"{median(cpu) / mine:.2f}",
+                spread([row["wall_s"] for row in own], 0),
+                f"{max(row['peak_mb'] for row in own):,}",
+                str(len(own)),
+            )
+        )
+    last = rows[-1]
+    same = min(row["answers_equal"] for row in rows)
+    return (
+        f"{table(head, body)}\nCPU seconds. {last['scenarios']} scenarios x 2 models, up to "
+        f"{last['max_new_tokens']} tokens, {last['questions']} questions, {last['rotations']} "
+        f"order, {last['held_out']} held-out conversations, {last['passages']} passages. Same "
+        f"numbers: {same} of {last['answers']} answers word for word, at most "
+        f"{max(row['most_nats_apart'] for row in rows):.1e} nats apart. {last['at'][:10]}, "
+        f"{last['cpu']}, {last['threads']} threads, load average "
+        f"{spread([row['load_average'] for row in rows], 1)}; {versions(last)}.\n"
+    )
+
+
 def recovery(rows: Sequence[Row]) -> str:
     head = ("base model", "checkpoints", "stall", "detect", "start", "import", "load", "restore",
             "first step", "kill to step")  # fmt: skip
@@ -144,6 +177,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "training-eq12": training,
     "calibration": calibration,
     "recovery": recovery,
+    "measuring": measuring,
 }
 
 

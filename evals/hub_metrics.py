@@ -1,4 +1,4 @@
-"""Perplexity and retention as `evaluate.Metric`, usable outside the pipeline. Imported by nobody.
+"""Perplexity, retention and markers as `evaluate.Metric`, for use elsewhere. Imported by nobody.
 
     from evals.hub_metrics import HeldOutPerplexity
     HeldOutPerplexity().compute(predictions=[120.5], references=[60])
@@ -14,7 +14,9 @@ import datasets
 import evaluate
 
 from evals import statistics
+from evals.gold import read
 from evals.likelihood import perplexity
+from evals.sources import load_lexicons
 
 _CITATION = "Bright Run pipeline, evals/likelihood.py and evals/statistics.py"
 
@@ -60,3 +62,24 @@ class KnowledgeRetention(evaluate.Metric):  # type: ignore[misc]
             "ci_high": found.high,
             "mcnemar_p": statistics.mcnemar_exact(lost, gained),
         }
+
+
+class AdviserMarkers(evaluate.Metric):  # type: ignore[misc]
+    """Means of the 13 markers and of the voice index (0-100) over answers: an index, no rating."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description="Automatic markers of an adviser's answers; never a score out of 5.",
+            citation=_CITATION,
+            inputs_description="predictions: str, one answer each",
+            features=datasets.Features({"predictions": datasets.Value("string")}),
+        )
+
+    def _compute(self, predictions: list[str]) -> dict[str, float]:
+        lexicons = load_lexicons()
+        found = [read(text, lexicons) for text in predictions]
+        means = {
+            name: sum(item.markers[name] for item in found) / len(found)
+            for name in found[0].markers
+        }
+        return {**means, "voice_index": sum(item.voice.index for item in found) / len(found)}

@@ -21,7 +21,16 @@ def test_the_metrics_compute_offline_what_the_pipeline_computes(tmp_path: Path) 
         found = KnowledgeRetention().compute(predictions=[1, 1, 0, 1], references=[1, 1, 1, 0])
         assert found["retained"] == 1.0 and found["mcnemar_p"] == 1.0, found
         assert found["ci_low"] < 1 < found["ci_high"], found
-        print("both agree")
+        from evals.hub_metrics import AdviserMarkers
+        from evals.gold import read
+        from evals.sources import load_lexicons
+        texts = ["That sounds scary. May I share one step?", "Buy bonds."]
+        found = AdviserMarkers().compute(predictions=texts)
+        ours = [read(text, load_lexicons()) for text in texts]
+        assert found["voice_index"] == sum(item.voice.index for item in ours) / 2, found
+        assert found["length"] == sum(item.markers["length"] for item in ours) / 2, found
+        assert len(found) == 14, found
+        print("all agree")
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -32,4 +41,4 @@ def test_the_metrics_compute_offline_what_the_pipeline_computes(tmp_path: Path) 
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip().endswith("both agree")
+    assert done.stdout.strip().endswith("all agree")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from trainer_jobs import conversation, row, tiny_models
 
 from brightrun import baselines, basemodels
 from brightrun.errors import ConfigurationError
+from brightrun.jobs import Hyperparameters
 from brightrun.runfolder import RunFolder
 from brightrun.tokens import ChatTokenizer
 from evals import knowledge
@@ -279,3 +281,105 @@ def test_a_copy_of_the_held_out_text_helps_and_its_gradient_is_the_same(
     assert {s.conversation_id for s in drawn(made, 7, 2)} == {
         s.conversation_id for s in drawn(made[::-1], 7, 2)
     }
+
+
+@pytest.mark.slow
+def test_lm_evals_log_likelihoods_are_ours(torch: Any, tokenizer: ChatTokenizer) -> None:
+    """The harness that everybody knows, on our token ids: pip install '.[lm-eval]'."""
+    from trainer.likelihoods import summed
+    from trainer.questions import option_samples
+
+    harness = pytest.importorskip("lm_eval.models.huggingface")
+    from transformers import AutoTokenizer
+
+    model = adapted(torch)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0, 0.05)
+    folder = basemodels.prepared_folder("tiny", tiny_models())
+    theirs = harness.HFLM(
+        pretrained=model, tokenizer=AutoTokenizer.from_pretrained(str(folder)), batch_size=3
+    )
+    question = {
+        "question": "What is a bond?",
+        "options": ["A loan", "A share", "Gold", "A long, long tax form"],
+    }
+    made = option_samples(tokenizer, question)
+    asked = []
+    for sample in made:
+        first = sample.content.index(True)
+        last = len(sample.content) - sample.content[::-1].index(True)
+        asked.append((("", ""), list(sample.ids[:first]), list(sample.ids[first:last])))
+    found = theirs._loglikelihood_tokens(asked, disable_tqdm=True)
+    with torch.no_grad():
+        ours = [-one["nll"] for one in summed(model, made)]
+    assert [value for value, _ in found] == pytest.approx(ours, abs=1e-3)
+
+
+class Engine:
+    """A fake of vLLM's interface: what it was given, and one answer of two tokens."""
+
+    made: ClassVar[list[Any]] = []
+
+    def __init__(self, **given: Any) -> None:
+        if given["dtype"] != "float32":
+            raise RuntimeError("this GPU cannot do that\nmore")
+        self.made.append(given)
+
+    def generate(self, prompts: Any, params: Any, **given: Any) -> Any:
+        self.made.append((prompts, params, given["lora_request"]))
+        output = SimpleNamespace(token_ids=[65, 66, 0], finish_reason="stop")
+        return [SimpleNamespace(outputs=[output]) for _ in prompts]
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_vllm_writes_where_it_is_and_another_engines_rows_are_never_mixed_in(
+    torch: Any, tokenizer: ChatTokenizer, tmp_path: Path, monkeypatch: Any, starts: bool
+) -> None:
+    from trainer import writers
+
+    interface = SimpleNamespace(LLM=Engine, SamplingParams=lambda **given: given)
+    request = SimpleNamespace(LoRARequest=lambda *given: given)
+    for name, module in (
+        ("vllm", interface),
+        ("vllm.lora", request),
+        ("vllm.lora.request", request),
+    ):
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(writers, "obstacle", lambda _: "")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (60e9, 80e9))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    folder, told = RunFolder(tmp_path.as_uri(), "job-1"), []
+    folder.write_jsonl("measurements/parts/answers/0001-000001.jsonl", [{"model": "baseline"}])
+    model = adapted(torch)
+    table = replace(
+        bench(torch, model), folder=folder, tokenizer=tokenizer, values=Hyperparameters(),
+        dtype=torch.float32 if starts else torch.bfloat16,
+        reporter=SimpleNamespace(add=lambda *event: told.append(event[1]["message"])),
+    )  # fmt: skip
+    own = writers.Writer(lambda *_: [], 12, "the loaded model")
+    found = writers.chosen(table, own, {}, {0})
+    assert folder.exists("measurements/parts/answers") is starts
+    if not starts:
+        assert found is own
+        assert told == ["answers: the loaded model: vLLM did not start (this GPU cannot do that)"]
+        return
+    rows = found.write("trained", [[1, 2], [3]], 7)
+    assert rows[0]["finish_reason"] == "stop"
+    assert rows[0]["tokens"] == 2
+    prompts, params, lora = Engine.made[-1]
+    assert prompts == [{"prompt_token_ids": [1, 2]}, {"prompt_token_ids": [3]}]
+    assert (params["temperature"], params["seed"], params["stop_token_ids"]) == (0.0, 7, [0])
+    assert (Path(lora[2]) / "adapter_model.safetensors").is_file()
+    found.write("baseline", [[1]], 7)
+    assert Engine.made[-1][2] is None
+    assert Engine.made[0]["gpu_memory_utilization"] == 0.68
+    assert "not yet proven" in told[0]
+
+
+def test_without_a_gpu_the_loaded_model_writes(torch: Any) -> None:
+    from trainer import writers
+
+    table = bench(torch, adapted(torch))
+    assert writers.obstacle(table) == "vLLM needs a GPU"
+    assert writers.engine_of(table) == "transformers"

@@ -10,6 +10,7 @@ import torch
 
 from brightrun.tokens import ChatTokenizer
 from trainer import failures
+from trainer.writers import Writer, chosen
 
 if TYPE_CHECKING:
     from trainer.measure import Bench
@@ -43,17 +44,17 @@ def cut(ids: list[int], ends: set[int]) -> tuple[list[int], str]:
 
 def answer_all(bench: Bench, scenarios: list[Any]) -> int:
     """measurements/answers.jsonl. A batch is stored whole, and the batches never change."""
-    store = bench.store("answers", "model", "scenario_id", "pass")
     names = [scenario["scenario_id"] for scenario in scenarios]
     prompts = [bench.tokenizer.prompt(scenario["messages"]) for scenario in scenarios]
     for prompt in prompts:
         bench.tokenizer.check_beginning(prompt)
+    writer = writer_of(bench)
+    store = bench.store("answers", "model", "scenario_id", "pass")
     passes = range(1, bench.values.passes + 1)
     wanted = [
         (which, name, number) for which in bench.models for number in passes for name in names
     ]
-    size = BATCH[bench.device]
-    groups = batches([len(prompt) for prompt in prompts], size)
+    groups = batches([len(prompt) for prompt in prompts], writer.batch)
     done = 0
     for which in bench.models:
         for number in passes:
@@ -63,8 +64,7 @@ def answer_all(bench: Bench, scenarios: list[Any]) -> int:
                 bench.progress(done, len(wanted), f"answers, {which}")
                 if not store.has(keys):
                     seed = bench.values.seed * 1000 + number * 100 + place
-                    with bench.as_model(which):
-                        made = generate(bench, [prompts[p] for p in group], seed)
+                    made = writer.write(which, [prompts[p] for p in group], seed)
                     batch = {"batch": f"{bench.folder.job_id}/{bench.attempt}/{number}.{place}"}
                     common = [{"model": w, "scenario_id": n, "pass": k, **batch}
                               for w, n, k in keys]  # fmt: skip
@@ -72,6 +72,20 @@ def answer_all(bench: Bench, scenarios: list[Any]) -> int:
                 done += len(group)
     store.finish(wanted)
     return len(wanted)
+
+
+def writer_of(bench: Bench) -> Writer:
+    """The loaded model, or another engine where there is one."""
+
+    def write(model: str, prompts: list[list[int]], seed: int) -> list[dict[str, Any]]:
+        with bench.as_model(model):
+            return generate(bench, prompts, seed)
+
+    size = BATCH[bench.device]
+    own = Writer(write, size, f"{size} at a time by the loaded model")
+    drawn = bench.values.passes > 1
+    sampling = {"temperature": TEMPERATURE, "top_p": TOP_P} if drawn else {}
+    return chosen(bench, own, sampling, end_tokens(bench.model, bench.tokenizer))
 
 
 def generate(bench: Bench, prompts: list[list[int]], seed: int) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from trainer.data import Sample
 from trainer.items import PARTS, ItemStore
 from trainer.others import load_others
 from trainer.reporter import Reporter
+from trainer.writers import engine_of
 
 # PEFT's name of the adapter that this job has trained.
 OWN_ADAPTER = "default"
@@ -75,7 +76,8 @@ def measure(
 ) -> dict[str, int]:
     """All measurements; the number of items of each. Finished items are not repeated."""
     bench.model.eval()
-    bench = replace(bench, machine={**bench.machine, "dtype": str(bench.dtype)})
+    made_by = {"dtype": str(bench.dtype), "answers_by": engine_of(bench)}
+    bench = replace(bench, machine={**bench.machine, **made_by})
     with tempfile.TemporaryDirectory(prefix="brightrun-adapters-") as scratch:
         bench = replace(bench, models=load_others(bench.model, bench.folder, Path(scratch)))
     reuse(bench)
