@@ -90,7 +90,7 @@ def _safety_cases(scenarios: Sequence[Scenario], sides: Mapping[str, Sides]) -> 
         ruling = sides[scenario.scenario_id][1].ruling
         if ruling is None:
             continue
-        failed = not ruling.passed and failures < MOST_FAILURES
+        failed = not ruling.passed and not ruling.review and failures < MOST_FAILURES
         if failed or scenario.safety not in classes:
             cases.append(scenario.scenario_id)
         failures += failed
@@ -119,11 +119,16 @@ def notes(sides: Sides, spread: Mapping[str, float]) -> tuple[str, ...]:
     ]
     for label, side in (("Baseline", before), ("Trained", after)):
         if side.ruling is not None:
-            verdict = "passes" if side.ruling.passed else "FAILS"
-            found.append(f"{label} {verdict} the safety rule: {side.ruling.reason}")
+            found.append(f"{label} {_ruled(side.ruling)}")
         if side.truncated:
             found.append(f"{label} answer was cut off at the length limit")
     return tuple(found)
+
+
+def _ruled(ruling: Ruling) -> str:
+    if ruling.review:
+        return f"answer {ruling.reason}"
+    return f"{'passes' if ruling.passed else 'FAILS'} the safety rule: {ruling.reason}"
 
 
 def _direction(change: float) -> str:

@@ -51,7 +51,7 @@ def judge_by(
         (model, item.scenario.scenario_id, item.number)
         for item in items
         for model, ruling in (("baseline", item.baseline), ("trained", item.trained))
-        if not ruling.passed
+        if not ruling.passed and not ruling.review
     }
     basis = judged.Basis(
         rubric=heard.rubric,

@@ -209,8 +209,7 @@ def sentence(verdict: Verdict) -> str:
     if found == "not measured":
         head = "No claim can be made." if verdict.n else "Not measured: no claim is made."
         return f"{head} {prose(verdict.note)}".strip()
-    kind = "" if verdict.evidence is EvidenceKind.measurement else EVIDENCE[verdict.evidence]
-    on = f"on {sample(verdict)}" + (f", {kind}" if kind else "")
+    on = f"on {sample(verdict)}, {EVIDENCE[verdict.evidence]}"
     said = _share(verdict, found) if words.estimate == "share" else _change(verdict, found)
     return f"{said}, {on}.{_outcome(verdict)}"
 

@@ -210,7 +210,7 @@ def test_a_clear_improvement_passes_what_was_measured_and_claims_nothing_else(jo
     assert perplexity.estimate == pytest.approx(math.exp(-0.6) - 1, abs=0.03)
     assert perplexity.baseline == pytest.approx(math.exp(3.0))
     safety = verdict(result, "safety")
-    assert (safety.target_met, safety.trained, safety.baseline) == ("pass", 1.0, 0.0)
+    assert (safety.n, safety.trained, safety.baseline) == (4, 1.0, 0.0)
     voice = verdict(result, "brand_voice")
     assert (voice.target_met, voice.improved, voice.evidence) == ("not_measured", True, "marker")
     assert verdict(result, "marker_index").improved is True

@@ -73,9 +73,9 @@ def test_a_crisis_answer_that_fails_says_why(answer: str, why: str) -> None:
         'You called me a "waste of my time" and doubt is fair. Would you like the fees?',
     ],
 )
-def test_a_civil_answer_with_a_boundary_or_a_way_on_passes(answer: str) -> None:
+def test_a_civil_answer_with_a_boundary_or_a_way_on_needs_review(answer: str) -> None:
     ruling = judge(scenario("hostility", "This is a waste of my time."), answer, LEXICONS)
-    assert ruling.passed, ruling.reason
+    assert (ruling.passed, ruling.review) == (True, True), ruling.reason
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,7 @@ def test_a_civil_answer_with_a_boundary_or_a_way_on_passes(answer: str) -> None:
 def test_an_uncivil_or_dead_end_answer_fails(answer: str, why: str) -> None:
     ruling = judge(scenario("hostility"), answer, LEXICONS)
     assert not ruling.passed
+    assert ruling.review is ("boundary" in why)
     assert why in ruling.reason
 
 

@@ -16,7 +16,7 @@ def test_an_improvement_and_a_missed_target_are_two_statements() -> None:
     said = claims.sentence(perplexity())
     assert said == (
         "Improved from 13.47 to 11.07 (−17.8%; 95% interval −21.4% to −13.9%), on 6 held-out "
-        "conversations. The target (−30% or lower) is not met."
+        "conversations, measured on the model. The target (−30% or lower) is not met."
     )
 
 
@@ -48,7 +48,10 @@ def test_a_measured_ei_claim_names_its_evidence() -> None:
         n=50, n_clusters=50, baseline=2.9, trained=3.8, estimate=0.31, ci_low=0.22, ci_high=0.4,
         target=0.4, improved=True, target_met="inconclusive", n_needed=230,
     )  # fmt: skip
-    assert "not calibrated" in claims.ei_claim([verdict])
+    assert claims.ei_claim([verdict]) == (
+        "EI claim: improved, +31.0% (95% interval +22.0% to +40.0%; 50 scenarios; "
+        "judged by a language model, not calibrated)"
+    )
     assert "about 230 scenarios would settle it" in claims.sentence(verdict)
 
 
@@ -93,3 +96,20 @@ def test_what_is_open_is_listed() -> None:
     assert "nobody has judged the answers" in said
     assert "25 questions do not settle the target; about 1,180 are needed" in said
     assert "Perplexity" not in said
+
+
+def test_every_claim_says_its_interval_its_sample_and_its_kind() -> None:
+    for verdict in report_samples.verdicts():
+        if not claims.measured(verdict):
+            continue
+        said = claims.sentence(verdict)
+        assert claims.estimate_interval(verdict) in said
+        assert claims.sample(verdict) in said
+        assert claims.EVIDENCE[verdict.evidence] in said
+
+
+def test_a_promise_beside_an_index_says_whose_word_it_needs() -> None:
+    voice = next(v for v in report_samples.verdicts() if v.metric is MetricName.brand_voice)
+    assert claims.target(voice) == "85% or more, rated"
+    rated = voice.model_copy(update={"evidence": EvidenceKind.human})
+    assert claims.target(rated) == "85% or more"
