@@ -1,4 +1,5 @@
-"""How libraries start: no network, no telemetry, no compiler. Must be set before they load."""
+"""How libraries start: offline, no telemetry, no compiler, always the same numbers. Must be set
+before they load."""
 
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ SWITCHES: dict[str, str] = {
     "TORCHDYNAMO_DISABLE": "1",
     # Needed by torch.use_deterministic_algorithms on CUDA.
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    # Its backward pass adds in any order otherwise: no resume would be bit-exact on a GPU.
+    "FLASH_ATTENTION_DETERMINISTIC": "1",
 }
 
 

@@ -72,6 +72,8 @@ def shard(model: Any, device: torch.device) -> Gathers:
         }
         fully_shard(layer, mesh=mesh).set_custom_all_gather(gathers)
         for linear, state in known.items():
+            # bitsandbytes' kernels take the constants' address as it is, wherever that lies.
+            state["quant_state"].to(device)
             vars(linear.weight).update(state)
     # One root, so that the next layer is gathered while one is computed; it splits nothing itself.
     fully_shard(backbone, mesh=mesh, ignored_params=set(backbone.parameters()))
