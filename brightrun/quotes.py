@@ -19,6 +19,8 @@ from brightrun.physics import LLAMA_3_70B, SMOLLM2, Machine, ModelProfile, Range
 from brightrun.settings import Settings
 
 OPTION_TOKENS, NEUTRAL_TOKENS = 60, 1900  # of our questions and passages, all of them
+# Models that can be estimated without being here.
+KNOWN: dict[str, ModelProfile] = {"demo": SMOLLM2, LLAMA_3_70B.name: LLAMA_3_70B}
 SYSTEM_TO_PROMPT = 1.6  # a scenario's prompt over its system prompt, in characters
 
 
@@ -141,12 +143,16 @@ def machine_for(provider: str, gpu: str, settings: Settings) -> Machine:
 
 
 def model_for(base_model: str, provider: str, settings: Settings) -> ModelProfile:
-    """Of the prepared model; else what is known about the provider's default."""
+    """Of the prepared model, or of one that is known without being here.
+
+    ConfigurationError: nothing is known about it; names the command that prepares it.
+    """
     name = basemodels.chosen(base_model, provider, settings)
-    if basemodels.is_prepared(name, settings.models):
-        folder = basemodels.prepared_folder(name, settings.models)
-        return ModelProfile.of_prepared(basemodels.profile(folder))
-    return SMOLLM2 if provider == "local" else LLAMA_3_70B
+    known = KNOWN.get(name.partition("@")[0])
+    if known is not None and not basemodels.is_prepared(name, settings.models):
+        return known
+    folder = basemodels.prepared_folder(name, settings.models)
+    return ModelProfile.of_prepared(basemodels.profile(folder))
 
 
 def quote(

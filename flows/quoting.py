@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from brightrun import budget, quotes
+from brightrun import budget, pricing, quotes
 from brightrun.budget import BudgetState
 from brightrun.conversations import FileReport
 from brightrun.counting import count
 from brightrun.jobs import Hyperparameters, apply_overrides, preset_of
 from brightrun.ledger import Ledger
-from brightrun.liveprices import live_prices
 from brightrun.quotes import Quote
 from brightrun.settings import Settings, load
 from flows.terminal import money, say, span, table, tell
@@ -37,21 +36,18 @@ def quote(
     """Price a validated file; observations come from the ledger when there is one."""
     settings = load()
     model = quotes.model_for(base_model, provider, settings)
-    machine = quotes.machine_for(provider, gpu, settings)
-    return quotes.quote(
+    return pricing.priced(
         quotes.work_of(report, values),
         values,
         model,
+        preset=preset,
         provider=provider,
         gpu=gpu,
         market=market,
         settings=settings,
-        observed=ledger.observed(machine.key, model.name) if ledger else (),
+        ledger=ledger,
         budget_left=state.left,
-        users_hours=preset_of(preset).users_hours,
         notes=quotes.notes_of(report),
-        live=live_prices(provider, settings),
-        rates=ledger.interruption_rates(provider, datetime.now(UTC)) if ledger else None,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import basemodels, budget, quotes
+from brightrun import basemodels, budget, pricing, quotes
 from brightrun.budget import BudgetState
 from brightrun.comparing import MarketRow
 from brightrun.conversations import FileReport
@@ -30,10 +30,12 @@ PROVIDERS = ("local", "runpod")
 def check(training_file: str, base_model: str) -> dict[str, FileReport]:
     """Provider -> the file's report, counted for the base model that would be trained there.
 
-    A model that is not here is counted approximately. A broken file ends the run with all its
-    defects.
+    A known model that is not here is counted approximately, an unknown one ends the run, and so
+    does a broken file, with all its defects.
     """
     settings = load()
+    for provider in PROVIDERS:
+        quotes.model_for(base_model, provider, settings)
     known = Ledger.open(settings).file(training_file)
     path = Path(known.path if known is not None else training_file).expanduser()
     names = {p: basemodels.chosen(base_model, p, settings) for p in PROVIDERS}
@@ -63,20 +65,23 @@ def report_for(path: Path, base_model: str, settings: Settings) -> FileReport:
 def price_all(reports: dict[str, FileReport], base_model: str) -> list[dict[str, Any]]:
     """One row per preset, provider and market; what is not offered says so."""
     settings, rows = load(), []
-    state = Ledger.open(settings).budget_state(datetime.now(UTC))
+    ledger = Ledger.open(settings)
+    state = ledger.budget_state(datetime.now(UTC))
     for provider, report in reports.items():
         model = quotes.model_for(base_model, provider, settings)
         live = live_prices(provider, settings)
         for preset, info in PRESETS.items():
-            found = quotes.quote(
+            found = pricing.priced(
                 quotes.work_of(report, info.values),
                 info.values,
                 model,
+                preset=preset,
                 provider=provider,
                 gpu="",
                 market="spot",
                 settings=settings,
-                users_hours=info.users_hours,
+                ledger=ledger,
+                budget_left=state.left,
                 live=live,
             )
             counted = "" if report.tokens_exact else " (tokens approximate)"

@@ -17,6 +17,7 @@ from brightrun import (
     baselines,
     basemodels,
     budget,
+    pricing,
     promises,
     quotes,
     repeats,
@@ -24,9 +25,8 @@ from brightrun import (
     smoke,
 )
 from brightrun.context import JobContext, open_job
-from brightrun.jobs import JobRequest, preset_of
+from brightrun.jobs import JobRequest
 from brightrun.ledger import ApprovalRow, Status
-from brightrun.liveprices import live_prices
 from brightrun.physics import ModelProfile
 from evals import attainable
 from evals.carrying import LEFT
@@ -177,21 +177,18 @@ def quote_of(job: JobContext) -> dict[str, Any]:
         work = quotes.only_measuring(work, job.folder.read_json(LEFT), len(plan["models"]))
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     model = ModelProfile.of_prepared(basemodels.profile(base))
-    machine = quotes.machine_for(request.provider, request.gpu, job.settings)
-    found = quotes.quote(
+    found = pricing.priced(
         work,
         values,
         model,
+        preset=request.preset,
         provider=request.provider,
         gpu=request.gpu,
         market=request.market,
         settings=job.settings,
-        observed=job.ledger.observed(machine.key, model.name),
+        ledger=job.ledger,
         budget_left=promises.left(job),
-        users_hours=preset_of(request.preset).users_hours,
         notes=quotes.notes_of(report),
-        live=live_prices(request.provider, job.settings),
-        rates=job.ledger.interruption_rates(request.provider, datetime.now(UTC)),
     )
     spent = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
     facts = found.as_json()

@@ -13,17 +13,15 @@ from filelock import FileLock, Timeout
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import basemodels, nightly, nightreport, quotes, successors
+from brightrun import basemodels, nightly, nightreport, pricing, quotes, successors
 from brightrun.adapters import Stage
 from brightrun.context import open_job
 from brightrun.conversations import FileReport
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.jobs import Confirm, JobRequest
 from brightrun.ledger import Ledger, Status
-from brightrun.liveprices import live_prices
 from brightrun.nightly import Decision, NightFile
 from brightrun.posting import post
-from brightrun.presets import preset_of
 from brightrun.runfolder import sha256_file
 from brightrun.settings import Settings, load
 from brightrun.tokens import ChatTokenizer
@@ -140,20 +138,18 @@ def report_of(path: Path, request: JobRequest, settings: Settings) -> FileReport
 
 def price(report: FileReport, request: JobRequest, ledger: Ledger, settings: Settings) -> Decimal:
     """The high end of what this job may cost."""
-    machine = quotes.machine_for(request.provider, request.gpu, settings)
     model = quotes.model_for(request.base_model, request.provider, settings)
-    found = quotes.quote(
+    found = pricing.priced(
         quotes.work_of(report, request.values),
         request.values,
         model,
+        preset=request.preset,
         provider=request.provider,
         gpu=request.gpu,
         market=request.market,
         settings=settings,
-        observed=ledger.observed(machine.key, model.name),
-        users_hours=preset_of(request.preset).users_hours,
-        live=live_prices(request.provider, settings),
-        rates=ledger.interruption_rates(request.provider, datetime.now(UTC)),
+        ledger=ledger,
+        budget_left=None,
     )
     return found.estimate.cost_usd.high
 

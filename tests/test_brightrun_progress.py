@@ -188,7 +188,8 @@ def test_no_clock_and_no_order_of_events_gives_a_negative_number(
 
 def test_measuring_counts_each_kind_of_item_on_its_own_and_never_falls_back() -> None:
     rows = [("likelihood, baseline", 5, 10), ("likelihood, trained", 10, 10)]
-    rows += [("knowledge, baseline", 1, 50), ("answers, trained", 6, 24)]
+    rows += [("neutral, baseline", 0, 4), ("knowledge, baseline", 1, 50)]
+    rows += [("option texts, trained", 0, 9), ("something new", 0, 9), ("answers, trained", 12, 24)]
     story, seen = Story(), []
     for what, done, total in rows:
         story.tell(
@@ -197,7 +198,7 @@ def test_measuring_counts_each_kind_of_item_on_its_own_and_never_falls_back() ->
         state = progress(story.events, EXPECTED, story.now)
         seen.append(next(s.fraction for s in state.stages if s.name == "measuring"))
     assert seen == sorted(seen)
-    assert seen[1] == 0.2
+    assert seen[1] == 0.1
     assert 0.3 < seen[-1] < 0.4
 
 

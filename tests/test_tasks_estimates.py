@@ -8,11 +8,13 @@ import pytest
 from commands import furnish
 from training_files import document, write_json
 
-from brightrun import basemodels
+from brightrun import basemodels, quotes
+from brightrun.durations import Observed
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.settings import load
+from flows import quoting
 from tasks import estimates, intake
 
 
@@ -49,3 +51,42 @@ def test_a_run_on_runpod_without_a_key_is_refused_with_what_can_be_done(home: Pa
     with pytest.raises(ConfigurationError, match="no key for RunPod") as caught:
         intake.prepare.fn("j1")
     assert "make a key in RunPod's console" in caught.value.fix
+
+
+def test_after_a_finished_job_the_table_and_the_terminal_show_the_same_number(
+    home: Path, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(home, models)
+    monkeypatch.setenv("BRIGHTRUN_LOCAL_BASE_MODEL", "tiny")
+    report = estimates.check.fn(str(write_json(tmp_path / "a.json", document(8, 4))), "")["local"]
+    settings, values = load(), quoting.values_of("balanced", {})
+    ledger = Ledger.open(settings)
+
+    def shown() -> tuple[float, float]:
+        rows = estimates.price_all.fn({"local": report}, "")
+        state = quoting.month(ledger)
+        found = quoting.quote(report, values, "balanced", "local", "", "spot", "", ledger, state)
+        table = next(r for r in rows if r["preset"] == "balanced" and r["offered"])
+        return table["cost_usd"]["likely"], found.as_json()["cost_usd"]["likely"]
+
+    before = shown()
+    machine = quotes.machine_for("local", "", settings).key
+    took = Observed(machine, "tiny", "nf4", "training", 1000.0, 500.0)
+    ledger.create_job("j1", JobRequest(training_file="f"))
+    ledger.add_observations("j1", [took])
+    after = shown()
+    assert before[0] == before[1]
+    assert after[0] == after[1]
+    assert after[0] > 2 * before[0]
+
+
+def test_a_model_that_nobody_knows_is_not_priced_as_another(home: Path, tmp_path: Path) -> None:
+    file = write_json(tmp_path / "a.json", document(4, 4))
+    for provider, name in (("local", "nosuch/model"), ("runpod", "meta-llama/Llama-3.1-405B")):
+        with pytest.raises(ConfigurationError, match=name) as caught:
+            quotes.model_for(name, provider, load())
+        assert f"python -m trainer prepare {name}" in caught.value.fix
+        with pytest.raises(ConfigurationError, match=name):
+            estimates.check.fn(str(file), name)
+    assert quotes.model_for("", "local", load()).parameters < 2e8
+    assert quotes.model_for("", "runpod", load()).parameters > 6e10

@@ -22,6 +22,7 @@ from trainer_jobs import (
 )
 
 from brightrun.jobs import Hyperparameters
+from brightrun.progress import MEASURING, progress
 from brightrun.runfolder import DONE, FAILED, STOPPED, RunFolder, sha256_file
 
 pytestmark = pytest.mark.heavy
@@ -94,6 +95,18 @@ def test_every_stage_and_step_is_told_in_the_events(unbroken: RunFolder) -> None
     seqs = [e.seq for e in unbroken.events(1)]
     assert seqs == list(range(1, len(seqs) + 1))
     assert payloads(unbroken, "heartbeat")[0]["memory_mb"] > 0
+
+
+def test_the_share_of_measuring_never_falls_at_a_kind_of_item(unbroken: RunFolder) -> None:
+    events = unbroken.events(1)
+    at = [n for n, e in enumerate(events) if e.type == "progress" and "what" in e.payload]
+    kinds = [str(events[n].payload["what"]).partition(",")[0] for n in at]
+    assert {"likelihood", "neutral", "knowledge", "option texts", "answers"} <= set(kinds)
+    assert set(kinds) <= set(MEASURING)
+    looks = [progress(events[: n + 1], {}, events[n].ts) for n in at]
+    shares = [next(s.fraction for s in look.stages if s.name == "measuring") for look in looks]
+    assert shares == sorted(shares)
+    assert shares[-1] > shares[0]
 
 
 def test_killed_in_epoch_two_and_resumed_equals_the_unbroken_run_bit_for_bit(
