@@ -100,6 +100,7 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
         "contamination": _optional(
             "What is tested against the training data", evaluation.contamination
         ),
+        "data_feedback": _optional("Data feedback", evaluation.data_feedback),
         "examples": Markdown(
             "".join(before_after.example(i, e, said) for i, e in enumerate(evaluation.examples, 1))
         ),
