@@ -52,8 +52,13 @@ def expiry(text: str, what: Shared) -> timedelta:
     return span
 
 
-def missing(what: Shared, *, reported: bool, verdicts: Iterable[Verdict]) -> list[str]:
-    """Why something may not be shared as it stands; empty: it may."""
+def missing(
+    what: Shared, *, reported: bool, verdicts: Iterable[Verdict], checked: bool = True
+) -> list[str]:
+    """Why something may not be shared as it stands; empty: it may.
+
+    checked: the zip's own script gave every golden answer (`brightrun package JOB --check`).
+    """
     if what not in PROVEN:
         return []
     found = [] if reported else ["the validation report is missing"]
@@ -65,4 +70,6 @@ def missing(what: Shared, *, reported: bool, verdicts: Iterable[Verdict]) -> lis
         for v in targets
         if v.target_met in ("fail", "not_measured")
     ]
+    if what is Shared.package and not checked:
+        found.append("its golden answers were not made again from the zip")
     return found

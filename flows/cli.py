@@ -17,6 +17,7 @@ from flows import (
     cli_daily,
     cli_decide,
     cli_evaluate,
+    cli_export,
     cli_files,
     cli_history,
     cli_jobs,
@@ -62,7 +63,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     cli_money.reconcile, cli_adapters.nightly,
     cli_people.people, cli_people.digest, cli_clean.clean,
     cli_reports.report, cli_reports.compare, cli_reports.reports, cli_reports.verify,
-    cli_share.share,
+    cli_share.share, cli_export.export, cli_export.package,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

@@ -78,6 +78,24 @@ def opened(link: str) -> Path:
     return Path(unquote(urlparse(link).path))
 
 
+def checked(job: JobContext, same: int = 3) -> None:
+    """As `brightrun package JOB --check` leaves it."""
+    digest = sha256_file(Path(job.folder.path(f"package/{JOB}-package.zip")))
+    job.folder.write_json(handing.CHECKED, {"same": same, "asked": 3, "sha256": digest})
+
+
+def test_a_package_goes_out_only_when_its_golden_answers_were_made_again(home: Path) -> None:
+    job = proven()
+    issued(job)
+    with pytest.raises(ReportError, match="golden answers were not made again"):
+        run("share", JOB, "--what", "package")
+    checked(job, same=2)
+    with pytest.raises(ReportError, match="golden answers were not made again"):
+        run("share", JOB, "--what", "package")
+    checked(job)
+    assert shared("--what", "package")["kind"] == "package"
+
+
 @pytest.mark.parametrize("what", ["package", "adapter"])
 def test_nothing_is_delivered_without_its_proof(home: Path, what: str) -> None:
     job = evaluated_job(JOB)
@@ -128,6 +146,7 @@ def test_a_damaged_package_is_refused(home: Path) -> None:
     zipped = Path(job.folder.path(f"package/{JOB}-package.zip"))
     with zipfile.ZipFile(zipped, "a") as archived:
         archived.writestr("top/more.txt", "smuggled in")
+    checked(job)
     with pytest.raises(ReportError, match="is damaged"):
         run("share", JOB, "--what", "package")
 

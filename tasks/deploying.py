@@ -1,0 +1,90 @@
+"""The package once more: with an old weights file, and checked from its zip alone."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from brightrun import basemodels
+from brightrun.context import JobContext
+from brightrun.errors import ReportError
+from brightrun.runfolder import sha256_file
+from brightrun.settings import CHECKOUT
+from reports import package
+from reports.handing import CHECKED
+from tasks.results import package_parts
+
+COUNTED = re.compile(r"(\d+) of (\d+) answers are the same")
+CHECK_SECONDS = 3600
+
+
+def rebuild(job: JobContext, *, with_bin: bool) -> str:
+    """Build the zip anew and store it; where it lies."""
+    parts = package_parts(job)
+    place = job.settings.home.resolve() / "packages"
+    if with_bin:
+        source = parts["adapter"] / "adapter_model.safetensors"
+        target = parts["adapter"] / "adapter_model.bin"
+        command = [sys.executable, "-m", "trainer.tobin", str(source), str(target)]
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ReportError(
+                f"adapter_model.bin could not be made: {done.stderr.strip()[-300:]}",
+                fix="install the trainer's packages: pip install -e .[trainer]",
+            )
+        parts["old_weights"] = target
+    made = package.build(place, **parts)
+    job.folder.upload(made, f"package/{made.name}")
+    job.folder.remove(CHECKED)
+    uri = f"{job.folder.url}/package/{made.name}"
+    path = str(job.folder.local_path(f"package/{made.name}")) if job.folder.is_local else uri
+    job.ledger.update_job(job.job_id, package=path)
+    return path
+
+
+def check(job: JobContext, base: Path | None = None) -> dict[str, Any]:
+    """Unpack the zip, answer its golden prompts with its own script, compare; the result is kept.
+
+    ReportError when an answer differs or the script fails: then the package is not deployable.
+    """
+    zips = [name for name in job.folder.names("package") if name.endswith(".zip")]
+    if not zips:
+        raise ReportError(f"job {job.job_id} has no package", fix=f"brightrun package {job.job_id}")
+    model = base or basemodels.prepared_folder(job.spec.base_model, job.settings.models)
+    with tempfile.TemporaryDirectory(prefix="brightrun-check-") as room:
+        zipped = Path(room) / zips[0]
+        job.folder.download(f"package/{zips[0]}", zipped)
+        digest = sha256_file(zipped)
+        with zipfile.ZipFile(zipped) as archive:
+            archive.extractall(Path(room) / "client")
+        folder = next((Path(room) / "client").iterdir())
+        done = subprocess.run(
+            [sys.executable, "-I", "inference.py", "--check", "--base", str(model.resolve())],
+            cwd=folder,
+            env={"PATH": "/usr/bin:/bin", "HOME": room, "HF_HUB_OFFLINE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=CHECK_SECONDS,
+            check=False,
+        )
+    counted = COUNTED.search(done.stdout)
+    if counted is None:
+        raise ReportError(
+            f"the package's inference.py failed: {(done.stderr or done.stdout).strip()[-400:]}",
+            fix="read its message; --base names the base model's folder",
+        )
+    same, asked = int(counted[1]), int(counted[2])
+    found = {"same": same, "asked": asked, "sha256": digest}
+    job.folder.write_json(CHECKED, found)
+    if same != asked:
+        raise ReportError(
+            f"{asked - same} of {asked} golden answers differ",
+            cause="another kind of machine, other library versions, or a damaged package",
+            fix="check on the kind of machine that measured; compare generation.json",
+        )
+    return found
