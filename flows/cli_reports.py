@@ -31,6 +31,9 @@ def report(
         Path | None,
         typer.Option(help="TOML: the client's own figures; for --kind cost what clients paid."),
     ] = None,
+    scenarios: Annotated[
+        Path | None, typer.Option(help="Text file, one scenario id a line: shown as asked for.")
+    ] = None,
     month: Annotated[str, typer.Option(help="--kind cost: 2026-11; default: this one.")] = "",
     client: Annotated[str, typer.Option(help="--kind cost: only this client's jobs.")] = "",
     audience: Annotated[str, typer.Option("--for", help="Who reads it, e.g. 'the board'.")] = "",
@@ -55,11 +58,17 @@ def report(
     if kind == "cost":
         tell_issued(cost(job, month, client, chosen, figures, audience, by), json)
     else:
-        tell_issued(of_job(job, kind, chosen, figures, audience, by), json)
+        tell_issued(of_job(job, kind, chosen, figures, scenarios, audience, by), json)
 
 
 def of_job(
-    job: str, kind: str, brand: BrandFile | None, figures: Path | None, audience: str, by: str
+    job: str,
+    kind: str,
+    brand: BrandFile | None,
+    figures: Path | None,
+    scenarios: Path | None,
+    audience: str,
+    by: str,
 ) -> ReportRow:
     """A report of a job's evaluation."""
     from brightrun.context import open_job
@@ -71,8 +80,15 @@ def of_job(
         "slides": slides.make,
         "one-pager": onepager.make,
     }
+    known = open_job(job)
+    evaluation = issuing.evaluation_of(known)
+    if scenarios:
+        from tasks import asked
+
+        evaluation = asked.with_asked(known, evaluation, asked.names_in(scenarios))
     return issuing.again(
-        open_job(job),
+        known,
+        evaluation=evaluation,
         kind=kind,
         make=makers[kind],
         brand=brand,

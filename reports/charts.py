@@ -15,7 +15,7 @@ from brightrun.verdicts import CurvePoint, Interruption, Table, Verdict
 from reports import claims, formats, tables
 from reports.canvas import Chart, figure, svg
 
-INK, MUTED, TRAINED, BASELINE, GOLD = "#1B2733", "#4A5866", "#0B5CAD", "#8A96A3", "#C77700"
+INK, MUTED, TRAINED, BASELINE, GOLD = "#1B2733", "#4A5866", "#0B5CAD", "#7A8794", "#C77700"
 STATUS = {"pass": "#0F7B6C", "fail": "#A8322A", "inconclusive": "#7A5B00", "not_measured": MUTED}
 WIDTH = 7.4
 MOST_ROWS = 30

@@ -20,7 +20,8 @@ from brightrun.ledger_reports import FileFacts
 from brightrun.ledger_schema import jobs
 from brightrun.settings import load
 from flows.cli import app
-from reports import library
+from reports import before_after, issuing, library
+from tasks import asked
 
 JOB = "261120-7f3a"
 
@@ -131,3 +132,24 @@ def test_the_library_of_a_thousand_jobs_is_quick_and_escapes(home: Path, tmp_pat
     assert page.count("<tr><td>job-") == 1000
     assert "<b>x</b>" not in page
     assert page.count("<script>") == 1
+
+
+def test_a_client_may_ask_for_scenarios_by_name(home: Path, tmp_path: Path) -> None:
+    job = evaluated_job(JOB)
+    rows = [
+        {"model": model, "scenario_id": "S20", "pass": 1, "text": f"I hear how ashamed you {model}"}
+        for model in ("baseline", "trained")
+    ]
+    job.folder.write_jsonl("measurements/answers.jsonl", rows)
+    file = tmp_path / "asked.txt"
+    file.write_text("S20  # the board's own case\nS20\n")
+    found = asked.with_asked(job, issuing.evaluation_of(job), asked.names_in(file))
+    shown = found.examples[-1]
+    assert (shown.scenario_id, shown.why, len(found.examples)) == ("S20", "asked", 13)
+    assert shown.trained_marks
+    assert before_after.WHY["asked"] == "asked for by name"
+    with pytest.raises(UsageError, match="has no answer to S21"):
+        asked.with_asked(job, found, ["S21"])
+    file.write_text("# nothing\n")
+    with pytest.raises(UsageError, match="names 0 scenarios"):
+        asked.names_in(file)

@@ -274,3 +274,41 @@ def test_the_unpacked_package_checks_its_golden_answers(
     assert "DIFFERENT: changed" in checked.stdout
     assert "DIFFERENT: same" not in checked.stdout
     assert "1 of 2 answers are the same" in checked.stdout
+
+
+@pytest.mark.network
+def test_a_clean_machine_needs_the_zip_and_the_index_only(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    """`pip install -r requirements.txt && python inference.py`, from the zip, in a new venv."""
+    tiny_package.make(tmp_path / "base2", tmp_path / "adapter2")
+    settings = {**SETTINGS, "dtype": "float32"}
+    parts |= {
+        "adapter": tmp_path / "adapter2",
+        "base_folder": tmp_path / "base2",
+        "golden": [{"id": "g1", "messages": MESSAGES, "text": "?", "settings": settings}],
+        "generation": {**settings, "system_prompt": "You are calm.", "template": "chatml"},
+    }
+    built = package.build(tmp_path / "out", **parts)
+    client = tmp_path / "client"
+    with zipfile.ZipFile(built) as zipped:
+        zipped.extractall(client)
+    folder = next(client.iterdir())
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", "-r", "requirements.txt"], cwd=folder,
+                   check=True, timeout=1800)  # fmt: skip
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [python, "inference.py", "--prompt", "I am afraid.", "--base", str(tmp_path / "base2")],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    merged = subprocess.run(
+        [python, "merge.py", "--base", str(tmp_path / "base2"), "--out", str(tmp_path / "merged"),
+         "--dtype", "float32"],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert merged.returncode == 0, merged.stderr
+    assert (tmp_path / "merged" / "model.safetensors").is_file()
