@@ -92,6 +92,14 @@ def test_report_json_renders_again_to_the_same_data(rendered: Rendered) -> None:
     assert ReportData.model_validate(json.loads(text)) == report_samples.sample()
 
 
+def test_a_report_from_markers_alone_prints_no_score_out_of_five(
+    page: Page, sheets: list[str]
+) -> None:
+    for text in (page.text, " ".join(sheets)):
+        assert "EI claim: not measured" in text
+        assert not re.search(r"\d\s*/\s*5\b|out of 5|of five", text)
+
+
 def test_page_one_is_the_whole_summary(sheets: list[str]) -> None:
     first = sheets[0]
     for part in (
