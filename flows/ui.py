@@ -29,9 +29,10 @@ from flows import run_states, server, sweeper, worker
 from flows.terminal import complain, say
 
 SERVER_SECONDS = 10
+AUTOMATE_SECONDS = 120
 SWEEP_SECONDS = 15.0
 DEPLOYED = (
-    "finetune, estimate; pause, switch, resume, retry; reassess; budget; "
+    "finetune, estimate; pause, switch, resume, retry; reassess; overview, budget; "
     "nightly, digest, reap, reconcile"
 )
 LOCAL_NAMES = ("127.0.0.1", "localhost")
@@ -144,12 +145,30 @@ def up(settings: Settings, port: int, reports_port: int) -> None:
             )
             prefect("work-pool", "create", worker.POOL, "--type", "process", "--overwrite")
             prefect("deploy", "--all")
+            automate()
             record = server.remember(settings, api_url, reports_url)
             try:
                 work(settings, api_url, reports_url, mark)
             finally:
                 hold_signals()
                 record.unlink(missing_ok=True)
+
+
+def automate() -> None:
+    """Prefect's own rules (deployments/automations.yaml); without them the sweeps still work."""
+    command = [sys.executable, "-m", "flows.automations"]
+    try:
+        subprocess.run(
+            command,
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=AUTOMATE_SECONDS,
+        )
+    except subprocess.SubprocessError as error:
+        said = str(getattr(error, "stderr", "") or error)[-300:].strip()
+        say(f"Prefect's automations could not be applied: {said}", "yellow")
 
 
 def work(settings: Settings, api_url: str, reports_url: str, mark: str) -> None:

@@ -22,6 +22,7 @@ from brightrun.runfolder import Event
 from brightrun.scorecard import scorecard
 from brightrun.settings import load
 from brightrun.verdicts import Evaluation, EvidenceKind, MetricName, Table, Verdict
+from tasks import overviews
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 EMPTY = Table(columns=("a",), rows=())
@@ -183,6 +184,13 @@ def test_a_template_fills_in_what_the_form_left_as_it_is(home: Path, ledger: Led
     assert (found.preset, found.values.epochs, found.client) == ("aggressive", 2, "Bolt")
     assert (found.training_file, found.requested_by) == ("new.json", "Ben")
     assert inside(home, "template", "show", "nobody").code == 2
+
+
+def test_the_tables_of_the_ui_hold_what_the_commands_say(ledger: Ledger) -> None:
+    rows = overviews.jobs.fn("", "quality", 2)
+    assert [row["job"] for row in rows] == ["c", "a"]
+    assert rows[1]["EI gain"] == "not measured"
+    assert overviews.sums.fn("Acme")["jobs"] == 1
 
 
 def test_quality_without_an_interval_is_told_without_one() -> None:
