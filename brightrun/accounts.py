@@ -9,6 +9,7 @@ from brightrun.context import JobContext
 from brightrun.losses import Loss, losses
 from brightrun.monthly import Monthly, beside
 from brightrun.reckoning import Reckoning, reckon
+from brightrun.starts import Start, starts
 
 
 def bill_of(job: JobContext, now: datetime | None = None) -> Bill:
@@ -38,6 +39,11 @@ def settle(job: JobContext) -> None:
     found, before = reckoning_of(job), job.ledger.job(job.job_id).result or {}
     cost = {"bill": bill_of(job).as_json(), "against_estimate": found and found.as_json()}
     job.ledger.update_job(job.job_id, result={**before, "cost": cost})
+
+
+def starts_of(job: JobContext) -> tuple[Start, ...]:
+    """How long each pod took to its first step."""
+    return starts(job.ledger.attempts(job.job_id), job.ledger.events(job.job_id))
 
 
 def losses_of(job: JobContext) -> tuple[Loss, ...]:

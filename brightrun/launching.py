@@ -103,6 +103,7 @@ def ask_each(
             job.note("choice", chosen(attempt.number, candidate, size))
         offer = None if candidate is None else candidate.offer
         told = {**wanted.environment, **limits(job, attempt.usd_per_hour)}
+        asked = job.clock.monotonic()
         try:
             pod = job.provider.launch(
                 wanted.model_copy(update={"offer": offer, "environment": told})
@@ -121,6 +122,8 @@ def ask_each(
             with suppress(ProviderError):
                 job.provider.terminate(wanted.name)
             raise
+        if candidate is not None:
+            job.note("choice", made(attempt.number, job.clock.monotonic() - asked))
         usd = pod.usd_per_hour
         return job.ledger.pod_rented(job.job_id, attempt.number, pod.provider_id, usd)
     raise never_started(job, attempt.number, all_refused(refusals))
@@ -131,6 +134,12 @@ def never_started(job: JobContext, number: int, why: Exception) -> Exception:
     outcome, now = f"lost:{NEVER_STARTED}", job.clock.now()
     job.ledger.end_attempt(job.job_id, number, now, outcome, cost_usd=Decimal(0))
     return why
+
+
+def made(number: int, seconds: float) -> dict[str, Any]:
+    """The event: the provider said that the pod exists, so long after it was asked."""
+    message = f"pod {number}: rented after {seconds:.1f} s, it starts"
+    return {"attempt": number, "message": message, "created_s": round(seconds, 3)}
 
 
 def mended(number: int, adjustment: dict[str, Any]) -> dict[str, Any]:

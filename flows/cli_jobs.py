@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from brightrun.context import JobContext
     from brightrun.ledger import ApprovalRow, EventRow
     from brightrun.losses import Loss
+    from brightrun.starts import Start
 
 LONGEST_FACT = 60
 
@@ -52,6 +53,10 @@ def show(job: Job, json: Json = False) -> None:
                     "bill": bill.as_json(),
                     "against_estimate": against and against.as_json(),
                 },
+                "starts": [
+                    {**start.model_dump(mode="json"), "total_s": start.total_s}
+                    for start in accounts.starts_of(known)
+                ],
                 "progress": state.model_dump(mode="json", exclude={"losses"}),
                 "result": summary(known.job_id),
                 "beside_others": others(known) if row.status == Status.completed else None,
@@ -79,6 +84,7 @@ def show(job: Job, json: Json = False) -> None:
         ],
         keep=("no.", "pod", "from", "to step", "cost"),
     )  # fmt: skip
+    show_starts(accounts.starts_of(known))
     show_losses(accounts.losses_of(known))
     if pods:
         cli_money.tell_cost(row, bill, against)
@@ -97,6 +103,20 @@ def others(job: JobContext) -> dict[str, Any]:
     rows = job.ledger.history(history.Wanted(preset=row.preset), datetime.now(UTC))
     mine = next(other for other in rows if other.job_id == job.job_id)
     return history.beside_others(mine, rows)
+
+
+def show_starts(found: tuple[Start, ...]) -> None:
+    """From a pod that is wanted to its first step, by part."""
+    from brightrun.starts import PARTS
+    from flows.terminal import span, table
+
+    columns = ("pod", *PARTS, "in all")
+    rows = [
+        (start.attempt, *(span(start.parts[part]) for part in PARTS), span(start.total_s))
+        for start in found
+    ]
+    if rows:
+        table("To the first step", columns, rows, keep=columns)
 
 
 def show_losses(found: tuple[Loss, ...]) -> None:

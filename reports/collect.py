@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import PurePath
 from typing import Any
 
 from brightrun import __version__
-from brightrun.accounts import losses_of, reckoning_of
+from brightrun.accounts import losses_of, reckoning_of, starts_of
 from brightrun.context import JobContext
 from brightrun.counting import count
 from brightrun.errors import ReportError
@@ -17,6 +17,7 @@ from brightrun.jobs import Preset, preset_of
 from brightrun.ledger_rows import EventRow
 from brightrun.losses import successions
 from brightrun.progress import Progress
+from brightrun.starts import Start
 from brightrun.verdicts import CurvePoint, Evaluation, Interruption, ReportData, Table
 from reports import moneywords
 from reports.formats import times
@@ -68,7 +69,7 @@ def collect(
         estimate_usd=(spread["low"], spread["likely"], spread["high"]),
         hours=seconds / 3600,
         price=estimate["price"],
-        stages=stage_table(done),
+        stages=stage_table(done, starts_of(job)),
         cuts=cuts(job, evaluation),
         provenance=before.provenance if before else provenance(job),
         reproduce=reproduce(job),
@@ -123,9 +124,14 @@ def dataset(job: JobContext) -> Table:
     return Table(columns=("What", "Count"), rows=rows, caption=f"Training file {data.name}")
 
 
-def stage_table(done: Progress) -> Table:
+def stage_table(done: Progress, begun: Sequence[Start]) -> Table:
+    """Estimated and actual seconds; the caption says how the first pod came to its first step."""
     rows = tuple((s.name, round(s.expected_s, 1), round(s.elapsed_s, 1)) for s in done.stages)
-    return Table(columns=("Stage", "Estimated s", "Actual s"), rows=rows, caption="Time by stage")
+    caption = "Time by stage"
+    if begun:
+        parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in begun[0].parts.items())
+        caption += f". The first pod made its first step after {begun[0].total_s:.1f} s: {parts}"
+    return Table(columns=("Stage", "Estimated s", "Actual s"), rows=rows, caption=caption)
 
 
 def cuts(job: JobContext, evaluation: Evaluation) -> tuple[str, ...]:

@@ -108,7 +108,8 @@ def test_the_row_says_where_and_for_how_much_before_each_call(home: Path) -> Non
         assert job.ledger.cost_so_far("job-1", fake.clock.now()) < Decimal("0.005")
         said = notes(job, "choice")
     assert "H100 80GB PCIe in EU-RO-1 (secure, on_demand): 1. of 3: $2.39/h, stock high" in said[0]
-    assert len(said) == 3
+    assert len(said) == 4
+    assert said[-1] == "pod 1: rented after 5.0 s, it starts"
     assert len(notes(job, "warning")) == 2
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -111,7 +112,10 @@ class Attempt:
 
     def preprocess(self, spec: JobSpec, detail: dict[str, Any]) -> Prepared:
         """Check hashes, tokenise, plan the steps."""
+        began = time.monotonic()
         folder = fetching.prepared(spec.base_model, self.pod.models, self.wait)
+        if (fetched := time.monotonic() - began) >= 1.0:
+            detail["fetch_s"] = round(fetched, 1)
         basemodels.verify_weights(folder)
         tokenizer = ChatTokenizer.load(folder)
         values = spec.values
