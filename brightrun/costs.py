@@ -63,6 +63,7 @@ __all__ = [
 LEAST_LIMIT_HOURS = 0.5
 CONTROL_PLANE = Range(30.0, 90.0, 240.0)  # validate, evaluate, report, package: a guess, no pod
 LONG_TURNAROUND_H = 24.0
+STARTING: tuple[Part, ...] = ("boot", "preprocessing", "model_loading")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,16 @@ class Estimate:
     rate: Rate
     interruption: Range
 
+    @property
+    def first_step_s(self) -> dict[str, float]:
+        """Seconds from renting a pod to its first step: warm = image and model are near (the likely
+        end of boot and loading), cold = both are fetched (their high end)."""
+        begin = [self.parts[name] for name in STARTING if name in self.parts]
+        return {
+            "warm": round(sum(part.likely for part in begin), 1),
+            "cold": round(sum(part.high for part in begin), 1),
+        }
+
     def as_json(self) -> dict[str, Any]:
         """The shape of `brightrun estimate --json`, plus parts and how it was found."""
         return {
@@ -125,6 +136,7 @@ class Estimate:
             "basis": self.basis,
             "interruptions_per_hour": self.rate.as_json(),
             "interruption_s": self.interruption.as_json(1),
+            "first_step_s": self.first_step_s,
             "parts": {name: part.as_json(1) for name, part in self.parts.items()},
         }
 

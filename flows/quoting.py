@@ -11,6 +11,7 @@ from brightrun.conversations import FileReport
 from brightrun.counting import count
 from brightrun.jobs import Hyperparameters, apply_overrides, preset_of
 from brightrun.ledger import Ledger
+from brightrun.prices import CPU
 from brightrun.quotes import Quote
 from brightrun.settings import Settings, load
 from flows.terminal import money, say, span, table, tell
@@ -113,6 +114,12 @@ def show(found: Quote, report: FileReport, advised: dict[str, Any]) -> None:
     )
     tell(f"Price: {e.price.source}, {e.price.as_of}; stopped by itself at "
          f"{money(float(e.hard_limit_usd))}")  # fmt: skip
+    start = e.first_step_s
+    if e.price.gpu != CPU:
+        tell(
+            f"First step about {span(start['warm'])} after a pod is rented, with image and model "
+            f"at hand; up to {span(start['cold'])} when both are fetched"
+        )
     facts = {**found.as_json(), "recommendation": advised}
     for sentence in jobcards.market_sentences(facts):
         tell(sentence)

@@ -363,3 +363,12 @@ def test_a_prepared_models_profile_becomes_ours_or_says_what_is_missing() -> Non
     assert made == SMOLLM2
     with pytest.raises(ConfigurationError, match="layers"):
         ModelProfile.of_prepared({"name": "x", "parameters": 1, "architecture": {"hidden_size": 1}})
+
+
+def test_the_way_to_the_first_step_is_in_the_estimate_warm_and_cold() -> None:
+    found = on_h100()
+    first = found.as_json()["first_step_s"]
+    parts = [found.parts[name] for name in ("boot", "preprocessing", "model_loading")]
+    assert first["warm"] == pytest.approx(sum(part.likely for part in parts), abs=0.1)
+    assert first["cold"] == pytest.approx(sum(part.high for part in parts), abs=0.1)
+    assert 60 < first["warm"] < first["cold"]
