@@ -16,7 +16,10 @@ def test_a_start_is_split_into_its_parts_and_they_sum_to_it() -> None:
     ]  # fmt: skip
     fetched = event(3, 142, "stage", name="preprocessing", status="finished",
                     detail={"fetch_s": 7.5})  # fmt: skip
-    said = [event(0, 93, "choice", attempt=3, created_s=2.5), *pod(3, 130, range(1, 3)), fetched]
+    answered = event(0, 93, "choice").model_copy(
+        update={"payload": {"attempt": 3, "created_s": 2.5}}
+    )
+    said = [answered, *pod(3, 130, range(1, 3)), fetched]
     (found,) = starts(pods, said)
     assert found.attempt == 3
     assert found.parts == {
