@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .DEFAULT_GOAL := help
 ARGS ?=
 WORKERS ?= 2
-.PHONY: help setup demo test lint check ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery bench-measure simulate chaos
+.PHONY: help setup demo test test-postgres lint check ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery bench-measure simulate chaos
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -30,6 +30,10 @@ demo: setup  ## a whole job in about ten minutes: train, kill, resume, measure, 
 test: $(INSTALLED)  ## the whole suite, offline
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
 
+test-postgres: $(INSTALLED)  ## the ledger's tests on a real Postgres instead of SQLite
+	$(BIN)/python -m pytest --postgres -n $(WORKERS) $$(ls tests/test_brightrun_ledger*.py) tests/test_brightrun_promises.py \
+	  tests/test_brightrun_history.py tests/test_brightrun_reaper.py tests/test_brightrun_alerts.py $(ARGS)
+
 lint: $(INSTALLED)  ## ruff, format, mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,6 +46,7 @@ ui: setup  ## Prefect UI, worker, deployments and report pages on loopback; Ctrl
 
 soak: $(INSTALLED)  ## the slow tests: 1 GB files, 20 kills and their table
 	@mkdir -p .brightrun && rm -f .brightrun/soak-kills.jsonl
+	@$(MAKE) --no-print-directory test-postgres
 	SOAK_TABLE=$(CURDIR)/.brightrun/soak-kills.jsonl $(BIN)/python -m pytest -m slow --timeout 3000 $(ARGS)
 	@$(BIN)/python tests/soak_kills.py .brightrun/soak-kills.jsonl
 

@@ -172,8 +172,9 @@ FAULTS: dict[str, Fault] = {
     "storage_denied": Fault(
         "The storage refuses access",
         "storage",
-        "wrong or withdrawn credentials, or permissions that do not cover this folder",
-        "allow the pod to read, write and delete under its run folder, then resume the job",
+        "wrong or withdrawn credentials, permissions that do not cover this folder, or a clock "
+        "that is minutes off",
+        "mend key, policy (read, write, delete under jobs/) or clock, then resume the job",
     ),
     "storage_expired": Fault(
         "The storage credentials have expired",

@@ -77,9 +77,11 @@ def check_before(
     everything again when the wait is over.
     """
     before = job.ledger.attempts(job.job_id)
-    if not job.provider.manners.far_away or any(attempt.pod_id for attempt in before):
+    if any(attempt.pod_id for attempt in before):
         return
-    if not waits:
+    if not job.provider.manners.far_away:
+        preflight.require_storage(job, wanted)
+    elif not waits:
         preflight.require(job, wanted.model_copy(update={"offer": rented.offer}), estimate, rented)
     elif not before:
         preflight.require_ours(job, wanted, estimate)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from brightrun.clock import Clock
+from brightrun.errors import BrightRunError
 from brightrun.recovery import pause_after
-from brightrun.storagefaults import classify
+from brightrun.storagefaults import classify, told_by_storage
 
 Answer = TypeVar("Answer")
 
@@ -46,3 +47,16 @@ def stated(error: Exception) -> Exception:
     """A storage library's own exception in words that a person can act on."""
     trouble = classify(error)
     return error if trouble is None else trouble.error("the run folder cannot be used")
+
+
+def told(error: Exception) -> BrightRunError:
+    """What no one foresaw, as an error of the tree; a storage's own exception in its words."""
+    if isinstance(error, BrightRunError):
+        return error
+    if told_by_storage(error) and (trouble := classify(error)) is not None:
+        return trouble.error("the run folder cannot be used")
+    return BrightRunError(
+        f"{type(error).__name__}: {error}",
+        cause="a fault of the pipeline itself",
+        fix="repeat with `brightrun --debug ...` and report what it prints",
+    )

@@ -39,6 +39,12 @@ def require_ours(job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, 
     refuse(job, tuple(ours(job, wanted, estimate)))
 
 
+def require_storage(job: JobContext, wanted: LaunchRequest) -> None:
+    """For a pod on this machine and a storage elsewhere: it has none of our keys either."""
+    if not job.folder.is_local:
+        refuse(job, tuple(storage(job.settings, job.job_id, wanted.secrets)))
+
+
 def refuse(job: JobContext, found: tuple[str, ...]) -> None:
     """ConfigurationError when there is any failure."""
     if not found:

@@ -26,6 +26,8 @@ def at_gate(job: JobContext, word: ApprovalRow | None, paid: tuple[str, ...]) ->
     before, where nobody agreed to pay again.
     """
     facts, ledger = job.folder.read_json("estimate.json"), job.ledger
+    # Read before: inside of `decide` a second connection would wait for the first.
+    request = job.request
     row = ledger.job(job.job_id)
     cost = CostRange(*(Decimal(str(facts["cost_usd"][k])) for k in ("low", "likely", "high")))
     limits = ledger.limits_for(row.client, row.preset, row.provider)
@@ -36,7 +38,7 @@ def at_gate(job: JobContext, word: ApprovalRow | None, paid: tuple[str, ...]) ->
             cost,
             limits,
             month,
-            confirm=job.request.confirm,
+            confirm=request.confirm,
             usd_per_hour=Decimal(str(facts["price"]["usd_per_hour"])),
             override=word is not None and word.override_budget,
             client=client,

@@ -101,6 +101,16 @@ def classify(error: BaseException) -> Trouble | None:
     return None
 
 
+def told_by_storage(error: BaseException) -> bool:
+    """Whether an S3 server, its client or a disk speaks, and not just any OSError of a program."""
+    return any(
+        _code(found) in CODES
+        or any(kind.__name__ in NAMES for kind in type(found).__mro__)
+        or getattr(found, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        for found in chain(error)
+    )
+
+
 def local_fault(error: BaseException, free_bytes: int) -> Trouble | None:
     """Like `classify`, for a checkpoint written to the pod's own disk.
 

@@ -101,16 +101,12 @@ def main() -> None:
         sys.stderr.write("Stopped.\n")
         sys.exit(1)
     except Exception as error:
+        from brightrun.outages import told
         from flows.terminal import complain
 
         if "--debug" in sys.argv:
             raise
-        fault = BrightRunError(
-            f"{type(error).__name__}: {error}",
-            cause="a fault of the pipeline itself",
-            fix="repeat with `brightrun --debug ...` and report what it prints",
-        )
-        complain(fault, as_json="--json" in sys.argv)
+        complain(told(error), as_json="--json" in sys.argv)
         sys.exit(1)
 
 

@@ -23,10 +23,10 @@ from brightrun.context import JobContext, driver_name, open_job
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
+from brightrun.outages import told
 from brightrun.remains import kept
 from brightrun.settings import load
 from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused, obey
-from brightrun.storagefaults import classify
 from flows.lifecycle_ids import STOPPED_BY_HAND, job_id_of
 from flows.outcome import summary
 from flows.sweeper import CLAIM_STALE_SECONDS, again, close, ended_without_word
@@ -77,9 +77,8 @@ def driving(request: JobRequest, given: str) -> Iterator[str]:
         if not deployment.id:
             raise  # the terminal tells it; a deployed run ends in the state Cancelled
     except Exception as error:
-        told = error if isinstance(error, BrightRunError) else fault(error)
         with second_to("the end of the job"):
-            close(job, Status.failed, told)
+            close(job, Status.failed, told(error))
         with second_to("the notice of the failure"):
             notify(job_id, "failed")
         raise
@@ -108,14 +107,6 @@ def rest(job: JobContext, error: JobPaused) -> None:
     job.note("choice", {"message": said})
     story.tell(said)
     notify(job.job_id, "paused")
-
-
-def fault(error: Exception) -> BrightRunError:
-    """What no one foresaw, as an error of the tree; a storage's own exception in its words."""
-    trouble = classify(error)
-    if trouble is not None:
-        return trouble.error("the job stopped")
-    return BrightRunError(f"{type(error).__name__}: {error}")
 
 
 @contextmanager

@@ -144,6 +144,11 @@ def ledger(home: Path) -> Ledger:
     return Ledger.open(Settings(home=home))
 
 
+def ledger_at(home: Path, url: str) -> Ledger:
+    """The ledger of that home in another database."""
+    return Ledger.open(Settings.model_validate({"home": home, "DATABASE_URL": url}))
+
+
 def run_folder(home: Path, job_id: str) -> RunFolder:
     return RunFolder(Settings(home=home).storage, job_id)
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 OURS = ("BRIGHTRUN_", "PREFECT_", "SLACK_", "HF_", "RUNPOD_")
 NAMES = ("DATABASE_URL", "STORAGE_URL", "REPORTS_URL")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres", action="store_true", help="every test's ledger lies in a real Postgres"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,10 +54,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
 
 
+@pytest.fixture(scope="session")
+def databases(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """A Postgres server when it was asked for, else None: SQLite in each home."""
+    if not request.config.getoption("--postgres"):
+        yield None
+        return
+    from postgres_server import postgres_server
+
+    with postgres_server(tmp_path_factory.mktemp("postgres") / "data") as server:
+        yield server
+
+
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh BRIGHTRUN_HOME that does not exist yet."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, databases: Any) -> Path:
+    """A fresh BRIGHTRUN_HOME that does not exist yet, and a ledger that is empty."""
     place = tmp_path / "home"
+    if databases is not None:
+        monkeypatch.setenv("DATABASE_URL", databases.fresh())
     monkeypatch.setenv("BRIGHTRUN_HOME", str(place))
     return place
 
