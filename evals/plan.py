@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from brightrun.jobs import Hyperparameters
-from brightrun.modelnames import all_models
+from brightrun.modelnames import TRAINED, all_models
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import MetricName
 from evals import statistics
@@ -109,7 +109,8 @@ def make_plan(
     lines of evals/data.
 
     system_prompt is that of the training file; every scenario is asked under it. others: sha256 of
-    the weights of further adapters to measure, by the name that they get.
+    the weights of further adapters to measure, by the name that they get; of `trained` too where
+    it is not the job's own.
     """
     tested = tested or asked(values.scenarios, values.questions, data=data)
     scenarios, questions = tested.scenarios, tested.questions
@@ -131,7 +132,7 @@ def make_plan(
             ]
         },
         facts={
-            "models": list(all_models(others or {})),
+            "models": list(all_models(name for name in others or {} if name != TRAINED)),
             "adapters": dict(others or {}),
             **_facts(values, scenarios, questions, neutral),
             "sources": tested.versions(data),

@@ -70,6 +70,12 @@ def test_the_plan_is_the_same_twice_and_moves_with_what_matters(tmp_path: Path) 
     assert first.sha256 != make_plan(changed, "Be kind.").sha256
 
 
+def test_a_foreign_adapter_in_the_trained_ones_place_is_pinned_by_its_hash() -> None:
+    facts = make_plan(DEMO, "x", others={"trained": "a" * 64, "control": "b" * 64}).facts
+    assert facts["models"] == ["baseline", "trained", "control"]
+    assert facts["adapters"] == {"trained": "a" * 64, "control": "b" * 64}
+
+
 def test_targets_and_counts_stand_in_the_plan() -> None:
     facts = make_plan(Hyperparameters(scenarios=1000, questions=10000), "x").facts
     assert facts["targets"]["perplexity"] == -0.30
