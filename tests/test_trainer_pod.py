@@ -99,7 +99,11 @@ def test_every_stage_and_step_is_told_in_the_events(unbroken: RunFolder) -> None
 
 def test_the_share_of_measuring_never_falls_at_a_kind_of_item(unbroken: RunFolder) -> None:
     events = list(unbroken.events(1))
-    at = [n for n, e in enumerate(events) if e.type == "progress" and "what" in e.payload]
+    at = [
+        n
+        for n, e in enumerate(events)
+        if e.type == "progress" and e.payload.get("stage") == "measuring"
+    ]
     kinds = [str(events[n].payload["what"]).partition(",")[0] for n in at]
     assert {"likelihood", "neutral", "knowledge", "option texts", "answers"} <= set(kinds)
     assert set(kinds) <= set(MEASURING)
