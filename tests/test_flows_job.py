@@ -196,7 +196,8 @@ def test_the_package_is_what_its_checksums_say(job: Finished, tmp_path: Path) ->
     folder = unpacked(job, tmp_path)
     lines = (folder / "SHA256SUMS").read_text().splitlines()
     listed = {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
-    assert set(listed) == {p.name for p in folder.iterdir()} - {"SHA256SUMS"}
+    there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert set(listed) == there - {"SHA256SUMS"}
     for name, digest in listed.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
     assert listed["adapter_model.safetensors"] == job.result["adapter_sha256"]
