@@ -27,7 +27,7 @@ demo: setup  ## a whole job in about ten minutes: train, kill, resume, measure, 
 	$(BIN)/brightrun train examples/training-file.json --preset demo --base-model $$model \
 	  --interrupt-at 13 --name Demo --client "Example client" --notes "make demo" --yes
 
-test: $(INSTALLED)  ## the whole suite, offline
+test: $(INSTALLED)  ## the suite offline, all but the slow tests (make soak)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
 
 test-postgres: $(INSTALLED)  ## the ledger's tests on a real Postgres instead of SQLite

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from brightrun import alerts
+from brightrun import alerts, interruptions
 from brightrun.compute.ending import Gone, make_gone
 from brightrun.compute.provider import Doubtful, Pod
 from brightrun.context import JobContext
@@ -99,7 +99,9 @@ def rent(job: JobContext) -> AttemptRow | Action:
             return action
         else:
             try:
-                return launch_next(job, action)
+                attempt = launch_next(job, action)
+                interruptions.tell_resume(job, attempt)
+                return attempt
             except CapacityError:
                 if waited_out(job.clock, lambda: decide(job)).do not in ("wait", "launch"):
                     raise
@@ -231,6 +233,7 @@ def close_books(job: JobContext, attempt: AttemptRow, gone: Gone) -> None:
         last_step=max(steps, default=before),
         resumed_from=min(steps) - 1 if steps else before,
     )
+    interruptions.tell_loss(job, attempt)
 
 
 def steps_of(job: JobContext, attempt: int) -> list[int]:

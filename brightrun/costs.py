@@ -280,7 +280,19 @@ def _reason(found: Estimate, model: ModelProfile, machine: Machine, work: Work) 
     if model.name != LLAMA_3_70B.name or not machine.is_gpu:
         return f"the plan is for Llama-3-70B on an H100, this is {model.name} on {machine.name}"
     rate = work.train_tokens * work.epochs / max(1e-9, found.parts["training"].likely)
-    return (
-        f"{work.train_tokens:,} tokens x {work.epochs} epochs at {rate:,.0f} tokens/s "
-        f"({found.basis}), one sequence per conversation"
+    parts = {name: part.likely for name, part in found.parts.items()}
+    least = sum(parts.values()) / 100
+    others = ", ".join(
+        f"{name.replace('_', ' ')} {about(seconds)}"
+        for name, seconds in sorted(parts.items(), key=lambda part: -part[1])
+        if name != "training" and seconds >= least
     )
+    return (
+        f"training {about(parts['training'])} ({work.train_tokens:,} tokens x {work.epochs} epochs "
+        f"at {rate:,.0f} tokens/s, {found.basis}, one sequence per conversation), {others}"
+    )
+
+
+def about(seconds: float) -> str:
+    """1.7 min, 2.5 h."""
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"

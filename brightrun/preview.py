@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -25,14 +25,23 @@ body {{ font: 16px/1.55 Georgia, serif; max-width: 46rem; margin: 2rem auto; pad
 h1 {{ font-size: 1.5rem }} h2 {{ font-size: 1.1rem; margin-top: 2.5rem }}
 pre {{ font: inherit; white-space: pre-wrap; overflow-wrap: anywhere; color: #6b7280 }}
 mark {{ background: #d7efe4; color: #0b3d2c; padding: .05em 0 }}
+.fault {{ color: #a8322a; font-weight: 650 }}
 .facts {{ color: #4b5563; font-size: .9rem }}
 </style></head><body>
 <h1>What will be trained on</h1>
-<p class="facts">{conversations}. <mark>Marked</mark> text is what the model learns
+{fault}<p class="facts">{title}. <mark>Marked</mark> text is what the model learns
 to write; grey text is what it reads before.</p>
 {body}
 </body></html>
 """
+
+
+def title_of(file: str, shown: Sequence[Conversation], total: int | None) -> str:
+    """ "a.json, conversations 1-3 of 24"; total None: nobody has counted them."""
+    first, last = shown[0].index, shown[-1].index
+    which = f"conversations {first}-{last}" if last > first else f"conversation {first}"
+    of = "" if total is None else f" of {total:,}"
+    return UNPRINTABLE.sub("\ufffd", f"{file}, {which}{of}")
 
 
 def preview_text(
@@ -59,20 +68,26 @@ def preview_text(
 
 
 def preview_html(
-    conversations: Iterable[Conversation], tokenizer: ChatTokenizer | None = None
+    conversations: Iterable[Conversation],
+    tokenizer: ChatTokenizer | None = None,
+    *,
+    title: str,
+    fault: str = "",
 ) -> str:
-    """One self-contained page: no script, nothing loaded, every text escaped."""
+    """One self-contained page: no script, nothing loaded, every text escaped.
+
+    fault: what is wrong with the file, "" for nothing.
+    """
     parts: list[str] = []
-    shown = 0
     for conversation in conversations:
-        shown += 1
         pieces = (
             f"<mark>{escape(text)}</mark>" if supervised else escape(text)
             for text, supervised in _spans(conversation, tokenizer)
         )
-        title = escape(_title(conversation, tokenizer))
-        parts.append(f"<h2>{title}</h2>\n<pre>{''.join(pieces)}</pre>")
-    return PAGE.format(conversations=count(shown, "conversation"), body="\n".join(parts))
+        head = escape(_title(conversation, tokenizer))
+        parts.append(f"<h2>{head}</h2>\n<pre>{''.join(pieces)}</pre>")
+    wrong = f'<p class="fault">{escape(fault)}</p>' if fault else ""
+    return PAGE.format(title=escape(title), fault=wrong, body="\n".join(parts))
 
 
 def preview_json(

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from brightrun import budget
-from brightrun.budget import BudgetState, GateDecision
+from brightrun.budget import BudgetState, GateDecision, Limits
 from brightrun.context import JobContext
 from brightrun.costs import CostRange
 from brightrun.ledger import ApprovalRow
 
+QUESTION = "question.json"
 Answered = tuple[GateDecision, tuple[str, ...]]
 
 
@@ -28,15 +29,14 @@ def at_gate(job: JobContext, word: ApprovalRow | None, paid: tuple[str, ...]) ->
     facts, ledger = job.folder.read_json("estimate.json"), job.ledger
     # Read before: inside of `decide` a second connection would wait for the first.
     request = job.request
-    row = ledger.job(job.job_id)
     cost = CostRange(*(Decimal(str(facts["cost_usd"][k])) for k in ("low", "likely", "high")))
-    limits = ledger.limits_for(row.client, row.preset, row.provider)
+    allowed = limits(job)
     up_to = None if word is None else ledger.may_approve(word.approver)
 
     def decide(month: BudgetState, client: BudgetState | None) -> tuple[Answered, Decimal | None]:
         found = budget.gate(
             cost,
-            limits,
+            allowed,
             month,
             confirm=request.confirm,
             usd_per_hour=Decimal(str(facts["price"]["usd_per_hour"])),
@@ -51,6 +51,18 @@ def at_gate(job: JobContext, word: ApprovalRow | None, paid: tuple[str, ...]) ->
         return (found, shut), None if shut else found.hard_limit_usd
 
     return ledger.at_gate(job.job_id, decide, datetime.now(UTC))
+
+
+def limits(job: JobContext) -> Limits:
+    """Those of today; but the limit with which an approval was asked stays with the job: going on
+    in a process with a higher one does not pass it."""
+    row = job.ledger.job(job.job_id)
+    today = job.ledger.limits_for(row.client, row.preset, row.provider)
+    asked = job.folder.read_json(QUESTION) if job.folder.exists(QUESTION) else {}
+    if asked.get("action") != "approve" or "approve_above_usd" not in asked:
+        return today
+    then = Decimal(asked["approve_above_usd"])
+    return replace(today, approve_above=min(today.approve_above, then))
 
 
 def most(job: JobContext, limit: Decimal) -> Decimal:

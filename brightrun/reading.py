@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from brightrun.jsonstream import JsonStream, top_level_types
 from brightrun.linestream import LineStream
 from brightrun.records import ConversationRecord, PairRecord, pair_record, scaffold
 from brightrun.shapes import Place, Shape, type_name
+
+# How only a JSON document can begin: with its own keys, or with a brace alone on its line.
+DOCUMENT = re.compile(rb'\{\s*"(training_file_metadata|conversations)"|\{[ \t\r]*\n')
 
 
 @dataclass(slots=True)
@@ -219,7 +223,7 @@ def format_of(path: Path) -> Literal["json", "jsonl"]:
     head = first_bytes(path).removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b'{"_meta"'):
         return "jsonl"
-    if head.startswith(b'{"training_file_metadata"'):
+    if DOCUMENT.match(head):
         return "json"
     return "jsonl" if path.suffix.lower() in (".jsonl", ".ndjson") else "json"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from brightrun.conversations import Conversation, DefectLog, Role, Turn
-from brightrun.shapes import Place, Shape, type_name
+from brightrun.shapes import Place, Shape, is_blank, type_name
 
 UNKNOWN = "unknown"
 
@@ -38,7 +38,7 @@ class PairRecord:
 
     def supervised(self, quality_min: float | None = None) -> bool:
         """An advisor's turn with an answer, of at least this quality_score when asked for."""
-        if not self.is_advisor or self.target is None or not self.target.strip():
+        if not self.is_advisor or self.target is None or is_blank(self.target):
             return False
         return quality_min is None or (self.quality is not None and self.quality >= quality_min)
 
@@ -152,6 +152,6 @@ def scaffold(record: ConversationRecord, value: object) -> None:
         "topic": ("training_topic_key",),
     }.items():
         texts = (value.get(key) for key in keys)
-        found = next((t for t in texts if isinstance(t, str) and t.strip()), None)
+        found = next((t for t in texts if isinstance(t, str) and not is_blank(t)), None)
         if found is not None and getattr(record, name) == UNKNOWN:
             setattr(record, name, found)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import category
 
 from brightrun.conversations import Defect, DefectLog
 
 LARGEST_COUNT = 2**31 - 1
+INVISIBLE = frozenset(("Zs", "Zl", "Zp", "Cf", "Cc"))
 EXPORT_AGAIN = "export the training file again, or correct it at this place"
 
 
@@ -54,6 +56,14 @@ class Place:
             field=field,
             fix=fix,
         )
+
+
+def is_blank(text: str) -> bool:
+    """Nothing to see in it: only white space, separators, invisible and control characters.
+
+    Unicode categories Z*, Cf and Cc; stops at the first letter.
+    """
+    return all(category(character) in INVISIBLE for character in text)
 
 
 def type_name(value: object) -> str:
@@ -103,7 +113,7 @@ class Shape:
     def identifier(self, key: str) -> str | None:
         """A string that is not blank."""
         found = self.text(key)
-        if found is not None and not found.strip():
+        if found is not None and is_blank(found):
             name = self.prefix + key
             self._fail("blank_id", key, f"'{name}' is blank", "give it the conversation's uuid")
             return None

@@ -28,6 +28,7 @@ from evals.sources import (
 )
 
 GOLDEN_PROMPTS = 3
+MOST = 1_000_000  # all of ours
 # What clients are promised. The perplexity target is a relative change: 30 % lower.
 TARGETS: dict[MetricName, float | None] = {
     MetricName.perplexity: -0.30,
@@ -53,6 +54,22 @@ QUICK_TEXTS = 8
 PROBE = {"probe": 40, "influence": 12}
 QUICK_PROBE = {"probe": 6, "influence": 3}
 GOLDEN = "plan/golden.json"
+
+
+def beyond(
+    values: Hyperparameters, *, scenarios: bool = False, questions: bool = False
+) -> list[str]:
+    """More than we have was asked for, in words. scenarios, questions: there is an own file."""
+    ours = asked(MOST, MOST)
+    wanted = (
+        ("scenarios", values.scenarios, len(ours.scenarios), scenarios),
+        ("questions", values.questions, len(ours.questions), questions),
+    )
+    return [
+        f"{name}={number} was asked for, there are {there}: all {there} are used"
+        for name, number, there, own in wanted
+        if number > there and not own
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ Number: TypeAlias = float | int
 Row: TypeAlias = dict[str, Number | None]
 NAN = float("nan")
 # Numbers that a message repeats are doubles; flags and small counts are floats to save memory.
-PRECISE = frozenset(("conversation", "pair", "line", "turn_number", "expected_turn", "declared"))
+PRECISE = frozenset(
+    ("conversation", "pair", "line", "meta_line", "turn_number", "expected_turn", "declared")
+)
 
 
 @dataclass(slots=True)

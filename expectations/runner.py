@@ -1,7 +1,8 @@
 """Apply a JSON suite to a frame and turn every failed row into a located defect.
 
 Each expectation's `meta` says what a failure means: code, severity (error | warning), field,
-message and fix; `{column}` in message and fix is the failing row's value.
+message and fix; `{column}` in message and fix is the failing row's value. `line` in meta names the
+column with the line, where it is another than `line`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from brightrun.conversations import DefectLog
@@ -20,6 +22,7 @@ from brightrun.shapes import Place
 from expectations.columns import Columns
 
 SUITES = Path(__file__).with_name("suites")
+NO_WORDS: Mapping[str, str] = MappingProxyType({})
 NAMES = ("turns", "conversations", "file")
 
 
@@ -51,11 +54,17 @@ class Runner:
         self.assets = self.context.data_sources.add_pandas("training_file")
 
     def apply(
-        self, name: str, columns: Columns, log: DefectLog, ids: Sequence[str | None] = ()
+        self,
+        name: str,
+        columns: Columns,
+        log: DefectLog,
+        ids: Sequence[str | None] = (),
+        words: Mapping[str, str] = NO_WORDS,
     ) -> None:
         """Log a defect for each row that an expectation refuses.
 
-        ids: conversation ids by 0-based conversation. ConfigurationError when an expectation
+        ids: conversation ids by 0-based conversation; words: texts that messages and fixes may name
+        beside the row's values. ConfigurationError when an expectation
         cannot be evaluated (a column that the frame lacks): a silent pass would be worse.
         """
         from great_expectations import ExpectationSuite
@@ -81,7 +90,9 @@ class Runner:
                     cause="the frame has no such column, or the expectation's arguments are wrong",
                     fix=f"correct expectations/suites/{name}.json",
                 )
-            self._report(config.meta, result.result["unexpected_index_list"], columns, log, ids)
+            self._report(
+                config.meta, result.result["unexpected_index_list"], columns, log, ids, words
+            )
 
     @staticmethod
     def _report(
@@ -90,6 +101,7 @@ class Runner:
         columns: Columns,
         log: DefectLog,
         ids: Sequence[str | None],
+        words: Mapping[str, str],
     ) -> None:
         warning = meta["severity"] == "warning"
         room = log.room(meta["code"], warning=warning)
@@ -101,9 +113,10 @@ class Runner:
                 conversation_id=ids[conversation - 1] if conversation and ids else None,
                 turn_number=_whole(row.get("turn_number")),
                 pair=_whole(row.get("pair")),
-                line=_whole(row.get("line")),
+                line=_whole(row.get(meta.get("line", "line"))),
             )
-            what, fix = meta["message"].format(**row), meta["fix"].format(**row)
+            known = {**row, **words}
+            what, fix = meta["message"].format(**known), meta["fix"].format(**known)
             log.add(place.defect(meta["code"], what, field=meta["field"], fix=fix), warning=warning)
         log.count_more(meta["code"], len(rows[room:]), warning=warning)
 

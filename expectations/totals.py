@@ -124,6 +124,7 @@ def file_row(
     nothing about the mask.
     """
     tokens, supervised = totals
+    spec, version = file.declared.format_spec, file.declared.version
     judged = quality_min is None and supervised > 0
     said = file.declared if file.complete else Declared()
     json, pairs = file.format == "json", said.pairs
@@ -135,7 +136,9 @@ def file_row(
         "kept": None if quality_min is None or not counts.answers else counts.kept,
         "quality_min": quality_min,
         "quality_best": counts.quality_best,
-        "wrong_format": _wrong_format(file),
+        "meta_line": None if json else 1,
+        "wrong_format": None if spec is None else int(spec != FORMAT),
+        "wrong_version": None if version is None else int(not version.startswith(MAJOR_VERSION)),
         "tokens": tokens,
         "supervised_tokens": supervised,
         "supervised_percent": 100 * supervised / tokens if judged else None,
@@ -152,11 +155,3 @@ def file_row(
 
 def _gap(found: int, said: int | None) -> int | None:
     return None if said is None or not found else found - said
-
-
-def _wrong_format(file: TrainingFile) -> int | None:
-    spec, version = file.declared.format_spec, file.declared.version
-    if spec is None and version is None:
-        return None
-    wrong_spec = spec is not None and spec != FORMAT
-    return int(wrong_spec or (version is not None and not version.startswith(MAJOR_VERSION)))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from brightrun.records import ConversationRecord, PairRecord
+from brightrun.shapes import is_blank
 from expectations.columns import Row
 
 # Tab, line feed and carriage return are ordinary text.
@@ -56,7 +57,7 @@ def _targets(pair: PairRecord) -> Row:
     row: Row = dict.fromkeys(("advisor_target_null", "advisor_target_blank", "client_target"))
     if known and pair.is_advisor:
         row["advisor_target_null"] = int(text is None)
-        row["advisor_target_blank"] = int(text is not None and not text.strip())
+        row["advisor_target_blank"] = int(text is not None and is_blank(text))
     elif known:
         row["client_target"] = int(text is not None)
     row["quality_score"] = pair.quality
@@ -108,8 +109,8 @@ def _texts(pair: PairRecord) -> Row:
     prompt, question = pair.system_prompt, pair.user_input
     whole = "\n".join(text for text in (prompt, question, pair.target) if text is not None)
     return {
-        "system_blank": None if prompt is None else int(not prompt.strip()),
-        "input_blank": None if question is None else int(not question.strip()),
+        "system_blank": None if prompt is None else int(is_blank(prompt)),
+        "input_blank": None if question is None else int(is_blank(question)),
         "replaced_characters": whole.count("\ufffd"),
         "misread_characters": 0 if whole.isascii() else len(MISREAD.findall(whole)),
         "control_characters": len(CONTROL.findall(whole)),
@@ -128,7 +129,7 @@ def _remember(pair: PairRecord, said: dict[int, str]) -> None:
         return
     if pair.user_input is not None:
         said.setdefault(number - 1, pair.user_input)
-    if pair.target is not None and pair.target.strip():
+    if pair.target is not None and not is_blank(pair.target):
         said[number] = pair.target
 
 

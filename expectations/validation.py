@@ -48,6 +48,7 @@ def validate_file(
     *,
     tokenizer: ChatTokenizer | None = None,
     max_length: int = 8192,
+    context: int | None = None,
     too_long: Literal["refuse", "split"] = "refuse",
     quality_min: float | None = None,
     max_json_gb: float = 20.0,
@@ -56,7 +57,8 @@ def validate_file(
 ) -> FileReport:
     """Read the file once and judge it. A bad file gives a report with errors, never an exception.
 
-    max_length: tokens; a longer conversation is a defect, or split. progress(bytes done, bytes in
+    max_length: tokens; a longer conversation is a defect, or split; context: the most that the base
+    model can read, None while it is not known. progress(bytes done, bytes in
     all). Without a tokenizer, tokens are characters / 4.66. DatasetError when the file does not
     exist or cannot be opened.
     """
@@ -80,9 +82,25 @@ def validate_file(
     whole.add(file_row(file, found.counts, quality_min, _totals(found.rows)))
     runner = runner or Runner()
     runner.apply("turns", found.turns, log, found.ids)
-    runner.apply("conversations", found.conversations, log, found.ids)
-    runner.apply("file", whole, log)
+    longer = {"longer": _longer(max_length, context)}
+    runner.apply("conversations", found.conversations, log, found.ids, longer)
+    runner.apply("file", whole, log, words=_said(file))
     return _report(file, found, log, exact=tokenizer is not None)
+
+
+def _longer(max_length: int, context: int | None) -> str:
+    """The mend of what is too long that leaves the text as it is."""
+    if context is not None and max_length >= context:
+        most = f"{context:,} tokens are all this one can read"
+        return f"take a base model with a longer context ({most})"
+    known = "" if context is None else f"{context:,}, "
+    return f"raise max_length (up to {known}the base model's context)"
+
+
+def _said(file: TrainingFile) -> dict[str, str]:
+    """What the file calls itself, short and printable."""
+    said = {"said_format": file.declared.format_spec, "said_version": file.declared.version}
+    return {key: ascii((text or "")[:60])[1:-1] for key, text in said.items()}
 
 
 @dataclass(frozen=True, slots=True)

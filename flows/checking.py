@@ -10,11 +10,14 @@ from brightrun.errors import DatasetError
 
 if TYPE_CHECKING:
     from brightrun.conversations import FileReport
+    from brightrun.ledger import FileRow
     from brightrun.tokens import ChatTokenizer
     from evals.contamination import Contamination
 
 SHOWN = 50
 MOST_TOKENS = 131072
+QUICK_BYTES = 10_000_000
+UNCHANGED, CHANGED, MISSING = "unchanged", "changed since it was registered", "missing"
 MOST_TESTED = 1_000_000  # all of ours
 
 
@@ -44,6 +47,7 @@ def checked(
             file,
             tokenizer=tokenizer_of(name),
             max_length=min(max_length, context_of(name)),
+            context=basemodels.context_of(name, load().models),
             too_long=too_long,
             max_json_gb=load().max_json_gb,
             quality_min=quality_min,
@@ -69,6 +73,22 @@ def context_of(base_model: str) -> int:
     from brightrun.settings import load
 
     return basemodels.context_of(base_model, load().models) or MOST_TOKENS
+
+
+def state_of(row: FileRow, *, quick: bool = False) -> str:
+    """A registered file as it is now: unchanged, changed since it was registered, or missing.
+
+    quick: a large file that was not written since is not read again.
+    """
+    from brightrun.runfolder import sha256_file
+
+    path = Path(row.path)
+    if not path.is_file():
+        return MISSING
+    known = path.stat()
+    if quick and known.st_size > QUICK_BYTES and known.st_mtime < row.registered_at.timestamp():
+        return UNCHANGED
+    return UNCHANGED if sha256_file(path) == row.sha256 else CHANGED
 
 
 def existing(file: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer._click.exceptions import UsageError as WrongUse
+from typer.core import TyperGroup
 
 from brightrun import __version__
 from brightrun.errors import BrightRunError, UsageError
@@ -37,8 +39,26 @@ from flows import (
 
 EPILOG = "Exit codes: 0 fine, 1 the input or the job failed, 2 wrong use, 3 waiting for a person."
 
+
+class Told(TyperGroup):
+    """Wrong use that typer finds is told in JSON too, where JSON was asked for."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except WrongUse as error:
+            if "--json" in sys.argv:
+                from flows.terminal import emit
+
+                where = error.ctx.command_path if error.ctx else "brightrun"
+                fault = UsageError(error.format_message(), fix=f"see `{where} --help`")
+                emit({"error": fault.as_dict()})
+            raise
+
+
 app = typer.Typer(
     name="brightrun",
+    cls=Told,
     help="Fine-tune a financial adviser's voice, measure what changed, prove it.",
     epilog=EPILOG,
     no_args_is_help=True,

@@ -141,11 +141,11 @@ def use(
 
     Example: `brightrun template use delivery examples/training-file.json --yes`
     """
-    from flows import lifecycle_ids, running
+    from flows import running
     from flows.cli_decide import finish, whoami
-    from flows.cli_train import check_before
+    from flows.cli_train import begin
     from flows.options import overrides_of
-    from flows.terminal import emit, say
+    from flows.terminal import emit
 
     kept = dict(known_template(name).request)
     kept["overrides"] = {**kept["overrides"], **overrides_of(set_)}
@@ -154,9 +154,7 @@ def use(
     if run_name:
         kept["name"] = run_name
     request = checked(kept, file)
-    check_before(request, json)
-    job_id = lifecycle_ids.new_job_id()
-    say(f"Job {job_id}, from template {name}", "bold")
+    job_id = begin(request, json, detach=detach, about=f", from template {name}")
     if detach:
         emit(running.submit(request, job_id))
         return

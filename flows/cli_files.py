@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,11 +12,13 @@ from brightrun.counting import count
 from brightrun.errors import DatasetError, UsageError
 from flows.checking import (
     MOST_TOKENS,
+    UNCHANGED,
     checked,
     contamination_of,
     existing,
     registered,
     show_report,
+    state_of,
     tokenizer_of,
 )
 from flows.cli_learned import tell_backtest
@@ -31,6 +33,9 @@ from flows.options import (
     Provider,
     Sets,
 )
+
+if TYPE_CHECKING:
+    from brightrun.ledger import FileRow
 
 LISTS = ("errors", "warnings")
 PREVIEWED = 3
@@ -55,9 +60,14 @@ def add(
         show_report(report, json)
         raise typer.Exit(1)
     label = name or report.name
-    Ledger.open(settings).register_file(label, file.resolve(), report.summary(), report.sha256)
+    ledger = Ledger.open(settings)
+    before = ledger.file(label)
+    ledger.register_file(label, file.resolve(), report.summary(), report.sha256)
+    other = before.path if before is not None and before.sha256 != report.sha256 else ""
     if json:
-        emit({"name": label, **report.summary(), "sha256": report.sha256})
+        emit({"name": label, **report.summary(), "sha256": report.sha256, "replaced": other})
+    if before is not None and other:
+        say(f"Replaced: {label} was {other} (sha256 {before.sha256[:12]})", "yellow")
     say(
         f"Registered {label}: {count(report.conversations, 'conversation')}, "
         f"{count(report.pairs, 'pair')}."
@@ -83,7 +93,7 @@ def list_files(json: Json = False) -> None:
                 r.name,
                 r.summary["conversations"],
                 r.summary["pairs"],
-                "yes" if r.summary["valid"] else "no",
+                valid_of(r),
                 r.sha256[:12],
                 r.last_job or "-",
                 r.path,
@@ -99,7 +109,6 @@ def show_file(
 ) -> None:
     """One registered file; says when its content changed since it was registered."""
     from brightrun.ledger import Ledger
-    from brightrun.runfolder import sha256_file
     from brightrun.settings import load
     from flows.terminal import emit, say
     from flows.terminal import facts as show_facts
@@ -107,10 +116,7 @@ def show_file(
     row = Ledger.open(load()).file(name)
     if row is None:
         raise DatasetError(f"no file is registered as {name!r}", fix="see `brightrun files list`")
-    path = Path(row.path)
-    state = "missing" if not path.exists() else "unchanged"
-    if state == "unchanged" and sha256_file(path) != row.sha256:
-        state = "changed since it was registered"
+    state = state_of(row)
     if json:
         emit({**_file_json(row), "state": state})
         return
@@ -173,18 +179,24 @@ def preview(
     if not wanted:
         raise DatasetError(f"{file} has no conversation {first + 1}", fix="1 is the first")
     tokenizer = tokenizer_of(base_model)
-    if html is not None:
-        write_page(html, pages.preview_html(wanted, tokenizer))
-        say(f"Wrote {html}")
-    if json:
-        emit({"html": html, "conversations": pages.preview_json(wanted, tokenizer)})
-    elif html is None:
-        sys.stdout.write(pages.preview_text(wanted, tokenizer, colour=sys.stdout.isatty()))
-        sys.stdout.flush()
+    whole = None
     if file.stat().st_size <= CHECKED_BYTES:
-        found = len(checked(file, base_model=base_model).errors)
-        if found:
-            say(f"{file} has {count(found, 'defect')}: brightrun validate {file}", "red")
+        whole = checked(file, base_model=base_model)
+    title = pages.title_of(file.name, wanted, whole.conversations if whole else None)
+    found = len(whole.errors) if whole else 0
+    fault = f"{file} has {count(found, 'defect')}: brightrun validate {file}" if found else ""
+    if html is not None:
+        write_page(html, pages.preview_html(wanted, tokenizer, title=title, fault=fault))
+        say(f"Wrote {html}: {title}")
+    if json:
+        shown = pages.preview_json(wanted, tokenizer)
+        emit({"html": html, "title": title, "defects": found, "conversations": shown})
+    elif html is None:
+        text = pages.preview_text(wanted, tokenizer, colour=sys.stdout.isatty())
+        sys.stdout.write(f"{title}\n\n{text}")
+        sys.stdout.flush()
+    if fault:
+        say(fault, "red")
 
 
 def write_page(place: Path, page: str) -> None:
@@ -213,8 +225,11 @@ def estimate(
     json: Json = False,
 ) -> None:
     """Tokens, memory, hours and cost of a run, low / likely / high, before a cent is spent."""
+    from dataclasses import replace
+
     from brightrun import budget
     from brightrun.settings import load
+    from evals.plan import beyond
     from flows import quoting
     from flows.options import overrides_of
     from flows.terminal import emit
@@ -238,6 +253,7 @@ def estimate(
     ledger = quoting.ledger_if_any(load())
     state = quoting.month(ledger)
     found = quoting.quote(report, values, preset, provider, gpu, market, base_model, ledger, state)
+    found = replace(found, notes=(*found.notes, *beyond(values)))
     month = budget.foreseen(found.estimate, load(), state)
     advice = quoting.advice(found, needed_by)
     if json:
@@ -252,6 +268,12 @@ def estimate(
         return
     quoting.show(found, report, advice)
     quoting.show_budget(month)
+
+
+def valid_of(row: FileRow) -> str:
+    """yes or no as it was registered, while the file is still that one."""
+    state = state_of(row, quick=True)
+    return state if state != UNCHANGED else "yes" if row.summary["valid"] else "no"
 
 
 def _file_json(row: Any) -> dict[str, Any]:

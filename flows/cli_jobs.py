@@ -227,11 +227,14 @@ def watch(
     json: Json = False,
 ) -> None:
     """Live view here, and a self-refreshing page (live.html) of all active jobs."""
+    from brightrun.context import open_job
     from flows.running import stop_like_ctrl_c
     from flows.screen import watch_jobs
     from flows.terminal import emit, say
 
     stop_like_ctrl_c()
+    if job:
+        open_job(job)
     place = watch_page()
     say(f"Page: {place.as_uri()}")
     found = watch_jobs(job, place, once=once or json, quiet=json)

@@ -39,9 +39,9 @@ def retry(
     """
     from brightrun import retrying
     from brightrun.context import open_job
-    from flows import lifecycle_ids, running
+    from flows import running
     from flows.cli_decide import finish, whoami
-    from flows.cli_train import check_before
+    from flows.cli_train import begin
     from flows.options import overrides_of
     from flows.terminal import emit, say
 
@@ -70,10 +70,8 @@ def retry(
     if not (yes or (sys.stdin.isatty() and typer.confirm("Start this job?", err=True))):
         say("Nothing was started; add --yes to agree.", "yellow")
         raise typer.Exit(3)
-    check_before(found.request, json)
-    job_id = lifecycle_ids.new_job_id()
+    job_id = begin(found.request, json, detach=detach, about=f", a retry of {known.job_id}")
     known.ledger.create_job(job_id, found.request, parent_job_id=known.job_id)
-    say(f"Job {job_id}, a retry of {known.job_id}", "bold")
     if detach:
         emit(running.submit(found.request, job_id))
         return

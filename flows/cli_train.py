@@ -81,7 +81,7 @@ def train(
     Examples: `brightrun train examples/training-file.json --preset demo --yes`,
     `brightrun train --resume 261122-ab12cd`
     """
-    from flows import lifecycle_ids, running
+    from flows import running
     from flows.terminal import emit, say
 
     if bool(file) == bool(resume):
@@ -96,9 +96,9 @@ def train(
             needed_by.astimezone() if needed_by else None,
             *own_files(scenarios, questions, prompts), smoke, yes,
         )  # fmt: skip
-        check_before(request, json)
-        job_id = lifecycle_ids.new_job_id()
-    say(f"Job {job_id}", "bold")
+        job_id = begin(request, json, detach=detach)
+    if resume:
+        say(f"Job {job_id}", "bold")
     if detach:
         emit(running.submit(request, job_id))
         return
@@ -160,27 +160,35 @@ def own_files(*paths: str) -> list[str]:
     return [str(Path(path).expanduser().resolve()) if path else "" for path in paths]
 
 
-def check_before(request: JobRequest, as_json: bool) -> None:
-    """What cannot become a job ends here: nothing was written but the cache of base models.
+def begin(request: JobRequest, as_json: bool, *, detach: bool, about: str = "") -> str:
+    """The new job's id, told as soon as the file is known to be good, before anything is prepared.
 
-    A file with defects, a provider that cannot rent, a GPU without a price, an absent base model.
-    Tokens are counted exactly: the model is prepared when the file is otherwise good.
+    What cannot become a job ends here, and nothing was written but the cache of base models: a file
+    with defects, a provider that cannot rent, a GPU without a price, an absent base model, with
+    `detach` no server. Tokens are counted exactly: the model is prepared when the file is otherwise
+    good.
     """
     from brightrun import basemodels, prices
     from brightrun.compute import provider_of
     from brightrun.preparing import prepare_offline
     from brightrun.settings import load
+    from flows import lifecycle_ids, running
     from flows.terminal import say
 
     settings = load()
+    if detach:
+        running.server_for(settings)
     prices.gpu_name(request.gpu, request.provider)
     provider_of(request.provider, settings)
     report = must_be_valid(request, as_json)
+    job_id = lifecycle_ids.new_job_id()
+    say(f"Job {job_id}{about}", "bold")
     if not report.tokens_exact:
         say("Preparing the base model (once per machine)")
         name = basemodels.chosen(request.base_model, request.provider, settings)
         prepare_offline(name, settings.models)
         must_be_valid(request, as_json)
+    return job_id
 
 
 def must_be_valid(request: JobRequest, as_json: bool) -> FileReport:

@@ -9,6 +9,7 @@ from brightrun import losses
 from brightrun.accounts import losses_of
 from brightrun.context import open_job
 from brightrun.counting import count
+from brightrun.ledger import Status
 from brightrun.remains import kept
 from brightrun.settings import load
 from flows.server import run_page
@@ -55,7 +56,7 @@ def summary(job_id: str) -> dict[str, Any]:
         "steps": max((m.step for m in job.ledger.metrics(job_id)), default=0),
         "adapter_sha256": row.adapter_sha256,
         "cost_usd": float(job.ledger.cost_so_far(job_id, now)),
-        "kept": kept(job, now) if row.at_rest else "",
+        "kept": kept(job, now) if row.at_rest and row.status != Status.completed else "",
         "error": row.error,
     }
 

@@ -18,6 +18,7 @@ from flows.lifecycle_ids import STOPPED_BY_HAND
 
 if TYPE_CHECKING:
     from brightrun.jobs import JobRequest
+    from brightrun.settings import Settings
 
 
 def run(request: JobRequest, job_id: str, *, yes: bool) -> dict[str, Any]:
@@ -152,16 +153,23 @@ def agree(job_id: str, who: str, note: str) -> None:
     open_job(job_id).ledger.add_approval(job_id, approved=True, approver=who, note=note)
 
 
+def server_for(settings: Settings) -> None:
+    """ConfigurationError: `make ui` does not run, so there is nobody to hand a job to."""
+    from flows import server
+
+    if server.shared_url(settings) is None:
+        raise ConfigurationError(
+            "no Prefect server is running for this checkout", fix="start it with `make ui`"
+        )
+
+
 def submit(request: JobRequest, job_id: str) -> dict[str, Any]:
     """Hand the job to the deployment of a running `make ui`."""
     from brightrun.settings import load
     from flows import server
 
     settings = load()
-    if server.shared_url(settings) is None:
-        raise ConfigurationError(
-            "no Prefect server is running for this checkout", fix="start it with `make ui`"
-        )
+    server_for(settings)
     server.ensure(settings)
     from prefect.deployments import run_deployment
 

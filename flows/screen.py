@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -104,6 +105,26 @@ def say_estimate(facts: dict[str, Any]) -> None:
         say(f"  Warning: {warning}", "yellow")
 
 
+class PlainLines:
+    """What a log or a pipe gets of a job: a line when its stage changes and every 15 seconds."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, tuple[str, float]] = {}
+
+    def tell(self, job: JobContext, about: str = "") -> None:
+        """about: which job it is, where there may be several."""
+        state, now = job.progress(), time.monotonic()
+        stage, at = self.said.get(job.job_id, (None, 0.0))
+        if state.stage == stage and now - at <= PLAIN_SECONDS:
+            return
+        self.said[job.job_id] = (state.stage, now)
+        times = span(state.elapsed_s)
+        if not job.ledger.job(job.job_id).at_rest:
+            times += f", about {span(state.remaining_s)} left"
+        where = f"{about}{state.fraction:4.0%} {state.stage or 'starting'}"
+        say(f"{where}: {numbers(job, state)}  ({times})")
+
+
 class Screen:
     """A context that shows a job while other code runs; plain lines where there is no terminal."""
 
@@ -149,19 +170,13 @@ class Screen:
 
     def plain(self) -> None:
         """A line when the stage changes and every 15 seconds."""
-        stage, said = "", 0.0
+        lines = PlainLines()
         while not self.stop.wait(REFRESH_SECONDS):
             self.tell_estimate()
             try:
-                job = open_job(self.job_id)
-                state = job.progress()
+                lines.tell(open_job(self.job_id))
             except BrightRunError:
                 continue
-            if state.stage != stage or time.monotonic() - said > PLAIN_SECONDS:
-                stage, said = state.stage, time.monotonic()
-                left = span(state.remaining_s)
-                where = f"{state.fraction:4.0%} {stage or 'starting'}"
-                say(f"{where}: {numbers(job, state)}  (about {left} left)")
 
     def __enter__(self) -> Screen:
         if ERR.is_terminal:
@@ -186,14 +201,23 @@ def watch_jobs(wanted: str, page: Path, *, once: bool, quiet: bool) -> list[dict
     """Show one job or all active ones until they ended or Ctrl-C; keeps the page fresh."""
     only = open_job(wanted).job_id if wanted else ""
     shown: list[JobContext] = []
+    lines, told_none = PlainLines(), False
+    live = Live(console=ERR, auto_refresh=False)
+    drawn: AbstractContextManager[Any] = live if ERR.is_terminal and not quiet else nullcontext()
     try:
-        with Live(console=ERR, auto_refresh=False) as live:
+        with drawn:
             while True:
                 shown = active(only)
                 write_page(page, shown)
-                if not quiet:
+                if not quiet and ERR.is_terminal:
                     views = [view(job) for job in shown]
                     live.update(Group(*views) if views else Text("No active job."), refresh=True)
+                elif not quiet:
+                    for job in shown:
+                        lines.tell(job, f"Job {job.job_id}: ")
+                    if not shown and not told_none:
+                        say("No active job.")
+                    told_none = not shown
                 if once or (only and open_job(only).ledger.job(only).at_rest):
                     break
                 time.sleep(REFRESH_SECONDS)

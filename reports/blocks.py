@@ -143,8 +143,8 @@ def finding(verdict: Verdict) -> Markdown:
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Markdown:
     """All verdicts with their levels, interval, target and evidence."""
-    head = ("Metric", "Baseline", "Trained", "Gold", "Estimate", "95% interval", "Target",
-            "Sample", "Verdict")  # fmt: skip
+    head = ("Metric", "Verdict", "Baseline", "Trained", "Gold", "Estimate", "95% interval",
+            "Target", "Sample")  # fmt: skip
     body_html, body_typst = [], []
     for v in verdicts:
         words = claims.words_of(v)
@@ -159,10 +159,10 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Markdown:
         evidence = claims.EVIDENCE[v.evidence] if known else "no evidence"
         tds = "".join(f"<td>{html(c)}</td>" for c in cells)
         body_html.append(
-            f'<tr><th scope="row">{html(words.label)}<small>{html(evidence)}</small></th>{tds}'
-            f"<td>{pill(v)}</td></tr>"
+            f'<tr><th scope="row">{html(words.label)}<small>{html(evidence)}</small></th>'
+            f"<td>{pill(v)}</td>{tds}</tr>"
         )
-        body_typst.append(strings((words.label, evidence, *cells, _pill_kind(v), claims.status(v))))
+        body_typst.append(strings((words.label, evidence, _pill_kind(v), claims.status(v), *cells)))
     heads = "".join(f'<th scope="col">{html(h)}</th>' for h in head)
     return twin(
         f'<div class="scroll"><table class="verdicts"><thead><tr>{heads}</tr></thead><tbody>'

@@ -196,11 +196,25 @@ def _provenance(data: ReportData) -> list[tuple[str, str]]:
         ("Cost confirmed by", data.confirmed_by),
         ("Started", formats.timestamp(data.created_at)),
         ("Finished", formats.timestamp(data.finished_at)),
+        ("Price", _price(data)),
+        ("Interruptions", _interrupted(data)),
         *data.provenance.items(),
     ]
     if data.spec_hash not in data.provenance.values():
         rows.append(("Spec sha256", data.spec_hash))
     return [(name, str(value)) for name, value in rows if value]
+
+
+def _price(data: ReportData) -> str:
+    per_hour = f"${float(data.price['usd_per_hour']):,.4f} an hour"
+    return f"{per_hour}, {data.price['source']}, {data.price['as_of']}; cost by part: section Cost"
+
+
+def _interrupted(data: ReportData) -> str:
+    if not data.interruptions:
+        return "none"
+    steps = ", ".join(f"at step {i.killed_at}, from {i.resumed_from}" for i in data.interruptions)
+    return f"{len(data.interruptions)}: {steps}"
 
 
 def _facts(data: ReportData) -> list[tuple[str, str]]:

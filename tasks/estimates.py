@@ -57,6 +57,7 @@ def report_for(path: Path, base_model: str, settings: Settings) -> FileReport:
         path,
         tokenizer=tokenizer,
         max_length=min(longest, limit or longest),
+        context=limit,
         max_json_gb=settings.max_json_gb,
     )
 

@@ -30,7 +30,7 @@ from brightrun.ledger import ApprovalRow, Status
 from brightrun.physics import ModelProfile
 from evals import attainable
 from evals.carrying import LEFT
-from evals.plan import PLAN
+from evals.plan import PLAN, beyond
 from reports import jobcards
 from tasks import artifacts, story
 from tasks.intake import stored_report
@@ -117,6 +117,7 @@ def waiting(job: JobContext, decision: budget.GateDecision, reasons: tuple[str, 
     month = job.ledger.budget_state(datetime.now(UTC), excluding=job.job_id)
     asked = {**decision.as_json(), "reasons": list(reasons), "budget": month.as_json()}
     asked["differs"] = differs(job)
+    asked["approve_above_usd"] = str(promises.limits(job).approve_above)
     job.folder.write_json("question.json", asked)
     if job.ledger.job(job.job_id).status != Status.awaiting_approval:
         story.tell(f"Gate: waiting for a person. {'; '.join(reasons)}", story.WARNING)
@@ -223,6 +224,8 @@ def warned(job: JobContext) -> tuple[str, ...]:
     Before the first real job on an account the smoke test is offered.
     """
     again = paid_before(job) if job.request.repeat else ()
+    own = {"scenarios": job.request.scenarios_file, "questions": job.request.questions_file}
+    again = (*again, *beyond(job.spec.values, **{name: bool(file) for name, file in own.items()}))
     if job.request.smoke:
         return again
     jobs, most = job.ledger.jobs(None), job.settings.smoke_limit_usd

@@ -99,6 +99,7 @@ def read_file(job: JobContext) -> FileReport:
         source_file(job),
         tokenizer=tokenizer_of(job),
         max_length=min(job.request.values.max_length, reference.context),
+        context=reference.context,
         too_long=job.request.values.too_long,
         quality_min=job.request.quality_min,
         max_json_gb=job.settings.max_json_gb,

@@ -130,6 +130,7 @@ def report_of(path: Path, request: JobRequest, settings: Settings) -> FileReport
         path,
         tokenizer=tokenizer,
         max_length=min(longest, basemodels.context_of(model, settings.models) or longest),
+        context=basemodels.context_of(model, settings.models),
         too_long=request.values.too_long,
         quality_min=request.quality_min,
         max_json_gb=settings.max_json_gb,

@@ -43,8 +43,30 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A judge that is missing is not passed over in silence."""
+SLOW: pytest.StashKey[int] = pytest.StashKey()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Counted before `-m` takes them out; a worker tells the process that prints."""
+    if "not slow" in config.option.markexpr:
+        config.stash[SLOW] = sum(item.get_closest_marker("slow") is not None for item in items)
+        if hasattr(config, "workeroutput"):
+            config.workeroutput["slow"] = config.stash[SLOW]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Every worker of pytest-xdist collects all tests."""
+    node.config.stash[SLOW] = getattr(node, "workeroutput", {}).get("slow", 0)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """What was left out, and a judge that is missing, are not passed over in silence."""
+    if slow := config.stash.get(SLOW, 0):
+        terminalreporter.write_line(f"slow tests left out: {slow} (make soak)", yellow=True)
     from fakes.runpod.contract import PLACE as contract
 
     if not contract.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -372,3 +373,13 @@ def test_the_way_to_the_first_step_is_in_the_estimate_warm_and_cold() -> None:
     assert first["warm"] == pytest.approx(sum(part.likely for part in parts), abs=0.1)
     assert first["cold"] == pytest.approx(sum(part.high for part in parts), abs=0.1)
     assert 60 < first["warm"] < first["cold"]
+
+
+def test_the_reason_for_other_hours_than_planned_names_parts_that_add_up() -> None:
+    found = on_h100(users_hours="100-200 h")
+    (said,) = [w for w in found.warnings if "were planned" in w]
+    for part in ("training", "model loading", "measuring", "boot"):
+        assert re.search(rf"{part} [\d.]+ (min|h)", said), part
+    times = re.findall(r"([\d.]+) (min|h)\b(?! are)", said.partition("expected: ")[2])
+    hours = sum(float(n) / (60 if unit == "min" else 1) for n, unit in times)
+    assert hours == pytest.approx(found.hours.likely, rel=0.05)

@@ -8,7 +8,7 @@ from pathlib import Path
 import training_files as tf
 
 from brightrun.conversations import Conversation, Turn
-from brightrun.preview import preview_html, preview_text
+from brightrun.preview import preview_html, preview_text, title_of
 from brightrun.reading import conversations
 
 
@@ -44,7 +44,7 @@ def test_foreign_text_cannot_steer_the_terminal() -> None:
 
 
 def test_the_page_is_escaped_and_loads_nothing() -> None:
-    page = preview_html([evil()])
+    page = preview_html([evil()], title="<script>", fault="<script>")
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "http://" not in page
@@ -54,6 +54,9 @@ def test_the_page_is_escaped_and_loads_nothing() -> None:
 
 def test_the_page_marks_every_answer(tmp_path: Path) -> None:
     found = sample(tmp_path)
-    page = preview_html(found)
+    title = title_of("x.json", found, 24)
+    page = preview_html(found, title=title, fault="x.json has 3 defects")
     assert page.count("<mark>") == 1 + sum(one.supervised_pairs for one in found)
-    assert "2 conversations" in page
+    assert "x.json, conversations 1-2 of 24" in page
+    assert "x.json has 3 defects" in page
+    assert title_of("x.json", found[1:], None) == "x.json, conversation 2"

@@ -238,6 +238,8 @@ def test_a_jsonl_file_of_another_version_is_refused(tmp_path: Path, runner: Runn
     rows[0]["_meta"]["version"] = "3.1.0"
     report = validate_file(tf.write_jsonl(tmp_path / "x.jsonl", rows), runner=runner)
     assert errors(report) == ["wrong_format"]
+    assert report.errors[0].message == "Line 1: 'version' is '3.1.0', expected 4.x"
+    assert (report.errors[0].line, report.errors[0].field) == (1, "version")
     del rows[0]["_meta"]["version"]
     report = validate_file(tf.write_jsonl(tmp_path / "x.jsonl", rows), runner=runner)
     assert errors(report) == ["missing_key"]
@@ -280,3 +282,40 @@ def test_any_other_document_is_refused(value: object, tmp_path: Path, runner: Ru
     assert errors(report) == ["wrong_type"]
     report = validate_file(tf.write_json(tmp_path / "x.jsonl", value), runner=runner)
     assert errors(report) == ["wrong_type"]
+
+
+@pytest.mark.parametrize("blank", ["\u200b\u200b", "\u00a0\ufeff", "\u2060\u00ad \n", "\u200e"])
+def test_a_target_in_which_nothing_can_be_seen_is_blank(
+    tmp_path: Path, runner: Runner, blank: str
+) -> None:
+    document = tf.document()
+    document["conversations"][0]["training_pairs"][1]["target_response"] = blank
+    report = validate_file(tf.write_json(tmp_path / "x.json", document), runner=runner)
+    assert "blank_target" in errors(report)
+    found = next(d for d in report.errors if d.code == "blank_target")
+    assert (found.conversation, found.turn_number) == (1, 2)
+
+
+def test_a_json_document_named_jsonl_is_read_as_what_it_is(tmp_path: Path, runner: Runner) -> None:
+    text = json.dumps(tf.document(), indent=2)
+    for name, whole in (("a.jsonl", text), ("b.jsonl", "{\n" + text[text.index('"cons') :])):
+        path = tmp_path / name
+        path.write_text(whole, encoding="utf-8")
+        report = validate_file(path, runner=runner)
+        assert report.format == "json"
+        assert len(report.errors) <= 1
+
+
+def test_a_conversation_beyond_the_models_context_is_not_told_to_raise_max_length(
+    tmp_path: Path, runner: Runner
+) -> None:
+    path = tf.write_json(tmp_path / "x.json", tf.document())
+    for limit, context, said in (
+        (20, 20, "20 tokens are all this one can read"),
+        (20, 4096, "raise max_length (up to 4,096, the base model's context)"),
+        (20, None, "raise max_length (up to the base model's context)"),
+    ):
+        report = validate_file(path, max_length=limit, context=context, runner=runner)
+        fixes = {d.fix for d in report.errors if d.code == "too_long"}
+        assert len(fixes) == 1
+        assert said in fixes.pop()

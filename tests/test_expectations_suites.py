@@ -170,6 +170,7 @@ BAD: dict[tuple[str, str], tuple[str, Callable[[Json], None], Json]] = {
     ),
     ("file", "supervised_percent"): ("json", long_prompts, {}),
     ("file", "wrong_format"): ("json", in_metadata("format_spec", "brightrun-lora-v3"), {}),
+    ("file", "wrong_version"): ("json", in_metadata("version", "3.0.0"), {}),
     ("file", "conversations"): ("json", no_conversations, {}),
     ("file", "answers"): ("json", all_unanswered, {}),
     ("file", "kept"): ("json", lambda doc: None, {"quality_min": 3.5}),

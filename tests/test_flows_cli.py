@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -400,3 +401,74 @@ def test_spans_of_time_in_words(seconds: float, text: str) -> None:
 def test_markup_in_a_persons_words_is_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.say("[red]client[/red] [bold]")
     assert "[red]client[/red] [bold]" in capsys.readouterr().err
+
+
+def test_wrong_use_is_told_in_json_where_json_was_asked_for(home: Path) -> None:
+    for words in (
+        ("train", "x.json", "--wrong"),
+        ("show",),
+        ("jobs", "--limit", "0"),
+        ("files", "x"),
+    ):
+        done = inside(home, *words, "--json")
+        assert done.code == 2
+        assert done.json["error"]["message"]
+        assert "--help" in done.json["error"]["fix"]
+        assert inside(home, *words).out == ""
+
+
+def test_detach_without_a_server_fails_before_an_id_is_told(home: Path, tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", document(8, 4))
+    done = inside(home, "train", str(path), "--detach", "--yes")
+    assert done.code == 1
+    assert "no Prefect server is running" in done.err
+    assert "Job " not in done.err
+    assert "Preparing" not in done.err
+
+
+def test_the_id_of_a_job_is_told_before_its_base_model_is_prepared(
+    home: Path, tmp_path: Path
+) -> None:
+    path = write_json(tmp_path / "a.json", document(8, 4))
+    done = inside(home, "train", str(path), "--base-model", "nosuch/model", "--yes")
+    assert done.code == 1
+    assert 0 <= done.err.index("Job ") < done.err.index("Preparing the base model")
+
+
+def test_a_preview_says_how_much_of_the_file_it_shows(home: Path, tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", document(5, 4))
+    assert "a.json, conversations 1-3 of 5" in inside(home, "preview", str(path)).out
+    page = tmp_path / "out.html"
+    damaged = broken(tmp_path, without_targets)
+    assert inside(home, "preview", str(damaged), "--html", str(page)).code == 0
+    assert re.search(r"conversations? 1.* of \d+", page.read_text())
+    assert re.search(r"has \d+ defects?: brightrun validate", page.read_text())
+
+
+def test_another_file_under_a_known_name_is_told_and_a_changed_one_is_not_called_valid(
+    home: Path, tmp_path: Path
+) -> None:
+    one = write_json(tmp_path / "a.json", document(3, 4))
+    other = write_json(tmp_path / "b.json", document(4, 4))
+    assert "Replaced" not in inside(home, "files", "add", str(one), "--name", "ex").err
+    done = inside(home, "files", "add", str(other), "--name", "ex")
+    assert f"Replaced: ex was {one}" in done.err
+    assert "yes" in run("files", "list").output
+    write_json(other, document(5, 4))
+    assert "changed" in run("files", "list").output
+
+
+def test_more_scenarios_than_there_are_is_said_in_the_estimate(home: Path, tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", document(8, 4))
+    words = ("estimate", str(path), "--set", "scenarios=60", "--set", "questions=100", "--json")
+    warnings = inside(home, *words).json["warnings"]
+    assert [w for w in warnings if "was asked for" in w] == [
+        "scenarios=60 was asked for, there are 50: all 50 are used"
+    ]
+
+
+def test_an_unknown_base_model_is_not_priced(home: Path, tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", document(8, 4))
+    done = inside(home, "estimate", str(path), "--base-model", "nosuch/model")
+    assert done.code == 1
+    assert "python -m trainer prepare nosuch/model" in done.err

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
 from pathlib import Path
 
+import pytest
+from commands import inside
+
+from brightrun.context import JobContext
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.settings import load
@@ -49,3 +54,32 @@ def test_an_ended_job_ends_its_watch(home: Path, tmp_path: Path) -> None:
     (told,) = screen.watch_jobs("j1", tmp_path / "live.html", once=False, quiet=True)
     assert told["status"] == "failed"
     assert AGAIN not in (tmp_path / "live.html").read_text()
+
+
+def test_watch_in_a_pipe_says_lines_and_once_ends_with_a_newline(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen.watch_jobs("", tmp_path / "live.html", once=True, quiet=False)
+    Ledger.open(load()).create_job("j1", JobRequest(training_file="file.json"))
+    screen.watch_jobs("", tmp_path / "live.html", once=True, quiet=False)
+    none, line = capsys.readouterr().err.splitlines(keepends=True)
+    assert none == "No active job.\n"
+    assert line.startswith("Job j1:")
+    assert line.endswith(" left)\n")
+
+
+def test_watch_looks_for_the_job_before_it_says_anything(home: Path, tmp_path: Path) -> None:
+    done = inside(home, "watch", "261122-abcdef")
+    assert done.code == 1
+    assert "Page:" not in done.err
+
+
+def test_a_plain_line_has_elapsed_and_remaining_time(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Ledger.open(load())
+    ledger.create_job("j1", JobRequest(training_file="file.json"))
+    job = JobContext(load(), ledger, "j1")
+    job.note("stage", {"name": "validate", "status": "started"})
+    screen.PlainLines().tell(job)
+    assert re.search(r"\(\d+ s, about .* left\)\n", capsys.readouterr().err)

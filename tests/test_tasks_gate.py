@@ -152,3 +152,14 @@ def test_an_empty_answer_is_refused(home: Path, answer: dict[str, Any]) -> None:
     job()
     with pytest.raises(ValidationError):
         gate.record.fn("j1", answer)
+
+
+def test_a_higher_limit_of_another_process_does_not_pass_an_approval_that_was_asked_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(high=151.0, confirm=Confirm.above_limits)
+    assert gate.gate.fn("j1") == "waiting"
+    monkeypatch.setenv("BRIGHTRUN_APPROVE_ABOVE_USD", "400")
+    assert gate.gate.fn("j1") == "waiting"
+    gate.record.fn("j1", ANSWER)
+    assert gate.gate.fn("j1") == "go"
