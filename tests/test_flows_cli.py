@@ -66,6 +66,7 @@ def test_a_valid_file_is_exit_0_in_both_forms(home: Path, tmp_path: Path) -> Non
         found = done.json
         assert set(found) == {
             "valid", "conversations", "pairs", "supervised_pairs", "errors", "warnings",
+            "contamination",
         }  # fmt: skip
         assert (found["valid"], found["conversations"], found["supervised_pairs"]) == (True, 3, 6)
     assert not home.exists()
