@@ -6,7 +6,8 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .DEFAULT_GOAL := help
 ARGS ?=
-WORKERS ?= 2
+# One more than cores: many tests wait for a process or a clock.
+WORKERS ?= 3
 .PHONY: help setup demo test test-postgres lint check ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery bench-measure simulate chaos
 
 help:  ## this list

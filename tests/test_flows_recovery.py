@@ -178,8 +178,11 @@ def test_an_identical_job_asks_first(story: Story, office: tuple[Path, Path]) ->
     assert ledger(home).attempts(job_id) == ()
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
-    "way", ["cancel", pytest.param("Ctrl-C", marks=pytest.mark.slow), "SIGTERM"]
+    "way", ["cancel", pytest.param("Ctrl-C", marks=SLOW), pytest.param("SIGTERM", marks=SLOW)]
 )
 def test_a_stopped_job_keeps_its_checkpoints(office: tuple[Path, Path], way: str) -> None:
     home, file = office
@@ -210,6 +213,7 @@ def test_a_stopped_job_keeps_its_checkpoints(office: tuple[Path, Path], way: str
     assert "already cancelled" in second.err
 
 
+@SLOW
 def test_the_first_two_jobs_of_a_machine_run_side_by_side(tmp_path: Path) -> None:
     """One fresh home: both migrate the ledger and Prefect's database and prepare the model."""
     home, file = tmp_path / "home", small_file(tmp_path)

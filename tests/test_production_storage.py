@@ -17,7 +17,6 @@ import botocore.compat
 import pytest
 import s3fs
 from commands import (
-    brightrun,
     finish,
     furnish,
     ledger_at,
@@ -28,10 +27,18 @@ from commands import (
     train_options,
     until,
 )
+from pydantic import SecretStr
 from s3_server import BUCKET, POD, S3Server, s3_server
 
+from brightrun import preflight
+from brightrun.compute.provider import LaunchRequest
+from brightrun.context import JobContext
+from brightrun.errors import ConfigurationError
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger
 from brightrun.outages import told
 from brightrun.runfolder import RunFolder
+from brightrun.settings import load
 
 pytestmark = pytest.mark.heavy
 
@@ -109,14 +116,19 @@ def test_a_clock_that_is_off_is_named(folder: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_local_pod_without_keys_of_its_own_is_refused_before_it_starts(
-    server: S3Server, tmp_path: Path, models: Path, migrated: Path
+    server: S3Server, folder: Any, home: Path
 ) -> None:
     """A pod gets none of our environment: it would wait for credentials until its lease ends."""
-    home, file = furnish(tmp_path / "home", models, migrated), small_file(tmp_path)
-    done = brightrun(home, "train", str(file), *train_options(), "--yes", **server.environment())
-    assert done.code == 1
-    assert "BRIGHTRUN_POD_STORAGE_KEY_ID" in done.err
-    assert not list((home / "pods").glob("*"))
+    folder(BRIGHTRUN_POD_STORAGE_ENDPOINT=server.url)
+    known = Ledger.open(load())
+    known.create_job("j1", JobRequest(training_file="f.json"))
+    job = JobContext(known.settings, known, "j1")
+    wanted = LaunchRequest(name="br-j1-1-x", environment={})
+    with pytest.raises(ConfigurationError, match="BRIGHTRUN_POD_STORAGE_KEY_ID"):
+        preflight.require_storage(job, wanted)
+    key, secret = map(SecretStr, POD)
+    keys = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+    preflight.require_storage(job, wanted.model_copy(update={"secrets": keys}))
 
 
 @pytest.mark.slow

@@ -230,6 +230,7 @@ def isolated(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.heavy
+@pytest.mark.slow
 def test_the_unpacked_package_checks_its_golden_answers(
     parts: dict[str, Any], tmp_path: Path
 ) -> None:
