@@ -74,7 +74,7 @@ def left(target: RunFolder, conversations: int) -> dict[str, int]:
         "likelihood": models * conversations,
         "neutral": models * n["neutral_texts"],
         "knowledge": models * n["questions"] * n["rotations"],
-        "option_text": models * n["questions"],
+        "option_text": models * n.get("option_texts", n["questions"]),
         "answers": models * n["scenarios"] * n["passes"],
     }
     return {kind: max(0, count - _known(target, kind)) for kind, count in wanted.items()}

@@ -149,7 +149,8 @@ def load(
     if NEUTRAL in plan["files"]:
         texts = planned(folder, NEUTRAL, "text_id")
         _complete(NEUTRAL_TEXT, {(m, t) for m in models for t in texts}, neutral)
-        asked = {(m, q.question_id) for m in models for q in questions}
+        whole = questions[: n.get("option_texts", len(questions))]
+        asked = {(m, q.question_id) for m in models for q in whole}
         _complete(OPTION_TEXT, asked, option_text)
     _complete(
         KNOWLEDGE,

@@ -49,10 +49,11 @@ PLAN = "plan/plan.json"
 SCENARIOS = "plan/scenarios.jsonl"
 QUESTIONS = "plan/questions.jsonl"
 NEUTRAL = "plan/neutral.jsonl"
-# A quick look asks in fewer orders than 4, and reads less of the neutral text.
+# A quick look asks in fewer orders than 4: it reads less of the neutral text, no option as a whole
+# answer, and no training conversation again.
 QUICK_TEXTS = 8
 PROBE = {"probe": 40, "influence": 12}
-QUICK_PROBE = {"probe": 6, "influence": 3}
+QUICK_PROBE = {"probe": 0, "influence": 0}
 GOLDEN = "plan/golden.json"
 
 
@@ -209,6 +210,7 @@ def _facts(
             # Training conversations that are read for the data feedback, and those whose
             # gradients are compared: three times the work.
             **(PROBE if values.rotations == 4 else QUICK_PROBE),
+            "option_texts": len(questions) if values.rotations == 4 else 0,
             "rotations": values.rotations,
             "passes": values.passes,
         },

@@ -171,6 +171,10 @@ def cuts(job: JobContext, evaluation: Evaluation) -> tuple[str, ...]:
             f"Asked each question in {values.rotations} of {full.rotations} option orders, "
             "so a habit of picking one letter is not averaged out."
         )
+        said.append(
+            "Read no option as a whole answer, and no training conversation again for the feedback "
+            "on the data."
+        )
     if values.max_new_tokens < full.max_new_tokens:
         said.append(
             f"Cut answers at {values.max_new_tokens} tokens; a delivery run allows "

@@ -81,15 +81,19 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="brightrun-adapters-") as scratch:
         bench = replace(bench, models=load_others(bench.model, bench.folder, Path(scratch)))
     reuse(bench)
-    asked = rows(bench.folder, "plan/questions.jsonl")
+    asked, plan = (
+        rows(bench.folder, "plan/questions.jsonl"),
+        bench.folder.read_json("plan/plan.json"),
+    )
+    whole = asked[: plan["n"].get("option_texts", len(asked))]
     counts = {
         "likelihood": likelihoods.held_out(bench, held_out),
         "neutral": likelihoods.neutral(bench, rows(bench.folder, "plan/neutral.jsonl")),
         "knowledge": questions.knowledge(bench, asked),
-        "option_text": questions.option_texts(bench, asked),
+        "option_text": questions.option_texts(bench, whole),
         "answers": answer_all(bench, rows(bench.folder, "plan/scenarios.jsonl")),
     }
-    counts |= feedback.probe(bench, training, held_out, bench.folder.read_json("plan/plan.json"))
+    counts |= feedback.probe(bench, training, held_out, plan)
     bench.folder.remove(PARTS)
     return counts
 
