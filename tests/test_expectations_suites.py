@@ -307,7 +307,7 @@ def test_a_thousand_defects_of_a_kind_are_listed_and_the_rest_are_counted(runner
     log = DefectLog()
     suite = load_suite("conversations")
     entry = next(e for e in suite["expectations"] if e["kwargs"]["column"] == "turns_gap")
-    runner._report(entry["meta"], list(range(2500)), columns, log, [])
+    runner._report(entry["meta"], list(range(2500)), columns, log, [], {})
     listed = log.listed()
     assert len(listed) == 1001
     assert listed[999].conversation == 1000

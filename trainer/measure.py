@@ -85,7 +85,7 @@ def measure(
         rows(bench.folder, "plan/questions.jsonl"),
         bench.folder.read_json("plan/plan.json"),
     )
-    whole = asked[: plan["n"].get("option_texts", len(asked))]
+    whole = asked[: plan.get("n", {}).get("option_texts", len(asked))]
     counts = {
         "likelihood": likelihoods.held_out(bench, held_out),
         "neutral": likelihoods.neutral(bench, rows(bench.folder, "plan/neutral.jsonl")),
