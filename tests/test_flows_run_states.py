@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import pytest
+from fakes import loopback
+from fakes.loopback import Quiet
 
 from flows import run_states
 
@@ -22,7 +22,7 @@ def prefect(answers: dict[str, tuple[int, Any]]) -> Iterator[tuple[str, Calls]]:
     """A server that answers by path; its API address and what it was sent."""
     calls: Calls = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             status, body = answers.get(self.path, (404, {}))
             data = json.dumps(body).encode()
@@ -36,16 +36,8 @@ def prefect(answers: dict[str, tuple[int, Any]]) -> Iterator[tuple[str, Calls]]:
             calls.append((self.path, json.loads(self.rfile.read(length))))
             self.do_GET()
 
-        def log_message(self, format: str, *words: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/api", calls
-    finally:
-        server.shutdown()
-        server.server_close()
+    with loopback.serving(Handler) as root:
+        yield f"{root}/api", calls
 
 
 def test_runs_that_look_wrong_are_read_and_set_right() -> None:

@@ -7,7 +7,8 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+
+from fakes.loopback import Quiet
 
 COMMIT = "a" * 40
 TOKEN = "hf_planted_token"  # the account that has accepted the licence of `org/gated`
@@ -24,7 +25,7 @@ class FakeHub:
         self.cut_after: int | None = None
         hub = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             protocol_version = "HTTP/1.1"
 
             def do_HEAD(self) -> None:
@@ -32,9 +33,6 @@ class FakeHub:
 
             def do_GET(self) -> None:
                 hub.answer(self)
-
-            def log_message(self, *_: Any) -> None:
-                return
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"

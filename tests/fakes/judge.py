@@ -12,8 +12,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from fakes import loopback
+from fakes.loopback import Quiet
 
 Mind = Callable[[str, str], str]
 FENCE = re.compile(r"<<<([A-Z]+-[0-9a-f]{16})\n(.*?)\n\1>>>", re.DOTALL)
@@ -83,7 +85,7 @@ class FakeJudge:
 
 @contextmanager
 def serving(fake: FakeJudge) -> Iterator[FakeJudge]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -102,18 +104,9 @@ def serving(fake: FakeJudge) -> Iterator[FakeJudge]:
             except BrokenPipeError:
                 return  # the client has gone, as it does after its time-out
 
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    fake.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with loopback.serving(Handler) as root:
+        fake.url = root
         yield fake
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def fair(system: str, user: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlparse
+
+from fakes import loopback
+from fakes.loopback import Quiet
 
 DIGEST = "sha256:" + "a" * 64
 USER, PASSWORD, TOKEN = "puller", "pull-s3cret", "granted"
@@ -20,21 +21,7 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        registry = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                registry.manifest(self)
-
-            def do_GET(self) -> None:
-                registry.token(self)
-
-            def log_message(self, *_: Any) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.host = ""
 
     def image(self, name: str = "brightrun/trainer", digest: str = DIGEST) -> str:
         return f"{self.host}/{name}@{digest}"
@@ -68,9 +55,15 @@ class FakeRegistry:
 @contextmanager
 def registry() -> Iterator[FakeRegistry]:
     """A registry for as long as the block runs."""
-    served = FakeRegistry()
-    try:
-        yield served
-    finally:
-        served.server.shutdown()
-        served.server.server_close()
+    fake = FakeRegistry()
+
+    class Handler(Quiet):
+        def do_HEAD(self) -> None:
+            fake.manifest(self)
+
+        def do_GET(self) -> None:
+            fake.token(self)
+
+    with loopback.serving(Handler) as root:
+        fake.host = root.removeprefix("http://")
+        yield fake

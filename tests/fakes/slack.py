@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
+
+from fakes import loopback
+from fakes.loopback import Quiet
 
 OK = (200, {}, {"ok": True, "ts": "1.2", "channel": "C1"})
 
@@ -27,7 +28,7 @@ class FakeSlack:
 def slack() -> Iterator[FakeSlack]:
     fake = FakeSlack()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             kind = self.headers["Content-Type"]
@@ -44,16 +45,6 @@ def slack() -> Iterator[FakeSlack]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    fake.url = f"http://127.0.0.1:{server.server_port}/api/"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with loopback.serving(Handler) as root:
+        fake.url = f"{root}/api/"
         yield fake
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

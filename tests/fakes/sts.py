@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import parse_qs
+
+from fakes import loopback
+from fakes.loopback import Quiet
 
 ROLE = "arn:aws:iam::123456789012:role/brightrun-pods"
 ANSWER = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
@@ -21,38 +21,29 @@ ERROR = """<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Err
 
 
 class FakeSts:
-    """Gives sessions of ROLE to whoever signs as `signer`; `asked`: parameters of each request."""
+    """`asked`: the parameters of each request."""
 
-    def __init__(self, signer: str) -> None:
+    def __init__(self) -> None:
         self.asked: list[dict[str, str]] = []
-        sts = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                length = int(self.headers["Content-Length"])
-                given = {k: v[0] for k, v in parse_qs(self.rfile.read(length).decode()).items()}
-                sts.asked.append(given)
-                signed = f"Credential={signer}/" in self.headers.get("Authorization", "")
-                good = signed and (given["Action"], given["RoleArn"]) == ("AssumeRole", ROLE)
-                self.send_response(200 if good else 403)
-                self.send_header("Content-Type", "text/xml")
-                self.end_headers()
-                self.wfile.write((ANSWER.format(role=ROLE) if good else ERROR).encode())
-
-            def log_message(self, *_: Any) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = ""
 
 
 @contextmanager
 def sts(signer: str) -> Iterator[FakeSts]:
-    """For as long as the block runs."""
-    served = FakeSts(signer)
-    try:
-        yield served
-    finally:
-        served.server.shutdown()
-        served.server.server_close()
+    """Gives sessions of ROLE to whoever signs as `signer`, for as long as the block runs."""
+    fake = FakeSts()
+
+    class Handler(Quiet):
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            given = {k: v[0] for k, v in parse_qs(self.rfile.read(length).decode()).items()}
+            fake.asked.append(given)
+            signed = f"Credential={signer}/" in self.headers.get("Authorization", "")
+            good = signed and (given["Action"], given["RoleArn"]) == ("AssumeRole", ROLE)
+            self.send_response(200 if good else 403)
+            self.send_header("Content-Type", "text/xml")
+            self.end_headers()
+            self.wfile.write((ANSWER.format(role=ROLE) if good else ERROR).encode())
+
+    with loopback.serving(Handler) as fake.url:
+        yield fake

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlparse
+
+from fakes import loopback
+from fakes.loopback import Quiet
 
 KEY = "sb_secret_test"
 SECRET = b"signing secret of the fake"
@@ -43,10 +44,7 @@ def token(path: str, until: float) -> str:
 def serving(storage: Storage) -> Iterator[str]:
     """The fake's base URL."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
+    class Handler(Quiet):
         def answer(self, code: int, body: Any, kind: str = "application/json") -> None:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(code)
@@ -112,10 +110,5 @@ def serving(storage: Storage) -> Iterator[str]:
             found = [{"name": n} for n in gone if storage.objects.pop(n, None)]
             return self.answer(200, found)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with loopback.serving(Handler) as root:
+        yield root

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from fakes import loopback
+from fakes.loopback import Quiet
 
 
 @dataclass
@@ -28,23 +29,13 @@ class FakeApplication:
 def application() -> Iterator[FakeApplication]:
     fake = FakeApplication()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             fake.calls.append((self.headers["X-Brightrun-Signature"], body))
             self.send_response(fake.answers.pop(0) if fake.answers else 204)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    fake.url = f"http://127.0.0.1:{server.server_port}/events"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with loopback.serving(Handler) as root:
+        fake.url = f"{root}/events"
         yield fake
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
