@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import httpx
 from filelock import FileLock, Timeout
@@ -27,6 +28,7 @@ from brightrun.ledger import Ledger
 from brightrun.settings import CHECKOUT, Settings, load
 from flows import run_states, server, sweeper, worker
 from flows.terminal import complain, say
+from reports import library
 
 SERVER_SECONDS = 10
 AUTOMATE_SECONDS = 120
@@ -39,7 +41,19 @@ LOCAL_NAMES = ("127.0.0.1", "localhost")
 
 
 class ReportPages(SimpleHTTPRequestHandler):
-    """The reports folder for this machine's browser alone; nothing is logged."""
+    """The reports folder for this machine's browser alone; nothing is logged.
+
+    refresh: writes the page over all jobs (index.html), whenever it is asked for.
+    """
+
+    def __init__(self, *args: Any, refresh: Callable[[], object], **more: Any) -> None:
+        self.refresh = refresh
+        super().__init__(*args, **more)
+
+    def do_GET(self) -> None:
+        if self.path in ("/", "/index.html"):
+            self.refresh()
+        super().do_GET()
 
     def parse_request(self) -> bool:
         """Refuse a page of somebody else that reaches us under another name (DNS rebinding)."""
@@ -60,10 +74,13 @@ class ReportPages(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serving_reports(folder: Path, port: int) -> Iterator[str]:
+def serving_reports(
+    folder: Path, port: int, refresh: Callable[[], object] = lambda: None
+) -> Iterator[str]:
     """Serve a folder on loopback from a thread; yields its URL."""
     folder.mkdir(parents=True, exist_ok=True)
-    pages = ThreadingHTTPServer(("127.0.0.1", port), partial(ReportPages, directory=str(folder)))
+    handler = partial(ReportPages, directory=str(folder), refresh=refresh)
+    pages = ThreadingHTTPServer(("127.0.0.1", port), handler)
     threading.Thread(target=pages.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{port}"
@@ -132,12 +149,15 @@ def prefect(*arguments: str) -> None:
 def up(settings: Settings, port: int, reports_port: int) -> None:
     """Start everything, print where it is, and work until Ctrl-C or SIGTERM."""
     home, mark = settings.home.resolve(), f"{os.getpid()}-{secrets.token_hex(4)}"
+    reports = home / "reports"
     with alone(settings):
         server.must_be_free(port, "--port")
         server.must_be_free(reports_port, "--reports-port")
         say("Starting the Prefect server (10-20 s) ...")
         with (
-            serving_reports(home / "reports", reports_port) as reports_url,
+            serving_reports(
+                reports, reports_port, lambda: library.write(Ledger.open(settings), reports)
+            ) as reports_url,
             serving_prefect(settings, port, mark) as api_url,
         ):
             os.environ.update(

@@ -182,3 +182,8 @@ def plotted(text: str, most: int = 28) -> str:
 def times(n: int) -> str:
     """`once`, `twice`, `3 times`."""
     return {1: "once", 2: "twice"}.get(n, f"{n} times")
+
+
+def p_value(p: float) -> str:
+    """Three digits; one that rounds to nothing is still more than nothing."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -49,7 +49,7 @@ def table(verdicts: Sequence[Verdict]) -> Table:
             claims.estimate_interval(v) if claims.measured(v) else formats.NONE,
             claims.sample(v) if v.n else formats.NONE,
             claims.EVIDENCE[v.evidence] if v.n else "no evidence",
-            "" if v.p_holm is None else f"{v.p_holm:.3f}",
+            "" if v.p_holm is None else formats.p_value(v.p_holm),
         )
         for v in verdicts
     )

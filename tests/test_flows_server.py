@@ -16,8 +16,11 @@ import psutil
 import pytest
 
 from brightrun.errors import ConfigurationError
-from brightrun.settings import Settings
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger
+from brightrun.settings import Settings, load
 from flows import server, ui, worker
+from reports import library
 
 
 def test_a_used_port_is_named_with_the_option_that_changes_it() -> None:
@@ -82,6 +85,17 @@ def test_reports_are_served_to_this_machine_only(tmp_path: Path) -> None:
         assert httpx.get(f"{url}/%2e%2e/secret").status_code == 404
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/job/report.html")
+
+
+def test_the_page_over_all_jobs_is_made_when_it_is_asked_for(home: Path) -> None:
+    """Not a list of folders, and never an old one."""
+    ledger, folder = Ledger.open(load()), home / "reports"
+    with ui.serving_reports(
+        folder, server.free_port(), lambda: library.write(ledger, folder)
+    ) as url:
+        assert "Spring" not in httpx.get(f"{url}/").text
+        ledger.create_job("j1", JobRequest(training_file="f.json", name="Spring"))
+        assert "Spring" in httpx.get(f"{url}/").text
 
 
 def test_marked_processes_are_found_and_ended_whatever_they_ignore() -> None:

@@ -55,3 +55,9 @@ def test_dates_are_utc_whatever_zone_they_came_in() -> None:
     moment = datetime.fromisoformat("2026-11-20T23:30:00-05:00")
     assert formats.date(moment) == "21 November 2026"
     assert formats.timestamp(datetime(2026, 1, 2, 3, 4, tzinfo=UTC)) == "2026-01-02 03:04 UTC"
+
+
+def test_a_p_value_is_never_printed_as_nothing() -> None:
+    assert [formats.p_value(p) for p in (0.0, 0.0004, 0.0312, 1.0)] == [
+        "<0.001", "<0.001", "0.031", "1.000",
+    ]  # fmt: skip
