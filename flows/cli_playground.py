@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as jsonlib
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +17,10 @@ from flows.options import Job
 
 if TYPE_CHECKING:
     from brightrun.context import JobContext
+    from flows.playpage import Page
 
 Event = dict[str, Any]
+AGAIN = "start the playground again"
 
 
 def playground(
@@ -41,35 +43,53 @@ def playground(
     from flows.terminal import say
 
     known = open_job(job)
-    with models(known, max_new_tokens) as both:
-        if prompt:
+    if prompt:
+        with models(known, max_new_tokens) as both:
             show(both.ask(prompt))
-            return
-        page = Page(both.ask, f"job {known.job_id}, {known.spec.base_model.name}, greedy", port)
-        page.start()
-        say(f"In a browser: {page.address}", "bold")
-        say("Or type here what a client says. Ctrl-D ends.")
-        try:
-            while typed := typer.prompt(">", prompt_suffix=" ", err=True, default=""):
+        return
+    # Before the models: a busy port is told at once.
+    page = Page(f"job {known.job_id}, {known.spec.base_model.name}, greedy", port)
+    try:
+        with models(known, max_new_tokens) as both:
+            page.start(both.ask)
+            say(f"In a browser: {page.address}", "bold")
+            say("Or type here what a client says. Ctrl-D ends.")
+            converse(both, page)
+    finally:
+        page.stop()
+
+
+def converse(both: Models, page: Page) -> None:
+    """Answer what is typed until Ctrl-D; TrainerError when the models' process has ended."""
+    from brightrun.errors import BrightRunError
+    from flows.terminal import complain
+
+    with contextlib.suppress(typer.Abort, KeyboardInterrupt):
+        while True:
+            typed = typer.prompt(">", prompt_suffix=" ", err=True, default="", show_default=False)
+            if not typed.strip():
+                continue
+            try:
                 with page.one_at_a_time:
                     show(both.ask(typed))
-        except (typer.Abort, KeyboardInterrupt):
-            return
-        finally:
-            page.stop()
+            except BrightRunError as error:
+                if both.ended:
+                    raise
+                complain(error, as_json=False)
 
 
 class Models:
-    """The trainer's process that answers as both models."""
+    """The trainer's process that answers as both models; `ended` once it is known to be gone."""
 
     def __init__(self, process: subprocess.Popen[str], system: str) -> None:
         self.process = process
+        self.ended = False
         self.system: list[dict[str, str]] = (
             [{"role": "system", "content": system}] if system.strip() else []
         )
 
     def ask(self, prompt: str) -> Iterator[Event]:
-        """Pieces of both answers as they come."""
+        """Pieces of both answers as they come; TrainerError when the process ends before them."""
         from brightrun.errors import TrainerError
 
         messages = [*self.system, {"role": "user", "content": prompt}]
@@ -77,24 +97,29 @@ class Models:
         try:
             self.process.stdin.write(jsonlib.dumps({"messages": messages}) + "\n")
             self.process.stdin.flush()
-        except OSError:
-            raise TrainerError(
-                "the models' process has ended", fix="start the playground again"
-            ) from None
+        except (OSError, ValueError):  # ValueError: closed below
+            self.ended = True
+            # Closed with what could not be sent, or leaving the process would try it once more.
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+            raise TrainerError("the models' process has ended", fix=AGAIN) from None
         for event in self.events():
             if event.get("done"):
                 return
             yield event
             if "error" in event:
                 return
+        self.ended = True
+        raise TrainerError("the models' process ended in the middle of an answer", fix=AGAIN)
 
     def events(self) -> Iterator[Event]:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            yield jsonlib.loads(line)
+            if line.endswith("\n"):  # else it died while it wrote
+                yield jsonlib.loads(line)
 
 
-@contextmanager
+@contextlib.contextmanager
 def models(job: JobContext, most: int | None) -> Iterator[Models]:
     """Base model and adapter loaded in the trainer's process; it ends with the block.
 

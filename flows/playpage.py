@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from brightrun.errors import BrightRunError, UsageError
+
 Answer = Callable[[str], Iterator[dict[str, Any]]]
 PAGE = Path(__file__).with_name("playground.html")
 MOST_BYTES = 100_000
@@ -23,10 +25,11 @@ POLICY = (
 
 
 class Page:
-    """A server in a thread; `address` is what a person opens."""
+    """A server in a thread; `address` is what a person opens. UsageError when the port is busy."""
 
-    def __init__(self, answer: Answer, where: str, port: int = 0) -> None:
-        self.answer = answer
+    answer: Answer
+
+    def __init__(self, where: str, port: int = 0) -> None:
         self.where = where
         self.token = secrets.token_urlsafe(16)
         self.one_at_a_time = threading.Lock()
@@ -35,7 +38,13 @@ class Page:
         class Handler(_Handler):
             of = page
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        try:
+            self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        except OSError as error:
+            raise UsageError(
+                f"port {port} cannot be had: {error.strerror}",
+                fix="name another one, or leave out --port for a free one",
+            ) from None
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
@@ -44,11 +53,13 @@ class Page:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}/#{self.token}"
 
-    def start(self) -> None:
+    def start(self, answer: Answer) -> None:
+        self.answer = answer
         self.thread.start()
 
     def stop(self) -> None:
-        self.server.shutdown()
+        if self.thread.is_alive():
+            self.server.shutdown()
         self.server.server_close()
 
 
@@ -83,12 +94,19 @@ class _Handler(BaseHTTPRequestHandler):
         self._headers("application/x-ndjson")
         self.end_headers()
         with self.of.one_at_a_time:
-            for event in self.of.answer(prompt):
+            for event in self._answered(prompt):
                 try:
                     self.wfile.write((json.dumps(event) + "\n").encode())
                     self.wfile.flush()
                 except OSError:
                     pass  # the page was closed; the answer is read to its end all the same
+
+    def _answered(self, prompt: str) -> Iterator[dict[str, Any]]:
+        """What cannot be answered is told as an event: the status is sent by then."""
+        try:
+            yield from self.of.answer(prompt)
+        except BrightRunError as error:
+            yield {"error": error.as_dict()}
 
     def _from_here(self) -> bool:
         """A name that someone else's DNS points at this machine is not ours."""
@@ -100,7 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _knows(self) -> bool:
-        if secrets.compare_digest(self.headers.get("X-Playground", ""), self.of.token):
+        said = self.headers.get("X-Playground", "").encode("utf-8", "replace")
+        if secrets.compare_digest(said, self.of.token.encode()):
             return True
         self._send(403, "text/plain", b"Open the whole address that the terminal shows.")
         return False

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from brightrun.errors import TrainerError, UsageError
 from flows.playpage import Page
 
 NASTY = "</div><script>alert(1)</script>"
@@ -23,8 +24,8 @@ def echo(prompt: str) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    made = Page(echo, "job x")
-    made.start()
+    made = Page("job x")
+    made.start(echo)
     yield made
     made.stop()
 
@@ -54,12 +55,13 @@ def test_the_page_holds_no_text_of_anybody_and_runs_nothing_foreign(page: Page) 
     "headers",
     [
         {"X-Playground": "guessed"},
+        {"X-Playground": b"\xe9"},
         {"Host": "evil.example"},
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
     ],
 )
-def test_who_does_not_come_from_the_page_is_refused(page: Page, headers: dict[str, str]) -> None:
+def test_who_does_not_come_from_the_page_is_refused(page: Page, headers: dict[str, Any]) -> None:
     assert ask(page, headers=headers).status_code == 403
 
 
@@ -67,3 +69,22 @@ def test_who_does_not_come_from_the_page_is_refused(page: Page, headers: dict[st
 def test_what_is_no_question_is_answered_in_words(page: Page, content: str) -> None:
     found = ask(page, content=content)
     assert (found.status_code, found.text) == (400, "Send {prompt: ...} to /ask.")
+
+
+def test_an_answer_that_breaks_off_is_told_in_words(page: Page) -> None:
+    def breaking(prompt: str) -> Iterator[dict[str, Any]]:
+        yield {"model": "baseline", "text": prompt}
+        raise TrainerError("the models' process has ended", fix="start it again")
+
+    page.answer = breaking
+    events = [json.loads(line) for line in ask(page).text.splitlines()]
+    assert events[-1]["error"]["message"] == "the models' process has ended"
+
+
+def test_a_busy_port_is_told_before_a_model_is_loaded(page: Page) -> None:
+    with pytest.raises(UsageError, match=f"port {page.port} cannot be had"):
+        Page("job y", page.port)
+
+
+def test_a_page_that_was_never_started_stops() -> None:
+    Page("job z").stop()

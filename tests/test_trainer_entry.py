@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from trainer_jobs import JOB, ROOT, environment, log_of
 
 from brightrun.runfolder import DONE, FAILED, RunFolder
+from trainer import __main__ as commands
 from trainer import rebirth
 from trainer.entry import Ending
 from trainer.logtee import LogTee
@@ -101,6 +104,23 @@ def test_a_wrong_environment_is_told_apart(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "BRIGHTRUN_ATTEMPT is not set" in done.stderr
+
+
+def test_the_playgrounds_libraries_are_told_to_stay_offline_before_they_load(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[str] = []
+
+    def play(*_: str) -> int:
+        seen.append(os.environ["HF_HUB_OFFLINE"])
+        return 0
+
+    given = ["trainer", "playground", "--base", "b", "--adapter", "a", "--settings", "{}"]
+    monkeypatch.setitem(sys.modules, "trainer.playground", SimpleNamespace(command=play))  # type: ignore[arg-type]
+    monkeypatch.setattr(sys, "argv", given)
+    monkeypatch.setattr(os, "environ", {})
+    assert commands.main() == 0
+    assert seen == ["1"]
 
 
 class MoodyOutbox(Outbox):

@@ -257,6 +257,23 @@ def test_the_playground_writes_what_generation_at_temperature_0_writes(
     assert len(texts) == 2
 
 
+def test_whatever_a_library_raises_the_next_line_is_answered(torch: Any) -> None:
+    from trainer.playground import serve
+
+    def answer(messages: list[Any]) -> Any:
+        if messages[0]["content"] == "bad":
+            raise IndexError("position 9 is out of range")
+        yield {"done": messages[0]["content"]}
+
+    lines = [json.dumps({"messages": [{"role": "user", "content": c}]}) for c in ("bad", "Grüße")]
+    told, played = io.StringIO(), SimpleNamespace(answer=answer)
+    serve(played, io.StringIO("\n".join(lines)), told)  # type: ignore[arg-type]
+    _, problem, answered = (json.loads(line) for line in told.getvalue().splitlines())
+    assert problem["error"]["message"] == "position 9 is out of range"
+    assert answered == {"done": "Grüße"}
+    assert told.getvalue().isascii()
+
+
 def test_a_copy_of_the_held_out_text_helps_and_its_gradient_is_the_same(
     torch: Any, tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:

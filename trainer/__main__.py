@@ -33,6 +33,9 @@ def main() -> int:
 
         return command(chosen.name, chosen.models, offline=chosen.offline, revision=chosen.revision)
     if chosen.command == "playground":
+        from trainer import offline
+
+        offline.apply()
         from trainer.playground import command as play
 
         return play(chosen.base, chosen.adapter, chosen.settings)

@@ -93,7 +93,7 @@ def serve(playground: Playground, asked: TextIO, told: TextIO) -> None:
     """Answer line after line until the input ends."""
 
     def tell(event: Event) -> None:
-        told.write(json.dumps(event, ensure_ascii=False) + "\n")
+        told.write(json.dumps(event) + "\n")
         told.flush()
 
     tell({"ready": True})
@@ -103,8 +103,10 @@ def serve(playground: Playground, asked: TextIO, told: TextIO) -> None:
                 tell(event)
         except BrightRunError as error:
             tell({"error": error.as_dict()})
-        except (RuntimeError, MemoryError) as error:
-            tell({"error": {"message": failures.first_line(error), "fix": "ask something shorter"}})
+        except Exception as error:  # noqa: BLE001 a library's own, of any kind: the next may do
+            shorter = failures.is_out_of_memory(error)
+            fix = "ask something shorter" if shorter else "ask something else"
+            tell({"error": {"message": failures.first_line(error), "fix": fix}})
 
 
 def messages_of(line: str) -> list[Any]:
@@ -128,8 +130,9 @@ def command(base: str, adapter: str, settings: str) -> int:
         loaded = loading.load_base(Path(base), values.precision)
         model = PeftModel.from_pretrained(loaded.model, adapter).eval()
         tokenizer = ChatTokenizer.load(Path(base))
-    except BrightRunError as error:
-        told.write(json.dumps({"error": error.as_dict()}) + "\n")
+    except Exception as error:  # noqa: BLE001 a library's own, of any kind
+        known = failures.explain(error, values, "loading")
+        told.write(json.dumps({"error": known.as_dict()}) + "\n")
         return 1
     nothing: Any = None
     bench = Bench(model, loaded.dtype, tokenizer, values, nothing, 0, nothing, nothing)
