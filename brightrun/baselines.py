@@ -19,6 +19,7 @@ from brightrun.errors import StorageError
 from brightrun.jobs import JobSpec
 from brightrun.modelnames import BASELINE
 from brightrun.runfolder import RunFolder
+from brightrun.verdicts import MetricName
 
 PARTS = "measurements/parts"
 # Before any attempt: the pod's own parts begin with the attempt's number, from 1.
@@ -29,6 +30,10 @@ SCORES = "scores"
 KINDS = ("likelihood", "neutral", "knowledge", "option_text", "answers")
 # What the baseline's mean of a metric is only good for: the items that it was measured on.
 SCORED_ON = "answers"
+MEANS = {
+    MetricName.knowledge_retention.value: "knowledge",
+    MetricName.perplexity.value: "likelihood",
+}
 
 
 def keys(spec: JobSpec, plan: dict[str, Any]) -> dict[str, str]:
@@ -100,7 +105,8 @@ def read(storage_url: str, key: str) -> dict[str, Any] | None:
 def keep(folder: RunFolder, spec: JobSpec, plan: dict[str, Any], scores: list[Any]) -> list[str]:
     """Store a measured job's baseline for the next ones, with its mean scores; the kinds stored.
 
-    What is there already stays: whoever comes later has the same rows.
+    What is there already stays: whoever comes later has the same rows. So do means that this job
+    has not (nobody has rated its answers, it asked other questions).
     """
     if not folder.exists(MACHINE):
         return []
@@ -116,20 +122,37 @@ def keep(folder: RunFolder, spec: JobSpec, plan: dict[str, Any], scores: list[An
             _store(target, rows, facts)
             stored.append(kind)
     if scores:
-        _store(place(folder.storage_url, known[SCORED_ON]), scores, facts, SCORES)
+        target = place(folder.storage_url, known[SCORED_ON])
+        rows = [{**row, "key": known[MEANS.get(row["metric"], SCORED_ON)]} for row in scores]
+        new = {_which(row) for row in rows}
+        older = [row for row in _means(target) or [] if _which(row) not in new]
+        _store(target, [*older, *rows], facts, SCORES)
     return stored
 
 
 def scores(storage_url: str, spec: JobSpec, plan: dict[str, Any]) -> dict[str, Any] | None:
     """{scores, job} of the last assessment of this baseline on these scenarios; None for none."""
     folder = place(storage_url, keys(spec, plan)[SCORED_ON])
+    manifest, rows = folder.manifest(SCORES), _means(folder)
+    if manifest is None or rows is None:
+        return None
+    now = set(keys(spec, plan).values())
+    return {"scores": [row for row in rows if row.get("key") in now], "job": manifest["job"]}
+
+
+def _means(folder: RunFolder) -> list[dict[str, Any]] | None:
+    """All means kept in a folder; None when they are absent or damaged."""
     manifest = folder.manifest(SCORES)
     if manifest is None:
         return None
     data = folder.read_bytes(f"{SCORES}/rows.jsonl")
     if hashlib.sha256(data).hexdigest() != manifest["files"]["rows.jsonl"]["sha256"]:
         return None
-    return {"scores": [json.loads(line) for line in data.splitlines()], "job": manifest["job"]}
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def _which(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["metric"], row["evidence"], row.get("key")
 
 
 def _store(target: RunFolder, rows: list[Any], facts: dict[str, Any], name: str = "rows") -> None:

@@ -31,6 +31,7 @@ def reassess(job: JobContext, *, by: str = "") -> Reassessed:
 
     by: who or what asked for it.
     """
+    from evals import attainable
     from evals.assess import assess
     from reports import issuing
 
@@ -42,6 +43,8 @@ def reassess(job: JobContext, *, by: str = "") -> Reassessed:
     done = Reassessed(evaluation, report)
     pdf = done.html.with_suffix(".pdf")
     job.ledger.update_job(job.job_id, report_html=str(done.html), report_pdf=str(pdf))
+    # Here for the first time somebody may have rated the baseline's answers.
+    attainable.keep(job.folder, job.spec, evaluation.verdicts)
     return done
 
 

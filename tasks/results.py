@@ -8,13 +8,12 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import baselines, basemodels
+from brightrun import basemodels
 from brightrun.context import JobContext, open_job
 from brightrun.settings import CHECKOUT
-from brightrun.verdicts import Evaluation, ReportData
+from brightrun.verdicts import ReportData
 from evals import attainable
 from evals.assess import assess
-from evals.plan import PLAN
 from reports import cards, issuing, package
 from tasks import artifacts
 
@@ -28,7 +27,7 @@ def evaluate(job_id: str) -> None:
             found = assess(job.folder, job.spec)
             job.ledger.save_evaluation(job_id, found)
             job.folder.write_json("evals/evaluation.json", json.loads(found.model_dump_json()))
-            keep_baseline(job, found)
+            attainable.keep(job.folder, job.spec, found.verdicts)
     found = issuing.evaluation_of(job)
     artifacts.publish(
         "verdicts",
@@ -71,12 +70,6 @@ def package_adapter(job_id: str) -> None:
     uri = f"{job.folder.url}/package/{zips[0]}"
     path = str(job.folder.local_path(f"package/{zips[0]}")) if job.folder.is_local else uri
     job.ledger.update_job(job_id, package=path)
-
-
-def keep_baseline(job: JobContext, found: Evaluation) -> None:
-    """The next job with this base model and these items need not measure it again."""
-    scores = attainable.baseline_scores(found.verdicts)
-    baselines.keep(job.folder, job.spec, job.folder.read_json(PLAN), scores)
 
 
 def package_parts(job: JobContext) -> dict[str, Any]:

@@ -86,5 +86,26 @@ def test_scores_are_those_of_the_same_scenarios(tmp_path: Path) -> None:
     known = baselines.scores(folder.storage_url, spec, plan)
     assert known is not None
     assert (known["job"], known["scores"][0]["baseline"]) == ("first", 0.5)
+    ours = {"evidence": "human", "n": 6, "baseline": 3.8}
+    rated = [{**ours, "metric": name} for name in ("emotional_intelligence", "safety")]
+    knows = {**ours, "metric": "knowledge_retention", "baseline": 0.4}
+    baselines.keep(folder, spec, plan, [*rated, knows])
+    # Who comes later without raters takes no rating away.
+    later, same, plan_again = planned(tmp_path, "later")
+    later.write_json(baselines.MACHINE, MACHINE)
+    for kind in baselines.KINDS:
+        later.write_jsonl(f"measurements/{kind}.jsonl", [])
+    baselines.keep(later, same, plan_again, known["scores"])
+    found = baselines.scores(folder.storage_url, spec, plan)
+    assert found is not None
+    assert {(s["metric"], s["evidence"]) for s in found["scores"]} == {
+        ("safety", "measurement"), ("safety", "human"), ("emotional_intelligence", "human"),
+        ("knowledge_retention", "human"),
+    }  # fmt: skip
+    _, fewer, fewer_plan = planned(tmp_path, "fourth", questions=24)
+    other_questions = baselines.scores(folder.storage_url, fewer, fewer_plan)
+    assert other_questions is not None
+    assert "knowledge_retention" not in {s["metric"] for s in other_questions["scores"]}
+    assert len(other_questions["scores"]) == 3
     _, other, others_plan = planned(tmp_path, "third", scenarios=5)
     assert baselines.scores(folder.storage_url, other, others_plan) is None

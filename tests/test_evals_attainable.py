@@ -33,3 +33,14 @@ def test_without_ratings_it_says_so_and_claims_no_scale_for_perplexity() -> None
     assert "the baseline has 0" in said[2]
     assert said[3] == "emotional intelligence: the baseline was not rated yet"
     assert sentences([], "job-1") == []
+
+
+def test_voice_has_the_scale_of_who_spoke() -> None:
+    rated, marked = (
+        sentences(baseline_scores([verdict(MetricName.brand_voice, mean, kind)]), "job-1")[1]
+        for mean, kind in ((0.5, "human"), (50.0, "marker"))
+    )
+    assert "rated brand voice" in rated
+    assert "voice index (0-100)" in marked
+    assert "at most +100.0 %" in rated
+    assert "at most +100.0 %" in marked
