@@ -32,7 +32,7 @@ from evals import (
 )
 from evals.examples import Scored
 from evals.gold import FLOORS
-from evals.heard import Voices, heard_of, judge_by, judged_facts, tables_of
+from evals.heard import Voices, heard_of, judge_by, judged_facts, tables_of, unheard
 from evals.markers import LABELS
 from evals.measurements import GoldAnswer, Measurements
 from evals.plan import QUESTIONS, SCENARIOS, passes
@@ -113,7 +113,9 @@ def evaluate(
     by_judges = judge_by(heard, found, scenarios, items) if heard else None
     verdicts = (
         perplexity,
-        by_judges.ei if by_judges else emotional_intelligence(targets["emotional_intelligence"]),
+        by_judges.ei
+        if by_judges
+        else emotional_intelligence(targets["emotional_intelligence"], unheard(heard)),
         retention,
         (by_judges and by_judges.voice)
         or honesty.judged_by(
@@ -169,7 +171,7 @@ def thinned(gold: tuple[GoldAnswer, ...]) -> tuple[GoldAnswer, ...]:
     return gold[::step]
 
 
-def emotional_intelligence(target: float) -> Verdict:
+def emotional_intelligence(target: float, more: str = "") -> Verdict:
     """The claim that only people or a judge can settle: not measured without them."""
     return Verdict(
         metric=MetricName.emotional_intelligence,
@@ -178,7 +180,7 @@ def emotional_intelligence(target: float) -> Verdict:
         n_clusters=0,
         target=target,
         target_met="not_measured",
-        note="No human ratings and no LLM judge in this run.",
+        note=f"No human ratings and no LLM judge in this run. {more}".strip(),
     )
 
 

@@ -13,7 +13,7 @@ from evals import gates, human, judged, judgements, ratings
 from evals.measurements import Measurements
 from evals.rating import Rubric, load_rubric
 from evals.scores import Opinions
-from evals.sources import DATA, Scenario
+from evals.sources import DATA, Scenario, source_versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,16 @@ def heard_of(folder: RunFolder, data: Path = DATA) -> Voices | None:
     rubric = load_rubric(data)
     people = human.people(ratings.taken(folder, rubric)) if rated else None
     said = people.opinions() if people else None
-    models, headers = judgements.read(folder, said)
+    sha = source_versions(data)["rubric.json"]["sha256"]
+    models, headers = judgements.read(folder, said, sha)
     opinions = (*((said,) if said else ()), *models)
     return Voices(rubric, people, opinions, ratings.hashes(folder), tuple(headers))
+
+
+def unheard(heard: Voices | None) -> str:
+    """Whose word lies in the run folder and does not count, and why; empty for nobody's."""
+    names = [str(model["judge"]) for model in heard.models if "left_out" in model] if heard else []
+    return f"Left out: {', '.join(names)}, {judgements.LEFT_OUT}." if names else ""
 
 
 def judge_by(

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from brightrun.modelnames import MODELS
 from brightrun.verdicts import EvidenceKind
@@ -74,7 +75,8 @@ class Cache:
 
     def put(self, path: Path, reply: Reply) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
+        # Two writers of one reply, threads or processes, each with a file of its own.
+        part = path.with_suffix(f".{uuid4().hex}.part")
         part.write_text(json.dumps(asdict(reply), ensure_ascii=False), encoding="utf-8")
         part.replace(path)
 
@@ -141,24 +143,31 @@ class LlmJudge:
         return jobs
 
     def _ask_all(self, prompts: Sequence[tuple[Prompt, int]]) -> list[Reply]:
+        paths = [
+            self.cache.path(self.judge.base_url, self.chat.body(prompt), repeat)
+            for prompt, repeat in prompts
+        ]
+        # The same request (both models gave one answer, or two passes did) is sent once.
+        once = {path: prompt for path, (prompt, _) in zip(paths, prompts, strict=True)}
         replies: list[Reply] = []
+        seen: set[Path] = set()
         with ThreadPoolExecutor(self.at_once) as pool:
-            futures = [pool.submit(self._ask, prompt, repeat) for prompt, repeat in prompts]
+            futures = {path: pool.submit(self._ask, path, once[path]) for path in once}
             try:
-                for done, future in enumerate(futures, start=1):
-                    reply, cached = future.result()
-                    self.tally.from_cache += cached
+                for done, path in enumerate(paths, start=1):
+                    reply, cached = futures[path].result()
+                    self.tally.from_cache += cached or path in seen
+                    seen.add(path)
                     replies.append(reply)
                     self.progress(done, len(prompts))
             finally:
                 # One that fails ends the run: those that wait are not sent and not paid for.
-                for future in futures:
+                for future in futures.values():
                     future.cancel()
         return replies
 
-    def _ask(self, prompt: Prompt, repeat: int) -> tuple[Reply, bool]:
+    def _ask(self, path: Path, prompt: Prompt) -> tuple[Reply, bool]:
         """The reply, and whether it was known."""
-        path = self.cache.path(self.judge.base_url, self.chat.body(prompt), repeat)
         known = self.cache.get(path)
         if known is not None:
             return known, True

@@ -1,6 +1,7 @@
 """What judging may cost: every request is written down before it is sent, unknown counts as spent.
 
-The journal is of one job: a later run goes on with what earlier ones have spent.
+The journal is of one job: a later run goes on with what earlier ones have spent. It is read once:
+one process at a time may hold it (`flows.judging` sees to that).
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Purse:
             return name
 
     def release(self, name: str) -> None:
-        """The server said no: nothing was made, nothing is billed."""
+        """The server refused it: nothing was made, nothing is billed."""
         self._book(name, Decimal(0))
 
     def settle(self, name: str, tokens_in: int, tokens_out: int) -> None:

@@ -22,6 +22,8 @@ from evals.judge_prompts import Prompt
 from evals.judge_purse import Purse
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+# Any other 5xx, and 408, may come after the request was read: it may be billed.
+TOO_BUSY = frozenset({503, 529})
 TRIES = 6
 LONGEST_WAIT_S = 120.0
 TIMEOUT_S = 120.0
@@ -129,11 +131,12 @@ class Sender:
             paid = self.purse.reserve(len(str(body)), most_tokens)
             try:
                 answer = self.client.post(url, headers=headers, json=body)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 said = type(error).__name__  # may be billed: what was reserved stays
                 continue
             if answer.status_code != 200:
-                self.purse.release(paid)
+                if not _maybe_billed(answer.status_code):
+                    self.purse.release(paid)
                 if answer.status_code not in AGAIN:
                     raise _refused(url, answer)
                 said = f"HTTP {answer.status_code}"
@@ -141,7 +144,7 @@ class Sender:
                 continue
             try:
                 reply = read(answer.json())
-            except (ValueError, KeyError, IndexError, TypeError):
+            except (ValueError, KeyError, IndexError, TypeError, AttributeError):
                 said = "a reply that is not of its protocol"
                 continue
             self.purse.settle(paid, reply.input_tokens, reply.output_tokens)
@@ -151,6 +154,10 @@ class Sender:
             cause="the judge's server is down, overloaded or speaks another protocol",
             fix="repeat the command later: what was judged is kept and not paid for again",
         )
+
+
+def _maybe_billed(status: int) -> bool:
+    return status == 408 or (status >= 500 and status not in TOO_BUSY)
 
 
 def retry_after(text: str, otherwise: float, now: datetime | None = None) -> float:

@@ -3,8 +3,10 @@
     evals/judges/{judge}.jsonl    scores and choices, one a line
     evals/judges/{judge}.json     who, how asked, what became of the requests, calibration
 
-Calibrated: at least 100 human scores of the same answers and dimensions, rank correlation with
-the judge's mean at least 0.5 and its 95 % interval above 0.3. The bounds are ours.
+Calibrated: at least 100 human scores of the same answers and dimensions, of five scenarios or more,
+rank correlation with the judge's mean at least 0.5 and its 95 % interval above 0.3. The interval is
+as wide as if each scenario were one observation: what is said of one scenario is alike. The bounds
+are ours.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ from scipy import stats
 
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import EvidenceKind
-from evals import judge_prompts
+from evals import judge_prompts, statistics
 from evals.judge_llm import LlmJudge
 from evals.scores import Choice, Opinions, Score
 
 FOLDER = "evals/judges"
 FEWEST = 100
 LEAST_RHO, LEAST_LOW = 0.5, 0.3
+LEFT_OUT = "asked by another rubric or with other prompts than today's; judge again to hear it"
 Answer = tuple[str, str, int, str]
 
 
@@ -48,18 +51,25 @@ def write(folder: RunFolder, judge: LlmJudge, *, usd: float, rubric_sha256: str)
     )
 
 
-def judges(folder: RunFolder) -> list[dict[str, Any]]:
-    """The headers, in the order of their names."""
-    names = [name for name in folder.names(FOLDER) if name.endswith(".json")]
-    return [folder.read_json(f"{FOLDER}/{name}") for name in sorted(names)]
+def judges(folder: RunFolder) -> dict[str, dict[str, Any]]:
+    """File name -> header, in the order of the names."""
+    names = sorted(name for name in folder.names(FOLDER) if name.endswith(".json"))
+    return {name: folder.read_json(f"{FOLDER}/{name}") for name in names}
 
 
-def read(folder: RunFolder, people: Opinions | None) -> tuple[list[Opinions], list[dict[str, Any]]]:
-    """Opinions by kind (calibrated judges apart from others), and the headers with calibration."""
+def read(
+    folder: RunFolder, people: Opinions | None, rubric_sha256: str
+) -> tuple[list[Opinions], list[dict[str, Any]]]:
+    """Opinions by kind (calibrated judges apart from others), and the headers with calibration.
+
+    Who was asked by another rubric or other prompts is left out, and its header says so.
+    """
     parts: dict[EvidenceKind, list[Opinions]] = {}
     headers = []
-    for name in sorted(n for n in folder.names(FOLDER) if n.endswith(".json")):
-        header = folder.read_json(f"{FOLDER}/{name}")
+    for name, header in judges(folder).items():
+        if (header["rubric_sha256"], header["prompts"]) != (rubric_sha256, judge_prompts.VERSION):
+            headers.append({**header, "left_out": LEFT_OUT})
+            continue
         rows = folder.read_jsonl(f"{FOLDER}/{name}l")
         scores = tuple(Score(**_row(r)) for r in rows if r["what"] == "score")
         choices = tuple(Choice(**_row(r)) for r in rows if r["what"] == "choice")
@@ -84,24 +94,32 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def calibration(judged: Sequence[Score], human: Sequence[Score]) -> dict[str, Any]:
-    """How the judge's means follow the people's, over answers and dimensions that both scored."""
+    """How the judge's means follow the people's, over answers and dimensions that both scored.
+
+    clusters: scenarios among them.
+    """
     ours, theirs = _means(judged), _means(human)
     both = sorted(set(ours) & set(theirs))
     n = sum(_answer(row) in ours for row in human)
-    facts: dict[str, Any] = {"calibrated": False, "human_scores": n, "answers": len(both)}
-    if n < FEWEST or len(both) < 4:
+    clusters = len({scenario for _, scenario, _, _ in both})
+    facts: dict[str, Any] = {
+        "calibrated": False,
+        "human_scores": n,
+        "answers": len(both),
+        "clusters": clusters,
+    }
+    if n < FEWEST or clusters < statistics.MIN_CLUSTERS:
         return facts
     x, y = (np.array([side[key] for key in both]) for side in (ours, theirs))
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return facts
     rho = float(stats.spearmanr(x, y).statistic)
-    # Fisher's z with the variance of a rank correlation (Bonett and Wright 2000).
-    half = 1.96 * math.sqrt((1 + rho**2 / 2) / (len(both) - 3))
+    # Fisher's z with the variance of a rank correlation (Bonett and Wright 2000), n = scenarios.
+    half = 1.96 * math.sqrt((1 + rho**2 / 2) / (clusters - 3))
     low = math.tanh(math.atanh(min(rho, 0.999999)) - half)
     return {
+        **facts,
         "calibrated": rho >= LEAST_RHO and low >= LEAST_LOW,
-        "human_scores": n,
-        "answers": len(both),
         "rank_correlation": rho,
         "rank_correlation_low": low,
         "mean_difference": float((x - y).mean()),

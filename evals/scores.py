@@ -6,7 +6,6 @@ Automatic markers are no Judge: they count words and never speak on the scale of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -65,22 +64,3 @@ class Judge(Protocol):
     def opinions(self) -> Opinions:
         """Everything this judge has said; nothing is guessed for what it left out."""
         ...
-
-
-def merged(kind: EvidenceKind, parts: Iterable[Opinions]) -> Opinions:
-    """Rows of several judges of one kind, in a fixed order."""
-    found = tuple(parts)
-    return Opinions(
-        kind,
-        tuple(sorted((s for p in found for s in p.scores), key=_score_order)),
-        tuple(
-            sorted(
-                (c for p in found for c in p.choices),
-                key=lambda c: (c.scenario_id, c.number, c.judge),
-            )
-        ),
-    )
-
-
-def _score_order(row: Score) -> tuple[str, int, str, str, str, int]:
-    return row.scenario_id, row.number, row.dimension, row.model, row.judge, row.repeat

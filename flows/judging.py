@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brightrun.errors import EvaluationError, UsageError
@@ -30,19 +33,25 @@ class Terms:
 
 def judge_all(job: JobContext, judges: Sequence[str], terms: Terms) -> list[LlmJudge]:
     """Every judge over all answers, into the run folder. All names and prices are checked first."""
-    from evals import judge_names
+    from evals import judge_names, judgements
     from flows.terminal import say
 
     named = [judge_names.parse(text) for text in judges]
+    if not math.isfinite(terms.max_usd):
+        raise UsageError(f"--max-usd {terms.max_usd} is no sum", fix="e.g. --max-usd 5")
+    if terms.price:
+        _one_price(named)
     prices = [_price(name, terms.price) for name in named]
     keys = [_key(job.settings, name) for name in named]
     tasks = tasks_of(job)
     done = []
-    for name, price, key in zip(named, prices, keys, strict=True):
-        made = _judged(job, name, price, key, tasks, terms)
-        say(told(made))
-        done.append(made)
-    if len({name.family for name in named}) < judge_names.FEWEST_FAMILIES:
+    with _alone(job):
+        for name, price, key in zip(named, prices, keys, strict=True):
+            made = _judged(job, name, price, key, tasks, terms)
+            say(told(made))
+            done.append(made)
+    families = {header["family"] for header in judgements.judges(job.folder).values()}
+    if len(families) < judge_names.FEWEST_FAMILIES:
         say("All judges are of one family: their tastes may be alike.")
     return done
 
@@ -52,7 +61,7 @@ def tasks_of(job: JobContext) -> list[Task]:
     from brightrun.modelnames import MODELS
     from evals import own, rating
     from evals.judge_llm import Task
-    from evals.ratings import ANSWERS
+    from evals.ratings import ANSWERS, answers_of
 
     rows = job.folder.read_jsonl(ANSWERS)
     texts = {(r["model"], r["scenario_id"], r["pass"]): str(r["text"]) for r in rows}
@@ -62,7 +71,9 @@ def tasks_of(job: JobContext) -> list[Task]:
         )
     numbers = sorted({number for _, _, number in texts})
     scenarios = own.of_folder(job.folder).scenarios
-    voiced = set(rating.voiced([s.scenario_id for s in scenarios], job.spec.values.seed))
+    # Drawn from the same names as for people: both must be asked about the same voices.
+    rated = sorted({name for _, name in answers_of(job.folder)})
+    voiced = set(rating.voiced(rated, job.spec.values.seed))
     return [
         Task(
             s.scenario_id,
@@ -75,6 +86,32 @@ def tasks_of(job: JobContext) -> list[Task]:
         for number in numbers
         if all((m, s.scenario_id, number) in texts for m in MODELS)
     ]
+
+
+def _place(job: JobContext) -> Path:
+    return job.settings.home.resolve() / "judges"
+
+
+@contextmanager
+def _alone(job: JobContext) -> Iterator[None]:
+    """One judging of a job at a time on this machine: two would each spend up to the cap."""
+    from filelock import FileLock, Timeout
+
+    place = _place(job)
+    place.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place / f"{job.job_id}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise EvaluationError(
+            f"job {job.job_id} is being judged already",
+            cause=f"another process holds {lock.lock_file}: two would pass the cap together",
+            fix="wait until it has ended, then repeat: what was judged is not paid for again",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _judged(
@@ -96,7 +133,7 @@ def _judged(
     from evals.sources import source_versions
     from flows.terminal import ERR
 
-    place = job.settings.home.resolve() / "judges"
+    place = _place(job)
     purse = Purse(price, Decimal(str(terms.max_usd)), place / f"{job.job_id}.spend.jsonl")
     with (
         httpx.Client(timeout=judge_wire.TIMEOUT_S) as client,
@@ -134,6 +171,16 @@ def facts_of(judge: LlmJudge) -> dict[str, Any]:
     return {"judge": judge.name, "family": judge.judge.family, **asdict(judge.tally)}
 
 
+def _one_price(named: Sequence[JudgeName]) -> None:
+    """UsageError: one --price cannot be that of several models."""
+    if len(set(named)) > 1:
+        raise UsageError(
+            f"one --price for {', '.join(sorted(name.name for name in named))}",
+            cause="each model has a price of its own, and the cap is kept by it",
+            fix="one command for each: the cap and what was judged go on from one to the next",
+        )
+
+
 def _price(name: JudgeName, text: str) -> Any:
     from evals.judge_purse import Price
 
@@ -146,8 +193,8 @@ def _price(name: JudgeName, text: str) -> Any:
             f"--price {text!r} says no price for {name.name}",
             fix="USD per million tokens as on the vendor's page, e.g. --price 2.5,10",
         ) from None
-    if min(cost_in, cost_out) < 0:
-        raise UsageError(f"--price {text!r} is negative", fix="e.g. --price 2.5,10")
+    if not all(cost.is_finite() and cost >= 0 for cost in (cost_in, cost_out)):
+        raise UsageError(f"--price {text!r} is no price", fix="e.g. --price 2.5,10")
     return Price(cost_in, cost_out)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +26,7 @@ from evals.judge_purse import Price, Purse
 from evals.scores import Opinions, Score
 
 FREE = Price(Decimal(0), Decimal(0))
+CHEAP = Price(Decimal(1), Decimal(1))
 DEAR = Price(Decimal(200), Decimal(200))
 BOTH = pytest.mark.parametrize("protocol", ["openai", "anthropic"])
 
@@ -122,11 +123,57 @@ def test_busy_broken_and_garbled_servers_are_asked_again_as_they_ask(
     tmp_path: Path, protocol: str
 ) -> None:
     faults = ("rate_limit", "broken", "overloaded", "garbage", "slow")
-    with bench(tmp_path, fair, *faults, protocol=protocol) as made:
+    with bench(tmp_path, fair, *faults, protocol=protocol, price=CHEAP) as made:
         made.judge.run([task()])
         assert len(made.judge.scores) == 2 * 3 * 8
         assert len(made.fake.requests) == 8 + len(faults)
         assert made.clock.sleeps == [7.0, 2.0, 4.0, 8.0, 16.0]
+        # A broken server, a garbled reply and a time-out may be billed; a refusal is not.
+        assert len(made.purse.held) == 3
+        assert made.purse.total > made.purse.spent > 0
+
+
+@pytest.mark.parametrize(("status", "held"), [(408, 1), (500, 1), (502, 1), (504, 1), (524, 1),
+                                              (409, 0), (503, 0), (529, 0), (400, 0)])  # fmt: skip
+def test_only_what_was_refused_before_it_was_read_is_free(
+    tmp_path: Path, status: int, held: int
+) -> None:
+    replies = iter([httpx.Response(status), httpx.Response(200, json={"choices": []})])
+    purse, name = Purse(DEAR, Decimal(9), tmp_path / "s.jsonl"), judge_names.parse("openai:m")
+    with httpx.Client(transport=httpx.MockTransport(lambda request: next(replies))) as client:
+        sender = judge_wire.Sender(client, purse, ManualClock())
+        reply = judge_wire.Reply("", "end", 1, 1)
+        with suppress(EvaluationError):
+            sender.post(name.base_url, {}, {}, 9, lambda document: reply)
+    assert len(purse.held) == held
+
+
+def test_a_reply_without_a_message_or_in_damaged_packing_is_asked_again(tmp_path: Path) -> None:
+    good = {"message": {"content": "4"}, "finish_reason": "stop"}
+
+    def answers() -> Iterator[httpx.Response]:
+        yield httpx.Response(200, json={"choices": [{"message": None}]})
+        packed = {"content-encoding": "gzip"}
+        yield httpx.Response(200, headers=packed, stream=httpx.ByteStream(b"not packed"))
+        yield httpx.Response(200, json={"choices": [good]})
+
+    replies = answers()
+    name, prompt = judge_names.parse("openai:m"), judge_prompts.Prompt("s", "u")
+    with httpx.Client(transport=httpx.MockTransport(lambda request: next(replies))) as client:
+        sender = judge_wire.Sender(client, Purse(FREE, Decimal(1), tmp_path / "s"), ManualClock())
+        asked = judge_wire.chat(name, KEY, 500, sender)
+        assert asked.ask(prompt).text == "4"
+    assert asked.body(prompt)["max_completion_tokens"] == 500
+    assert "max_tokens" not in asked.body(prompt)
+
+
+def test_the_same_request_is_sent_once_however_many_run_side_by_side(tmp_path: Path) -> None:
+    with bench(tmp_path) as made:
+        made.judge.at_once = 4
+        made.judge.run([task(1, "The same.", "The same."), task(1, "The same.", "The same.")])
+    assert len(made.fake.requests) == 3 + 1
+    assert (made.judge.tally.asked, made.judge.tally.from_cache) == (16, 12)
+    assert not list(tmp_path.glob("cache/*/*.part"))
 
 
 def test_a_server_that_stays_away_stops_the_run_and_the_next_goes_on(tmp_path: Path) -> None:
@@ -258,14 +305,54 @@ def test_calibration_needs_a_hundred_human_scores_and_agreement() -> None:
     assert judgements.calibration(scores("j", 3, 50), people)["calibrated"] is False
 
 
+def test_answers_of_one_scenario_are_one_observation_for_calibration() -> None:
+    """112 cells that agree well, of seven scenarios: too few to call it calibrated."""
+
+    def said(judge: str, scenarios: int, dimensions: int) -> tuple[Score, ...]:
+        odd = judge == "j"
+        return tuple(
+            Score(
+                judge,
+                model,
+                f"S{i:02d}",
+                1,
+                f"d{d}",
+                float(1 + (i * 3 + d + (odd and (i + d) % 4 == 0)) % 5),
+            )
+            for i in range(scenarios)
+            for d in range(dimensions)
+            for model in ("baseline", "trained")
+        )
+
+    few = judgements.calibration(said("j", 7, 8), said("rater 1", 7, 8))
+    many = judgements.calibration(said("j", 56, 1), said("rater 1", 56, 1))
+    assert (few["human_scores"], few["clusters"]) == (112, 7)
+    assert few["rank_correlation"] > 0.5
+    assert few["calibrated"] is False
+    four = judgements.calibration(said("rater 2", 4, 30), said("rater 1", 4, 30))
+    assert (four["calibrated"], "rank_correlation" in four) == (False, False)
+    assert (many["clusters"], many["calibrated"]) == (56, True)
+
+
+def test_who_was_asked_by_another_rubric_or_other_prompts_is_left_out(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path.as_uri(), "job-1")
+    with bench(tmp_path) as made:
+        made.judge.run([task()])
+    judgements.write(folder, made.judge, usd=0.0, rubric_sha256="old")
+    said, (header,) = judgements.read(folder, None, "ab")
+    assert said == []
+    assert "another rubric" in header["left_out"]
+    assert judgements.read(folder, None, "old")[0]
+
+
 def test_what_a_judge_said_is_read_back_from_the_run_folder(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path.as_uri(), "job-1")
     with bench(tmp_path, lambda s, u: scored(u, 3) if "scores" in u else "no") as made:
         made.judge.run([task()])
     judgements.write(folder, made.judge, usd=0.0, rubric_sha256="ab")
-    (said,), (header,) = judgements.read(folder, None)
+    (said,), (header,) = judgements.read(folder, None, "ab")
     assert said == made.judge.opinions()
     assert (header["unreadable"], header["family"]) == (2, "kind")
     people = Opinions(EvidenceKind.human, scores("rater 1", 1, 50))
-    assert judgements.read(folder, people)[0][0].kind is EvidenceKind.llm_judge_uncalibrated
+    assert judgements.read(folder, people, "ab")[0][0].kind is EvidenceKind.llm_judge_uncalibrated
     assert not re.search(r"127\.0\.0\.1|sk-", json.dumps(header))

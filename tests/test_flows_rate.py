@@ -8,14 +8,20 @@ from pathlib import Path
 import pytest
 from commands import inside
 from fakes.judge import FakeJudge, fair, serving
+from filelock import FileLock
 from measured_jobs import JOB, measured_job
 from rating_sheets import as_file, sheet_rows
 
+from brightrun import baselines
 from brightrun.context import open_job
+from brightrun.errors import EvaluationError
 from brightrun.ledger import Ledger
 from brightrun.runfolder import RunFolder
 from brightrun.settings import load
-from evals import ratings
+from evals import judge_prompts, ratings
+from evals.assess import assess
+from flows import judging
+from tasks import gate
 
 
 def filled(home: Path, place: Path, rater: int) -> Path:
@@ -31,7 +37,8 @@ def measured_folder() -> RunFolder:
 
 
 def test_sheets_go_out_come_back_and_make_the_next_report(home: Path, tmp_path: Path) -> None:
-    measured_job()
+    job = measured_job()
+    job.folder.write_json(baselines.MACHINE, {"hardware": {"device": "cpu"}})
     out = inside(home, "rate", "export", JOB, "--raters", "3", "--json")
     assert out.code == 0, out.err
     made = json.loads(out.out)
@@ -50,6 +57,8 @@ def test_sheets_go_out_come_back_and_make_the_next_report(home: Path, tmp_path: 
     page = Path(first["report"]).read_text()
     assert "rated by people" in page
     assert "Above the floor?" in page
+    # The next job with this base model is told before it costs anything.
+    assert any("emotional intelligence" in line for line in gate.attainable_gain(job))
 
     again = json.loads(inside(home, "rate", "import", JOB, files[0], "--json").out)
     assert again["taken"] == []
@@ -60,6 +69,35 @@ def test_sheets_go_out_come_back_and_make_the_next_report(home: Path, tmp_path: 
     assert Ledger.open(load()).job(JOB).report_html == second["report"]
     status = json.loads(inside(home, "rate", "status", JOB, "--json").out)
     assert [r["complete"] for r in status["raters"]] == [14, 14, 14]
+
+
+def test_models_and_people_are_asked_about_the_same_voices(home: Path) -> None:
+    job = measured_job(scenarios=40)
+    drawn = ratings.draw(job.folder, job.spec.values.seed, 1)
+    asked = {task.scenario_id for task in judging.tasks_of(job) if task.voice}
+    assert asked == {item.scenario_id for item in drawn.items if item.voice}
+    assert len(asked) == 30
+
+
+def test_a_job_is_judged_by_one_command_at_a_time(home: Path) -> None:
+    job = measured_job(scenarios=6)
+    place = home / "judges"
+    place.mkdir()
+    with (
+        FileLock(place / f"{JOB}.lock"),
+        pytest.raises(EvaluationError, match="is being judged already"),
+    ):
+        judging.judge_all(job, ["openai:m@http://127.0.0.1:9/v1"], judging.Terms())
+
+
+def test_a_judge_who_read_another_rubric_is_named_and_not_counted(home: Path) -> None:
+    job = measured_job(scenarios=6)
+    header = {"judge": "openai:old", "prompts": judge_prompts.VERSION, "rubric_sha256": "gone"}
+    job.folder.write_jsonl("evals/judges/openai-old.jsonl", [])
+    job.folder.write_json("evals/judges/openai-old.json", header)
+    ei = next(v for v in assess(job.folder, job.spec).verdicts if "emotional" in v.metric)
+    assert (ei.n, ei.target_met) == (0, "not_measured")
+    assert "Left out: openai:old, asked by another rubric" in ei.note
 
 
 def test_a_bad_sheet_is_told_with_all_its_places_and_nothing_is_taken(
@@ -98,7 +136,10 @@ def test_language_models_judge_and_are_called_uncalibrated_and_exploratory(home:
 
 def test_a_vendors_judge_needs_its_price_and_key_before_anything_is_sent(home: Path) -> None:
     measured_job(scenarios=6)
-    dear = inside(home, "rate", "judge", JOB, "--judge=openai:gpt-x")
-    assert (dear.code, "--price" in dear.err) == (2, True)
+    for words in ([], ["--price=nan,1"], ["--price=1,inf"], ["--price=3,15", "--max-usd=nan"],
+                  ["--price=3,15", "--max-usd=inf"],
+                  ["--price=3,15", "--judge=anthropic:c-x"]):  # fmt: skip
+        dear = inside(home, "rate", "judge", JOB, "--judge=openai:gpt-x", *words)
+        assert (dear.code, "--price" in dear.err or "--max-usd" in dear.err) == (2, True), dear.err
     locked = inside(home, "rate", "judge", JOB, "--judge=anthropic:c-x", "--price=3,15")
     assert (locked.code, "BRIGHTRUN_ANTHROPIC_API_KEY" in locked.err) == (1, True)

@@ -20,6 +20,7 @@ from fakes.loopback import Quiet
 Mind = Callable[[str, str], str]
 FENCE = re.compile(r"<<<([A-Z]+-[0-9a-f]{16})\n(.*?)\n\1>>>", re.DOTALL)
 KEY = "sk-test-4711"
+PATHS = ("/v1/chat/completions", "/v1/messages")
 
 
 class FakeJudge:
@@ -38,7 +39,9 @@ class FakeJudge:
         with self._lock:
             self.requests.append({"path": path, "headers": headers, "body": body})
             fault = self.faults.popleft() if self.faults else ""
-        anthropic = path.endswith("/messages")
+        if path not in PATHS:
+            return 404, {"error": {"message": f"no such path: {path}"}}
+        anthropic = path == "/v1/messages"
         given = headers.get("x-api-key", "") if anthropic else headers.get("authorization", "")
         if given.removeprefix("Bearer ") != self.key or fault == "no_key":
             return 401, {"error": {"message": f"bad key {given}"}}
