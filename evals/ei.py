@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brightrun.verdicts import EvidenceKind, MetricName, Table, TargetMet, Verdict
+from brightrun.verdicts import EvidenceKind, MetricName, Table, Verdict
 from evals import statistics
 from evals.agreement import icc_of_mean, krippendorff_alpha
 from evals.effects import effect_size
@@ -156,17 +156,13 @@ def verdict(
         ci_high=change.high,
         improved=statistics.improved(change, "higher"),
         p_value=change.p,
-        floor_met=floor_met(change, floor),
+        floor_met="not_measured" if floor is None else statistics.decide(change, floor, "higher"),
         target_met=met,
         n_needed=statistics.n_needed(change.sd, gap)
         if met == "inconclusive" and change.n > 1 and change.sd > 0
         else None,
         note=" ".join(part for part in parts if part),
     )
-
-
-def floor_met(change: Interval, floor: float | None) -> TargetMet:
-    return "not_measured" if floor is None else statistics.decide(change, floor, "higher")
 
 
 def table(sheet: Sheet, opinions: Opinions, arcs: Mapping[str, str]) -> Table:

@@ -40,7 +40,7 @@ def _settled(verdict: Verdict, p_holm: float | None, floor: float | None) -> Ver
             change["note"] = (
                 f"{verdict.note} Not significant among all headline tests (Holm p = {p_holm:.3f})."
             )
-    if floor is not None and verdict.n and verdict.estimate is not None:
+    if floor is not None and verdict.floor is None and verdict.estimate is not None and verdict.n:
         change |= {"floor": floor, "floor_met": _floor(verdict, floor)}
     return verdict.model_copy(update=change) if change else verdict
 

@@ -105,8 +105,10 @@ def _unless_same(verdict: Verdict, basis: Basis) -> Verdict:
 
 def _agreement_note(sheet: ei.Sheet) -> str:
     together = ei.agreement(sheet)
-    if together is None:
+    if len({unit[0] for unit in sheet.cells}) < 2:
         return "One judge alone: no agreement can be shown."
+    if together is None:
+        return "No agreement can be shown: too few answers in common, or all scores alike."
     return f"Agreement of the judges' mean (ICC): {together:.2f}."
 
 
@@ -124,7 +126,8 @@ def _facts(sheet: ei.Sheet, first: Opinions, basis: Basis) -> dict[str, Any]:
     if not pairs.scenarios:
         return found
     baseline, trained = float(pairs.before.mean()), float(pairs.after.mean())
-    adjusted = length_adjusted(pairs.after - pairs.before, _length_ratios(pairs.scenarios, basis))
+    ratios = _length_ratios(pairs.scenarios, basis, sheet.by_pass(ei.OVERALL))
+    adjusted = length_adjusted(pairs.after - pairs.before, ratios)
     return {
         **found,
         "max_attainable_gain": statistics.max_attainable_gain(baseline),
@@ -139,13 +142,15 @@ def _interval(found: Interval) -> dict[str, float | int | None]:
     return {"estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n}
 
 
-def _length_ratios(scenarios: Sequence[str], basis: Basis) -> list[float]:
-    """log(words of the trained answers / of the baseline's), mean over the passes."""
+def _length_ratios(
+    scenarios: Sequence[str], basis: Basis, rated: Collection[tuple[str, str, int]]
+) -> list[float]:
+    """log(words of the trained answers / of the baseline's), mean over the passes in `rated`."""
     found = []
     for name in scenarios:
         sides = []
         for model in ("baseline", "trained"):
-            texts = [t for (m, s, _), t in basis.texts.items() if (m, s) == (model, name)]
+            texts = [t for k, t in basis.texts.items() if k[:2] == (model, name) and k in rated]
             sides.append(sum(math.log(1 + len(words(t))) for t in texts) / max(1, len(texts)))
         found.append(sides[1] - sides[0])
     return found

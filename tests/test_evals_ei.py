@@ -119,6 +119,26 @@ def test_the_same_answers_word_for_word_pass_nothing_however_high_they_are_rated
     for v in (found.ei, found.voice):
         assert (v.improved, v.target_met) == (None, "inconclusive")
         assert "word for word" in v.note
+    assert found.ei.floor_met == "inconclusive"
+    (settled,) = headlines.settle([found.ei], {"emotional_intelligence": 0.2})
+    assert (settled.floor, settled.floor_met) == (0.2, "inconclusive")
+
+
+def test_several_judges_without_agreement_are_not_called_one() -> None:
+    assert "One judge alone" in judged(opinions(better, raters=1)).ei.note
+    steady = judged(opinions(lambda *_: 4.0)).ei
+    assert "No agreement can be shown" in steady.note
+    assert "One judge alone" not in steady.note
+
+
+def test_the_length_of_answers_that_nobody_rated_does_not_count() -> None:
+    found = opinions(better)
+    one = judged(found).facts["difference_at_equal_length"]
+    texts = dict(basis().texts)
+    longer = {(m, s, 2): "word " * (900 if m == "trained" else 9) for m, s, _ in texts}
+    # Differently by scenario: the same everywhere would change the slope only.
+    longer |= {("trained", f"S{n:02d}", 2): "word " * 5**n for n in range(5)}
+    assert judged(found, texts=texts | longer).facts["difference_at_equal_length"] == one
 
 
 def test_swapped_labels_turn_an_improvement_r_into_its_inverse() -> None:
