@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from brightrun import assessments, baselines, basemodels
 from brightrun.context import JobContext, open_job
 from brightrun.errors import EvaluationError
-from brightrun.jobs import JobSpec
+from brightrun.jobs import BaseModelRef, JobSpec
 from brightrun.modelnames import BASELINE, MODELS
 from brightrun.runfolder import RunFolder, sha256_file
 from evals import carrying
@@ -87,26 +88,29 @@ def bring_adapters(job: JobContext, source: JobContext) -> dict[str, str]:
     `trained` only when it is not the source job's own."""
     found = {}
     if job.request.adapter:
-        found["trained"] = bring(job.request.adapter, job, ADAPTER)
+        found["trained"] = bring(job.request.adapter, job, source, ADAPTER)
     else:
-        bring(source.job_id, job, ADAPTER)
+        bring(source.job_id, job, source, ADAPTER)
     named = assessments.named(job.request.beside)
     for name in named:
-        found[name] = bring(named[name], job, f"{ADAPTERS}/{name}")
+        found[name] = bring(named[name], job, source, f"{ADAPTERS}/{name}")
     return found
 
 
-def bring(wish: str, job: JobContext, relative: str) -> str:
+def bring(wish: str, job: JobContext, source: JobContext, relative: str) -> str:
     """Copy an adapter (a folder, or a job's) into the run folder; sha256 of its weights.
 
-    EvaluationError when there is none, or it belongs to another base model's shape.
+    EvaluationError when there is none, or it was trained on another base model than the source's.
     """
     folder = Path(wish).expanduser()
     with tempfile.TemporaryDirectory(prefix="brightrun-adapter-") as scratch:
         facts: dict[str, Any] = {"from": folder.name}
-        if not folder.is_dir():
+        given = folder.is_dir()
+        if not given:
             other = open_job(wish)
             finished(other)
+            if not same_base(other.spec.base_model, source.spec.base_model):
+                raise another_base(wish, other.spec.base_model.name, source)
             manifest = other.folder.download_folder(ADAPTER, Path(scratch))
             facts = {k: v for k, v in manifest.items() if k != "files"} | {"from": other.job_id}
             folder = Path(scratch)
@@ -117,11 +121,48 @@ def bring(wish: str, job: JobContext, relative: str) -> str:
                 cause="it is no LoRA adapter in PEFT's format, or its weights are pickled",
                 fix="give a job's id, or a folder with safetensors weights and their config",
             )
+        if given and (name := named_base(folder / CONFIG)) not in {"", *names_of(source)}:
+            raise another_base(wish, name, source)
         with tempfile.TemporaryDirectory(prefix="brightrun-adapter-") as clean:
             for name in (WEIGHTS, CONFIG):
                 (Path(clean) / name).write_bytes((folder / name).read_bytes())
             job.folder.upload_folder(Path(clean), relative, facts)
         return sha256_file(folder / WEIGHTS)
+
+
+def same_base(one: BaseModelRef, other: BaseModelRef) -> bool:
+    """By the weights' hash; by name and revision where one of them has none."""
+    if one.sha256 and other.sha256:
+        return one.sha256 == other.sha256
+    return (one.name, one.revision) == (other.name, other.revision)
+
+
+def names_of(source: JobContext) -> set[str]:
+    """What an adapter's config may call the source's base model."""
+    base = source.spec.base_model
+    facts = basemodels.profile(basemodels.prepared_folder(base, source.settings.models))
+    named = {base.name, str(facts.get("name")), str(facts.get("public_name"))}
+    return named | {name.partition("@")[0] for name in named}  # of a hub id: without the revision
+
+
+def named_base(config: Path) -> str:
+    """The base model that an adapter's config names; "" = none."""
+    try:
+        return str(json.loads(config.read_bytes()).get("base_model_name_or_path") or "")
+    except (ValueError, AttributeError):
+        raise EvaluationError(
+            f"{config} cannot be read", fix="give an adapter with the config that PEFT wrote"
+        ) from None
+
+
+def another_base(wish: str, name: str, source: JobContext) -> EvaluationError:
+    return EvaluationError(
+        f"{wish} was trained on base model {name}, job {source.job_id} on "
+        f"{source.spec.base_model.name}",
+        cause="an adapter's numbers mean nothing on another model's weights",
+        fix="name a job with that base model; if it is the same under another name, correct "
+        f"base_model_name_or_path in its {CONFIG}",
+    )
 
 
 def frozen_spec(job: JobContext, source: JobContext, weights: Mapping[str, str]) -> JobSpec:

@@ -1,0 +1,72 @@
+"""Adapters that are brought into an assessment: only those of the source job's base model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from report_jobs import SHA, evaluated_job
+
+from brightrun.context import JobContext
+from brightrun.errors import EvaluationError
+from tasks.assessing import ADAPTER, CONFIG, WEIGHTS, bring
+
+PUBLIC = "org/small"
+
+
+def adapter(place: Path, base: str) -> Path:
+    place.mkdir()
+    (place / WEIGHTS).write_bytes(base.encode())
+    (place / CONFIG).write_text(json.dumps({"r": 4, "base_model_name_or_path": base}))
+    return place
+
+
+@pytest.fixture
+def source(home: Path) -> JobContext:
+    job = evaluated_job("261120-7f3a")
+    prepared = job.settings.models / "demo"
+    prepared.mkdir(parents=True)
+    facts = {"name": "demo", "public_name": f"{PUBLIC}@abc", "sha256": SHA}
+    (prepared / "prepared.json").write_text(json.dumps(facts))
+    return job
+
+
+def trained(job_id: str, place: Path, sha256: str) -> JobContext:
+    """Another finished job, on the base model of this hash."""
+    job = evaluated_job(job_id)
+    before = job.spec
+    base = before.base_model.model_copy(update={"sha256": sha256})
+    spec = before.model_copy(update={"base_model": base})
+    job.folder.write_json("spec.json", {"spec": spec.model_dump(mode="json")})
+    job.folder.upload_folder(adapter(place, "whatever"), ADAPTER, {})
+    job.folder.write_json("plan/plan.json", {})
+    return job
+
+
+@pytest.mark.parametrize("base", ["demo", PUBLIC, f"{PUBLIC}@abc", ""])
+def test_an_adapter_of_the_same_base_model_is_brought(
+    source: JobContext, tmp_path: Path, base: str
+) -> None:
+    assert len(bring(str(adapter(tmp_path / "a", base)), source, source, ADAPTER)) == 64
+    assert source.folder.manifest(ADAPTER) is not None
+
+
+def test_an_adapter_of_another_base_model_is_refused(source: JobContext, tmp_path: Path) -> None:
+    other = adapter(tmp_path / "a", "org/large")
+    with pytest.raises(EvaluationError, match=r"trained on base model org/large, .* on demo"):
+        bring(str(other), source, source, ADAPTER)
+    (other / CONFIG).write_text("[]")
+    with pytest.raises(EvaluationError, match="cannot be read"):
+        bring(str(other), source, source, ADAPTER)
+    assert source.folder.manifest(ADAPTER) is None
+
+
+def test_a_jobs_adapter_is_brought_onto_the_same_weights_only(
+    source: JobContext, tmp_path: Path
+) -> None:
+    same = trained("261121-aaaa", tmp_path / "a", SHA)
+    assert bring(same.job_id, source, source, "adapters/beside")
+    other = trained("261121-bbbb", tmp_path / "b", SHA[::-1])
+    with pytest.raises(EvaluationError, match="261121-bbbb was trained on base model demo"):
+        bring(other.job_id, source, source, "adapters/beside")
