@@ -30,6 +30,8 @@ _SELF = re.compile(
     r"OpenAI|Anthropic|Mistral(?: AI)?|Qwen\d*)\b"
 )
 _MASK = "[name]"
+# Set, rater, position.
+ITEM_ID = re.compile(r"([0-9a-f]{8})-R(\d+)-(\d{3,})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,12 @@ def sheet(rater: int, scenario_ids: Sequence[str], sheets: str, seed: int) -> tu
         )
         for position, (name, a, again) in enumerate(rows, start=1)
     )
+
+
+def rater_of(item: str) -> int:
+    """Whose sheet an item id stands on; 0: it is none."""
+    shape = ITEM_ID.fullmatch(item)
+    return int(shape[2]) if shape else 0
 
 
 def _other(model: str) -> str:

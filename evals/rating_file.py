@@ -40,8 +40,9 @@ class Problem:
 
 def rows_of(
     name: str, content: bytes, fill: Sequence[str]
-) -> tuple[list[dict[str, str]], list[Problem]]:
-    """Rows by column, cells stripped, blank rows left out; fill: the columns that must be there."""
+) -> tuple[list[tuple[int, dict[str, str]]], list[Problem]]:
+    """(number, cells by column) of every row, cells stripped, blank rows counted and left out;
+    fill: the columns that must be there."""
     text = _decoded(content)
     header_line = text.split("\n", 1)[0]
     marks = {mark: header_line.count(mark) for mark in ",;\t"}
@@ -53,8 +54,8 @@ def rows_of(
         return [], [Problem(name, 1, "item", message, fix)]
     header = [column.strip() for column in found[0]]
     rows = [
-        dict(zip(header, (c.strip() for c in cells), strict=False))
-        for cells in found[1:]
+        (number, dict(zip(header, (c.strip() for c in cells), strict=False)))
+        for number, cells in enumerate(found[1:], start=2)
         if any(c.strip() for c in cells)
     ]
     return rows, _unfit(name, header, fill)

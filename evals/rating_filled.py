@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evals.rating import Item, Rubric, masked
+from evals.rating import ITEM_ID, Item, Rubric, masked, rater_of
 from evals.rating_file import Problem, rows_of
 from evals.rating_sheet import FACTS, GUESS, NOT_APPLICABLE, SIDES, columns, not_asked
 from evals.scores import HIGHEST, LOWEST
@@ -19,7 +19,6 @@ from evals.scores import HIGHEST, LOWEST
 WHOLE = re.compile(r"([0-9]+)(?:[.,]0+)?")
 BLANK_VOICE = (NOT_APPLICABLE, "na", "n.a.")
 FEWEST_FOR_SPREAD = 10
-SHEET_ID = re.compile(r"([0-9a-f]{8})-R(\d+)-(\d{3,})")
 
 
 @dataclass(slots=True)
@@ -83,14 +82,14 @@ class _Reader:
         self.problems += unfit
         rows: dict[str, Row] = {}
         raters: set[int] = set()
-        for number, cells in enumerate(table, start=2):
+        for number, cells in table:
             item = self.item(number, cells.get("item", ""))
             if item is None:
                 continue
             if item.item in rows:
                 self.problem(number, "item", f"{item.item} stands twice", "remove one of the rows")
                 continue
-            raters.add(_rater(item.item))
+            raters.add(rater_of(item.item))
             rows[item.item] = self.row(number, item, cells)
         if len(raters) > 1:
             listed = ", ".join(map(str, sorted(raters)))
@@ -109,7 +108,7 @@ class _Reader:
     def item(self, number: int, text: str) -> Item | None:
         if text in self.key:
             return self.key[text]
-        shape = SHEET_ID.fullmatch(text)
+        shape = ITEM_ID.fullmatch(text)
         sheets = next(iter(self.key)).partition("-")[0] if self.key else ""
         if shape and shape[1] != sheets:
             message = f"{text} belongs to another set of sheets than {sheets}"
@@ -204,7 +203,7 @@ class _Reader:
     def absent(self, rater: int, rows: dict[str, Row]) -> None:
         """Items that the file does not hold at all count as missing."""
         for name, item in self.key.items():
-            if _rater(name) == rater and name not in rows:
+            if rater_of(name) == rater and name not in rows:
                 rows[name] = Row(item, missing=("the whole row",))
 
     def spread(self, rows: Iterable[Row]) -> None:
@@ -219,11 +218,6 @@ class _Reader:
                 None, "", f"all {len(values)} scores are {values[0]}",
                 "give the sheet back to the rater: without any difference it says nothing",
             )  # fmt: skip
-
-
-def _rater(item: str) -> int:
-    shape = SHEET_ID.fullmatch(item)
-    return int(shape[2]) if shape else 0
 
 
 def _unquoted(text: str) -> str:

@@ -39,10 +39,10 @@ class Drawn:
 
     @property
     def raters(self) -> int:
-        return max((_rater(item) for item in self.items), default=0)
+        return max((rating.rater_of(item.item) for item in self.items), default=0)
 
     def of(self, rater: int) -> tuple[Item, ...]:
-        return tuple(item for item in self.items if _rater(item) == rater)
+        return tuple(item for item in self.items if rating.rater_of(item.item) == rater)
 
     @property
     def by_id(self) -> dict[str, Item]:
@@ -200,7 +200,3 @@ def _clashes(
 
 def _path(sha256: str) -> str:
     return f"evals/ratings/{sha256}.csv"
-
-
-def _rater(item: Item) -> int:
-    return int(item.item.split("-")[1][1:])

@@ -92,6 +92,15 @@ def test_what_a_spreadsheet_does_to_a_file_is_read(made: Made, change) -> None: 
     assert again.opinions() == people.opinions()
 
 
+def test_blank_rows_do_not_move_the_row_of_a_problem(made: Made) -> None:
+    rows = sheet_rows(made[1].of(1))
+    rows[2]["validation_A"] = "6"
+    lines = as_file(rows).split(b"\n")
+    blank = b"," * lines[0].count(b",")
+    done = take(made, b"\n".join([lines[0], b"", blank, *lines[1:]]))
+    assert places(done.problems) == {(6, "validation_A")}
+
+
 def test_a_sheet_without_any_difference_is_refused(made: Made) -> None:
     rows = sheet_rows(made[1].of(1), lambda item, column, side: 3)
     (problem,) = take(made, as_file(rows)).problems
