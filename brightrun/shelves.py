@@ -10,6 +10,7 @@ Vendors' errors become StorageError here, without keys or links in them.
 from __future__ import annotations
 
 import mimetypes
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,11 +167,12 @@ def _told(what: str) -> Iterator[None]:
     """Any refusal of a storage as a StorageError; its words may hold links, so only its kind."""
     try:
         yield
-    except StorageError:
-        raise
+    except (StorageError, TypeError, AttributeError, KeyError):
+        raise  # ours: no bucket is to blame
     except Exception as error:  # noqa: BLE001  three vendors, each with a tree of its own
-        said = getattr(error, "message", "") or getattr(error, "strerror", "") or ""
+        number = error.errno if isinstance(error, OSError) else None
+        said = f", {os.strerror(number)}" if number else ""
         raise StorageError(
-            f"{what}: {type(error).__name__}" + (f", {said}" if said else ""),
+            f"{what}: {type(error).__name__}{said}",
             fix="check the bucket, its keys and BRIGHTRUN_SHARE_URL, then repeat",
         ) from None

@@ -232,7 +232,15 @@ def test_a_refused_key_is_told_without_the_key(
     with pytest.raises(StorageError, match="cannot write") as caught:
         handing.share(job, wish, shelf)
     assert "sb_secret_wrong" not in str(caught.value)
+    assert "Unauthorized" not in str(caught.value)  # a vendor's words may hold links
     assert job.ledger.shares() == ()
+
+
+def test_a_mistake_of_ours_is_no_refusal_of_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = Supabase("http://127.0.0.1:9", "key", "shares")
+    monkeypatch.setattr(shelf, "_files", lambda: None)
+    with pytest.raises(AttributeError):
+        shelf.link("a/b.pdf", 60)
 
 
 def test_a_shelf_that_is_not_this_ones_is_not_guessed(
