@@ -9,8 +9,9 @@ from __future__ import annotations
 import shlex
 import threading
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from brightrun import budget, losses, news, retrying
 from brightrun.accounts import losses_of
@@ -20,10 +21,8 @@ from brightrun.errors import StopFailed
 from brightrun.ledger import ApprovalRow, AttemptRow, JobRow, Status
 from brightrun.money import shown
 from brightrun.notify import Message
-from brightrun.posting import BOTH, post
+from brightrun.posting import Raised, deliver_due, post, put_out_once
 from brightrun.remains import kept
-
-Outgoing = tuple[Message, Sequence[str], str]  # what, on which channels, told once by which key
 
 
 def ended(job: JobContext, what: str) -> None:
@@ -87,29 +86,28 @@ def waiting(job: JobContext, reasons: Sequence[str]) -> None:
     undelivered(job, title, post(job.ledger, Message(title=title, lines=lines, **about)))
 
 
-def happened(job: JobContext) -> list[Outgoing]:
+def happened(job: JobContext) -> list[Raised]:
     """Interruptions, their ends and a stuck pod, each once."""
     now, row = job.clock.now(), job.ledger.job(job.job_id)
     pods = job.ledger.attempts(job.job_id)
     moved = job.ledger.last_progress_at(job.job_id)
     after = timedelta(minutes=job.settings.stuck_minutes)
-    found: list[Outgoing] = []
+    found: list[Raised] = []
     for item in news.news(row, pods, moved, after, now):
-        if job.ledger.record_alert(job.job_id, item.key, item.title):
-            about = {"kind": item.kind, "job_id": job.job_id, "links": links_of(job, row)}
-            message = Message(title=item.title, lines=item.lines, **about)
-            found.append((message, BOTH, item.key))
+        about = {"kind": item.kind, "job_id": job.job_id, "links": links_of(job, row)}
+        said = partial(Message, title=item.title, lines=item.lines, **about)
+        if raised := put_out_once(job.ledger, job.job_id, item.key, said):
+            found.append(raised)
     return found
 
 
 def stop_failed(job: JobContext, attempt: AttemptRow, error: StopFailed) -> None:
     """A pod that cannot be ended may bill: every channel, an event, again every day."""
-    now = job.clock.now()
-    if not job.ledger.record_alert(attempt.pod_name, f"{now:%Y-%m-%d}", error.message):
-        return
-    job.note("error", error.as_dict())
     message = unstoppable(attempt.pod_name, attempt.provider, attempt.usd_per_hour, error)
-    undelivered(job, message.title, post(job.ledger, message))
+    day = f"{job.clock.now():%Y-%m-%d}"
+    if raised := put_out_once(job.ledger, attempt.pod_name, day, lambda: message):
+        job.note("error", error.as_dict())
+        deliver(job, [raised])
 
 
 def unstoppable(
@@ -121,7 +119,7 @@ def unstoppable(
     return Message(title=title, lines=lines, kind="stop_failed")
 
 
-def undelivered(job: JobContext, title: str, problems: list[str]) -> None:
+def undelivered(job: JobContext, title: str, problems: Sequence[str]) -> None:
     """A channel that fails is a warning event, never a failed job."""
     for problem in problems:
         job.note("warning", {"code": "notify", "message": f"not delivered: {title}: {problem}"})
@@ -134,9 +132,8 @@ def check(job: JobContext) -> list[threading.Thread]:
     A month that is used up stops the job, unless its approval overrode the budget.
     """
     now = job.clock.now()
-    row, month = job.ledger.job(job.job_id), job.ledger.budget_state(now)
-    client = job.ledger.client_state(now, row.client)
-    months = [month] if client is None else [month, client]
+    row = job.ledger.job(job.job_id)
+    months = [state for state in job.ledger.budget_states(now, row.client) if state is not None]
     likely = Decimal(str((row.estimate or {}).get("cost_usd", {}).get("likely", 0)))
     spent = job.ledger.cost_so_far(job.job_id, now)
     found = [(job.job_id, a) for a in budget.cost_alerts(spent, likely, row.hard_limit_usd)]
@@ -147,11 +144,7 @@ def check(job: JobContext) -> list[threading.Thread]:
             found.append((job.job_id, over))
             if job.folder.stop_request() is None:
                 job.folder.request_stop("budget", by=f"budget of {state.month}: {over.message}")
-    letters = [
-        announced(job, scope, alert)
-        for scope, alert in found
-        if job.ledger.record_alert(scope, alert.threshold, alert.message)
-    ]
+    letters = [raised for scope, alert in found if (raised := announced(job, scope, alert))]
     letters += happened(job)
     if not letters:
         return []
@@ -172,13 +165,25 @@ def overrides_budget(job: JobContext) -> bool:
     return bool(passed.get("override_budget", False))
 
 
-def announced(job: JobContext, scope: str, alert: Alert) -> Outgoing:
-    """An event of the job, and a message for the alert's channels."""
-    about = "this job" if scope == job.job_id else f"the month {scope}"
-    said = {"code": "budget", "scope": scope, "threshold": alert.threshold}
-    job.note("warning", {**said, "message": f"Money of {about}: {alert.message}"})
+def announced(job: JobContext, scope: str, alert: Alert) -> Raised | None:
+    """A message for the alert's channels and an event of the job; None: it was told before."""
+    raised = put_out_once(
+        job.ledger,
+        scope,
+        alert.threshold,
+        partial(worded, job, scope, alert),
+        budget.channels(alert),
+    )
+    if raised is not None:
+        about = "this job" if scope == job.job_id else f"the month {scope}"
+        said = {"code": "budget", "scope": scope, "threshold": alert.threshold}
+        job.note("warning", {**said, "message": f"Money of {about}: {alert.message}"})
+    return raised
+
+
+def worded(job: JobContext, scope: str, alert: Alert) -> Message:
     name = job.ledger.job(job.job_id).name
-    message = Message(
+    return Message(
         kind="cost" if scope == job.job_id else "budget",
         job_id=job.job_id,
         title=f"Bright Run: {alert.message}",
@@ -188,7 +193,6 @@ def announced(job: JobContext, scope: str, alert: Alert) -> Outgoing:
             *(() if scope == job.job_id else of_month(job, alert)),
         ),
     )
-    return message, budget.channels(alert), ""
 
 
 def what_now(job_id: str, alert: Alert) -> str:
@@ -204,8 +208,8 @@ def what_now(job_id: str, alert: Alert) -> str:
 def of_month(job: JobContext, alert: Alert) -> tuple[str, ...]:
     """Spending, remainder, who still spends, and the command that raises the limit."""
     row, now = job.ledger.job(job.job_id), job.clock.now()
-    own = job.ledger.client_state(now, row.client) if alert.client else None
-    state = own or job.ledger.budget_state(now)
+    month, own = job.ledger.budget_states(now, row.client if alert.client else "")
+    state = own or month
     active = [
         f"{hold.job_id} {hold.name}".strip() + f": {shown(hold.spent)} of {shown(hold.held)}"
         for hold in job.ledger.open_holds(now, alert.client)
@@ -240,7 +244,8 @@ def approved(job: JobContext, word: ApprovalRow) -> None:
     undelivered(job, title, post(job.ledger, message))
 
 
-def deliver(job: JobContext, letters: Sequence[Outgoing]) -> None:
+def deliver(job: JobContext, letters: Sequence[Raised]) -> None:
     """One after the other; a failure becomes a warning event, and is tried again."""
-    for message, names, key in letters:
-        undelivered(job, message.title, post(job.ledger, message, key, only=names))
+    for raised in letters:
+        problems = deliver_due(job.ledger, datetime.now(UTC), raised.key)
+        undelivered(job, raised.message.title, (*raised.problems, *problems))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 from brightrun.compute import provider_of
 from brightrun.compute.provider import ComputeProvider
@@ -10,7 +11,7 @@ from brightrun.context import JobContext
 from brightrun.ledger import Ledger
 from brightrun.money import shown
 from brightrun.notify import Message
-from brightrun.posting import post
+from brightrun.posting import deliver_due, put_out_once
 from brightrun.reconciling import Difference, Reconciliation, compare
 
 # Bills come late: a week shows that yesterday's difference has mended itself.
@@ -63,8 +64,9 @@ def raise_alarms(ledger: Ledger, found: Reconciliation) -> list[str]:
     """Tell every channel of each alarm, once per pod; returns what could not be delivered."""
     problems: list[str] = []
     for pod in found.alarms:
-        if ledger.record_alert(f"pod {pod.pod_id or pod.pod_name}", "bill", pod.reason):
-            problems += post(ledger, alarm(found, pod))
+        scope = f"pod {pod.pod_id or pod.pod_name}"
+        if raised := put_out_once(ledger, scope, "bill", partial(alarm, found, pod)):
+            problems += [*raised.problems, *deliver_due(ledger, datetime.now(UTC), raised.key)]
     return problems
 
 

@@ -36,7 +36,7 @@ def digest(ledger: Ledger, now: datetime) -> dict[str, Any]:
         "usd": float(usd),
         "month": ledger.budget_state(now).as_json(),
         "likely_usd": float(ledger.forecast(now)["likely"]),
-        "undelivered": len(ledger.undelivered()),
+        "undelivered": ledger.given_up(first, after),
     }
 
 

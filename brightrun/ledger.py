@@ -125,6 +125,7 @@ class Ledger:
     open_holds = ledger_budget.open_holds
     budget_state = ledger_budget.budget_state
     client_state = ledger_budget.client_state
+    budget_states = ledger_budget.budget_states
     forecast = ledger_budget.forecast
     by_client = ledger_budget.by_client
     month_limit = ledger_budget.month_limit
@@ -173,6 +174,7 @@ class Ledger:
     delivered = ledger_outbox.delivered
     not_delivered = ledger_outbox.not_delivered
     undelivered = ledger_outbox.undelivered
+    given_up = ledger_outbox.given_up
     thread_of = ledger_outbox.thread_of
     begin_thread = ledger_outbox.begin_thread
 
@@ -190,6 +192,7 @@ class Ledger:
     files = ledger_records.files
     file = ledger_records.file
     record_alert = ledger_records.record_alert
+    alert_told = ledger_records.alert_told
     add_observations = ledger_records.add_observations
     observed = ledger_records.observed
 

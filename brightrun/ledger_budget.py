@@ -146,6 +146,14 @@ def budget_state(
         return _states(db, c, now, tz or db.settings.zone, "", excluding)[0]
 
 
+def budget_states(
+    db: Database, now: datetime, client: str, *, excluding: str = ""
+) -> tuple[BudgetState, BudgetState | None]:
+    """The month of all jobs, and of the client when it has a budget of its own, at one moment."""
+    with db.read() as c:
+        return _states(db, c, now, db.settings.zone, client, excluding)
+
+
 def client_state(
     db: Database, now: datetime, client: str, *, excluding: str = ""
 ) -> BudgetState | None:

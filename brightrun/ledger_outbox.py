@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Row, func, select, update
 
 from brightrun.ledger_outbox_schema import outbox, threads
 from brightrun.ledger_store import Database, insert
@@ -58,21 +58,20 @@ def put_out(
             c.execute(insert(c, outbox).values(values).on_conflict_do_nothing())
 
 
-def take_due(db: Database, now: datetime, key: str = "") -> tuple[Letter, ...]:
-    """Letters to be sent now, oldest first; nobody else is given them for five minutes."""
+def take_due(db: Database, now: datetime, key: str = "") -> Letter | None:
+    """The oldest letter to be sent now; nobody else is given it for five minutes."""
     o = outbox.c
     due = o.sent_at.is_(None) & (o.due_at <= now) & (o.tries <= len(PAUSES))
     if key:
         due &= o.key == key
     with db.write() as c:
-        rows = c.execute(select(outbox).where(due).order_by(o.id).with_for_update()).all()
+        query = select(outbox).where(due).order_by(o.id).limit(1)
+        row = c.execute(query.with_for_update(skip_locked=True)).one_or_none()
+        if row is None:
+            return None
         later = now + timedelta(seconds=TAKEN_SECONDS)
-        ids = [row.id for row in rows]
-        c.execute(update(outbox).where(o.id.in_(ids)).values(due_at=later))
-    return tuple(
-        Letter(r.id, r.key, r.channel, r.address, r.job_id, r.message, r.created_at, r.tries)
-        for r in rows
-    )
+        c.execute(update(outbox).where(o.id == row.id).values(due_at=later))
+    return _letter(row)
 
 
 def delivered(db: Database, letter: Letter, now: datetime) -> None:
@@ -83,8 +82,8 @@ def delivered(db: Database, letter: Letter, now: datetime) -> None:
 
 
 def not_delivered(db: Database, letter: Letter, problem: str, now: datetime) -> None:
-    """It is tried again after a pause, until the last one is over."""
-    pause = PAUSES[min(letter.tries, len(PAUSES) - 1)]
+    """It is tried again after a pause; after the last one due_at is when it was given up."""
+    pause = PAUSES[letter.tries] if letter.tries < len(PAUSES) else 0
     facts = {
         "tries": letter.tries + 1,
         "problem": problem,
@@ -94,18 +93,24 @@ def not_delivered(db: Database, letter: Letter, problem: str, now: datetime) -> 
         c.execute(update(outbox).where(outbox.c.id == letter.id).values(facts))
 
 
+def given_up(db: Database, first: datetime, after: datetime) -> int:
+    """How many letters were given up within [first, after)."""
+    o = outbox.c
+    lost = o.sent_at.is_(None) & (o.tries > len(PAUSES))
+    query = select(func.count()).where(lost, o.due_at >= first, o.due_at < after)
+    with db.read() as c:
+        return int(c.execute(query).scalar_one())
+
+
 def undelivered(db: Database) -> tuple[tuple[Letter, str], ...]:
     """Letters that were sent in vain and their last problem, newest first."""
     query = select(outbox).where(outbox.c.sent_at.is_(None), outbox.c.tries > 0)
     with db.read() as c:
-        return tuple(
-            (
-                Letter(r.id, r.key, r.channel, r.address, r.job_id, r.message, r.created_at,
-                       r.tries),
-                r.problem,
-            )
-            for r in c.execute(query.order_by(outbox.c.id.desc()))
-        )  # fmt: skip
+        return tuple((_letter(r), r.problem) for r in c.execute(query.order_by(outbox.c.id.desc())))
+
+
+def _letter(r: Row[Any]) -> Letter:
+    return Letter(r.id, r.key, r.channel, r.address, r.job_id, r.message, r.created_at, r.tries)
 
 
 def thread_of(db: Database, job_id: str, address: str) -> str:

@@ -219,6 +219,14 @@ def record_alert(
         return c.execute(row.returning(budget_alerts.c.id)).scalar() is not None
 
 
+def alert_told(db: Database, scope: str, threshold: str) -> bool:
+    """Whether `record_alert` has had this one, of no client."""
+    a = budget_alerts.c
+    mine = (a.scope == scope) & (a.client == "") & (a.threshold == threshold)
+    with db.read() as c:
+        return c.execute(select(a.id).where(mine)).scalar() is not None
+
+
 def add_observations(
     db: Database, job_id: str, observed: Iterable[Observed], at: datetime | None = None
 ) -> None:

@@ -9,9 +9,8 @@ import html
 import http.client
 import smtplib
 import ssl
-from collections.abc import Iterable
 from email.message import EmailMessage
-from typing import Any, Protocol
+from typing import Any
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackClientError
@@ -34,20 +33,11 @@ class Message(Frozen):
     links: tuple[tuple[str, str], ...] = ()
 
 
-class Notifier(Protocol):
-    name: str
-
-    def send(self, message: Message) -> str | None:
-        """Deliver; returns what went wrong, or None."""
-
-
 class SlackNotifier:
     """One message with blocks; waits and repeats when Slack answers 429.
 
     thread: `ts` of the message that it answers to; posted: `ts` of what was sent last.
     """
-
-    name = "slack"
 
     def __init__(self, token: str, channel: str, base_url: str, thread: str = "") -> None:
         self.channel, self.thread, self.posted = channel, thread, ""
@@ -83,8 +73,6 @@ class SlackNotifier:
 class EmailNotifier:
     """Mail as text and HTML over SMTP, with STARTTLS unless switched off."""
 
-    name = "email"
-
     def __init__(self, settings: Settings, to: str = "") -> None:
         self.settings, self.to = settings, to or settings.email_to
 
@@ -105,7 +93,10 @@ class EmailNotifier:
                     server.login(s.smtp_user, s.smtp_password.get_secret_value())
                 server.send_message(mail)
         # ValueError: an address or a password that cannot be encoded; its text may hold them.
-        except (smtplib.SMTPException, OSError, ValueError) as error:
+        # The other two: what Python's parser makes of an address that is none ("ann@", "a@[").
+        except (
+            smtplib.SMTPException, OSError, ValueError, LookupError, AttributeError
+        ) as error:  # fmt: skip
             return f"email: {type(error).__name__}"
         return None
 
@@ -121,19 +112,3 @@ def page(message: Message) -> str:
         f'<!doctype html><html lang="en"><body style="{STYLE}"><h2 style="font-size:18px">'
         f"{html.escape(message.title)}</h2>{lines}{links}</body></html>"
     )
-
-
-def notifiers(settings: Settings) -> list[Notifier]:
-    """The configured channel and address; none by default. `posting` knows more of them."""
-    found: list[Notifier] = []
-    if settings.slack_token is not None and settings.slack_channel:
-        token = settings.slack_token.get_secret_value()
-        found.append(SlackNotifier(token, settings.slack_channel, settings.slack_base_url))
-    if settings.smtp_host and settings.email_to and settings.email_from:
-        found.append(EmailNotifier(settings))
-    return found
-
-
-def send_all(channels: Iterable[Notifier], message: Message) -> list[str]:
-    """Deliver on every channel; returns what went wrong."""
-    return [problem for channel in channels if (problem := channel.send(message)) is not None]

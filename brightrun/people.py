@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, ValidationError, field_validator
 
+from brightrun import addresses
 from brightrun.errors import ConfigurationError
 from brightrun.frozen import Frozen
 from brightrun.settings import Settings
@@ -82,6 +83,11 @@ class Person(Frozen):
             known = ", ".join(get_args(Kind))
             raise ValueError(f"no event {', '.join(unknown)}; there are default, {known}")
         return events
+
+    @field_validator("email")
+    @classmethod
+    def _addresses(cls, email: str) -> str:
+        return addresses.checked(email)
 
     @field_validator("quiet")
     @classmethod

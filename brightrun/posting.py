@@ -1,18 +1,21 @@
 """Tell people: write it down for everybody who wants it, send what is due, try the rest again.
 
     problems = post(ledger, message, key)      # what could not be sent now; it is tried again
+    raised = put_out_once(ledger, scope, threshold, compose)    # an alarm; deliver_due sends it
     deliver_due(ledger, now)                   # called every five minutes by the reaper's flow
 
-A message is told once per key and address. Nothing here raises because of a channel.
+A message is told once per key and address. Nothing here raises because of a channel or a letter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 
 from brightrun import webhook
 from brightrun.errors import ConfigurationError
+from brightrun.frozen import Frozen
 from brightrun.ledger import Ledger
 from brightrun.ledger_outbox import Letter
 from brightrun.notify import EmailNotifier, Message, SlackNotifier
@@ -20,6 +23,15 @@ from brightrun.people import Route, default_people, load_people, routes
 from brightrun.settings import Settings
 
 BOTH = ("slack", "email")
+SENDING = timedelta(minutes=4)  # the reaper's flow, which looks every five, goes on with the rest
+
+
+class Raised(Frozen):
+    """An alarm that stands in the outbox; problems: why not everybody may hear of it."""
+
+    message: Message
+    key: str
+    problems: tuple[str, ...] = ()
 
 
 def post(
@@ -34,7 +46,16 @@ def post(
 
     key: what it tells, so that nobody hears it twice; "": it is news each time.
     """
-    settings, at = ledger.settings, now or datetime.now(UTC)
+    at = now or datetime.now(UTC)
+    label = key or f"{message.kind}:{message.job_id}:{at.isoformat()}"
+    return put_out(ledger, message, label, only=only, at=at) + deliver_due(ledger, at, label)
+
+
+def put_out(
+    ledger: Ledger, message: Message, key: str, *, only: Sequence[str], at: datetime
+) -> list[str]:
+    """Write a message down for everybody who wants it, and send nothing; returns what is wrong."""
+    settings = ledger.settings
     wanted = [channel for channel in only if channel in channels_of(settings)]
     problems = []
     try:
@@ -44,9 +65,28 @@ def post(
     found = list(routes(people, message.kind, at, wanted))
     if settings.webhook_url:
         found.append(Route(channel="webhook", address="webhook", due=at))
-    label = key or f"{message.kind}:{message.job_id}:{at.isoformat()}"
-    ledger.put_out(label, message.model_dump(), found, job_id=message.job_id, at=at)
-    return problems + deliver_due(ledger, at, label)
+    ledger.put_out(key, message.model_dump(), found, job_id=message.job_id, at=at)
+    return problems
+
+
+def put_out_once(
+    ledger: Ledger,
+    scope: str,
+    threshold: str,
+    compose: Callable[[], Message],
+    only: Sequence[str] = BOTH,
+) -> Raised | None:
+    """Write an alarm down once per scope and threshold; None: it was before.
+
+    It is in the outbox before it counts as told: whoever is killed in between loses no alarm, and
+    the next one's copy has the same key.
+    """
+    if ledger.alert_told(scope, threshold):
+        return None
+    message, key = compose(), f"{scope}:{threshold}"
+    problems = put_out(ledger, message, key, only=only, at=datetime.now(UTC))
+    told = ledger.record_alert(scope, threshold, message.title)
+    return Raised(message=message, key=key, problems=tuple(problems)) if told else None
 
 
 def channels_of(settings: Settings) -> tuple[str, ...]:
@@ -56,14 +96,18 @@ def channels_of(settings: Settings) -> tuple[str, ...]:
 
 
 def deliver_due(ledger: Ledger, now: datetime, key: str = "") -> list[str]:
-    """Send what is due (of one key, or all); returns what went wrong."""
-    problems = []
-    for letter in ledger.take_due(now, key):
-        problem = send(ledger, letter, now)
+    """Send what is due (of one key, or all), as far as time allows; returns what went wrong."""
+    problems, began, at = [], time.monotonic(), now
+    while at - now < SENDING and (letter := ledger.take_due(at, key)):
+        try:
+            problem = send(ledger, letter, at)
+        except Exception as error:  # noqa: BLE001 one letter must not hold up those behind it
+            problem = f"{letter.channel}: {type(error).__name__}"
+        at = now + timedelta(seconds=time.monotonic() - began)
         if problem is None:
-            ledger.delivered(letter, now)
+            ledger.delivered(letter, at)
         else:
-            ledger.not_delivered(letter, problem, now)
+            ledger.not_delivered(letter, problem, at)
             problems.append(problem)
     return problems
 

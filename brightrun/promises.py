@@ -114,6 +114,5 @@ def kept(job: JobContext) -> bool:
 def left(job: JobContext) -> Decimal:
     """What the month, and the client's, leave to this job."""
     now, row = datetime.now(UTC), job.ledger.job(job.job_id)
-    month = job.ledger.budget_state(now, excluding=job.job_id)
-    own = job.ledger.client_state(now, row.client, excluding=job.job_id)
+    month, own = job.ledger.budget_states(now, row.client, excluding=job.job_id)
     return month.left if own is None else min(month.left, own.left)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from brightrun import alerts, attempts
@@ -21,7 +21,7 @@ from brightrun.frozen import Frozen
 from brightrun.ledger import AttemptRow, Ledger
 from brightrun.notify import Message
 from brightrun.outcomes import STOP_FAILED
-from brightrun.posting import post
+from brightrun.posting import deliver_due, post, put_out_once
 from brightrun.reaping import (
     Books,
     Doomed,
@@ -246,6 +246,6 @@ def tell(
 
 def stray_stays(ledger: Ledger, found: Reaped, error: StopFailed, now: datetime) -> None:
     """A pod of no job that cannot be ended: every channel, once a day."""
-    if ledger.record_alert(found.pod, f"{now:%Y-%m-%d}", error.message):
-        message = alerts.unstoppable(found.pod, found.provider, found.usd_per_hour, error)
-        post(ledger, message)
+    message = alerts.unstoppable(found.pod, found.provider, found.usd_per_hour, error)
+    if raised := put_out_once(ledger, found.pod, f"{now:%Y-%m-%d}", lambda: message):
+        deliver_due(ledger, datetime.now(UTC), raised.key)

@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from brightrun import addresses
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 MAX_ATTEMPTS = 20  # from docs/simulation.md: at 30 % an hour a 20-hour job is lost 12 times at most
 
@@ -80,7 +82,7 @@ class Settings(BaseSettings):
     people: Path | None = Field(None, description="Who hears what; else people.toml in the home")
     stuck_minutes: float = Field(30.0, gt=0, description="A pod that has not moved for so long")
     webhook_url: str = Field("", description="Of your own application; gets every event, signed")
-    webhook_secret: SecretStr | None = None
+    webhook_secret: SecretStr | None = Field(None, description="Without it nothing is sent there")
 
     share_url: str = Field(
         "", description="Where shares lie: file://, s3://bucket/prefix, supabase://bucket"
@@ -160,6 +162,11 @@ class Settings(BaseSettings):
             return ZoneInfo(name).key
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"{name!r} is no time zone, like Europe/Berlin or UTC") from None
+
+    @field_validator("email_from", "email_to")
+    @classmethod
+    def _addresses(cls, text: str) -> str:
+        return addresses.checked(text)
 
     @property
     def zone(self) -> ZoneInfo:

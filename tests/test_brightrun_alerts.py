@@ -15,6 +15,7 @@ from brightrun import alerts, budget
 from brightrun.context import JobContext
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
+from brightrun.posting import deliver_due
 from brightrun.settings import load
 
 
@@ -174,6 +175,31 @@ def test_a_mail_server_that_is_away_is_a_warning_and_the_threshold_is_not_told_a
     assert len(said) == 2
     _, _, reached = said[0].partition(": ")
     assert said[1] == f"not delivered: Bright Run: {reached}: email: ConnectionRefusedError"
+
+
+def test_an_alarm_outlives_the_process_that_raised_it(
+    channels: tuple[Inbox, FakeSlack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is killed before its thread has sent anything, or before the alarm counts as told."""
+    inbox, _ = channels
+    known = job(likely=10.0)
+    spend(known, 1, "8.1")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "record_alert", killed)
+        with pytest.raises(KeyboardInterrupt):
+            alerts.check(known)
+    with monkeypatch.context() as patched:
+        patched.setattr(alerts, "deliver", lambda *_: None)
+        check(known)
+    assert inbox.mails == []
+    check(known)
+    assert deliver_due(known.ledger, datetime.now(UTC)) == []
+    assert len(inbox.mails) == 1
+    assert told(known) == ["80"]
 
 
 def test_without_an_estimate_nothing_is_told(home: Path) -> None:

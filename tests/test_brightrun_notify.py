@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from email import message_from_bytes
 from email.policy import default
+from pathlib import Path
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -14,7 +16,10 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from fakes.slack import FakeSlack, slack
 from pydantic import SecretStr
 
-from brightrun.notify import Message, notifiers, send_all
+from brightrun.ledger import Ledger
+from brightrun.notify import EmailNotifier, Message, SlackNotifier
+from brightrun.people import default_people, routes
+from brightrun.posting import channels_of, post
 from brightrun.settings import Settings
 
 MESSAGE = Message(title="Bright Run job 1 completed", lines=("Report: http://127.0.0.1/r", "ok 😟"))
@@ -66,15 +71,31 @@ def mail_settings(port: int, **more: object) -> Settings:
     return Settings.model_validate({**fields, **more})
 
 
+def mailed(settings: Settings, message: Message = MESSAGE) -> str | None:
+    return EmailNotifier(settings).send(message)
+
+
+def slacked(settings: Settings) -> str | None:
+    return SlackNotifier(TOKEN, settings.slack_channel, settings.slack_base_url).send(MESSAGE)
+
+
 def test_nothing_is_sent_unless_configured() -> None:
-    assert notifiers(Settings()) == []
-    assert notifiers(Settings(slack_token=SecretStr(TOKEN))) == []  # a token without a channel
-    assert send_all([], MESSAGE) == []
+    for bare in (Settings(), Settings(slack_token=SecretStr(TOKEN))):  # a token without a channel
+        found = routes(default_people(bare), "failed", datetime.now(UTC), channels_of(bare))
+        assert found == ()
+
+
+@pytest.mark.parametrize("typo", ["ann@", "a@[", "<", '"'])
+def test_an_address_that_is_none_becomes_one_line(typo: str) -> None:
+    """Python's parser of headers raises IndexError and AttributeError for them."""
+    problem = EmailNotifier(mail_settings(free_port()), typo).send(MESSAGE)
+    assert problem is not None
+    assert problem.startswith("email: ")
 
 
 def test_a_mail_reaches_every_address_with_its_text(post_office: tuple[Inbox, int]) -> None:
     inbox, port = post_office
-    assert send_all(notifiers(mail_settings(port)), MESSAGE) == []
+    assert mailed(mail_settings(port)) is None
     (envelope,) = inbox.mails
     assert envelope.rcpt_tos == ["a@example.org", "b@example.org"]
     mail = message_from_bytes(bytes(envelope.content or b""), policy=default)
@@ -89,14 +110,12 @@ def test_a_mail_reaches_every_address_with_its_text(post_office: tuple[Inbox, in
 def test_a_title_cannot_add_headers_to_a_mail(post_office: tuple[Inbox, int]) -> None:
     inbox, port = post_office
     evil = Message(title="done\nBcc: thief@example.org")
-    assert send_all(notifiers(mail_settings(port)), evil) == []
+    assert mailed(mail_settings(port), evil) is None
     assert inbox.mails[0].rcpt_tos == ["a@example.org", "b@example.org"]
 
 
 def test_a_mail_server_that_is_away_becomes_one_line() -> None:
-    assert send_all(notifiers(mail_settings(free_port())), MESSAGE) == [
-        "email: ConnectionRefusedError"
-    ]
+    assert mailed(mail_settings(free_port())) == "email: ConnectionRefusedError"
 
 
 def test_a_password_is_in_no_error(post_office: tuple[Inbox, int]) -> None:
@@ -104,7 +123,8 @@ def test_a_password_is_in_no_error(post_office: tuple[Inbox, int]) -> None:
     _, port = post_office
     for password in (PASSWORD, f"{PASSWORD}-ü"):
         secret = mail_settings(port, smtp_user="u", smtp_password=SecretStr(password))
-        (problem,) = send_all(notifiers(secret), MESSAGE)
+        problem = mailed(secret)
+        assert problem is not None
         assert problem.startswith("email: ")
         assert PASSWORD not in problem
 
@@ -123,7 +143,7 @@ def test_a_login_is_used_where_the_server_offers_it() -> None:
     controller.start()
     try:
         known = mail_settings(controller.port, smtp_user="u", smtp_password=SecretStr(PASSWORD))
-        assert send_all(notifiers(known), MESSAGE) == []
+        assert mailed(known) is None
     finally:
         controller.stop()
     assert len(tried) == 1
@@ -133,12 +153,12 @@ def test_a_login_is_used_where_the_server_offers_it() -> None:
 def test_starttls_is_never_silently_skipped(post_office: tuple[Inbox, int]) -> None:
     inbox, port = post_office
     strict = mail_settings(port, smtp_starttls=True)
-    assert send_all(notifiers(strict), MESSAGE) == ["email: SMTPNotSupportedError"]
+    assert mailed(strict) == "email: SMTPNotSupportedError"
     assert inbox.mails == []
 
 
 def test_slack_gets_one_message_with_title_and_text(fake_slack: FakeSlack) -> None:
-    assert send_all(notifiers(slack_settings(fake_slack.url)), MESSAGE) == []
+    assert slacked(slack_settings(fake_slack.url)) is None
     ((path, token, fields),) = fake_slack.calls
     assert path == "/api/chat.postMessage"
     assert token == f"Bearer {TOKEN}"
@@ -150,7 +170,7 @@ def test_slack_gets_one_message_with_title_and_text(fake_slack: FakeSlack) -> No
 def test_slack_is_asked_again_after_the_time_that_it_names(fake_slack: FakeSlack) -> None:
     fake_slack.answers = [(429, {"Retry-After": "1"}, {"ok": False, "error": "ratelimited"})]
     began = time.monotonic()
-    assert send_all(notifiers(slack_settings(fake_slack.url)), MESSAGE) == []
+    assert slacked(slack_settings(fake_slack.url)) is None
     assert len(fake_slack.calls) == 2
     assert time.monotonic() - began >= 1
 
@@ -167,20 +187,21 @@ def test_what_slack_refuses_becomes_one_line(
     fake_slack: FakeSlack, answer: tuple[int, dict[str, str], dict[str, object]]
 ) -> None:
     fake_slack.answers = [answer] * 4
-    (problem,) = send_all(notifiers(slack_settings(fake_slack.url)), MESSAGE)
+    problem = slacked(slack_settings(fake_slack.url))
+    assert problem is not None
     assert problem.startswith("slack: ")
     assert TOKEN not in problem
 
 
 def test_an_outage_of_one_channel_does_not_stop_the_other(
-    post_office: tuple[Inbox, int],
+    home: Path, post_office: tuple[Inbox, int]
 ) -> None:
     inbox, port = post_office
     both = mail_settings(
-        port, slack_token=SecretStr(TOKEN), slack_channel="#runs",
+        port, home=home, slack_token=SecretStr(TOKEN), slack_channel="#runs",
         slack_base_url=f"http://127.0.0.1:{free_port()}/api/",
     )  # fmt: skip
-    (problem,) = send_all(notifiers(both), MESSAGE)
+    (problem,) = post(Ledger.open(both), MESSAGE)
     assert problem.startswith("slack: ")
     assert TOKEN not in problem
     assert len(inbox.mails) == 1

@@ -17,17 +17,19 @@ from fakes.mail import Inbox, mail_server
 from fakes.slack import FakeSlack, slack
 from fakes.webhook import application
 
-from brightrun import digest, news
+from brightrun import digest, news, posting
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import AttemptRow, JobRow, Ledger, Status
+from brightrun.ledger_outbox import Letter
 from brightrun.notify import Message
-from brightrun.people import Person, Quiet, load_people, routes
+from brightrun.people import Person, Quiet, Route, load_people, routes
 from brightrun.posting import deliver_due, post
 from brightrun.settings import CHECKOUT, load
 from brightrun.verdicts import EvidenceKind, MetricName, Verdict
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+LAST = timedelta(days=5)  # of the sixth try, when there is one a day
 PEOPLE = """
 [[person]]
 name = "Ann"
@@ -120,15 +122,19 @@ def test_an_outage_is_tried_again_and_told_once(channels: tuple[Inbox, FakeSlack
     assert (len(inbox.mails), len(chat.calls)) == (1, 4)
 
 
+def taken(ledger: Ledger, now: datetime) -> list[Letter]:
+    return list(iter(lambda: ledger.take_due(now), None))
+
+
 def test_a_letter_that_is_being_sent_is_given_to_nobody_else(
     channels: tuple[Inbox, FakeSlack],
 ) -> None:
     ledger = Ledger.open(load())
     found = routes(load_people(load()), "failed", NOW)
     ledger.put_out("k", message().model_dump(), found, job_id="j1", at=NOW)
-    assert len(ledger.take_due(NOW)) == 3
-    assert ledger.take_due(NOW) == ()
-    assert len(ledger.take_due(NOW + timedelta(minutes=6))) == 3  # its sender died
+    assert len(taken(ledger, NOW)) == 3
+    assert taken(ledger, NOW) == []
+    assert len(taken(ledger, NOW + timedelta(minutes=6))) == 3  # its sender died
 
 
 def test_a_broken_file_of_people_is_told_and_silences_no_alarm(
@@ -141,6 +147,70 @@ def test_a_broken_file_of_people_is_told_and_silences_no_alarm(
     (problem,) = post(Ledger.open(load()), message("budget"), now=NOW)
     assert "cannot be used" in problem
     assert inbox.to == ["ann@example.org"]  # the configured address
+
+
+def test_a_typo_in_an_address_is_told_with_its_place(
+    channels: tuple[Inbox, FakeSlack], home: Path
+) -> None:
+    inbox, _ = channels
+    (home / "people.toml").write_text('[[person]]\nname = "Ann"\nemail = "ann@"\n')
+    with pytest.raises(ConfigurationError, match=r"person\.0\.email: .*'ann@' is no address"):
+        load_people(load())
+    (problem,) = post(Ledger.open(load()), message("failed"), now=NOW)
+    assert "is no address" in problem
+    assert inbox.to == ["ann@example.org"]  # the configured address
+
+
+def test_a_letter_that_cannot_be_sent_holds_up_none_behind_it(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    """One that an older version wrote down: its address is none, or its message cannot be read."""
+    inbox, _ = channels
+    ledger = Ledger.open(load())
+    typo = Route(channel="email", address="ann@", due=NOW)
+    ledger.put_out("typo", message().model_dump(), [typo], job_id="j1", at=NOW)
+    ledger.put_out("old", {"text": "x"}, [typo], job_id="j1", at=NOW)
+    good = Route(channel="email", address="ann@example.org", due=NOW)
+    ledger.put_out("good", message().model_dump(), [good], job_id="j1", at=NOW)
+    assert len(deliver_due(ledger, NOW)) == 2
+    assert len(inbox.mails) == 1
+    assert [letter.tries for letter, _ in ledger.undelivered()] == [1, 1]
+
+
+def test_a_sender_holds_one_letter_at_a_time_and_each_is_sent_once(
+    channels: tuple[Inbox, FakeSlack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow a server is: the others are nobody's, and no pass takes longer than its time."""
+    inbox, _ = channels
+    ledger = Ledger.open(load())
+    route = Route(channel="email", address="ann@example.org", due=NOW)
+    for number in range(4):
+        ledger.put_out(f"k{number}", message().model_dump(), [route], job_id="j1", at=NOW)
+    assert ledger.take_due(NOW) is not None  # by a sender that died with it
+    with monkeypatch.context() as slow:
+        slow.setattr(posting, "SENDING", timedelta(0))
+        assert deliver_due(ledger, NOW) == []
+        assert inbox.mails == []
+    assert deliver_due(ledger, NOW) == []
+    assert len(inbox.mails) == 3
+    assert deliver_due(ledger, NOW + timedelta(minutes=6)) == []
+    assert len(inbox.mails) == 4
+
+
+def test_a_letter_that_is_given_up_is_counted_on_its_day_only(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    _, chat = channels
+    ledger, at = Ledger.open(load()), NOW
+    route = Route(channel="slack", address="C9", due=NOW)
+    ledger.put_out("k", message().model_dump(), [route], job_id="j1", at=NOW)
+    chat.answers += [(500, {}, {"ok": False})] * 7
+    while deliver_due(ledger, at):
+        assert digest.digest(ledger, at + timedelta(days=1))["undelivered"] == int(at > NOW + LAST)
+        at += timedelta(days=1)
+    assert len(chat.calls) == 7
+    assert digest.digest(ledger, at)["undelivered"] == 1
+    assert digest.digest(ledger, at + timedelta(days=1))["undelivered"] == 0
 
 
 @pytest.mark.parametrize(
@@ -173,6 +243,19 @@ def test_the_webhook_is_signed_follows_its_schema_and_is_sent_again(
         jsonschema.validate(app.events[0], schema)
         assert app.events[0]["kind"] == "failed"
     assert post(ledger, message(), "gone", now=NOW) == ["webhook: ConnectError"]
+
+
+def test_nothing_is_sent_to_a_webhook_without_a_secret(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with application() as app:
+        monkeypatch.setenv("BRIGHTRUN_WEBHOOK_URL", app.url)
+        for secret in (None, ""):
+            if secret is not None:
+                monkeypatch.setenv("BRIGHTRUN_WEBHOOK_SECRET", secret)
+            (problem,) = post(Ledger.open(load()), message(), f"k{secret}", now=NOW)
+            assert problem == "webhook: BRIGHTRUN_WEBHOOK_SECRET is not set"
+        assert app.calls == []
 
 
 def pod(number: int, outcome: str, *, ended: int | None, started: int | None = 1) -> AttemptRow:
