@@ -164,6 +164,7 @@ class Ledger:
     roll_back = ledger_adapters.roll_back
     adapter_moves = ledger_adapters.moves
     trained_on = ledger_adapters.trained_on
+    not_ended = ledger_adapters.not_ended
     begin_night = ledger_adapters.begin_night
     end_night = ledger_adapters.end_night
     last_nights = ledger_adapters.last_nights

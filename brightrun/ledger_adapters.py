@@ -6,15 +6,18 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
 from brightrun.adapters import AdapterRow, MoveRow, NightRow, Stage
 from brightrun.errors import ConfigurationError
 from brightrun.ledger_adapter_schema import adapter_moves, adapters, nights
 from brightrun.ledger_money import cost_of
+from brightrun.ledger_rows import FINAL, Status
 from brightrun.ledger_schema import attempts, jobs
 from brightrun.ledger_store import Database, insert
 from brightrun.money import to_usd
+
+SOURCE = jobs.c.spec["data"]["source_sha256"].as_string()  # hash of what a job trains on
 
 
 def register_adapter(
@@ -31,11 +34,32 @@ def register_adapter(
 
 def trained_on(db: Database, name: str, path: str) -> str:
     """Content hash of what the newest completed job of a file was trained on, "" without one."""
-    named = jobs.c.training_file.in_([name, path]) & (jobs.c.status == "completed")
-    source = jobs.c.spec["data"]["source_sha256"].as_string()
-    query = select(source).where(named).order_by(jobs.c.finished_at.desc()).limit(1)
+    mine = _trains(name, path) & (jobs.c.status == Status.completed.value)
+    query = select(SOURCE).where(mine).order_by(jobs.c.finished_at.desc()).limit(1)
     with db.read() as c:
         return str(c.execute(query).scalar() or "")
+
+
+def not_ended(db: Database, name: str, path: str, content: str) -> str:
+    """The newest job that trains this content of a file and has not ended, "" without one.
+
+    One that has not looked at its file yet will train what lies there.
+    """
+    open_ = jobs.c.status.not_in([status.value for status in FINAL])
+    mine = _trains(name, path) & (func.coalesce(SOURCE, content) == content) & open_
+    query = select(jobs.c.job_id).where(mine).order_by(jobs.c.created_at.desc()).limit(1)
+    with db.read() as c:
+        return str(c.execute(query).scalar() or "")
+
+
+def _trains(name: str, path: str) -> ColumnElement[bool]:
+    """Jobs of a file that train all of it: no smoke test, no assessment of an adapter there is."""
+    wish = jobs.c.request
+    return (
+        jobs.c.training_file.in_([name, path])
+        & func.coalesce(wish["smoke"].as_boolean(), False).is_(False)
+        & (func.coalesce(wish["assesses"].as_string(), "") == "")
+    )
 
 
 def night_cost(db: Database, night: str, now: datetime) -> Decimal:
@@ -78,18 +102,22 @@ def move_adapter(
         raise ConfigurationError("a move needs who decides", fix="say who: --by NAME")
     now = at or datetime.now(UTC)
     with db.write() as c:
-        query = select(adapters).where(adapters.c.job_id == job_id).with_for_update()
-        row = c.execute(query).one_or_none()
-        if row is None:
+        mine = select(adapters).where(adapters.c.job_id == job_id)
+        series = c.execute(select(adapters.c.series).where(adapters.c.job_id == job_id)).scalar()
+        if series is None:
             raise ConfigurationError(
                 f"job {job_id} has no registered adapter", fix="see `brightrun adapters`"
             )
+        # All of them, in one order: two moves at once would each put one into production.
+        whole = select(adapters.c.job_id).where(adapters.c.series == series)
+        c.execute(whole.order_by(adapters.c.job_id).with_for_update()).all()
+        row = c.execute(mine).one()
         other = _production(c, row.series) if to is Stage.production else None
         if other is not None and other.job_id != job_id:
             why = f"replaced by {job_id}"
             _move(c, other, Stage.archived, by, why, now)
         _move(c, _adapter(row), to, by, reason, now)
-        return _adapter(c.execute(select(adapters).where(adapters.c.job_id == job_id)).one())
+        return _adapter(c.execute(mine).one())
 
 
 def _move(c: Connection, row: AdapterRow, to: Stage, by: str, reason: str, at: datetime) -> None:

@@ -84,11 +84,14 @@ def _costs(c: Connection, now: datetime) -> dict[str, tuple[int, int, int]]:
     a = attempts.c
     broken = case((is_interruption(a.outcome), 1), else_=0)
     ended = func.coalesce(func.sum(a.cost_micro), 0)
+    # Those that run are read first and then left out: one that ends in between counts once.
+    live = c.execute(select(attempts).where(a.ended_at.is_(None))).all()
     query = select(a.job_id, ended, func.count(), func.sum(broken)).group_by(a.job_id)
+    query = query.where(a.pod_name.not_in([pod.pod_name for pod in live]))
     found = {job: (int(usd), int(n), int(k)) for job, usd, n, k in c.execute(query)}
-    for pod in c.execute(select(attempts).where(a.ended_at.is_(None))):
-        usd, number, interrupted = found[pod.job_id]
-        found[pod.job_id] = (usd + cost_of(pod, now), number, interrupted)
+    for pod in live:
+        usd, number, interrupted = found.get(pod.job_id, (0, 0, 0))
+        found[pod.job_id] = (usd + cost_of(pod, now), number + 1, interrupted)
     return found
 
 

@@ -12,17 +12,19 @@ from typing import Literal
 
 from brightrun.frozen import Frozen
 
-Action = Literal["train", "skip", "broken", "no_money"]
+Action = Literal["train", "skip", "waits", "broken", "no_money"]
 
 
 class NightFile(Frozen):
     """A registered file tonight. sha256: of its content now, "" when it cannot be read; trained:
-    of what its last completed job was trained on, "" before there is one; high_usd: the estimate's
+    of what its last completed job was trained on, "" before there is one; waits: id of a job of
+    this content that has not ended, "" without one; high_usd: the estimate's
     high end, None where it was not asked; defects: in words, the first ones."""
 
     name: str
     sha256: str
     trained: str
+    waits: str = ""
     defects: tuple[str, ...] = ()
     high_usd: Decimal | None = None
 
@@ -43,6 +45,8 @@ def decide(file: NightFile, left_usd: Decimal) -> Decision:
         return said("broken", "the file cannot be read")
     if file.sha256 == file.trained:
         return said("skip", "unchanged since its last completed job")
+    if file.waits:
+        return said("waits", f"job {file.waits} of this content has not ended: finish or cancel it")
     if file.defects:
         return said("broken", "; ".join(file.defects))
     if file.high_usd is not None and file.high_usd > left_usd:

@@ -21,7 +21,12 @@ def report(night: str, files: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def title(found: dict[str, Any]) -> str:
     """ "Night of 2026-11-23: 1 trained, 2 skipped, $0.31"."""
-    words = {"skip": "unchanged", "no_money": "without money", "broken": "broken"}
+    words = {
+        "skip": "unchanged",
+        "waits": "waiting",
+        "no_money": "without money",
+        "broken": "broken",
+    }
     said = [f"{n} {words.get(what, what)}" for what, n in found["counts"].items()]
     told = ", ".join(said) or "no file is registered"
     return f"Night of {found['night']}: {told}, ${found['usd']:,.2f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow
@@ -37,9 +37,12 @@ def one(night: str, name: str) -> dict[str, Any]:
     if decision.action != "train":
         return decision.model_dump()
     job_id, settings = new_job_id(), load()
-    request = nights.request_of(Ledger.open(settings), settings, night, name)
-    finetune(request, job_id, return_state=True)
+    ledger = Ledger.open(settings)
     try:
+        request = nights.request_of(ledger, settings, night, name)
+        finetune(request, job_id, return_state=True)
         return nights.judge(name, night, job_id)
-    except BrightRunError as error:  # the job ended before it was written down
-        return {"name": name, "action": "failed", "job_id": job_id, "why": error.message}
+    except BrightRunError as error:  # the job ended before it was written down, or has no adapter
+        usd = float(ledger.cost_so_far(job_id, datetime.now(UTC)))
+        return {"name": name, "action": "failed", "job_id": job_id, "usd": usd,
+                "why": error.message}  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from pydantic import ValidationError
 
 from brightrun import basemodels, nightly, nightreport, pricing, quotes, successors
 from brightrun.adapters import Stage
@@ -30,6 +31,7 @@ from tasks import artifacts, story
 
 BY = "nightly"
 SHOWN = 3
+LONGEST = 100  # letters of a file's name in its job's
 
 
 @contextmanager
@@ -92,8 +94,9 @@ def file_tonight(ledger: Ledger, settings: Settings, night: str, name: str) -> N
     path = Path(row.path)
     content = sha256_file(path) if path.is_file() else ""
     trained = ledger.trained_on(name, row.path)
-    if not content or content == trained:
-        return NightFile(name=name, sha256=content, trained=trained)
+    waits = ledger.not_ended(name, row.path, content)
+    if not content or content == trained or waits:
+        return NightFile(name=name, sha256=content, trained=trained, waits=waits)
     request = request_of(ledger, settings, night, name)
     report = report_of(path, request, settings)
     defects = tuple(defect.message for defect in report.errors[:SHOWN])
@@ -102,7 +105,7 @@ def file_tonight(ledger: Ledger, settings: Settings, night: str, name: str) -> N
 
 
 def request_of(ledger: Ledger, settings: Settings, night: str, name: str) -> JobRequest:
-    """The template's wish for this file; ConfigurationError: there is no such template."""
+    """The template's wish for this file; ConfigurationError: no such template, or a bad one."""
     template = ledger.template(settings.nightly_template)
     if template is None:
         raise ConfigurationError(
@@ -113,10 +116,16 @@ def request_of(ledger: Ledger, settings: Settings, night: str, name: str) -> Job
         training_file=name,
         confirm=Confirm.above_limits,
         requested_by=BY,
-        name=f"{name} {night}",
+        name=f"{name[:LONGEST]} {night}",
         notes=f"night {night}",
     )
-    return wish.filled(template.request)
+    try:
+        return wish.filled(template.request)
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"template {template.name!r} cannot be used for {name}: {error.errors()[0]['msg']}",
+            fix=f"save it again: brightrun template save {template.name} --from JOB",
+        ) from None
 
 
 def report_of(path: Path, request: JobRequest, settings: Settings) -> FileReport:

@@ -9,16 +9,21 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from commands import brightrun, furnish, inside, small_file, train_options
+from report_jobs import evaluated_job
 from training_files import document, write_json
 
 from brightrun import nightly, nightreport, successors
 from brightrun.adapters import Stage
+from brightrun.context import JobContext
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
-from brightrun.nightly import NightFile
+from brightrun.nightly import Decision, NightFile
+from brightrun.runfolder import sha256_file
 from brightrun.settings import Settings, load
 from brightrun.verdicts import EvidenceKind, MetricName, Verdict
+from flows import nightly as night
+from tasks import learn, nights
 
 TWO = time(2)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -34,6 +39,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
         (NightFile(name="f", sha256="a", trained="b", defects=("no target",)), "broken"),
         (NightFile(name="f", sha256="a", trained="b", high_usd=Decimal("9.99")), "train"),
         (NightFile(name="f", sha256="a", trained="b", high_usd=Decimal("10.01")), "no_money"),
+        (NightFile(name="f", sha256="a", trained="b", waits="j1"), "waits"),
     ],
 )
 def test_a_file_is_trained_when_it_changed_is_sound_and_fits(file: NightFile, action: str) -> None:
@@ -160,11 +166,113 @@ def test_tonights_plan_is_told_without_starting_anything(
         ledger.register_file(path.stem, path, {"conversations": 8, "pairs": 4, "valid": True}, "s")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("BRIGHTRUN_NIGHTLY_TEMPLATE", "night")
-        from tasks import nights
-
         found = [nights.look.fn("2026-11-23", row.name) for row in ledger.files()]
     assert [(f.name, f.action) for f in found] == [("gone", "broken"), ("good", "train")]
     assert len(ledger.jobs(None)) == 1
+
+
+def reads(ledger: Ledger, job_id: str, content: str, status: Status, **wish: object) -> None:
+    request = {"training_file": "spring", **wish}
+    ledger.create_job(job_id, JobRequest.model_validate(request))
+    spec = {"data": {"source_sha256": content}} if content else None
+    ledger.update_job(job_id, spec=spec, status=status)
+
+
+def test_only_a_job_that_trains_the_file_counts_for_it(home: Path) -> None:
+    """No smoke test, and no assessment of an adapter that there is."""
+    ledger = Ledger.open(load())
+    reads(ledger, "real", "old", Status.completed)
+    reads(ledger, "smoke", "new", Status.completed, smoke=True)
+    reads(ledger, "again", "new", Status.completed, assesses="real")
+    reads(ledger, "smoke2", "new", Status.running, smoke=True)
+    assert ledger.trained_on("spring", "/x") == "old"
+    assert ledger.not_ended("spring", "/x", "new") == ""
+    reads(ledger, "newest", "new", Status.awaiting_approval)
+    assert ledger.not_ended("spring", "/x", "new") == "newest"
+    assert ledger.not_ended("spring", "/x", "newer") == ""
+    assert ledger.not_ended("autumn", "spring", "new") == "newest"  # by its path
+    ledger.update_job("newest", status=Status.completed)
+    assert ledger.trained_on("spring", "/x") == "new"
+    assert ledger.not_ended("spring", "/x", "new") == ""
+    reads(ledger, "fresh", "", Status.validating)  # it will train what lies there
+    assert ledger.not_ended("spring", "/x", "newer") == "fresh"
+
+
+def template(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
+    monkeypatch.setenv("BRIGHTRUN_NIGHTLY_TEMPLATE", "night")
+    ledger.save_template("night", {"base_model": "tiny", **values}, by="Ann")
+
+
+def test_a_job_of_the_same_content_that_waits_is_not_paid_for_twice(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger.open(load())
+    template(ledger, monkeypatch)
+    path = write_json(tmp_path / "spring.json", document(8, 4))
+    facts = {"conversations": 8, "pairs": 4, "valid": True}
+    ledger.register_file("spring", path, facts, "s")
+    reads(ledger, "j1", sha256_file(path), Status.awaiting_approval)
+    found = nights.look.fn("2026-11-23", "spring")
+    assert (found.action, "job j1" in found.why) == ("waits", True)
+
+
+def test_a_long_name_and_a_bad_template_are_one_files_fault(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger.open(load())
+    template(ledger, monkeypatch)
+    wish = nights.request_of(ledger, load(), "2026-11-23", "n" * 200)
+    assert wish.name == f"{'n' * 100} 2026-11-23"
+    template(ledger, monkeypatch, preset="gone")
+    with pytest.raises(ConfigurationError, match="template 'night' cannot be used for spring"):
+        nights.request_of(ledger, load(), "2026-11-23", "spring")
+    path = home / "spring.json"
+    write_json(path, document(8, 4))
+    facts = {"conversations": 8, "pairs": 4, "valid": True}
+    ledger.register_file("spring", path, facts, "s")
+    assert nights.look.fn("2026-11-23", "spring").action == "broken"
+
+
+def test_what_goes_wrong_after_a_job_was_paid_for_is_told_with_its_price(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A template that went meanwhile, and an adapter that was not registered, end no night."""
+    ledger = Ledger.open(load())
+
+    def paid(request: JobRequest, job_id: str, *, return_state: bool) -> None:
+        ledger.create_job(job_id, request)
+        at = datetime.now(UTC)
+        ledger.add_attempt(
+            job_id, 1, provider="local", market="spot", pod_name="p", launched_at=at,
+            usd_per_hour=Decimal(1),
+        )  # fmt: skip
+        ledger.end_attempt(job_id, 1, at, "done", cost_usd=Decimal("0.25"))
+        ledger.update_job(job_id, status=Status.completed)
+
+    monkeypatch.setattr(night, "finetune", paid)
+    monkeypatch.setattr(nights, "look", lambda _, name: Decision(name=name, action="train", why=""))
+    monkeypatch.setattr(nights, "judge", nights.judge.fn)
+    monkeypatch.setenv("BRIGHTRUN_NIGHTLY_TEMPLATE", "night")
+    gone = night.one("2026-11-23", "spring")
+    assert (gone["action"], gone["usd"]) == ("failed", 0)
+    template(ledger, monkeypatch)
+    found = night.one("2026-11-23", "spring")
+    assert (found["action"], found["usd"]) == ("failed", 0.25)
+    assert "has no registered adapter" in found["why"]
+
+
+def test_the_adapter_of_a_smoke_test_is_not_registered(home: Path) -> None:
+    """It learned from two conversations: nobody is to put it into production."""
+    job = evaluated_job("real")
+    learn.keep_adapter(job)
+    (kept,) = job.ledger.adapters()
+    assert (kept.job_id, kept.series, kept.source_sha256) == (
+        "real", "training-file.json", job.spec.data.source_sha256,
+    )  # fmt: skip
+    wish = JobRequest(training_file="training-file.json", smoke=True)
+    job.ledger.create_job("small", wish)
+    learn.keep_adapter(JobContext(job.settings, job.ledger, "small"))
+    assert len(job.ledger.adapters()) == 1
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ def test_the_whole_path_in_two_steps(provider: str, models: Path, tmp_path: Path
         assert len(folder.read_jsonl("data/validation.jsonl")) == 1
         assert row.hard_limit_usd is not None
         assert row.hard_limit_usd <= Decimal(1)
+        assert ledger(home).adapters() == ()  # nobody is to put it into production
         assert folder.read_json("gate.json")["hard_limit_usd"] <= 1.0
         assert Path(done.json["package"]).exists()
         page = Path(done.json["report_html"]).read_text(encoding="utf-8")
