@@ -47,20 +47,20 @@ def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -
     attempt = waited_out(job.clock, lambda: live_attempt(job))
     if not waited_out(job.clock, lambda: settle_open_attempts(job, but=attempt)):
         raise still_there(job)
-    if attempt is None:
-        found = rent(job)
-        if isinstance(found, Action):
-            return conclude(job, found.do, found.why)
-        attempt = found
+    found = rent(job) if attempt is None else attempt
+    if isinstance(found, Action):
+        return conclude(job, found.do, found.why)
+    mine, fresh = found, attempt is None
     try:
-        follow(job, attempt, hard_limit_usd, on_tick)
+        if fresh:
+            waited_out(job.clock, lambda: interruptions.tell_resume(job, mine))
+        follow(job, mine, hard_limit_usd, on_tick)
     except DriverReplaced:
         raise
     except BaseException:
         with kept_open():
-            release(job, attempt)
+            release(job, mine)
         raise
-    mine = attempt
     if not waited_out(job.clock, lambda: release(job, mine)):
         ending = waited_out(job.clock, lambda: job.folder.marker(mine.number))
         if ending is not None and ending[0] == DONE:
@@ -72,7 +72,7 @@ def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -
         last = job.ledger.attempts(job.job_id)[-1].outcome
         if last == "stopped:switch" or last.startswith("failed:"):  # wanted, or mended: no loss
             return train_once(job, hard_limit_usd, on_tick)
-        raise SpotInterrupted(f"pod {attempt.pod_name} was lost: {action.why}")
+        raise SpotInterrupted(f"pod {mine.pod_name} was lost: {action.why}")
     return waited_out(job.clock, lambda: conclude(job, action.do, action.why))
 
 
@@ -99,9 +99,7 @@ def rent(job: JobContext) -> AttemptRow | Action:
             return action
         else:
             try:
-                attempt = launch_next(job, action)
-                interruptions.tell_resume(job, attempt)
-                return attempt
+                return launch_next(job, action)
             except CapacityError:
                 if waited_out(job.clock, lambda: decide(job)).do not in ("wait", "launch"):
                     raise

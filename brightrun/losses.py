@@ -33,13 +33,17 @@ class Loss(Frozen):
     restart: Restart | None = None
 
 
+def spoke(pods: Iterable[AttemptRow]) -> list[AttemptRow]:
+    """Without those that were not to be had or never gave a sign of life."""
+    return [p for p in pods if ending(p.outcome) not in (Ending.missed, Ending.unbooted)]
+
+
 def successions(pods: Sequence[AttemptRow]) -> list[tuple[AttemptRow, AttemptRow]]:
     """Each interrupted pod, and the next one that spoke: what people are told of as interruptions.
 
     pods: all attempts of a job in order.
     """
-    spoke = [p for p in pods if ending(p.outcome) not in (Ending.missed, Ending.unbooted)]
-    started = [p for p in spoke if p.started_at is not None or p.ended_at is not None]
+    started = [p for p in spoke(pods) if p.started_at is not None or p.ended_at is not None]
     return [
         (pod, after)
         for pod in pods

@@ -13,6 +13,7 @@ from typing import Any
 
 from brightrun.frozen import Frozen
 from brightrun.ledger import AttemptRow, JobRow, Status
+from brightrun.losses import successions
 from brightrun.verdicts import Verdict
 
 # What to change when a claim fails: field -> how, in the words of --set.
@@ -41,6 +42,7 @@ def news(
 ) -> tuple[News, ...]:
     """Interruptions, what followed them, and a pod that lives and does nothing."""
     name, found = f"Bright Run job {row.job_id}", []
+    lost = {after.number: pod for pod, after in successions(pods)}
     for pod in pods:
         if pod.interrupted:
             step = f" after step {pod.last_step}" if pod.last_step else ""
@@ -52,8 +54,8 @@ def news(
                     lines=(f"Pod {pod.number} ({pod.outcome}){step}; another one is rented",),
                 )
             )
-        before = next((p for p in pods if p.number == pod.number - 1), None)
-        if before is not None and before.interrupted and pod.started_at is not None:
+        before = lost.get(pod.number)
+        if before is not None and pod.started_at is not None:
             gone = before.ended_at or pod.launched_at
             minutes = (pod.started_at - gone).total_seconds() / 60
             found.append(

@@ -28,7 +28,7 @@ from brightrun.jobs import JobRequest
 from brightrun.launching import launch
 from brightrun.ledger import Ledger
 from brightrun.outcomes import OWN_LIMIT
-from brightrun.runfolder import EventWriter, RunFolder
+from brightrun.runfolder import EventType, EventWriter, RunFolder
 from brightrun.settings import Settings
 from brightrun.stopping import DriverReplaced, JobCancelled
 
@@ -483,6 +483,46 @@ def test_whatever_breaks_in_the_driver_no_pod_stays(home: Path) -> None:
         train_once(job, None, broken)
     assert provider_of(job).running == {}
     assert job.ledger.open_attempts() == ()
+
+
+def test_a_pod_whose_resume_cannot_be_told_does_not_stay(home: Path) -> None:
+    job = job_with(home, dies_at_step_5, hangs)
+    with pytest.raises(SpotInterrupted):
+        drive(job)
+    note = job.note
+
+    def broken(type_: EventType, payload: dict[str, Any]) -> None:
+        if "goes on after the loss" in str(payload.get("message")):
+            raise ZeroDivisionError
+        note(type_, payload)
+
+    vars(job)["note"] = broken
+    with pytest.raises(ZeroDivisionError):
+        drive(job)
+    assert len(provider_of(job).launched) == 2
+    assert provider_of(job).running == {}
+    assert job.ledger.open_attempts() == ()
+
+
+def test_a_loss_is_followed_over_pods_that_were_not_to_be_had(home: Path) -> None:
+    job = job_with(home, dies_at_step_5, finishes)
+    with pytest.raises(SpotInterrupted):
+        drive(job)
+    fake = provider_of(job)
+    there = fake.launch
+    vars(fake)["launch"] = none_left
+    with pytest.raises(CapacityError):
+        drive(job)
+    vars(fake)["launch"] = there
+    attempts.start_afresh(job)
+    drive(job)
+    told = [str(e.payload.get("message")) for e in job.ledger.events("job-1", 0, "choice")]
+    (said,) = [message for message in told if "goes on after" in message]
+    assert said == "pod 3 goes on after the loss of pod 1, from the checkpoint of step 4"
+
+
+def none_left(request: LaunchRequest) -> Pod:
+    raise CapacityError("none left")
 
 
 def test_a_driver_that_was_replaced_leaves_the_pod_to_its_successor(home: Path) -> None:

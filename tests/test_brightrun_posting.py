@@ -23,6 +23,7 @@ from brightrun.jobs import JobRequest
 from brightrun.ledger import AttemptRow, JobRow, Ledger, Status
 from brightrun.ledger_outbox import Letter
 from brightrun.notify import Message
+from brightrun.outcomes import NEVER_STARTED
 from brightrun.people import Person, Quiet, Route, load_people, routes
 from brightrun.posting import deliver_due, post
 from brightrun.settings import CHECKOUT, load
@@ -285,6 +286,10 @@ def test_interruption_its_end_and_a_stuck_pod_are_news(home: Path) -> None:
     assert kinds(45, moved=20) == ["interrupted", "resumed"]
     (_, on) = news.news(row, pods, None, half_hour, NOW)
     assert on.lines == ("From step 5, 4 min later",)
+    missed = pod(2, f"lost:{NEVER_STARTED}", ended=12, started=None)
+    pods = (pod(1, "lost", ended=10), missed, pod(3, "", ended=None, started=14))
+    assert kinds(20) == ["interrupted", "resumed"]
+    assert news.news(row, pods, None, half_hour, NOW)[1].key == "resumed:j1:3"
 
 
 def test_a_claim_below_target_brings_the_retry_that_would_mend_it() -> None:
