@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-from brightrun.errors import ConfigurationError
-from brightrun.history import Wanted
-from brightrun.ledger import Ledger
+from brightrun.context import JobContext, driver_name
+from brightrun.errors import ConfigurationError, StorageError
+from brightrun.history import HistoryRow, Wanted
+from brightrun.ledger import JobRow, Ledger
 from brightrun.retention import GB, IN_USE, Ended, Policy, Removal, removable
 from brightrun.runfolder import RunFolder
+from brightrun.shelves import shelf_of
 
 KEPT = (
     "attempts, costs, approvals and the audit log, under another name: the books of the month",
@@ -27,21 +31,26 @@ ELSEWHERE = (
 
 def plan(ledger: Ledger, policy: Policy, now: datetime) -> tuple[list[Removal], int]:
     """What would go, largest first, and the bytes of all run folders that there are."""
-    stages = {row.job_id: row.stage.value for row in ledger.adapters()}
-    shared, total = ledger.openly_shared(now), 0
+    seen, total = seen_now(ledger, now), 0
     found: list[Removal] = []
     for row in ledger.history(Wanted(), now):
         parts = sizes(RunFolder(ledger.settings.storage, row.job_id))
         total += parts[""]
-        job = Ended(
-            job_id=row.job_id,
-            status=row.status,
-            finished_at=row.finished_at,
-            stage=stages.get(row.job_id, ""),
-            shared=row.job_id in shared,
-        )
-        found += removable(job, parts, policy, now)
+        found += removable(seen(row), parts, policy, now)
     return sorted(found, key=lambda removal: -removal.bytes), total
+
+
+def seen_now(ledger: Ledger, now: datetime) -> Callable[[HistoryRow | JobRow], Ended]:
+    """What the policy looks at in a job, with adapters and links as they are now."""
+    stages = {row.job_id: row.stage.value for row in ledger.adapters()}
+    shared = ledger.openly_shared(now)
+    return lambda row: Ended(
+        job_id=row.job_id,
+        status=row.status,
+        finished_at=row.finished_at,
+        stage=stages.get(row.job_id, ""),
+        shared=row.job_id in shared,
+    )
 
 
 def sizes(folder: RunFolder) -> dict[str, int]:
@@ -53,14 +62,39 @@ def sizes(folder: RunFolder) -> dict[str, int]:
     }
 
 
-def carry_out(ledger: Ledger, removals: list[Removal]) -> None:
-    """Remove them; repeatable. What went is an event of its job."""
+def carry_out(
+    ledger: Ledger, removals: Sequence[Removal], policy: Policy, now: datetime
+) -> list[Removal]:
+    """Remove what may still go; returns that. What went is an event of its job.
+
+    The plan may be minutes old: a job that somebody drives or has gone on with since is left alone,
+    and nobody can begin to drive it meanwhile.
+    """
+    gone, me = [], driver_name()
     for removal in removals:
-        folder = RunFolder(ledger.settings.storage, removal.job_id)
-        if removal.what:
-            folder.remove(removal.what)
-        elif folder.fs.exists(folder.root):
-            folder.fs.rm(folder.root, recursive=True)
+        job_id = removal.job_id
+        if not ledger.claim(job_id, me):
+            continue
+        try:
+            job = seen_now(ledger, now)(ledger.job(job_id))
+            still = removable(job, {removal.what: removal.bytes}, policy, now)
+            if removal.what not in [found.what for found in still]:
+                continue
+            remove(RunFolder(ledger.settings.storage, job_id), removal.what)
+            said = f"removed {removal.what or 'the run folder'}: {removal.why}"
+            JobContext(ledger.settings, ledger, job_id).note("choice", {"message": said})
+            gone.append(removal)
+        finally:
+            ledger.release_claim(job_id, me)
+    return gone
+
+
+def remove(folder: RunFolder, what: str) -> None:
+    """A folder inside of the run folder, "" = all of it. Repeatable."""
+    if what:
+        folder.remove(what)
+    elif folder.fs.exists(folder.root):
+        folder.fs.rm(folder.root, recursive=True)
 
 
 def usd_per_month(size: int, ledger: Ledger) -> Decimal:
@@ -73,6 +107,7 @@ def forget(ledger: Ledger, client: str, by: str, now: datetime, *, dry_run: bool
     """Remove a client's data, checkpoints, adapters, samples, reports; says what is kept and why.
 
     ConfigurationError: there is no such client, a job of it still runs, or a link is still open.
+    StorageError: a file cannot be removed; the ledger then still knows whose it is: repeat it.
     """
     rows = ledger.history(Wanted(client=client), now)
     if not rows:
@@ -86,10 +121,15 @@ def forget(ledger: Ledger, client: str, by: str, now: datetime, *, dry_run: bool
             fix="cancel them first: brightrun cancel JOB",
         )
     ids = [row.job_id for row in rows]
-    if open_links := sorted(ledger.openly_shared(now) & set(ids)):
+    shelf, handed = shelf_of(ledger.settings), [s for s in ledger.shares() if s.job_id in ids]
+    if left := [
+        s.share_id
+        for s in handed
+        if s.state(now) == "open" or (s.revoked_at is None and s.storage != shelf.name)
+    ]:
         raise ConfigurationError(
-            f"links to jobs of {client} are still open: {', '.join(open_links)}",
-            fix="revoke them first",
+            f"what was shared of {client} still lies on its shelf: {', '.join(left)}",
+            fix="brightrun shares revoke SHARE, for each of them",
         )
     used = [row.job_id for row in ledger.adapters() if row.stage in IN_USE and row.job_id in ids]
     size = sum(sizes(RunFolder(ledger.settings.storage, job_id))[""] for job_id in ids)
@@ -98,12 +138,26 @@ def forget(ledger: Ledger, client: str, by: str, now: datetime, *, dry_run: bool
     if dry_run:
         return said
     home = ledger.settings.home.resolve()
-    carry_out(ledger, [Removal(job_id=i, what="", bytes=0, why="forgotten") for i in ids])
     for job_id in ids:
-        for room in ("reports", "packages"):
-            shutil.rmtree(home / room / job_id, ignore_errors=True)
-    for place in ledger.forget_texts(client, ids, by, now):
-        inside = (home / "reports" / place).resolve()
-        if inside.is_relative_to(home / "reports") and inside != home / "reports":
-            shutil.rmtree(inside, ignore_errors=True)
+        remove(RunFolder(ledger.settings.storage, job_id), "")
+    pages = [home / room / job_id for job_id in ids for room in ("reports", "packages")]
+    issued = [(home / "reports" / place).resolve() for place in ledger.report_folders(client, ids)]
+    pages += [place for place in issued if home / "reports" in place.parents]
+    for place in pages:
+        take_away(place)
+    for share in handed:  # an expired link leaves its file behind
+        if share.storage == shelf.name:
+            shelf.remove(share.place)
+    ledger.forget_texts(client, ids, by, now)
     return said
+
+
+def take_away(place: Path) -> None:
+    """A folder of this machine with all in it. StorageError: something of it stays."""
+    try:
+        if place.exists():
+            shutil.rmtree(place)
+    except OSError as error:
+        raise StorageError(
+            f"{place} cannot be removed: {error.strerror}", fix="mend its rights, then repeat"
+        ) from error

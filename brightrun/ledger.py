@@ -180,6 +180,7 @@ class Ledger:
     begin_thread = ledger_outbox.begin_thread
 
     openly_shared = ledger_forget.openly_shared
+    report_folders = ledger_forget.report_folders
     forget_texts = ledger_forget.forget_texts
 
     add_approval = ledger_records.add_approval

@@ -6,17 +6,26 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from brightrun.ledger_adapter_schema import adapter_moves, adapters
 from brightrun.ledger_audit import write_down
 from brightrun.ledger_budget_schema import budget_log, gate_limits, holds
 from brightrun.ledger_outbox_schema import outbox, threads
-from brightrun.ledger_schema import budgets, evaluations, events, feedback, jobs, verdicts
+from brightrun.ledger_schema import (
+    budgets,
+    evaluations,
+    events,
+    feedback,
+    jobs,
+    templates,
+    verdicts,
+)
 from brightrun.ledger_schema_delivery import reports, shares
 from brightrun.ledger_store import Database
 
 GONE = "forgotten"
+OWN_FILES = ("scenarios_file", "questions_file", "prompts_file", "adapter")
 
 
 def openly_shared(db: Database, now: datetime) -> set[str]:
@@ -26,31 +35,40 @@ def openly_shared(db: Database, now: datetime) -> set[str]:
         return set(c.execute(select(shares.c.job_id).where(live)).scalars())
 
 
-def forget_texts(
-    db: Database, client: str, ids: Sequence[str], by: str, now: datetime
-) -> tuple[str, ...]:
-    """Jobs keep id, times, status, preset and money; returns the folders of the client's reports.
+def report_folders(db: Database, client: str, ids: Sequence[str]) -> tuple[str, ...]:
+    """Where the client's issued reports lie."""
+    with db.read() as c:
+        return tuple(c.execute(select(reports.c.folder).where(_theirs(client, ids))).scalars())
+
+
+def _theirs(client: str, ids: Sequence[str]) -> ColumnElement[bool]:
+    return (reports.c.client == client) | reports.c.job_id.in_(ids)
+
+
+def forget_texts(db: Database, client: str, ids: Sequence[str], by: str, now: datetime) -> None:
+    """Jobs keep id, times, status, preset and money; templates for the client go.
 
     The client is called by a number from then on, the same in every table, so that sums stay right.
     """
     alias = f"{GONE}-{hashlib.sha256(f'{client}:{now.isoformat()}'.encode()).hexdigest()[:8]}"
     with db.write() as c:
-        theirs = (reports.c.client == client) | reports.c.job_id.in_(ids)
-        folders = c.execute(select(reports.c.folder).where(theirs)).scalars().all()
         blank = {"title": GONE, "client": alias, "subject": {}, "created_by": ""}
-        c.execute(update(reports).where(theirs).values(blank))
+        c.execute(update(reports).where(_theirs(client, ids)).values(blank))
         for job_id in ids:
             _forget_job(c, job_id, alias)
+        saved = c.execute(select(templates.c.name, templates.c.request)).all()
+        names = [row.name for row in saved if row.request.get("client") == client]
+        c.execute(delete(templates).where(templates.c.name.in_(names)))
         for table in (budgets, gate_limits, budget_log, holds):
             c.execute(update(table).where(table.c.client == client).values(client=alias))
         write_down(c, "forget client", who=by, at=now, client=alias, reason=f"{len(ids)} jobs")
-    return tuple(folders)
 
 
 def _forget_job(c: Connection, job_id: str, alias: str) -> None:
     request = c.execute(select(jobs.c.request).where(jobs.c.job_id == job_id)).scalar_one()
     texts = {"training_file": GONE, "name": "", "notes": "", "client": alias}
-    wish = {**request, **texts}
+    own = {**dict.fromkeys(OWN_FILES, ""), "template": "", "beside": []}
+    wish = {**request, **texts, **own}
     paths = dict.fromkeys(("run_folder", "report_html", "report_pdf", "package"), "")
     known = {"request": wish, "spec": None, "result": None, "error": None, **texts, **paths}
     c.execute(update(jobs).where(jobs.c.job_id == job_id).values(known))

@@ -41,10 +41,11 @@ def clean(
     policy = Policy(
         completed_checkpoints=checkpoints, other_checkpoints=other, run_folders=run_folders
     )
-    found, total = cleaning.plan(ledger, policy, datetime.now(UTC))
-    freed = sum(removal.bytes for removal in found)
+    now = datetime.now(UTC)
+    found, total = cleaning.plan(ledger, policy, now)
     if yes:
-        cleaning.carry_out(ledger, found)
+        found = cleaning.carry_out(ledger, found, policy, now)
+    freed = sum(removal.bytes for removal in found)
     if json:
         emit(
             {

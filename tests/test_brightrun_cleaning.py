@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -9,12 +12,16 @@ from pathlib import Path
 import pytest
 from commands import inside
 
+from brightrun import cleaning
 from brightrun.adapters import Stage
+from brightrun.errors import ConfigurationError, StorageError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
+from brightrun.ledger_shares import ShareRow
 from brightrun.retention import Ended, Policy, removable
 from brightrun.runfolder import RunFolder
 from brightrun.settings import load
+from brightrun.shelves import shelf_of
 
 NOW = datetime.now(UTC)
 PARTS = {"": 1000, "checkpoints": 600}
@@ -74,12 +81,81 @@ def test_cleaning_shows_first_and_removes_on_demand(home: Path) -> None:
     assert inside(home, "clean", "--json").json["removals"] == []
 
 
+def test_a_job_that_was_gone_on_with_or_is_driven_since_the_plan_is_left_alone(home: Path) -> None:
+    ledger = Ledger.open(load())
+    folders = {name: ended(ledger, name, "", 9) for name in ("idle", "again", "driven")}
+    found, _ = cleaning.plan(ledger, Policy(), NOW)
+    assert len(found) == 3
+    ledger.update_job("again", status=Status.running)
+    ledger.claim("driven", "another", pid=os.getppid())
+    gone = cleaning.carry_out(ledger, found, Policy(), NOW)
+    assert [removal.job_id for removal in gone] == ["idle"]
+    left = {name for name, folder in folders.items() if folder.exists("checkpoints")}
+    assert left == {"again", "driven"}
+    assert ledger.job("idle").claim is None
+    (said,) = ledger.events("idle", 0, "choice")
+    assert said.payload["message"].startswith("removed checkpoints: ")
+
+
+def share(ledger: Ledger, job_id: str, expires: datetime) -> Path:
+    """A report on the shelf."""
+    file = ledger.settings.home / "report.pdf"
+    file.write_bytes(b"a private word")
+    shelf = shelf_of(ledger.settings)
+    place = shelf.put(file, f"s-{job_id}", expires)
+    ledger.add_share(
+        ShareRow(
+            f"s-{job_id}", job_id, "report", "Bea", "Ann", NOW, expires, None, shelf.name, place,
+            "", "", "", "", "", "", "", None, 0, None,
+        )
+    )  # fmt: skip
+    return Path(place)
+
+
+def test_an_open_link_is_revoked_first_and_an_expired_one_leaves_no_file(home: Path) -> None:
+    ledger = Ledger.open(load())
+    ended(ledger, "a", "Acme", 1)
+    old, new = share(ledger, "a", NOW - timedelta(1)), ended(ledger, "b", "Bolt", 1)
+    live = share(ledger, "b", NOW + timedelta(1))
+    cleaning.forget(ledger, "Acme", "Ann", NOW, dry_run=False)
+    assert not old.exists()
+    with pytest.raises(ConfigurationError, match="s-b") as told:
+        cleaning.forget(ledger, "Bolt", "Ann", NOW, dry_run=False)
+    assert "shares revoke" in told.value.fix
+    assert live.exists()
+    assert new.exists("data/train.jsonl")
+
+
+def test_a_page_that_cannot_be_removed_is_told_and_the_client_still_known(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger.open(load())
+    ended(ledger, "a", "Acme", 1)
+    pages = home / "reports" / "a"
+    pages.mkdir(parents=True)
+    removed = shutil.rmtree
+
+    def refused(place: Path, **how: object) -> None:
+        if place == pages:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        removed(place)
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    with pytest.raises(StorageError, match="cannot be removed: Permission denied"):
+        cleaning.forget(ledger, "Acme", "Ann", NOW, dry_run=False)
+    assert ledger.job("a").client == "Acme"
+    monkeypatch.undo()
+    cleaning.forget(ledger, "Acme", "Ann", NOW, dry_run=False)
+    assert not pages.exists()
+
+
 def test_a_forgotten_client_leaves_money_and_no_word(home: Path) -> None:
     ledger = Ledger.open(load())
     gone, other = ended(ledger, "a", "Acme", 1), ended(ledger, "b", "Bolt", 1)
     ledger.register_adapter("a", "secret.json", "x", "y")
     ledger.move_adapter("a", Stage.production, by="Ann", reason="the best")
     ledger.set_month_limit(f"{NOW:%Y-%m}", Decimal(50), set_by="Ann", client="Acme")
+    ledger.save_template("usual", {"client": "Acme", "training_file": "secret.json"}, by="Ann")
     pages = home / "reports" / "a"
     pages.mkdir(parents=True)
     shown = inside(home, "client", "forget", "Acme", "--json").json
@@ -94,6 +170,7 @@ def test_a_forgotten_client_leaves_money_and_no_word(home: Path) -> None:
     assert ledger.spent_this_month(NOW) == spent == 4
     row = ledger.job("a")
     told = f"{row} {ledger.adapters()} {ledger.by_client(NOW)} {ledger.adapter_moves()}"
+    told += str(ledger.templates())
     assert "Acme" not in told
     assert "secret" not in told
     assert "private" not in told
