@@ -124,10 +124,11 @@ def ask_each(
             with suppress(ProviderError):
                 job.provider.terminate(wanted.name)
             raise
+        usd, took = pod.usd_per_hour, job.clock.monotonic() - asked
+        attempt = job.ledger.pod_rented(job.job_id, attempt.number, pod.provider_id, usd)
         if candidate is not None:
-            job.note("choice", made(attempt.number, job.clock.monotonic() - asked))
-        usd = pod.usd_per_hour
-        return job.ledger.pod_rented(job.job_id, attempt.number, pod.provider_id, usd)
+            job.note("choice", made(attempt.number, took))
+        return attempt
     raise never_started(job, attempt.number, all_refused(refusals))
 
 

@@ -91,7 +91,7 @@ def assumed(
     """One session of the role, limited to the prefix. given: who asks; {}: as this machine does."""
     import botocore.session  # with fsspec's s3 extra: 0.3 s
     from botocore.config import Config
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import ClientError, ParamValidationError
 
     def plain(key: str) -> str | None:
         return given[key].get_secret_value() if key in given else None
@@ -113,6 +113,12 @@ def assumed(
             Policy=json.dumps(policy(bucket, prefix)),
             DurationSeconds=min(LONGEST_SECONDS, settings.pod_storage_seconds),
         )["Credentials"]
+    except ParamValidationError:
+        raise ConfigurationError(
+            f"{settings.pod_storage_role!r} is not the name of a role",
+            cause="BRIGHTRUN_POD_STORAGE_ROLE is mistyped",
+            fix="give its ARN, like arn:aws:iam::123456789012:role/NAME; nothing was rented",
+        ) from None
     except ClientError as error:
         if int(error.response["ResponseMetadata"]["HTTPStatusCode"]) >= 500:
             raise

@@ -19,6 +19,7 @@ from brightrun.money import shown
 from brightrun.placing import Rented
 from brightrun.podenv import storage_url
 from brightrun.settings import Settings
+from brightrun.storagefaults import classify
 
 S3_NAMES = {
     "AWS_ACCESS_KEY_ID": "key",
@@ -120,10 +121,12 @@ def storage(settings: Settings, job_id: str, credentials: Mapping[str, SecretStr
         back = fs.cat_file(path)
         fs.rm_file(path)
     except Exception as error:  # noqa: BLE001 every storage library has its own
-        yield (
-            f"the pod's credentials cannot write, read and remove in {url}: "
-            f"{type(error).__name__}; mend them or their policy for the prefix jobs/"
-        )
+        what, trouble = f"a pod cannot write, read and remove in {url}", classify(error)
+        if trouble is None:
+            yield f"{what}: {type(error).__name__}; mend STORAGE_URL or the pod's credentials"
+        else:
+            found = trouble.error(what)
+            yield f"{found.message}; {found.fix}"
         return
     if back != written:
         yield f"the storage {url} gives back other bytes than were written; use another one"
@@ -173,9 +176,11 @@ def reach(job: JobContext) -> Iterator[str]:
             doubt(job, f"whether the hub gives {base.name} is not known from here: {found.said}")
 
 
-def doubt(job: JobContext, message: str) -> None:
-    """What a person should know, and no reason to stop."""
-    job.note("warning", {"code": "preflight", "message": message})
+def doubt(job: JobContext, message: str, code: str = "preflight") -> None:
+    """What a person should know, and no reason to stop; said once, however long the wait is."""
+    said = job.ledger.events(job.job_id, attempt=0, type="warning")
+    if not any(event.payload.get("message") == message for event in said):
+        job.note("warning", {"code": code, "message": message})
 
 
 def memory(estimate: Mapping[str, Any], rented: Rented) -> Iterator[str]:
@@ -194,10 +199,10 @@ def credit(job: JobContext, high: Decimal, usd_per_hour: Decimal) -> Iterator[st
         balance = job.provider.balance()
     except ProviderError as error:
         balance = None
-        job.note("warning", {"code": error.code, "message": f"no balance: {error.message}"})
+        doubt(job, f"no balance: {error.message}", error.code)
     if balance is None:
         said = "the account's balance is not known; see that it covers the high estimate"
-        job.note("warning", {"code": "balance_unknown", "message": said})
+        doubt(job, said, "balance_unknown")
         return
     needed = max(high, usd_per_hour)
     if balance.usd < needed:

@@ -17,9 +17,11 @@ from fakes.runpod import FakeRunPod, Mischief
 from fakes.runpod.bill import Bill
 from fakes.runpod.market import GpuKind
 from fakes.runpod.market import Market as Stock
+from faulty_storage import ORDERS
 from pydantic import SecretStr
 from runpod_rentals import IMAGE, account, estimate, heartbeats, job_on, provider
 
+from brightrun import preflight
 from brightrun.attempts import live_attempt, release, rent, settle_open_attempts, train_once
 from brightrun.compute.provider import Doubtful, LaunchRequest, Pod
 from brightrun.compute.runpod.client import TRIES
@@ -37,6 +39,7 @@ from brightrun.jobs import Market
 from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
 from brightrun.podenv import limits
+from brightrun.runfolder import EventType
 from brightrun.situation import Action
 from brightrun.situation import Place as Spot
 
@@ -316,6 +319,23 @@ def test_an_api_that_is_away_is_no_free_machine(home: Path) -> None:
     assert row(job).outcome == "lost:never started"
 
 
+def test_a_rented_pod_is_in_the_books_before_it_is_told(home: Path) -> None:
+    with account() as fake:
+        job = job_on(home, provider(fake))
+        note = job.note
+
+        def broken(type_: EventType, payload: dict[str, Any]) -> None:
+            if "rented after" in str(payload.get("message")):
+                raise ZeroDivisionError
+            note(type_, payload)
+
+        vars(job)["note"] = broken
+        with pytest.raises(ZeroDivisionError):
+            launch(job)
+        (pod_id,) = fake.account.pods
+        assert row(job).pod_id == pod_id
+
+
 # --- preflight ----------------------------------------------------------------------------------
 def refusal(job: JobContext) -> str:
     with pytest.raises(ConfigurationError, match="cannot be sent to runpod yet") as caught:
@@ -368,6 +388,23 @@ def test_the_storage_is_tried_with_the_pods_own_credentials(
 
 
 @pytest.mark.parametrize(
+    ("error", "words"),
+    [("unreachable", "the storage cannot be reached"), ("full", "No space left on device")],
+)
+def test_a_fault_of_the_storage_is_not_told_as_one_of_the_credentials(
+    home: Path, error: str, words: str
+) -> None:
+    place = home / "pods-storage"
+    with account() as fake:
+        job = job_on(home, provider(fake), pod_storage_url=f"faulty://{place}")
+        place.mkdir()
+        (place / ORDERS).write_text(json.dumps({"error": error}))
+        told = refusal(job)
+    assert words in told
+    assert "credentials" not in told
+
+
+@pytest.mark.parametrize(
     ("name", "words"),
     [
         ("brightrun/elsewhere-", "the registry has no image"),
@@ -391,6 +428,8 @@ def test_what_cannot_be_known_from_here_is_said_and_does_not_stop(home: Path) ->
         launch(job)
         (said,) = [note for note in notes(job, "warning") if "can be pulled" in note]
         assert "ConnectError" in said
+        preflight.doubt(job, said)
+        assert notes(job, "warning").count(said) == 1
 
 
 def test_what_no_machine_is_needed_for_is_looked_at_before_the_wait_for_one(home: Path) -> None:

@@ -57,6 +57,14 @@ def test_a_role_that_does_not_trust_these_keys_is_told_before_anything_is_rented
     assert "maker-s3cret" not in str(told.value)
 
 
+def test_a_role_that_is_no_arn_is_told_as_that_and_not_waited_for() -> None:
+    with sts("AKmaker") as fake, pytest.raises(ConfigurationError, match="'pods' is not the name"):
+        podcredentials.of(
+            settings(pod_storage_sts=fake.url, pod_storage_role="pods"), S3, "job-1", "br-x"
+        )
+    assert fake.asked == []
+
+
 def test_without_a_role_the_keys_go_as_they_are_and_it_is_said(tmp_path: Path) -> None:
     plain = settings(pod_storage_role="")
     found = podcredentials.of(plain, S3, "job-1", "br-x")

@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from fakes.clock import ManualClock
@@ -14,11 +15,13 @@ from fakes.runpod.bill import Bill
 from fakes.runpod.contract import PLACE
 from fakes.runpod.market import Market as Stock
 from fakes.runpod.mischief import CREATE, DELETE, POD, READ
+from pydantic import SecretStr
 from runpod_rentals import IMAGE, account, offer, provider, wanted
 
 from brightrun.compute import provider_of
 from brightrun.compute.ending import make_gone
 from brightrun.compute.provider import Doubtful, Offer, Refused
+from brightrun.compute.runpod.client import Client
 from brightrun.compute.runpod.graphql import SpotGone
 from brightrun.compute.runpod.pods import Place, body, pod_of
 from brightrun.compute.runpod.problems import Away, BalanceEmpty, Denied
@@ -374,6 +377,20 @@ def test_what_is_not_ready_is_said_with_its_mend() -> None:
         (False, True),
     ]
     assert "no network volume 'none'" in gone[0]
+
+
+def test_a_volume_without_its_size_or_place_is_an_answer_of_nonsense() -> None:
+    class Bare(Client):
+        def get(self, path: str, params: object = None) -> Any:
+            return {"id": "vol1", "size": None}
+
+    with account() as fake:
+        rents = provider(fake, Place(image=IMAGE, volume="vol1"))
+        rents.rest = Bare(fake.url, SecretStr("k"))
+        with pytest.raises(Away, match="size is None"):
+            rents.volume_gb()
+        with pytest.raises(Away, match="dataCenter is None"):
+            rents.volume_place()
 
 
 def test_the_settings_make_a_provider_and_its_key_is_printed_nowhere() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import Any
 
 from brightrun.clock import Clock, SystemClock
 from brightrun.compute.provider import (
@@ -185,13 +186,21 @@ class RunPodProvider:
     def volume_gb(self) -> float:
         if not self.place.volume:
             return 0.0
-        return float(self.rest.get(f"/v2/network-volumes/{self.place.volume}")["size"])
+        return float(self._of_volume("size", int | float))
 
     def volume_place(self) -> str:
         """The data centre of our network volume, "" without one. NotThere: there is no such."""
         if not self.place.volume:
             return ""
-        return str(self.rest.get(f"/v2/network-volumes/{self.place.volume}")["dataCenter"])
+        return str(self._of_volume("dataCenter", str))
+
+    def _of_volume(self, name: str, kind: Any) -> Any:
+        path = f"/v2/network-volumes/{self.place.volume}"
+        answer = self.rest.get(path)
+        found = answer.get(name) if isinstance(answer, dict) else None
+        if not isinstance(found, kind):
+            raise Away(f"RunPod answered nonsense: GET {path}: {name} is {found!r:.80}")
+        return found
 
     def unready(self, request: LaunchRequest) -> tuple[str, ...]:
         found = []
