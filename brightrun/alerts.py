@@ -6,6 +6,7 @@ Thresholds are told once each and recorded. What is reached, and who hears of it
 
 from __future__ import annotations
 
+import json
 import shlex
 import threading
 from collections.abc import Sequence
@@ -19,10 +20,12 @@ from brightrun.budget import Alert
 from brightrun.context import JobContext
 from brightrun.errors import StopFailed
 from brightrun.ledger import ApprovalRow, AttemptRow, JobRow, Status
+from brightrun.ledger_jobs import process_is_alive
 from brightrun.money import shown
 from brightrun.notify import Message
 from brightrun.posting import Raised, deliver_due, post, put_out_once
 from brightrun.remains import kept
+from brightrun.settings import Settings
 
 
 def ended(job: JobContext, what: str) -> None:
@@ -56,9 +59,22 @@ def ended(job: JobContext, what: str) -> None:
 def links_of(job: JobContext, row: JobRow) -> tuple[tuple[str, str], ...]:
     """The run's page and the report, as far as there is a server that shows them."""
     pages = [("Report", job.report_url)] if row.report_html and job.settings.reports_url else []
-    if row.flow_run_id and job.settings.prefect_ui:
-        pages.append(("Run", f"{job.settings.prefect_ui}/runs/flow-run/{row.flow_run_id}"))
+    if row.flow_run_id and (root := run_pages(job.settings)):
+        pages.append(("Run", f"{root}/runs/flow-run/{row.flow_run_id}"))
     return tuple(pages)
+
+
+def run_pages(settings: Settings) -> str:
+    """Address of the run pages while `make ui` of this home is up, else "": one that was killed
+    leaves its record behind."""
+    record = settings.prefect_home / "server.json"
+    try:
+        known = json.loads(record.read_text())
+        since = datetime.fromtimestamp(record.stat().st_mtime, UTC)
+    except (OSError, ValueError):
+        return ""
+    alive = process_is_alive(int(known.get("pid", 0)), since)
+    return str(known.get("api_url", "")).removesuffix("/api") if alive else ""
 
 
 def quality(job: JobContext) -> None:

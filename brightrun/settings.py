@@ -6,7 +6,6 @@ they print as ********** and are never written to a run folder, log, artifact or
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -189,15 +188,6 @@ class Settings(BaseSettings):
     def models(self) -> Path:
         """Cache of prepared base models."""
         return self.home.resolve() / "models"
-
-    @property
-    def prefect_ui(self) -> str:
-        """Address of the run pages while a server of this home is up, else ""."""
-        try:
-            known = json.loads((self.prefect_home / "server.json").read_text())
-        except (OSError, ValueError):
-            return ""
-        return str(known.get("api_url", "")).removesuffix("/api")
 
     @property
     def prefect_home(self) -> Path:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from typer._click.exceptions import UsageError as WrongUse
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from brightrun import __version__
 from brightrun.errors import BrightRunError, UsageError
@@ -38,22 +39,35 @@ from flows import (
 )
 
 EPILOG = "Exit codes: 0 fine, 1 the input or the job failed, 2 wrong use, 3 waiting for a person."
+WRONG_USE = 2
+
+
+@contextmanager
+def in_json() -> Iterator[None]:
+    """Wrong use that typer finds is told in JSON too, where JSON was asked for."""
+    try:
+        yield
+    except TyperException as error:
+        if error.exit_code == WRONG_USE and "--json" in sys.argv:
+            from flows.terminal import emit
+
+            ctx = getattr(error, "ctx", None)
+            where = ctx.command_path if ctx else "brightrun"
+            fault = UsageError(error.format_message(), fix=f"see `{where} --help`")
+            emit({"error": fault.as_dict()})
+        raise
 
 
 class Told(TyperGroup):
-    """Wrong use that typer finds is told in JSON too, where JSON was asked for."""
+    """The root's own options are parsed in make_context, those of commands in invoke."""
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        with in_json():
+            return super().make_context(*args, **more)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with in_json():
             return super().invoke(ctx)
-        except WrongUse as error:
-            if "--json" in sys.argv:
-                from flows.terminal import emit
-
-                where = error.ctx.command_path if error.ctx else "brightrun"
-                fault = UsageError(error.format_message(), fix=f"see `{where} --help`")
-                emit({"error": fault.as_dict()})
-            raise
 
 
 app = typer.Typer(
@@ -116,7 +130,7 @@ def main() -> None:
         if "--debug" in sys.argv:
             raise
         complain(error, as_json="--json" in sys.argv)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        sys.exit(WRONG_USE if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         sys.stderr.write("Stopped.\n")
         sys.exit(1)

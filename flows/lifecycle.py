@@ -115,7 +115,8 @@ def second_to(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 whatever it is
-        story.tell(f"Beside that, {what} could not be written or sent: {error}", story.ERROR)
+        said = f"Beside that, {what} could not be written or sent: {told(error)}"
+        story.tell(said, story.ERROR)
 
 
 def claim(job: JobContext) -> None:

@@ -17,6 +17,7 @@ from brightrun.context import JobContext, driver_name
 from brightrun.errors import BrightRunError, InterruptionError
 from brightrun.ledger import JobRow, Ledger, Status
 from brightrun.ledger_jobs import process_is_alive
+from brightrun.outages import told
 from brightrun.stopping import JobCancelled
 from brightrun.storagefaults import is_outage
 
@@ -101,7 +102,7 @@ def sweep(ledger: Ledger, state_of: Callable[[str], str]) -> list[str]:
         except Exception as error:
             if not (isinstance(error, BrightRunError) or is_outage(error)):
                 raise
-            log.warning("job %s is swept later: %s", row.job_id, error)
+            log.warning("job %s is swept later: %s", row.job_id, told(error))
     return closed
 
 

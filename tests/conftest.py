@@ -16,7 +16,7 @@ from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 
-OURS = ("BRIGHTRUN_", "PREFECT_", "SLACK_", "HF_", "RUNPOD_")
+OURS = ("BRIGHTRUN_", "PREFECT_", "SLACK_", "HF_", "RUNPOD_", "SUPABASE_", "AWS_")
 NAMES = ("DATABASE_URL", "STORAGE_URL", "REPORTS_URL")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -207,3 +210,17 @@ def test_without_an_estimate_nothing_is_told(home: Path) -> None:
     ledger = Ledger.open(settings)
     ledger.create_job("j1", JobRequest(training_file="f.json"))
     assert alerts.check(JobContext(settings, ledger, "j1")) == []
+
+
+def test_a_message_links_to_run_pages_only_while_somebody_serves_them(home: Path) -> None:
+    known = job()
+    row = known.ledger.update_job("j1", flow_run_id="r1")
+    record = home / "prefect" / "server.json"
+    record.parent.mkdir()
+    facts = {"api_url": "http://127.0.0.1:4200/api", "pid": os.getpid()}
+    record.write_text(json.dumps(facts))
+    assert alerts.links_of(known, row) == (("Run", "http://127.0.0.1:4200/runs/flow-run/r1"),)
+    with subprocess.Popen(["true"]) as killed:
+        pass
+    record.write_text(json.dumps({**facts, "pid": killed.pid}))
+    assert alerts.links_of(known, row) == ()

@@ -410,6 +410,7 @@ def test_wrong_use_is_told_in_json_where_json_was_asked_for(home: Path) -> None:
         ("show",),
         ("jobs", "--limit", "0"),
         ("files", "x"),
+        ("--wrong",),
     ):
         done = inside(home, *words, "--json")
         assert done.code == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fakes.mail import mail_server
+from faulty_storage import refused
 
 from brightrun.context import JobContext, open_job
 from brightrun.jobs import JobRequest
@@ -103,6 +104,18 @@ def test_a_job_that_cannot_be_looked_at_does_not_hide_the_others(home: Path) -> 
     states = {"run-1": "CANCELLED", "run-2": "RUNNING"}
     assert sweeper.sweep(known.ledger, states.__getitem__) == ["j1"]
     assert known.ledger.job("k1").status == "running"
+
+
+def test_a_storage_that_is_away_is_told_in_words(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = job("running")
+
+    def away(run: str) -> str:
+        raise refused("ExpiredToken")
+
+    assert sweeper.sweep(known.ledger, away) == []
+    assert "the run folder cannot be used" in caplog.text
 
 
 def test_a_killed_driver_is_told_once(home: Path, mailbox: list[str]) -> None:
