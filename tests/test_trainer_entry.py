@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from trainer_jobs import JOB, ROOT, environment, log_of
 
+from brightrun import recovery
 from brightrun.runfolder import DONE, FAILED, RunFolder
 from trainer import __main__ as commands
 from trainer import rebirth
@@ -95,6 +96,27 @@ def test_where_the_host_would_start_it_once_more_it_waits_to_be_ended(tmp_path: 
 def test_a_first_life_finds_nothing_or_a_storage_that_is_away() -> None:
     assert rebirth.earlier(["launch.json"]) == ""
     assert rebirth.found(Outbox("nonsense://x", JOB), "attempts/1") == ""
+
+
+class SilentOutbox(Outbox):
+    """A storage that is away when it is first asked."""
+
+    silences = 2
+
+    def names(self, relative: str) -> list[str]:
+        if self.silences:
+            self.silences -= 1
+            raise OSError("the storage is away")
+        return super().names(relative)
+
+
+def test_a_storage_that_is_away_for_moments_makes_no_second_life_a_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "LONGEST_PAUSE_SECONDS", 0.01)
+    url = (tmp_path / "storage").as_uri()
+    RunFolder(url, JOB).write_json("attempts/1/_DONE", {"adapter_sha256": "abc"})
+    assert rebirth.found(SilentOutbox(url, JOB), "attempts/1") == "ended"
 
 
 def test_a_wrong_environment_is_told_apart(tmp_path: Path) -> None:

@@ -33,10 +33,20 @@ def earlier(names: Collection[str]) -> str:
 
 
 def found(outbox: Outbox, attempt: str) -> str:
-    """`earlier` of the attempt's folder; "" where the storage does not say."""
+    """`earlier` of the attempt's folder; "" where the storage does not say for 10 minutes.
+
+    A storage that is away just now must not make a second life of an attempt look like its first.
+    """
     try:
         return earlier(outbox.names(attempt))
-    except Exception as error:  # noqa: BLE001 any storage's own; what follows says why it is away
+    except Exception as error:  # noqa: BLE001 any storage's own
+        print(f"an earlier life of this attempt is not known yet: {error}", file=sys.stderr)
+    try:
+        from brightrun.clock import SystemClock
+        from brightrun.outages import waited_out
+
+        return earlier(waited_out(SystemClock(), lambda: outbox.names(attempt)))
+    except Exception as error:  # noqa: BLE001 what follows says why it is away
         print(f"an earlier life of this attempt is not known: {error}", file=sys.stderr)
         return ""
 
