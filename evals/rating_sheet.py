@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from brightrun.spreadsheets import harmless
 from evals.rating import Item, Rubric, masked
 
 PAGE = Path(__file__).with_name("rating_sheet.html")
@@ -20,8 +21,6 @@ SIDES = ("A", "B")
 FACTS = ("right", "questionable", "wrong")
 NOT_APPLICABLE = "n/a"
 NOT_ASKED = "-"
-# A cell that begins like this would run as a formula when a spreadsheet opens the sheet.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 GUESS = "which_is_after_training"
 
 
@@ -29,11 +28,6 @@ def columns(rubric: Rubric) -> tuple[str, ...]:
     """The columns a rater fills, in order."""
     scored = (*rubric.dimension_keys, *rubric.voice_keys, "facts", "quote")
     return (*(f"{key}_{side}" for key in scored for side in SIDES), "preferred", "comment", GUESS)
-
-
-def harmless(text: str) -> str:
-    """Spreadsheets must show words, never calculate them."""
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def as_csv(

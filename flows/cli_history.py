@@ -86,6 +86,8 @@ def estimated(ledger: Ledger, job_id: str) -> dict[str, Any]:
 
 def write_csv(rows: list[HistoryRow]) -> None:
     """One line a job; the quality's parts in columns of their own."""
+    from brightrun.spreadsheets import harmless
+
     facts = []
     for row in rows:
         flat = row.as_json()
@@ -94,12 +96,7 @@ def write_csv(rows: list[HistoryRow]) -> None:
     if facts:
         out = csv.DictWriter(sys.stdout, list(facts[0]))
         out.writeheader()
-        # A spreadsheet takes a text that begins so for a formula.
         out.writerows({k: harmless(v) for k, v in row.items()} for row in facts)
-
-
-def harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
 def show(rows: list[HistoryRow]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from brightrun.counting import count
+from brightrun.spreadsheets import harmless
 from brightrun.verdicts import Table
 from reports import blocks, costs, engines, formats, paper, render, tables
 from reports.blocks import Fact
@@ -44,7 +45,7 @@ def make(data: CostData, out: Path, engine: engines.Engine | None = None) -> Ren
 
 
 def csv_of(data: CostData) -> str:
-    """One line a job; a text that a spreadsheet would take for a formula gets an apostrophe."""
+    """One line a job."""
     buffer = io.StringIO()
     sheet = csv.writer(buffer)
     sheet.writerow(CSV_COLUMNS)
@@ -52,13 +53,6 @@ def csv_of(data: CostData) -> str:
         values = job.model_dump()
         sheet.writerow([harmless(values[name]) for name in CSV_COLUMNS])
     return buffer.getvalue()
-
-
-def harmless(value: object) -> object:
-    """Text that begins like a formula (= + - @, also after blanks) is kept as text."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@"):
-        return f"'{value}"
-    return "" if value is None else value
 
 
 def title(data: CostData) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 from brightrun.context import JobContext
 from brightrun.errors import ReportError
+from brightrun.spreadsheets import harmless
 from reports import charts, collect, issuing, paper
-from reports.costreport import harmless
 
 Row = dict[str, Any]
 FORMATS = ("csv", "json", "parquet")

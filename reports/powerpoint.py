@@ -5,7 +5,6 @@ for every picture. What pandoc leaves out is put into its XML afterwards.
 from __future__ import annotations
 
 import io
-import os
 import re
 import tempfile
 import zipfile
@@ -17,7 +16,7 @@ from xml.sax.saxutils import escape as xml_escape
 from xml.sax.saxutils import quoteattr
 
 from brightrun.brand import Brand
-from reports import engines
+from reports import engines, paper
 from reports.archive import MOMENT
 from reports.escape import clean
 from reports.paper import Stamp
@@ -56,9 +55,7 @@ def write(engine: engines.Engine, target: Path, document: str, frame: Frame) -> 
             engine, document, made, reference, clean(frame.title), [clean(x) for x in frame.lines]
         )
         content = finished(made.read_bytes(), frame)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(target)
+    paper.write(target, content)
 
 
 def branded(reference: bytes, brand: Brand) -> bytes:

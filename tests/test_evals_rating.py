@@ -9,8 +9,9 @@ import re
 
 from rating_sheets import RUBRIC
 
+from brightrun.spreadsheets import harmless
 from evals.rating import key_of, load_rubric, masked, set_id, sheet
-from evals.rating_sheet import as_csv, as_html, columns, guide, harmless
+from evals.rating_sheet import as_csv, as_html, columns, guide
 from evals.sources import load_scenarios
 
 SCENARIOS = load_scenarios()

@@ -175,7 +175,7 @@ def test_a_job_that_rented_nothing_has_no_cost_report(home: Path) -> None:
         run("report", "fresh", "--kind", "cost")
 
 
-@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "  =1"])
+@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "  =1", "\tx", "\rx"])
 def test_a_spreadsheet_takes_no_text_for_a_formula(text: str) -> None:
     assert harmless(text) == f"'{text}"
     assert harmless(-3.5) == -3.5
