@@ -114,12 +114,13 @@ def notional(data: CostData) -> Markdown:
 
 
 def tiles(data: CostData) -> Markdown:
-    revenue, spent = data.revenue, data.usd
+    revenue, margin = data.revenue, data.margin
     limit = f"of {formats.usd(data.limit_usd)} budget" if data.limit_usd is not None else ""
-    margin = None if revenue is None else revenue - spent
     share = f"{formats.percent(margin / revenue)} of revenue" if margin and revenue else ""
+    if 0 < len(data.paying) < len(data.clients):
+        share += f"{', ' if share else ''}of {len(data.paying)} of {len(data.clients)} clients"
     facts = [
-        Fact("Spent", formats.usd(spent), limit),
+        Fact("Spent", formats.usd(data.usd), limit),
         Fact(
             "Revenue",
             formats.usd(revenue) if revenue is not None else "not stated",
@@ -136,8 +137,9 @@ def said(data: CostData) -> str:
     ended = "" if data.complete else " It is not over: pods that run are counted up to now."
     return (
         f"{count(len(data.jobs), 'job')} spent {formats.usd(data.usd)} {time_}. Margin is revenue "
-        "less what was spent on machines in this time; people's work, storage and licences are "
-        f"not in it.{ended}"
+        "less what was spent on machines in this time, for clients whose revenue is stated; "
+        "people's work, storage and licences are not in it. A job's revenue counts in the month "
+        f"of its first pod.{ended}"
     )
 
 

@@ -75,9 +75,18 @@ class CostData(Frozen):
         return sum(job.usd for job in self.jobs)
 
     @property
+    def paying(self) -> tuple[ClientCost, ...]:
+        """Clients with a stated revenue."""
+        return tuple(c for c in self.clients if c.revenue_usd is not None)
+
+    @property
     def revenue(self) -> float | None:
-        known = [c.revenue_usd for c in self.clients if c.revenue_usd is not None]
-        return sum(known) if known else None
+        return sum(c.revenue_usd or 0.0 for c in self.paying) if self.paying else None
+
+    @property
+    def margin(self) -> float | None:
+        """Of the paying clients only: what others cost says nothing about it."""
+        return sum(c.margin_usd or 0.0 for c in self.paying) if self.paying else None
 
 
 def of_month(
@@ -98,7 +107,7 @@ def of_month(
     known = revenue or Revenue()
     by_client = client_revenue(known, month)
     limit = ledger.month_limit(month, client)
-    jobs = tuple(job_cost(ledger, row, spent[row.job_id], known, moment) for row in mine)
+    jobs = tuple(job_cost(ledger, row, spent[row.job_id], known, moment, first) for row in mine)
     return CostData(
         made_at=moment,
         month=month,
@@ -129,14 +138,22 @@ def of_job(job: JobContext, revenue: Revenue | None = None) -> CostData:
     )
 
 
-def job_cost(ledger: Ledger, row: JobRow, usd: Decimal, revenue: Revenue, now: datetime) -> JobCost:
-    """One line of the report."""
+def job_cost(
+    ledger: Ledger,
+    row: JobRow,
+    usd: Decimal,
+    revenue: Revenue,
+    now: datetime,
+    since: datetime | None = None,
+) -> JobCost:
+    """One line of the report. since: a job that rented before it had its revenue counted there."""
     job = JobContext(ledger.settings, ledger, row.job_id)
     pods = ledger.attempts(row.job_id)
     bill, against = accounts.bill_of(job, now), accounts.reckoning_of(job, now)
     lines = {line.name: float(line.usd) for line in bill.lines}
     ended = row.is_final and against is not None
-    stated = [r.usd for r in revenue.revenue if r.job == row.job_id]
+    counted = since is not None and any(pod.launched_at < since for pod in pods)
+    stated = [0.0 if counted else r.usd for r in revenue.revenue if r.job == row.job_id]
     return JobCost(
         job_id=row.job_id,
         name=row.name,

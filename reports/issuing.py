@@ -104,14 +104,20 @@ def numbered(
 
 
 def month_scope(month: str, client: str) -> str:
-    """`2026-11-acme`: what a month's cost report is about."""
-    slug = re.sub(r"[^a-z0-9]+", "-", client.lower()).strip("-")[:40]
-    return f"{month}-{slug or 'all'}"
+    """`2026-11-acme-1f0c9a3e`, `2026-11-all`: what a month's cost report is about."""
+    name = client.lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", name).strip("-")[:40] or "client"
+    # Clients whose names differ by signs or script only share a slug.
+    return f"{month}-{slug}-{_short(name)}" if client else f"{month}-all"
 
 
 def runs_scope(job_ids: Sequence[str]) -> str:
     """Some jobs in their order, as a short name."""
-    return f"runs-{hashlib.sha256(' '.join(job_ids).encode()).hexdigest()[:8]}"
+    return f"runs-{_short(' '.join(job_ids))}"
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def contract(job: JobContext, evaluation: Evaluation) -> ReportData:

@@ -16,10 +16,11 @@ from test_reports_render import Page, pages_of
 from typer.testing import CliRunner
 
 from brightrun.errors import ConfigurationError, ReportError, UsageError
+from brightrun.revenue import Revenue
+from brightrun.spreadsheets import harmless
 from brightrun.verdicts import Evaluation, EvidenceKind, MetricName, Verdict
 from flows.cli import app
-from reports import costs, runs
-from reports.costreport import harmless
+from reports import comparison, costreport, costs, issuing, runs
 
 NOW = datetime.now(UTC)
 
@@ -163,6 +164,34 @@ def test_a_revenue_file_says_where_it_is_wrong(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match=r"paid.toml line 5, revenue.2: name either a job"):
         read(paid)
+def test_the_revenue_of_a_job_counts_in_one_month(home: Path) -> None:
+    """A job that bills over the turn of a month."""
+    turn = datetime(2026, 11, 1, tzinfo=UTC)
+    job = evaluated_job("job-a", client="Acme", start=turn - timedelta(minutes=4))
+    paid = Revenue.model_validate({"revenue": [{"job": "job-a", "usd": 900}]})
+    months = [costs.of_month(job.ledger, m, revenue=paid) for m in ("2026-10", "2026-11")]
+    assert all(month.usd > 0 for month in months)
+    assert [month.revenue for month in months] == [900, 0]
+
+
+def test_the_margin_is_of_clients_with_a_stated_revenue_only(home: Path) -> None:
+    start = datetime(2026, 11, 3, tzinfo=UTC)
+    job = evaluated_job("job-a", usd="4.00", start=start, client="Acme")
+    evaluated_job("job-b", usd="6.50", start=start, client="Birch")
+    paid = Revenue.model_validate({"revenue": [{"job": "job-a", "usd": 900}]})
+    data = costs.of_month(job.ledger, "2026-11", revenue=paid)
+    assert data.margin == pytest.approx(896)
+    tiles = costreport.tiles(data)
+    assert "$896.00" in tiles
+    assert "of 1 of 2 clients" in tiles
+
+
+def test_clients_whose_names_differ_in_signs_have_reports_of_their_own() -> None:
+    clients = ("Acme & Co", "Acme Co", "株式会社", "מכבי", "all", "")
+    assert len({issuing.month_scope("2026-11", client) for client in clients}) == len(clients)
+    assert issuing.month_scope("2026-11", "ACME") == issuing.month_scope("2026-11", "acme")
+
+
 
 
 def test_a_job_that_rented_nothing_has_no_cost_report(home: Path) -> None:
