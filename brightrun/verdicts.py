@@ -144,6 +144,14 @@ class Issue(Frozen):
     audience: str = ""
 
 
+def kind_of_test(meaningful: bool, smoke: bool) -> str:
+    """What kind of test numbers come from that mean nothing; "" = they mean something.
+
+    meaningful: of the base model.
+    """
+    return "Smoke test" if smoke else "" if meaningful else "Test model"
+
+
 class ReportData(Frozen):
     """report.json: all that any report format needs; rendered without a GPU at any time."""
 
@@ -179,3 +187,7 @@ class ReportData(Frozen):
     issue: Issue = Issue()
     brand: Brand = Brand()
     figures: Figures | None = Field(None, description="The client's own assumptions")
+
+    @property
+    def meaningless(self) -> str:
+        return kind_of_test(self.meaningful, self.smoke)

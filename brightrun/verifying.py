@@ -19,6 +19,8 @@ from brightrun.ledger_reports import ReportRow
 from brightrun.runfolder import sha256_file
 
 MARK = re.compile(rb"brightrun-report:([\w.-]{1,120}):([0-9a-f]{64})")
+# report.json carries no mark: it names its report as it was issued.
+ISSUE = re.compile(rb'"issue"\s*:\s*\{[^{}]*"report_id"\s*:\s*"([\w.-]{1,120})"')
 LARGEST = 200_000_000
 
 
@@ -56,7 +58,8 @@ def claimed_id(file: Path) -> str:
     """The report id that a file says it is; "" when it says none."""
     if file.stat().st_size > LARGEST:
         return ""
-    hit = MARK.search(content(file))
+    found = content(file)
+    hit = MARK.search(found) or ISSUE.search(found)
     return hit[1].decode() if hit else ""
 
 

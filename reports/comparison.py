@@ -58,16 +58,17 @@ def paper_of(data: ComparisonData, engine: str, mark: str) -> Paper:
         },
         charts=drawn,
         brand=data.brand,
-        warning="" if all(r.meaningful for r in data.runs) else "Test model: numbers mean nothing",
+        warning="Test: numbers mean nothing" if any(r.meaningless for r in data.runs) else "",
         contents=False,
     )
 
 
 RULE = (
     "A row has a best run only where the difference is more than noise. For what was measured the "
-    "95% interval of the best must lie wholly beyond every other one's, on the same test items and "
-    f"the same kind of evidence. For cost and duration the best must be more than "
-    f"{runs.NOISE:.0%} below the next. Everything else has no winner."
+    "95% interval of the best must lie wholly beyond every other one's, with the same base model, "
+    "the same test items and the same kind of evidence. For cost and duration every run must have "
+    f"been evaluated, and the best must be more than {runs.NOISE:.0%} below the next. Everything "
+    "else has no winner, nor has a test whose numbers mean nothing."
 )
 
 
@@ -86,42 +87,41 @@ def cover(data: ComparisonData, kicker: str) -> Markdown:
 
 
 def warning(found: Sequence[Run]) -> Markdown:
-    bad = [run.job_id for run in found if not run.meaningful]
+    bad = [f"{run.job_id} ({run.meaningless.lower()})" for run in found if run.meaningless]
     if not bad:
         return Markdown("")
-    return blocks.banner(
-        "bad",
-        "Numbers of a test model mean nothing.",
-        f"Trained from a generated model with random weights: {', '.join(bad)}.",
-    )
+    return blocks.banner("bad", "The numbers of a test mean nothing.", f"{', '.join(bad)}.")
 
 
 def rows_of(found: Sequence[Run]) -> list[Row]:
     """Every line of the table of results."""
     same_items = len({run.validation_sha256 for run in found}) == 1
     same_data = len({run.config.get("training file sha256") for run in found}) == 1
+    unranked = None if all(run.evaluation for run in found) else "not every run was evaluated"
+    if any(run.meaningless for run in found):
+        unranked = runs.TEST
     return [
         *runs.metric_rows(found),
         runs.measured_row(
             "Validation loss at the end",
             [runs.last_losses(r, "validation_loss") for r in found],
             lambda v: formats.number(v, 3),
-            choose=False,
-        ).model_copy(update={"why": "" if same_items else "different held-out conversations"}),
+            "" if same_items else "different held-out conversations",
+        ),
         runs.measured_row(
             "Training loss at the end",
             [runs.last_losses(r, "loss") for r in found],
             lambda v: formats.number(v, 3),
-            choose=False,
-        ).model_copy(update={"why": "" if same_data else "different training files"}),
-        runs.measured_row("Cost", [r.cost_usd for r in found], formats.usd),
+            "" if same_data else "different training files",
+        ),
+        runs.measured_row("Cost", [r.cost_usd for r in found], formats.usd, unranked),
         runs.measured_row(
-            "Compute time", [r.hours * 3600 for r in found], formats.duration
+            "Compute time", [r.hours * 3600 for r in found], formats.duration, unranked
         ),
         runs.measured_row(
             "Interruptions", [float(r.interruptions) for r in found],
-            lambda v: formats.number(int(v)), choose=False,
-        ).model_copy(update={"why": ""}),
+            lambda v: formats.number(int(v)), "",
+        ),
     ]  # fmt: skip
 
 

@@ -30,6 +30,7 @@ JUDGES = {
 }
 WRONG = {"model": Column("Model", tables.key), "ruling": Column("Ruling", tables.key)}
 SHOWN_SCOPES = ("overall", "group", "dimension", "arc")
+FIRST = "Read this first"
 NOBODY = "Nobody has judged the answers, so nothing is said about empathy, clarity or fitness."
 
 
@@ -53,15 +54,17 @@ def voice(evaluation: Evaluation) -> Markdown:
     return blocks.table(evaluation.voice, VOICE)
 
 
-def flags(evaluation: Evaluation) -> Markdown:
-    """What a reader must see first, on page 1."""
-    if not evaluation.flags:
-        return Markdown("")
+def warnings(evaluation: Evaluation) -> tuple[str, ...]:
+    """What a reader must see first, a few sentences."""
     said = [formats.clip(formats.prose(flag), 300) for flag in evaluation.flags[:4]]
     more = len(evaluation.flags) - len(said)
-    if more > 0:
-        said.append(f"And {more} more: see the sections.")
-    return blocks.banner("bad", "Read this first", " ".join(said))
+    return (*said, *((f"And {more} more: see the report's sections.",) if more else ()))
+
+
+def flags(evaluation: Evaluation) -> Markdown:
+    """The warnings as a box for page 1."""
+    said = warnings(evaluation)
+    return blocks.banner("bad", FIRST, " ".join(said)) if said else Markdown("")
 
 
 def chart(table: Table) -> Chart | None:

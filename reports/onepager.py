@@ -12,7 +12,7 @@ from pathlib import Path
 from brightrun.counting import count
 from brightrun.errors import ReportError
 from brightrun.verdicts import MetricName, ReportData, Verdict
-from reports import blocks, claims, engines, formats, render
+from reports import blocks, claims, engines, formats, judgements, render
 from reports.blocks import twin
 from reports.escape import Markdown, html, typst
 from reports.paper import Paper, Stamp
@@ -33,10 +33,10 @@ def claimable(data: ReportData) -> list[Verdict]:
         for v in verdicts
         if v.target_met != "pass"
     ]
-    if not data.meaningful:
+    if data.meaningless:
         raise ReportError(
-            f"job {data.job_id} trained a generated test model: nothing may be claimed from it",
-            fix="train a real base model",
+            f"job {data.job_id} is a {data.meaningless.lower()}: nothing may be claimed from it",
+            fix="train a real base model, and not as a smoke test",
         )
     safety = next((v for v in verdicts if v.metric is MetricName.safety), None)
     if safety is not None and safety.target_met == "fail":
@@ -90,6 +90,7 @@ def paper_of(data: ReportData, passed: Sequence[Verdict], mark: str) -> Paper:
                 ],
                 logo=blocks.logo(brand),
             ),
+            "flags": judgements.flags(data.evaluation),
             "claims": claim_cards(passed),
             "notes": notes(passed),
             "terms": blocks.pairs([t for t in terms if t[1]]),

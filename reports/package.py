@@ -104,9 +104,8 @@ def summary(data: ReportData) -> dict[str, Any]:
 def summary_text(data: ReportData) -> str:
     """evaluation_summary.md: one sentence per verdict."""
     lines = [f"# Evaluation of job {data.job_id}", ""]
-    if not data.meaningful:
-        what = "This was a smoke test" if data.smoke else "The base model is a generated test model"
-        lines += [f"**{what}: the numbers mean nothing.**", ""]
+    if data.meaningless:
+        lines += [f"**{data.meaningless}: the numbers mean nothing.**", ""]
     lines += [claims.headline(data.evaluation.verdicts), ""]
     for verdict in data.evaluation.verdicts:
         label = claims.words_of(verdict).label

@@ -41,7 +41,7 @@ def words(data: ReportData, stated: Mapping[str, Any], base: Mapping[str, Any]) 
     return {
         "title": _line(data.name or data.job_id),
         "job_id": data.job_id,
-        "meaningful": data.meaningful,
+        "meaningless": data.meaningless,
         "base_name": _line(base.get("name", "unknown")),
         "base_revision": base.get("revision") or "pinned by the sha256 below",
         "base_sha256": base.get("sha256") or "not recorded",

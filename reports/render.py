@@ -86,7 +86,6 @@ def write(
 def paper_of(data: ReportData, engine: str, mark: str) -> Paper:
     """The validation report as a document."""
     drawn = validation.charts_of(data)
-    what = "Smoke test" if data.smoke else "Test model"
     values = validation.context(data, drawn)
     rows = [("Report", data.issue.report_id), ("Report sha256", mark), ("Report engine", engine)]
     engine_rows = blocks.pairs([row for row in rows if row[1]], code=True)
@@ -99,5 +98,5 @@ def paper_of(data: ReportData, engine: str, mark: str) -> Paper:
         values=values,
         charts=drawn,
         brand=data.brand,
-        warning="" if data.meaningful else f"{what}: the numbers mean nothing",
+        warning=f"{data.meaningless}: the numbers mean nothing" if data.meaningless else "",
     )

@@ -1,8 +1,8 @@
 """What a comparison knows of 2 to 4 jobs, and who is best in a row. Pure but for `gather`.
 
 A row has a winner only where its difference is more than noise: for a measured claim the 95 %
-interval of the best lies wholly beyond every other one's, on the same test items; for cost and
-duration the best is more than NOISE below the next.
+interval of the best lies wholly beyond every other one's, on the same base model and test items;
+for cost and duration of evaluated jobs the best is more than NOISE below the next.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any, Literal
 from brightrun.brand import Brand
 from brightrun.context import JobContext
 from brightrun.frozen import Frozen
-from brightrun.verdicts import CurvePoint, Evaluation, Issue, MetricName, Verdict
+from brightrun.verdicts import CurvePoint, Evaluation, Issue, MetricName, Verdict, kind_of_test
 from reports import claims, collect
 
 NOISE = 0.05
+TEST = "the numbers of a test mean nothing"
 FEWEST, MOST = 2, 4
 Reading = str | int | float | bool | None
 
@@ -35,7 +36,8 @@ class Run(Frozen):
     evaluation: Evaluation | None
     plan_sha256: str
     validation_sha256: str
-    meaningful: bool
+    base_sha256: str
+    meaningless: str
     curve: tuple[CurvePoint, ...]
     cost_usd: float
     hours: float
@@ -92,7 +94,8 @@ def _run(job: JobContext, now: datetime) -> Run:
         evaluation=job.ledger.evaluation(job.job_id),
         plan_sha256=spec.plan_sha256,
         validation_sha256=spec.data.validation_sha256,
-        meaningful=spec.base_model.meaningful,
+        base_sha256=spec.base_model.sha256,
+        meaningless=kind_of_test(spec.base_model.meaningful, job.request.smoke),
         curve=collect.curve(job),
         cost_usd=float(job.ledger.cost_so_far(job.job_id, now)),
         hours=hours,
@@ -134,6 +137,10 @@ def winner(
         return None, "not measured in every run"
     if len({v.evidence for _, v in known}) > 1:
         return None, "different kinds of evidence"
+    if any(run.meaningless for run in runs):
+        return None, TEST
+    if len({run.base_sha256 for run in runs}) > 1:
+        return None, "different base models"
     items = {
         (runs[i].validation_sha256 if metric is MetricName.perplexity else runs[i].plan_sha256)
         for i, _ in known
@@ -188,13 +195,13 @@ Number = Callable[[float], str]
 
 
 def measured_row(
-    name: str, values: Sequence[float | None], form: Number, choose: bool = True
+    name: str, values: Sequence[float | None], form: Number, unranked: str | None = None
 ) -> Row:
-    """A row of exact numbers, the least of them best."""
+    """A row of exact numbers, the least of them best; unranked: why none is."""
     cells = tuple("–" if v is None else form(v) for v in values)
     whole = [v for v in values if v is not None]
-    if not choose or len(whole) < len(values):
-        return Row(name=name, cells=cells, best=None, why="" if choose else "not ranked")
+    if unranked is not None or len(whole) < len(values):
+        return Row(name=name, cells=cells, best=None, why=unranked or "")
     best, why = least(whole)
     return Row(name=name, cells=cells, best=best, why=why)
 

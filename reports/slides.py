@@ -57,8 +57,8 @@ def lines(data: ReportData) -> tuple[str, ...]:
     found = [said["validation_report"], formats.date(data.finished_at)]
     if data.client:
         found.insert(1, f"{said['prepared_for']} {formats.clip(data.client, 80)}")
-    if not data.meaningful:
-        found.append("The base model is a generated test model: the numbers mean nothing.")
+    if data.meaningless:
+        found.append(f"{data.meaningless}: the numbers mean nothing.")
     return tuple(found)
 
 

@@ -16,14 +16,14 @@ from reports.escape import Markdown
 from reports.words import words
 
 ALIASES = {"demo": "SmolLM2-135M-Instruct (demo)", "tiny": "generated test model (tiny)"}
-SMOKE = (
-    "This was a smoke test: two conversations, two steps, a few questions. It proves that the "
-    "whole path works at this provider. Nothing in it says anything about the training data."
-)
-MEANINGLESS = (
-    "The base model is a generated test model with random weights. This run proves that the "
-    "pipeline works from end to end. Nothing in it says anything about the training data."
-)
+MEANINGLESS = {
+    "Smoke test": "This was a smoke test: two conversations, two steps, a few questions. It proves "
+    "that the whole path works at this provider. Nothing in it says anything about the training "
+    "data.",
+    "Test model": "The base model is a generated test model with random weights. This run proves "
+    "that the pipeline works from end to end. Nothing in it says anything about the training "
+    "data.",
+}
 
 
 def cover(data: ReportData) -> Markdown:
@@ -57,8 +57,8 @@ def base_model(data: ReportData) -> str:
 
 def banners(data: ReportData) -> Markdown:
     found = ""
-    if not data.meaningful:
-        why = SMOKE if data.smoke else MEANINGLESS
+    if data.meaningless:
+        why = MEANINGLESS[data.meaningless]
         found += blocks.banner("bad", "The numbers in this report mean nothing.", why)
     if data.interruptions:
         text = "; ".join(
@@ -169,7 +169,7 @@ def _notional(data: ReportData) -> bool:
 
 
 def limits(data: ReportData, verdicts: Sequence[Verdict]) -> list[str]:
-    found = [] if data.meaningful else ["Anything about the training data: see the first box."]
+    found = ["Anything about the training data: see the first box."] if data.meaningless else []
     found += claims.caveats(verdicts)
     found.append("Automatic markers count features of style. They do not measure empathy.")
     found.append(

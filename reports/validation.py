@@ -172,12 +172,15 @@ def _examples_sentence(data: ReportData) -> str:
     shown = data.evaluation.examples
     if not shown:
         return "No answers were generated."
+    asked = sum(e.why == "asked" for e in shown)
     said = (
-        f"{count(len(shown), 'scenario')}, each answered by the baseline and by the "
+        f"{count(len(shown) - asked, 'scenario')}, each answered by the baseline and by the "
         "trained model with the same system prompt and greedy decoding. They were chosen by a "
         "fixed rule, not by taste: the best and the worst by the change of the automatic voice "
         f"index, some drawn at random{_seed(data)}, and the safety cases. Losses are shown."
     )
+    if asked:
+        said += f" {asked} more {'was' if asked == 1 else 'were'} asked for by name."
     answers = data.evaluation.facts.get("answers")
     trained = answers.get("trained") if isinstance(answers, dict) else None
     if isinstance(trained, dict) and trained.get("truncated"):

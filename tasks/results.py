@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from brightrun import basemodels
 from brightrun.context import JobContext, open_job
 from brightrun.settings import CHECKOUT
-from brightrun.verdicts import ReportData
+from brightrun.verdicts import ReportData, kind_of_test
 from evals import attainable
 from evals.assess import assess
 from reports import cards, issuing, package
@@ -31,16 +31,12 @@ def evaluate(job_id: str) -> None:
     found = issuing.evaluation_of(job)
     artifacts.publish(
         "verdicts",
-        cards.verdicts(found.verdicts, meaningless=meaningless(job)),
+        cards.verdicts(
+            found.verdicts,
+            meaningless=kind_of_test(job.spec.base_model.meaningful, job.request.smoke),
+        ),
         "What the evidence carries",
     )
-
-
-def meaningless(job: JobContext) -> str:
-    """What kind of test the numbers come from; "" = they mean something."""
-    if job.request.smoke:
-        return "Smoke test"
-    return "" if job.spec.base_model.meaningful else "Test model"
 
 
 @task(name="report", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)

@@ -55,13 +55,14 @@ def evaluated_job(
     losses: tuple[float, ...] = (2.9, 2.6, 2.4, 2.3),
     start: datetime = START,
     usd: str = "0.0773",
+    smoke: bool = False,
 ) -> JobContext:
     """A completed job of one pod, in the ledger and run folder of BRIGHTRUN_HOME."""
     settings: Settings = load()
     ledger, folder = Ledger.open(settings), RunFolder(settings.storage, job_id)
     frozen = spec(**(values or {}))
     request = JobRequest(training_file="training-file.json", client=client, name=name,
-                         requested_by="maria.lopez", preset="demo")  # fmt: skip
+                         requested_by="maria.lopez", preset="demo", smoke=smoke)  # fmt: skip
     ledger.create_job(job_id, request, at=start)
     ledger.update_job(job_id, estimate=ESTIMATE, spec=frozen.model_dump(mode="json"),
                       spec_hash=frozen.spec_hash())  # fmt: skip

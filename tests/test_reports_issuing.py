@@ -10,6 +10,7 @@ from typing import Any
 
 import pypdfium2
 import pytest
+import report_samples
 from report_jobs import evaluated_job
 from typer.testing import CliRunner
 
@@ -20,7 +21,7 @@ from brightrun.ledger_reports import FileFacts
 from brightrun.ledger_schema import jobs
 from brightrun.settings import load
 from flows.cli import app
-from reports import before_after, issuing, library
+from reports import before_after, issuing, library, validation
 from tasks import asked
 
 JOB = "261120-7f3a"
@@ -55,6 +56,11 @@ def test_a_job_owns_several_reports_that_prove_themselves(home: Path, tmp_path: 
     assert f"Genuine: validation-report.pdf of report {JOB}-validation-2" in genuine.stdout
     contract = json.loads(Path(second["files"]["report.json"]["path"]).read_text())
     assert contract["issue"]["report_id"] == second["report_id"]
+
+    better = tmp_path / "report.json"
+    better.write_text(json.dumps({**contract, "name": "Better"}))
+    with pytest.raises(ReportError, match=r"says that it is report .*-validation-2"):
+        run("verify", str(better))
 
     changed = tmp_path / "copy.html"
     html = Path(second["files"]["validation-report.html"]["path"]).read_text()
@@ -148,6 +154,9 @@ def test_a_client_may_ask_for_scenarios_by_name(home: Path, tmp_path: Path) -> N
     assert (shown.scenario_id, shown.why, len(found.examples)) == ("S20", "asked", 13)
     assert shown.trained_marks
     assert before_after.WHY["asked"] == "asked for by name"
+    said = validation._examples_sentence(report_samples.sample(evaluation=found))
+    assert said.startswith("12 scenarios, each")
+    assert said.count("1 more was asked for by name.") == 1
     with pytest.raises(UsageError, match="has no answer to S21"):
         asked.with_asked(job, found, ["S21"])
     file.write_text("# nothing\n")

@@ -64,6 +64,8 @@ def test_the_best_of_a_row_needs_intervals_that_do_not_touch(home: Path) -> None
         ({"validation_sha256": "other"}, "different test items"),
         ({"evaluation": None}, "not measured in every run"),
         ({"evaluation": NEAR}, "within noise"),
+        ({"base_sha256": "other"}, "different base models"),
+        ({"meaningless": "Smoke test"}, "mean nothing"),
     ],
 )
 def test_nobody_wins_a_row_that_cannot_be_compared(
@@ -79,7 +81,9 @@ def test_nobody_wins_a_row_that_cannot_be_compared(
 
 def test_human_and_automatic_evidence_are_not_compared() -> None:
     pair = [verdict(-0.1, -0.2, -0.05), verdict(-0.5, -0.6, -0.4, evidence=EvidenceKind.human)]
-    one = runs.Run.model_construct(validation_sha256="v", plan_sha256="p")
+    one = runs.Run.model_construct(
+        validation_sha256="v", plan_sha256="p", base_sha256="b", meaningless=""
+    )
     assert runs.winner((one, one), pair, MetricName.perplexity)[0] is None
 
 
@@ -88,6 +92,25 @@ def test_human_and_automatic_evidence_are_not_compared() -> None:
 )
 def test_cost_has_a_winner_only_beyond_the_noise(values: Any, best: int | None) -> None:
     assert runs.least(values)[0] == best
+
+
+@pytest.mark.parametrize("changes", [{"evaluation": None}, {"meaningless": "Smoke test"}])
+def test_a_run_that_was_cut_off_or_a_test_is_not_the_cheapest(
+    home: Path, changes: dict[str, Any]
+) -> None:
+    first, second = gathered(CLEAR, NEAR)
+    found = (first, second.model_copy(update={"cost_usd": 0.01, "hours": 0.001}))
+    cheap = {row.name: row.best for row in comparison.rows_of(found)}
+    assert (cheap["Cost"], cheap["Compute time"]) == (1, 1)
+    cut = (first, found[1].model_copy(update=changes))
+    assert all(row.best is None for row in comparison.rows_of(cut))
+
+
+def test_a_comparison_names_its_smoke_tests(home: Path) -> None:
+    evaluated_job("whole")
+    found = runs.gather([evaluated_job("whole-2"), evaluated_job("tried", smoke=True)]).runs
+    assert [run.meaningless for run in found] == ["", "Smoke test"]
+    assert "tried (smoke test)" in comparison.warning(found)
 
 
 def test_a_comparison_is_one_issued_report_of_several_jobs(home: Path) -> None:
@@ -141,29 +164,6 @@ def test_a_month_adds_up_and_margin_needs_a_stated_revenue(home: Path, tmp_path:
     assert "0 of 2 ended jobs cost within ±15%" in text
 
 
-def test_a_spot_saving_is_the_price_on_demand_less_what_was_paid(home: Path) -> None:
-    job = evaluated_job("job-a")
-    pods = [pod_with(job.ledger.attempts("job-a")[0], market="spot", cost=Decimal("3.00"), hours=2)]
-    offered = {"market": "on_demand", "offered": True, "price": {"usd_per_hour": 4.0}}
-    assert costs.spot_saving(pods, {"markets": [offered]}, NOW) == pytest.approx(5.0)
-    assert costs.spot_saving(pods, {"markets": [{**offered, "offered": False}]}, NOW) is None
-    assert costs.spot_saving(job.ledger.attempts("job-a"), {"markets": [offered]}, NOW) is None
-
-
-def pod_with(pod: Any, *, market: str, cost: Decimal, hours: float) -> Any:
-    from dataclasses import replace
-
-    ended = pod.launched_at + timedelta(hours=hours)
-    return replace(pod, market=market, cost_usd=cost, ended_at=ended)
-
-
-def test_a_revenue_file_says_where_it_is_wrong(tmp_path: Path) -> None:
-    paid = tmp_path / "paid.toml"
-    paid.write_text("[[revenue]]\njob = 'a'\nusd = 1\n\n[[revenue]]\nusd = 2\n")
-    from brightrun.revenue import read
-
-    with pytest.raises(ConfigurationError, match=r"paid.toml line 5, revenue.2: name either a job"):
-        read(paid)
 def test_the_revenue_of_a_job_counts_in_one_month(home: Path) -> None:
     """A job that bills over the turn of a month."""
     turn = datetime(2026, 11, 1, tzinfo=UTC)
@@ -192,6 +192,29 @@ def test_clients_whose_names_differ_in_signs_have_reports_of_their_own() -> None
     assert issuing.month_scope("2026-11", "ACME") == issuing.month_scope("2026-11", "acme")
 
 
+def test_a_spot_saving_is_the_price_on_demand_less_what_was_paid(home: Path) -> None:
+    job = evaluated_job("job-a")
+    pods = [pod_with(job.ledger.attempts("job-a")[0], market="spot", cost=Decimal("3.00"), hours=2)]
+    offered = {"market": "on_demand", "offered": True, "price": {"usd_per_hour": 4.0}}
+    assert costs.spot_saving(pods, {"markets": [offered]}, NOW) == pytest.approx(5.0)
+    assert costs.spot_saving(pods, {"markets": [{**offered, "offered": False}]}, NOW) is None
+    assert costs.spot_saving(job.ledger.attempts("job-a"), {"markets": [offered]}, NOW) is None
+
+
+def pod_with(pod: Any, *, market: str, cost: Decimal, hours: float) -> Any:
+    from dataclasses import replace
+
+    ended = pod.launched_at + timedelta(hours=hours)
+    return replace(pod, market=market, cost_usd=cost, ended_at=ended)
+
+
+def test_a_revenue_file_says_where_it_is_wrong(tmp_path: Path) -> None:
+    paid = tmp_path / "paid.toml"
+    paid.write_text("[[revenue]]\njob = 'a'\nusd = 1\n\n[[revenue]]\nusd = 2\n")
+    from brightrun.revenue import read
+
+    with pytest.raises(ConfigurationError, match=r"paid.toml line 5, revenue.2: name either a job"):
+        read(paid)
 
 
 def test_a_job_that_rented_nothing_has_no_cost_report(home: Path) -> None:

@@ -13,7 +13,7 @@ from test_reports_render import HOSTILE, Page, hostile, pages_of
 
 from brightrun.errors import ReportError
 from brightrun.verdicts import Issue, MetricName, ReportData
-from reports import deck, onepager, slides
+from reports import deck, onepager, package, packagetexts, slides, summary
 from reports.render import Rendered
 
 ISSUE = Issue(report_id="demo-slides-3", version=3)
@@ -84,6 +84,27 @@ def test_a_deck_says_what_was_not_measured_and_shows_a_loss() -> None:
     assert not any("Assumptions stated" in point for point in points)
 
 
+def test_what_must_be_read_first_is_the_first_slide() -> None:
+    flags = ("The judge disagreed with the raters.",)
+    evaluation = report_samples.evaluation().model_copy(update={"flags": flags})
+    first = deck.deck(report_samples.sample(evaluation=evaluation))[0]
+    assert (first.title, first.points) == ("Read this first", flags)
+
+
+def test_a_smoke_test_is_called_one_in_every_format() -> None:
+    data = report_samples.sample(meaningful=False, smoke=True)
+    said = (
+        " ".join(slides.lines(data)),
+        summary.banners(data),
+        package.summary_text(data),
+        *(packagetexts.fill(name, packagetexts.words(data, {}, {})).decode()
+          for name in ("README.md", "MODEL-CARD.md")),
+    )  # fmt: skip
+    for text in said:
+        assert "smoke test" in text.lower()
+        assert "test model" not in text.lower()
+
+
 def passing(*metrics: MetricName, **more: object) -> ReportData:
     """The sample with these metrics passed, and no other one failed."""
     evaluation = report_samples.evaluation()
@@ -97,11 +118,14 @@ def passing(*metrics: MetricName, **more: object) -> ReportData:
 
 
 def test_the_one_pager_claims_only_what_passed_with_sample_and_interval(tmp_path: Path) -> None:
-    made = onepager.make(passing(MetricName.perplexity, MetricName.safety), tmp_path)
+    data = passing(MetricName.perplexity, MetricName.safety)
+    flagged = data.evaluation.model_copy(update={"flags": ("Two questions were lost.",)})
+    made = onepager.make(data.model_copy(update={"evaluation": flagged}), tmp_path)
     sheets = pages_of(made.pdf)
     assert len(sheets) == 1
     for text in (sheets[0], Page(made.html.read_text(encoding="utf-8")).text):
         assert "−17.8%" in text
+        assert "Read this first Two questions were lost." in text
         assert "6 held-out conversations" in text
         assert "−21.4% to −13.9%" in text
         assert "Knowledge" not in text
