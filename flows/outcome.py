@@ -112,6 +112,8 @@ def verdict_row(v: dict[str, Any]) -> dict[str, str]:
             return "-"
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
+    # The target is for raters: a marker's index has another scale and is never held against it.
+    index = v["evidence"] == "marker"
     spread = f"{number(v['ci_low'], 2)}..{number(v['ci_high'], 2)}"
     cells = (
         SHORT.get(v["metric"], v["metric"].replace("_", " ")),
@@ -121,7 +123,7 @@ def verdict_row(v: dict[str, Any]) -> dict[str, str]:
         number(v["trained"]),
         number(v["estimate"]),
         "-" if v["ci_low"] is None else spread,
-        number(v["target"]),
-        v["target_met"].replace("_", " "),
+        "rated" if index and v["target"] is not None else number(v["target"]),
+        "-" if index else v["target_met"].replace("_", " "),
     )
     return dict(zip(VERDICT_COLUMNS, cells, strict=True))

@@ -366,6 +366,15 @@ VERDICT = {
 }  # fmt: skip
 
 
+def test_an_index_of_markers_is_not_held_against_a_target_for_raters() -> None:
+    index = {**VERDICT, "metric": "brand_voice", "evidence": "marker", "target": 0.85}
+    for target, shown in ((0.85, "rated"), (None, "-")):
+        row = outcome.verdict_row({**index, "target": target})
+        assert (row["target"], row["verdict"]) == (shown, "-")
+    row = outcome.verdict_row({**index, "evidence": "human"})
+    assert (row["target"], row["verdict"]) == ("0.85", "not measured")
+
+
 @pytest.mark.parametrize("width", [80, 140])
 def test_the_verdicts_fit_the_terminal_and_no_word_is_broken(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
