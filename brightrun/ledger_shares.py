@@ -19,7 +19,10 @@ from brightrun.ledger_store import Database
 
 @dataclass(frozen=True, slots=True)
 class ShareRow:
-    """One share. issued: links that were made; downloads: None where the storage does not say."""
+    """One share. issued: links that were made; downloads: None where the storage does not say.
+
+    revoked_at: when it was taken from its shelf, by a person or because it had expired.
+    """
 
     share_id: str
     job_id: str
@@ -44,7 +47,7 @@ class ShareRow:
 
     def state(self, now: datetime) -> str:
         """open, expired or revoked."""
-        if self.revoked_at is not None:
+        if self.revoked_at is not None and self.revoked_at < self.expires_at:
             return "revoked"
         return "expired" if now >= self.expires_at else "open"
 

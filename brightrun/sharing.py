@@ -71,5 +71,7 @@ def missing(
         if v.target_met in ("fail", "not_measured")
     ]
     if what is Shared.package and not checked:
-        found.append("its golden answers were not made again from the zip")
+        found.append(
+            "its golden answers were not made again from the zip: `brightrun package JOB --check`"
+        )
     return found

@@ -91,8 +91,15 @@ class Folder:
 
     def remove(self, place: str) -> None:
         folder = Path(place).parent
-        if folder.parent == self.root and folder.is_dir():
-            shutil.rmtree(folder)
+        if folder.parent != self.root:
+            raise StorageError(
+                f"{place} does not lie in {self.root}",
+                cause="it was shared with another BRIGHTRUN_SHARE_URL",
+                fix="set BRIGHTRUN_SHARE_URL to where it was shared",
+            )
+        with _told(f"cannot remove {folder}"):
+            if folder.is_dir():
+                shutil.rmtree(folder)
 
 
 class Bucket:
@@ -141,25 +148,34 @@ class Supabase:
     def __init__(self, url: str, key: str, bucket: str) -> None:
         self.url, self.key, self.bucket = url.rstrip("/"), key, bucket
 
-    def _files(self) -> Any:
+    def _files(self, bucket: str) -> Any:
         from storage3 import SyncStorageClient
 
         headers = {"apikey": self.key, "Authorization": f"Bearer {self.key}"}
-        return SyncStorageClient(f"{self.url}/storage/v1/", headers).from_(self.bucket)
+        return SyncStorageClient(f"{self.url}/storage/v1/", headers).from_(bucket)
+
+    def _inside(self, place: str) -> tuple[str, str]:
+        """(bucket, path in it); places of earlier versions did not name their bucket."""
+        bucket, _, name = place.partition("/")
+        return (bucket, name) if "/" in name else (self.bucket, place)
 
     def put(self, file: Path, share_id: str, expires_at: datetime) -> str:
-        place = f"{share_id}/{file.name}"
-        with _told(f"cannot write {place} to the bucket {self.bucket}"):
-            self._files().upload(place, file, {"content-type": kind_of(file.name)})
+        place = f"{self.bucket}/{share_id}/{file.name}"
+        with _told(f"cannot write to supabase://{place}"):
+            self._files(self.bucket).upload(
+                f"{share_id}/{file.name}", file, {"content-type": kind_of(file.name)}
+            )
         return place
 
     def link(self, place: str, seconds: int) -> str:
-        with _told(f"cannot sign a link to {place} in the bucket {self.bucket}"):
-            return str(self._files().create_signed_url(place, seconds)["signedURL"])
+        bucket, name = self._inside(place)
+        with _told(f"cannot sign a link to supabase://{place}"):
+            return str(self._files(bucket).create_signed_url(name, seconds)["signedURL"])
 
     def remove(self, place: str) -> None:
-        with _told(f"cannot remove {place} from the bucket {self.bucket}"):
-            self._files().remove([place])
+        bucket, name = self._inside(place)
+        with _told(f"cannot remove supabase://{place}"):
+            self._files(bucket).remove([name])
 
 
 @contextmanager

@@ -6,27 +6,31 @@ row, link = share(job, Shared.report, shelf, span, ...)
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from brightrun.context import JobContext
-from brightrun.errors import ReportError, UsageError
+from brightrun.errors import ReportError, StorageError, UsageError
 from brightrun.ledger import Ledger
 from brightrun.ledger_reports import ReportRow
 from brightrun.ledger_shares import ShareRow
 from brightrun.runfolder import sha256_file
-from brightrun.sharing import Shared, missing
+from brightrun.sharing import PROVEN, Shared, missing
 from brightrun.shelves import Shelf
-from reports import adapterzip, archive, issuing
+from brightrun.verdicts import Verdict
+from reports import adapterzip, archive, issuing, package
 
 CHECKED = "package-check.json"
+PDF = "validation-report.pdf"
 KINDS = {Shared.report: "validation", Shared.slides: "slides"}
 # Supabase serves HTML as plain text, so there the other file of a kind is shared.
 FORMATS = {
-    Shared.report: {"pdf": "validation-report.pdf", "html": "validation-report.html"},
+    Shared.report: {"pdf": PDF, "html": "validation-report.html"},
     Shared.slides: {"html": "slides.html", "pptx": "slides.pptx"},
 }
 
@@ -50,11 +54,20 @@ def share(
 ) -> tuple[ShareRow, str]:
     """Put it on the shelf, write it down, and make its link. ReportError: refused, and why."""
     moment = now or datetime.now(UTC)
+    forms = FORMATS.get(wish.what, {})
+    if wish.form and wish.form not in forms:
+        raise UsageError(
+            f"{wish.what} is not shared as {wish.form!r}",
+            fix=f"one of: {', '.join(forms)}" if forms else "leave --as out: it is a zip",
+        )
     report = newest(job, KINDS.get(wish.what, "validation"))
-    allowed(job, wish, newest(job, "validation"))
+    if wish.what in PROVEN:
+        allowed(job, wish, report)
     share_id = secrets.token_hex(6)
     with tempfile.TemporaryDirectory(prefix="brightrun-share-") as folder:
         file = file_of(job, wish, report, shelf, Path(folder))
+        if wish.what is Shared.package:
+            report = carried(file, job)
         digest = sha256_file(file)
         place = shelf.put(file, share_id, moment + wish.span)
     row = job.ledger.add_share(
@@ -87,27 +100,40 @@ def share(
 def allowed(job: JobContext, wish: Wish, report: ReportRow | None) -> None:
     """ReportError when the proof is missing and nobody answers for it by name."""
     evaluation = job.ledger.evaluation(job.job_id)
-    verdicts = evaluation.verdicts if evaluation else ()
     reasons = missing(
-        wish.what, reported=report is not None, verdicts=verdicts, checked=golden_answers(job)
+        wish.what,
+        reported=report is not None,
+        verdicts=evaluation.verdicts if evaluation else (),
+        checked=wish.what is not Shared.package or golden_answers(job),
     )
-    if reasons and not wish.overridden_by:
+    # The report goes with it: without one nobody can answer for the rest.
+    if reasons and not (report and wish.overridden_by):
         raise ReportError(
             f"the {wish.what} of job {job.job_id} is not shared: {'; '.join(reasons)}",
             cause="nothing is delivered without its proof",
-            fix='do what is missing, or answer for it: --override NAME "REASON" (recorded)',
+            fix='do what is missing, or answer for it: --override NAME "REASON" (recorded)'
+            if report
+            else f"first: brightrun report {job.job_id}",
         )
 
 
 def golden_answers(job: JobContext) -> bool:
     """Whether this very zip was unpacked and gave every golden answer."""
-    zips = [name for name in job.folder.names("package") if name.endswith(".zip")]
-    if not zips or not job.folder.exists(CHECKED):
+    name = packed(job)
+    if not job.folder.exists(CHECKED):
         return False
     known = job.folder.read_json(CHECKED)
-    with job.folder.fs.open(job.folder.path(f"package/{zips[0]}"), "rb") as source:
+    with job.folder.fs.open(job.folder.path(f"package/{name}"), "rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     return bool(known["same"] == known["asked"] and known["sha256"] == digest)
+
+
+def packed(job: JobContext) -> str:
+    """The name of the job's package; ReportError when there is none."""
+    zips = [name for name in job.folder.names("package") if name.endswith(".zip")]
+    if not zips:
+        raise ReportError(f"job {job.job_id} has no package", fix=f"brightrun package {job.job_id}")
+    return zips[0]
 
 
 def newest(job: JobContext, kind: str) -> ReportRow | None:
@@ -123,36 +149,47 @@ def file_of(
     if wish.what in KINDS:
         return report_file(job, wish, report, shelf)
     if wish.what is Shared.package:
-        zips = [name for name in job.folder.names("package") if name.endswith(".zip")]
-        if not zips:
-            raise ReportError(
-                f"job {job.job_id} has no package", fix=f"brightrun train --resume {job.job_id}"
-            )
-        job.folder.download(f"package/{zips[0]}", folder / zips[0])
-        archive.verify(folder / zips[0])
-        return folder / zips[0]
+        file = folder / packed(job)
+        job.folder.download(f"package/{file.name}", file)
+        return file
     job.folder.download_folder("adapter", folder / "adapter")
-    pdf = report_file(job, wish, report, shelf) if report else folder / "validation-report.pdf"
+    pdf = issued_file(job, report, PDF)
     data = issuing.contract(job, issuing.evaluation_of(job))
     return adapterzip.build(folder, folder / "adapter", data, pdf)
 
 
+def carried(zipped: Path, job: JobContext) -> ReportRow:
+    """The issued report that lies in a whole package; ReportError when it tells old verdicts."""
+    issued = job.ledger.report_of_file(archive.verify(zipped).get(PDF, ""))
+    with zipfile.ZipFile(zipped) as opened:
+        told = [n for n in opened.namelist() if n.endswith(f"/{package.SUMMARY}")]
+        verdicts = [v for n in told for v in json.loads(opened.read(n))["verdicts"]]
+    holding = issuing.evaluation_of(job).verdicts
+    if issued is None or tuple(map(Verdict.model_validate, verdicts)) != holding:
+        raise ReportError(
+            f"{zipped.name} does not tell the verdicts of job {job.job_id} that hold now",
+            cause="the measurements were concluded from again after it was packed",
+            fix=f"brightrun package {job.job_id}, then with --check",
+        )
+    return issued[0]
+
+
 def report_file(job: JobContext, wish: Wish, report: ReportRow | None, shelf: Shelf) -> Path:
+    """A file of an issued report, in the form that was asked for or that the shelf shows best."""
+    forms = FORMATS[wish.what]
+    shown = [f for f in forms if f != "html" or shelf.name != "supabase"]
+    return issued_file(job, report, forms[wish.form or shown[0]], KINDS[wish.what])
+
+
+def issued_file(
+    job: JobContext, report: ReportRow | None, name: str, kind: str = issuing.VALIDATION
+) -> Path:
     """A file of an issued report; one that was changed since is refused."""
     if report is None:
-        kind = KINDS[wish.what]
         raise ReportError(
             f"job {job.job_id} has no {kind} report",
             fix=f"brightrun report {job.job_id} --kind {kind}",
         )
-    forms = FORMATS.get(wish.what, FORMATS[Shared.report])
-    shown = [f for f in forms if f != "html" or shelf.name != "supabase"]
-    form = wish.form or shown[0]
-    if form not in forms:
-        raise UsageError(
-            f"{wish.what} is not shared as {form!r}", fix=f"one of: {', '.join(forms)}"
-        )
-    name = forms[form]
     file = Path(report.folder) / name
     if not file.is_file():
         raise ReportError(
@@ -184,9 +221,8 @@ def revoke(ledger: Ledger, shelf: Shelf, share_id: str) -> ShareRow:
     """Take it from the shelf: every link that was made ends with it."""
     row = ledger.share(share_id)
     fitting(row, shelf)
-    revoked = ledger.revoke_share(share_id)
     shelf.remove(row.place)
-    return revoked
+    return ledger.revoke_share(share_id)
 
 
 def fitting(row: ShareRow, shelf: Shelf) -> None:
@@ -198,10 +234,20 @@ def fitting(row: ShareRow, shelf: Shelf) -> None:
         )
 
 
-def tidy(ledger: Ledger, shelf: Shelf, now: datetime | None = None) -> list[str]:
-    """Empty the shelf of what has expired; the ids of what was taken down."""
+def tidy(
+    ledger: Ledger, shelf: Shelf, now: datetime | None = None
+) -> tuple[list[str], list[StorageError]]:
+    """Empty the shelf of what has expired, once: (ids of what was taken down, what failed)."""
     moment = now or datetime.now(UTC)
-    ended = [r for r in ledger.shares() if r.storage == shelf.name and r.state(moment) == "expired"]
-    for row in ended:
-        shelf.remove(row.place)
-    return [row.share_id for row in ended]
+    gone, failed = [], []
+    for row in ledger.shares():
+        if row.storage != shelf.name or row.revoked_at or row.state(moment) != "expired":
+            continue
+        try:
+            shelf.remove(row.place)
+        except StorageError as error:
+            failed.append(error)
+            continue
+        ledger.revoke_share(row.share_id, moment)
+        gone.append(row.share_id)
+    return gone, failed

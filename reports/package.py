@@ -21,6 +21,7 @@ SETTINGS = ("dtype", "quantization", "max_new_tokens", "threads")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 TOKENIZER_EXTRAS = ("special_tokens_map.json", "added_tokens.json", "tokenizer.model")
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "tokenizers", "accelerate")
+SUMMARY = "evaluation_summary.json"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -62,7 +63,7 @@ def build(
         "serve/README.md": packagetexts.fill("serve/README.md", words),
         "serve/compose.yaml": packagetexts.fill("serve/compose.yaml", words),
         "serve/request.sh": packagetexts.fill("serve/request.sh", words),
-        "evaluation_summary.json": _json(summary(data)),
+        SUMMARY: _json(summary(data)),
         "evaluation_summary.md": summary_text(data).encode(),
         "validation-report.pdf": _need(report_pdf),
     }

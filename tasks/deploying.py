@@ -16,8 +16,8 @@ from brightrun.errors import ReportError
 from brightrun.runfolder import sha256_file
 from brightrun.settings import CHECKOUT
 from reports import package
-from reports.handing import CHECKED
-from tasks.results import package_parts
+from reports.handing import CHECKED, packed
+from tasks.results import note_package, package_parts
 
 COUNTED = re.compile(r"(\d+) of (\d+) answers are the same")
 CHECK_SECONDS = 3600
@@ -41,10 +41,7 @@ def rebuild(job: JobContext, *, with_bin: bool) -> str:
     made = package.build(place, **parts)
     job.folder.upload(made, f"package/{made.name}")
     job.folder.remove(CHECKED)
-    uri = f"{job.folder.url}/package/{made.name}"
-    path = str(job.folder.local_path(f"package/{made.name}")) if job.folder.is_local else uri
-    job.ledger.update_job(job.job_id, package=path)
-    return path
+    return note_package(job, made.name)
 
 
 def check(job: JobContext, base: Path | None = None) -> dict[str, Any]:
@@ -52,13 +49,11 @@ def check(job: JobContext, base: Path | None = None) -> dict[str, Any]:
 
     ReportError when an answer differs or the script fails: then the package is not deployable.
     """
-    zips = [name for name in job.folder.names("package") if name.endswith(".zip")]
-    if not zips:
-        raise ReportError(f"job {job.job_id} has no package", fix=f"brightrun package {job.job_id}")
+    name = packed(job)
     model = base or basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     with tempfile.TemporaryDirectory(prefix="brightrun-check-") as room:
-        zipped = Path(room) / zips[0]
-        job.folder.download(f"package/{zips[0]}", zipped)
+        zipped = Path(room) / name
+        job.folder.download(f"package/{name}", zipped)
         digest = sha256_file(zipped)
         with zipfile.ZipFile(zipped) as archive:
             archive.extractall(Path(room) / "client")

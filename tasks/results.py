@@ -14,7 +14,7 @@ from brightrun.settings import CHECKOUT
 from brightrun.verdicts import ReportData, kind_of_test
 from evals import attainable
 from evals.assess import assess
-from reports import cards, issuing, package
+from reports import cards, handing, issuing, package, render
 from tasks import artifacts
 
 
@@ -63,13 +63,24 @@ def package_adapter(job_id: str) -> None:
             made = package.build(job.settings.home.resolve() / "packages", **package_parts(job))
             job.folder.upload(made, f"package/{made.name}")
             zips = [made.name]
-    uri = f"{job.folder.url}/package/{zips[0]}"
-    path = str(job.folder.local_path(f"package/{zips[0]}")) if job.folder.is_local else uri
-    job.ledger.update_job(job_id, package=path)
+    note_package(job, zips[0])
+
+
+def note_package(job: JobContext, name: str) -> str:
+    """Where a job's package lies, also in the ledger."""
+    uri = f"{job.folder.url}/package/{name}"
+    path = str(job.folder.local_path(f"package/{name}")) if job.folder.is_local else uri
+    job.ledger.update_job(job.job_id, package=path)
+    return path
 
 
 def package_parts(job: JobContext) -> dict[str, Any]:
-    """What `package.build` needs: the adapter is fetched and checked, the rest is read."""
+    """What `package.build` needs: the adapter is fetched and checked, the rest is read.
+
+    The report is the newest that was issued: verdicts that were made again are told with it.
+    """
+    issued = handing.newest(job, issuing.VALIDATION)
+    report = handing.issued_file(job, issued, render.CONTRACT)
     adapter = job.settings.home.resolve() / "packages" / job.job_id / "adapter"
     job.folder.download_folder("adapter", adapter)
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
@@ -79,7 +90,7 @@ def package_parts(job: JobContext) -> dict[str, Any]:
     return {
         "adapter": adapter,
         "base_folder": base,
-        "data": ReportData.model_validate(job.folder.read_json("report/report.json")),
+        "data": ReportData.model_validate_json(report.read_bytes()),
         "golden": golden,
         "generation": {
             **golden[0]["settings"],
@@ -88,5 +99,5 @@ def package_parts(job: JobContext) -> dict[str, Any]:
         },
         "inference_script": CHECKOUT / "trainer" / "inference.py",
         "base_model": basemodels.profile(base),
-        "report_pdf": job.reports_folder / "validation-report.pdf",
+        "report_pdf": handing.issued_file(job, issued, handing.PDF),
     }

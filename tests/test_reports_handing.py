@@ -14,17 +14,20 @@ import httpx
 import pytest
 import report_samples
 from fakes import supabase_storage
-from report_jobs import evaluated_job
+from report_jobs import SHA, evaluated_job
 from typer.testing import CliRunner
 
 from brightrun.context import JobContext
 from brightrun.errors import ReportError, StorageError, UsageError
+from brightrun.ledger import Ledger
 from brightrun.ledger_reports import FileFacts
 from brightrun.runfolder import sha256_file
+from brightrun.settings import load
 from brightrun.sharing import Shared, expiry, missing
-from brightrun.shelves import Supabase
+from brightrun.shelves import Supabase, shelf_of
 from flows.cli import app
-from reports import archive, handing
+from reports import archive, handing, issuing, package
+from tasks import deploying
 
 JOB = "261120-7f3a"
 
@@ -38,10 +41,13 @@ def issued(job: JobContext, kind: str = "validation") -> Path:
     taken = job.ledger.reserve_report(job.job_id, kind, job_id=job.job_id)
     place = job.reports_folder / f"{kind}-{taken.version}"
     place.mkdir(parents=True)
-    names = {"validation": ("validation-report.pdf", "validation-report.html"),
+    names = {"validation": ("validation-report.pdf", "validation-report.html", "report.json"),
              "slides": ("slides.html", "slides.pptx")}[kind]  # fmt: skip
     for name in names:
         (place / name).write_bytes(f"{taken.report_id} {name}".encode())
+    if kind == "validation":
+        data = report_samples.sample(name=taken.report_id)
+        (place / "report.json").write_text(data.model_dump_json())
     facts = {n: FileFacts(sha256_file(place / n), (place / n).stat().st_size) for n in names}
     job.ledger.issue_report(taken.report_id, fingerprint="f", folder=str(place), engine="e",
                             made=facts)  # fmt: skip
@@ -58,14 +64,22 @@ def proven(job_id: str = JOB) -> JobContext:
 
 
 def furnish(job: JobContext) -> None:
-    home = job.settings.home / "made"
-    made = archive.write(home / f"{job.job_id}-package.zip", "top", {"a.txt": b"a"})
-    job.folder.upload(made, f"package/{made.name}")
-    adapter = home / "adapter"
+    pack(job)
+    adapter = job.settings.home / "made"
     adapter.mkdir()
     (adapter / "adapter_model.safetensors").write_bytes(b"weights")
     (adapter / "adapter_config.json").write_text("{}")
     job.folder.upload_folder(adapter, "adapter", {})
+
+
+def pack(job: JobContext, version: int = 1) -> None:
+    """A package that carries a report and tells the verdicts that hold now."""
+    evaluation = issuing.evaluation_of(job)
+    said = json.dumps({"verdicts": [v.model_dump(mode="json") for v in evaluation.verdicts]})
+    report = f"{job.job_id}-validation-{version} validation-report.pdf"
+    files = {handing.PDF: report.encode(), package.SUMMARY: said.encode()}
+    made = archive.write(job.settings.home / f"{job.job_id}-package.zip", "top", files)
+    job.folder.upload(made, f"package/{made.name}")
 
 
 def shared(*words: str) -> dict[str, Any]:
@@ -94,6 +108,62 @@ def test_a_package_goes_out_only_when_its_golden_answers_were_made_again(home: P
         run("share", JOB, "--what", "package")
     checked(job)
     assert shared("--what", "package")["kind"] == "package"
+
+
+def test_a_package_whose_verdicts_hold_no_more_is_refused_even_to_an_override(home: Path) -> None:
+    job = proven()
+    issued(job)
+    issued(job)  # the same verdicts for another reader: the packed report is still true
+    checked(job)
+    assert shared("--what", "package")["report_id"] == f"{JOB}-validation-1"
+    found = issuing.evaluation_of(job)
+    changed = found.model_copy(update={"verdicts": found.verdicts[1:]})
+    job.folder.write_json("evals/evaluation.json", json.loads(changed.model_dump_json()))
+    with pytest.raises(ReportError, match="does not tell the verdicts"):
+        run("share", JOB, "--what", "package", "--override", "Ann", "in a hurry")
+    pack(job, version=2)
+    checked(job)
+    assert shared("--what", "package")["report_id"] == f"{JOB}-validation-2"
+
+
+def test_a_package_is_made_of_the_newest_report(home: Path) -> None:
+    job = proven()
+    issued(job)
+    base = job.settings.models / "demo"
+    base.mkdir(parents=True)
+    for name in package.TOKENIZER_FILES:
+        (base / name).write_text("{}")
+    (base / "prepared.json").write_text(json.dumps({"name": "demo", "sha256": SHA}))
+    message = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello"}]
+    settings = {"dtype": "float32", "quantization": "none", "max_new_tokens": 9, "threads": 1}
+    golden = {"id": "g1", "text": "Hello.", "settings": settings}
+    job.folder.write_json("plan/golden.json", {"prompts": [{"id": "g1", "messages": message}]})
+    job.folder.write_jsonl("measurements/golden.jsonl", [golden])
+    job.folder.write_json("report/report.json", {"of": "version 1"})
+    issued(job)
+    with zipfile.ZipFile(deploying.rebuild(job, with_bin=False)) as made:
+        inside = {name.partition("/")[2]: made.read(name) for name in made.namelist()}
+    assert inside[handing.PDF] == f"{JOB}-validation-2 validation-report.pdf".encode()
+    assert f"{JOB}-validation-2" in inside["README.md"].decode()
+
+
+def test_only_a_package_needs_golden_answers(home: Path) -> None:
+    job = proven()
+    issued(job)
+    job.folder.remove(f"package/{JOB}-package.zip")
+    assert shared("--what", "adapter")["kind"] == "adapter"
+    with pytest.raises(ReportError, match="has no package"):
+        run("share", JOB, "--what", "package")
+
+
+def test_what_cannot_be_is_not_offered(home: Path) -> None:
+    job = proven()
+    with pytest.raises(UsageError, match="adapter is not shared as 'html'"):
+        run("share", JOB, "--what", "adapter", "--as", "html")
+    with pytest.raises(ReportError, match="report is missing") as caught:
+        run("share", JOB, "--what", "adapter", "--override", "Ann", "in a hurry")
+    assert "--override" not in caught.value.fix
+    assert job.ledger.shares() == ()
 
 
 @pytest.mark.parametrize("what", ["package", "adapter"])
@@ -176,15 +246,33 @@ def test_a_share_is_listed_linked_again_settled_and_revoked(home: Path) -> None:
 def test_an_expired_share_is_taken_down_and_gets_no_new_link(home: Path) -> None:
     job = evaluated_job(JOB)
     issued(job)
-    from brightrun.shelves import shelf_of
-
     shelf = shelf_of(job.settings)
     wish = handing.Wish(what=Shared.report, span=timedelta(hours=1), by="Ann")
     row, link = handing.share(job, wish, shelf, datetime.now(UTC) - timedelta(hours=2))
     with pytest.raises(ReportError, match="is expired"):
         handing.again(job.ledger, shelf, row.share_id)
-    assert handing.tidy(job.ledger, shelf) == [row.share_id]
+    assert handing.tidy(job.ledger, shelf) == ([row.share_id], [])
     assert not opened(link).exists()
+    assert handing.tidy(job.ledger, shelf) == ([], [])  # once, not at each look
+    assert job.ledger.share(row.share_id).state(datetime.now(UTC)) == "expired"
+
+
+def test_what_could_not_be_removed_is_not_called_revoked(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued(evaluated_job(JOB))
+    row = shared("--expires", "1h")
+    monkeypatch.setenv("BRIGHTRUN_SHARE_URL", f"file://{home / 'another'}")
+    with pytest.raises(StorageError, match="does not lie in"):
+        run("shares", "revoke", row["share_id"])
+    ledger, shelf = Ledger.open(load()), shelf_of(load())
+    assert ledger.share(row["share_id"]).state(datetime.now(UTC)) == "open"
+    assert opened(row["link"]).is_file()
+    gone, failed = handing.tidy(ledger, shelf, datetime.now(UTC) + timedelta(hours=2))
+    assert (gone, len(failed)) == ([], 1)
+    monkeypatch.delenv("BRIGHTRUN_SHARE_URL")
+    assert handing.revoke(ledger, shelf_of(load()), row["share_id"]).revoked_at is not None
+    assert not opened(row["link"]).exists()
 
 
 @pytest.fixture
@@ -212,7 +300,8 @@ def test_a_signed_link_opens_until_it_ends_is_altered_or_revoked(
     fake.ahead = timedelta(days=30, seconds=2).total_seconds()
     assert httpx.get(link).status_code == 400
     fake.ahead = 0
-    handing.revoke(job.ledger, shelf, row.share_id)
+    # Also when another bucket is used by now: the place names its own.
+    handing.revoke(job.ledger, Supabase(url, supabase_storage.KEY, "later"), row.share_id)
     assert httpx.get(link).status_code == 404
     slides = handing.Wish(what=Shared.slides, span=timedelta(days=1), by="Ann")
     shown, _ = handing.share(job, slides, shelf)
@@ -238,7 +327,7 @@ def test_a_refused_key_is_told_without_the_key(
 
 def test_a_mistake_of_ours_is_no_refusal_of_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     shelf = Supabase("http://127.0.0.1:9", "key", "shares")
-    monkeypatch.setattr(shelf, "_files", lambda: None)
+    monkeypatch.setattr(shelf, "_files", lambda bucket: None)
     with pytest.raises(AttributeError):
         shelf.link("a/b.pdf", 60)
 
