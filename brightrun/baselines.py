@@ -87,6 +87,11 @@ def lay_out(folder: RunFolder, spec: JobSpec, plan: dict[str, Any]) -> dict[str,
     return found
 
 
+def reused(folder: RunFolder) -> bool:
+    """Whether a measured job took rows of an earlier one: those of another machine are dropped."""
+    return folder.exists(CACHED)
+
+
 def read(storage_url: str, key: str) -> dict[str, Any] | None:
     """{rows, machine, job} of a key; None when it is absent, damaged or half written."""
     folder = place(storage_url, key)

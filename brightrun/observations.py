@@ -12,9 +12,19 @@ PARTS = ("model_loading", "preprocessing", "training", "measuring", "finalizatio
 
 
 def observed_parts(
-    done: Progress, work: Work, machine: Machine, model: ModelProfile, values: Hyperparameters
+    done: Progress,
+    work: Work,
+    machine: Machine,
+    model: ModelProfile,
+    values: Hyperparameters,
+    *,
+    fetched_s: float = 0.0,
+    whole: bool = True,
 ) -> list[Observed]:
     """One row per finished pod stage.
+
+    fetched_s: of preprocessing, while the base model came from elsewhere; the next job finds it.
+    whole: False where the baseline was known already, so that measuring was less than `work`.
 
     A job with several pods loaded its model twice and trained some steps twice: its times would
     teach the next estimate to expect an interruption. Of such a job only the speed counts that a
@@ -34,8 +44,9 @@ def observed_parts(
             precision=values.precision,
             part=stage.name,
             tokens=sizes.get(stage.name, 0.0),
-            seconds=stage.elapsed_s,
+            seconds=stage.elapsed_s - (fetched_s if stage.name == "preprocessing" else 0.0),
         )
         for stage in done.stages
         if stage.name in PARTS and stage.status == "finished"
+        if whole or stage.name != "measuring"
     ]

@@ -59,18 +59,23 @@ def start_of(
         (e for e in ours if "created_s" in e.payload and e.payload["attempt"] == pod.number), None
     )
     created = float(rented.payload["created_s"]) if rented is not None else 0.0
-    details = [e.payload.get("detail") or {} for e in mine if e.type == "stage"]
-    fetched = sum(float(detail.get("fetch_s") or 0.0) for detail in details)
+    weights = fetched(mine)
     parts = {
         "queue": between(wanted, pod.launched_at),
         "create": created,
         "boot": max(0.0, between(pod.launched_at, mine[0].ts) - created),
         "import": between(mine[0].ts, begun),
-        "weights": fetched,
-        "load": max(0.0, between(begun, training) - fetched),
+        "weights": weights,
+        "load": max(0.0, between(begun, training) - weights),
         "step": between(training, step.ts),
     }
     return Start(attempt=pod.number, parts={name: round(s, 3) for name, s in parts.items()})
+
+
+def fetched(events: Sequence[Happening]) -> float:
+    """Seconds in which the base model came from elsewhere; they are within `preprocessing`."""
+    details = [e.payload.get("detail") or {} for e in events if e.type == "stage"]
+    return sum(float(detail.get("fetch_s") or 0.0) for detail in details)
 
 
 def stage(events: Sequence[Happening], name: str) -> datetime | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import accounts, basemodels, quotes
+from brightrun import accounts, baselines, basemodels, quotes, starts
 from brightrun.context import JobContext, open_job
 from brightrun.observations import observed_parts
 from brightrun.physics import ModelProfile
@@ -20,11 +20,17 @@ def learn(job_id: str) -> None:
     if request.assesses:  # nothing was trained: its parts say nothing about the next job's
         accounts.settle(job)
         return
-    work = quotes.work_of(stored_report(job), request.values)
+    # As in its estimate: a request does not know how many scenarios a client's own file has.
+    values = job.spec.values
+    work = quotes.work_of(stored_report(job), values)
     machine = quotes.machine_for(request.provider, request.gpu, job.settings)
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     model = ModelProfile.of_prepared(basemodels.profile(base))
-    found = observed_parts(job.progress(), work, machine, model, request.values)
+    found = observed_parts(
+        job.progress(), work, machine, model, values,
+        fetched_s=starts.fetched(job.ledger.events(job_id)),
+        whole=not baselines.reused(job.folder),
+    )  # fmt: skip
     if request.smoke:  # two steps say nothing of a training's pace, but the model was loaded
         found = [part for part in found if part.part == "model_loading"]
     job.ledger.add_observations(job_id, found)

@@ -17,6 +17,7 @@ from brightrun.physics import SMOLLM2, Machine
 from brightrun.prices import H100_PCIE
 from brightrun.progress import Progress, progress
 from brightrun.runfolder import Event, EventType
+from brightrun.starts import fetched
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 FORECAST = {
@@ -177,6 +178,21 @@ def test_an_interrupted_job_teaches_the_speed_its_pod_measured() -> None:
     # 100 s for eight tenths of the tokens, whatever is computed twice or padded.
     assert found.seconds == pytest.approx(125.0)
     assert found.tokens == units(WORK, Machine("cpu", 2), SMOLLM2, values)["training"]
+
+
+def test_a_fetched_model_and_a_baseline_from_an_earlier_job_teach_nothing_wrong() -> None:
+    events = [
+        stage(0, "preprocessing", "started"),
+        stage(640, "preprocessing", "finished", elapsed_s=640.0, detail={"fetch_s": 600.0}),
+        stage(640, "measuring", "started"),
+        stage(700, "measuring", "finished", elapsed_s=60.0),
+    ]
+    given = (look(events, 700), WORK, Machine("cpu", 2), SMOLLM2, Hyperparameters())
+    assert fetched(events) == 600.0
+    found = {o.part: o.seconds for o in observed_parts(*given, fetched_s=600.0)}
+    assert found == {"preprocessing": 40.0, "measuring": 60.0}
+    half = observed_parts(*given, fetched_s=600.0, whole=False)
+    assert [o.part for o in half] == ["preprocessing"]
 
 
 def test_a_cpu_that_trains_slower_than_estimated_does_everything_slower() -> None:

@@ -8,14 +8,15 @@ import pytest
 from commands import furnish
 from training_files import document, write_json
 
-from brightrun import basemodels, quotes
-from brightrun.durations import Observed
+from brightrun import baselines, basemodels, quotes
+from brightrun.context import JobContext
+from brightrun.durations import Observed, units
 from brightrun.errors import ConfigurationError
-from brightrun.jobs import JobRequest
+from brightrun.jobs import BaseModelRef, DataRef, Hyperparameters, JobRequest, JobSpec
 from brightrun.ledger import Ledger
 from brightrun.settings import load
 from flows import quoting
-from tasks import estimates, intake
+from tasks import estimates, intake, learn
 
 
 def test_each_provider_is_priced_for_its_default_model(
@@ -78,6 +79,43 @@ def test_after_a_finished_job_the_table_and_the_terminal_show_the_same_number(
     assert before[0] == before[1]
     assert after[0] == after[1]
     assert after[0] > 2 * before[0]
+
+
+def test_a_job_teaches_what_it_ran_and_not_what_its_form_said(
+    home: Path, tmp_path: Path, models: Path
+) -> None:
+    """The client's own file has three scenarios; the baseline is an earlier job's."""
+    furnish(home, models)
+    report = estimates.check.fn(str(write_json(tmp_path / "a.json", document(8, 4))), "tiny")
+    settings, values = load(), Hyperparameters(scenarios=3)
+    job = JobContext(settings, Ledger.open(settings), "j1")
+    data = DataRef(
+        name="file", source_sha256="a", train_sha256="b", validation_sha256="c",
+        train_conversations=7, validation_conversations=1, supervised_pairs=16,
+        train_tokens=1000, supervised_tokens=400,
+    )  # fmt: skip
+    base = BaseModelRef(name="tiny", context=8192, template="chatml")
+    spec = JobSpec(base_model=base, data=data, values=values, plan_sha256="p", threads=2)
+    job.ledger.create_job("j1", JobRequest(training_file="f", base_model="tiny"))
+    job.folder.write_json("spec.json", {"spec": spec.model_dump(mode="json")})
+    job.folder.write_json("validation.json", report["local"].model_dump(mode="json"))
+    for name in ("preprocessing", "measuring"):
+        job.note("stage", {"name": name, "status": "started"})
+        job.note("stage", {"name": name, "status": "finished", "elapsed_s": 60.0})
+    machine, model = (
+        quotes.machine_for("local", "", settings),
+        quotes.model_for("tiny", "local", settings),
+    )
+
+    def learned() -> dict[str, float]:
+        learn.learn.fn("j1")
+        return {o.part: o.tokens for o in job.ledger.observed(machine.key, model.name)}
+
+    job.folder.write_json(baselines.CACHED, {"kinds": {"answers": {}}})
+    assert set(learned()) == {"preprocessing"}
+    job.folder.remove(baselines.CACHED)
+    work = quotes.work_of(report["local"], values)
+    assert learned()["measuring"] == units(work, machine, model, values)["measuring"]
 
 
 def test_a_model_that_nobody_knows_is_not_priced_as_another(home: Path, tmp_path: Path) -> None:

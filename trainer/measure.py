@@ -112,6 +112,7 @@ def reuse(bench: Bench) -> None:
             )
             for kind in cached["kinds"]:
                 bench.folder.remove(f"{PARTS}/{kind}/{PART}")
+            bench.folder.remove(CACHED)
         bench.reporter.add("choice", {"stage": "measuring", "message": said})
     bench.folder.write_json(MACHINE, bench.machine)
 
