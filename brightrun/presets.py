@@ -106,6 +106,12 @@ class Hyperparameters(Frozen):
         description="Answers per scenario and model, 1-10: 1 = greedy, more = drawn by seed",
     )
 
+    @property
+    def quick(self) -> bool:
+        """A quick look asks in fewer orders than there are: it reads less of the neutral text, no
+        option as a whole answer, and no training conversation again."""
+        return self.rotations < 4
+
 
 SETTABLE: tuple[str, ...] = tuple(Hyperparameters.model_fields)
 

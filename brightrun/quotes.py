@@ -78,8 +78,7 @@ def work_of(report: FileReport, values: Hyperparameters, interruptions: int = 0)
         repeats, sequences = 2.2, max(1, round(pairs * share))  # 2.1-2.4 on real files
     per_step = max(1, round(values.pairs_per_step * sequences / max(1.0, pairs * share)))
     # Read twice for the data feedback; of 12 and up to 8 held out the gradients, three times.
-    quick = values.rotations != 4
-    probed = 0 if quick else 2 * min(40, sequences) + 3 * 20
+    probed = 0 if values.quick else 2 * min(40, sequences) + 3 * 20
     prompt = round(len(report.system_prompt) / 4.66 * SYSTEM_TO_PROMPT) + 40
     return Work(
         train_tokens=round(sum(lengths) * share * repeats),
@@ -96,8 +95,8 @@ def work_of(report: FileReport, values: Hyperparameters, interruptions: int = 0)
         questions=values.questions,
         rotations=values.rotations,
         prompt_tokens=prompt,
-        option_tokens=0 if quick else OPTION_TOKENS,
-        neutral_tokens=NEUTRAL_TOKENS // 3 if quick else NEUTRAL_TOKENS,
+        option_tokens=0 if values.quick else OPTION_TOKENS,
+        neutral_tokens=NEUTRAL_TOKENS // 3 if values.quick else NEUTRAL_TOKENS,
         probe_tokens=round(probed * sum(lengths) / max(1, len(usable))),
         max_new_tokens=values.max_new_tokens,
         interruptions=interruptions,

@@ -49,8 +49,6 @@ PLAN = "plan/plan.json"
 SCENARIOS = "plan/scenarios.jsonl"
 QUESTIONS = "plan/questions.jsonl"
 NEUTRAL = "plan/neutral.jsonl"
-# A quick look asks in fewer orders than 4: it reads less of the neutral text, no option as a whole
-# answer, and no training conversation again.
 QUICK_TEXTS = 8
 PROBE = {"probe": 40, "influence": 12}
 QUICK_PROBE = {"probe": 0, "influence": 0}
@@ -132,7 +130,7 @@ def make_plan(
     """
     tested = tested or asked(values.scenarios, values.questions, data=data)
     scenarios, questions = tested.scenarios, tested.questions
-    neutral = load_neutral(data)[: None if values.rotations == 4 else QUICK_TEXTS]
+    neutral = load_neutral(data)[: QUICK_TEXTS if values.quick else None]
     return Plan(
         scenarios=tuple(
             {"scenario_id": s.scenario_id, "messages": _messages(s, system_prompt)}
@@ -209,8 +207,8 @@ def _facts(
             "neutral_texts": len(neutral),
             # Training conversations that are read for the data feedback, and those whose
             # gradients are compared: three times the work.
-            **(PROBE if values.rotations == 4 else QUICK_PROBE),
-            "option_texts": len(questions) if values.rotations == 4 else 0,
+            **(QUICK_PROBE if values.quick else PROBE),
+            "option_texts": 0 if values.quick else len(questions),
             "rotations": values.rotations,
             "passes": values.passes,
         },

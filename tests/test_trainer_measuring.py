@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -225,6 +226,45 @@ def test_a_cached_baseline_counts_only_from_the_same_kind_of_machine(
     assert folder.read_json(baselines.MACHINE) == machine
 
 
+@pytest.mark.parametrize("engine", ["vllm", "transformers"])
+def test_answers_of_an_earlier_attempt_stay_only_from_the_same_engine(
+    torch: Any, tmp_path: Path, engine: str
+) -> None:
+    from trainer import measure
+
+    folder = RunFolder(tmp_path.as_uri(), "job-1")
+    folder.write_jsonl("measurements/parts/answers/0001-000001.jsonl", [{"model": "baseline"}])
+    folder.write_json(baselines.MACHINE, {"answers_by": engine})
+    machine = {"answers_by": "transformers"}
+    measure.reuse(replace(bench(torch, None), folder=folder, machine=machine))
+    assert folder.exists("measurements/parts/answers") is (engine == "transformers")
+
+
+def test_gradients_that_do_not_fit_are_given_back_before_the_job_goes_on(
+    torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainer import feedback
+
+    held: list[Any] = []
+    still_held: list[Any] = []
+
+    def too_large(*_: Any) -> Any:
+        gradients = torch.zeros(1)
+        held.append(weakref.ref(gradients))
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(feedback, "gradient", too_large)
+    monkeypatch.setattr(feedback, "free_memory", lambda: still_held.append(held[0]()))
+    folder, warned = RunFolder(tmp_path.as_uri(), "job-1"), []
+    table = replace(
+        bench(torch, adapted(torch)), folder=folder,
+        reporter=SimpleNamespace(warn=lambda *said: warned.append(said[0])),
+    )  # fmt: skip
+    assert feedback.influence(table, [], [None]) == 0  # type: ignore[list-item]
+    assert still_held == [None]
+    assert warned == ["out_of_memory"]
+
+
 def test_the_playground_writes_what_generation_at_temperature_0_writes(
     torch: Any, tokenizer: ChatTokenizer
 ) -> None:
@@ -338,9 +378,11 @@ class Engine:
     """A fake of vLLM's interface: what it was given, and one answer of two tokens."""
 
     made: ClassVar[list[Any]] = []
+    held: ClassVar[list[Any]] = []
 
     def __init__(self, **given: Any) -> None:
         if given["dtype"] != "float32":
+            self.held.append(weakref.ref(self))
             raise RuntimeError("this GPU cannot do that\nmore")
         self.made.append(given)
 
@@ -364,15 +406,17 @@ def test_vllm_writes_where_it_is_and_another_engines_rows_are_never_mixed_in(
         ("vllm.lora.request", request),
     ):
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(writers, "obstacle", lambda _: "")
+    # Memory that others have taken since the measuring began changes nothing.
+    monkeypatch.setattr(writers, "obstacle", lambda _: "no room is left")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (60e9, 80e9))
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    still_held: list[Any] = []
+    monkeypatch.setattr(writers, "free_memory", lambda: still_held.append(Engine.held[-1]()))
     folder, told = RunFolder(tmp_path.as_uri(), "job-1"), []
     folder.write_jsonl("measurements/parts/answers/0001-000001.jsonl", [{"model": "baseline"}])
     model = adapted(torch)
     table = replace(
         bench(torch, model), folder=folder, tokenizer=tokenizer, values=Hyperparameters(),
-        dtype=torch.float32 if starts else torch.bfloat16,
+        dtype=torch.float32 if starts else torch.bfloat16, no_vllm="",
         reporter=SimpleNamespace(add=lambda *event: told.append(event[1]["message"])),
     )  # fmt: skip
     own = writers.Writer(lambda *_: [], 12, "the loaded model")
@@ -380,6 +424,7 @@ def test_vllm_writes_where_it_is_and_another_engines_rows_are_never_mixed_in(
     assert folder.exists("measurements/parts/answers") is starts
     if not starts:
         assert found is own
+        assert still_held == [None]
         assert told == ["answers: the loaded model: vLLM did not start (this GPU cannot do that)"]
         return
     rows = found.write("trained", [[1, 2], [3]], 7)
@@ -400,4 +445,8 @@ def test_without_a_gpu_the_loaded_model_writes(torch: Any) -> None:
 
     table = bench(torch, adapted(torch))
     assert writers.obstacle(table) == "vLLM needs a GPU"
-    assert writers.engine_of(table) == "transformers"
+    own = writers.Writer(lambda *_: [], 12, "the loaded model")
+    told: list[Any] = []
+    table = replace(table, reporter=SimpleNamespace(add=lambda *event: told.append(event)))
+    assert writers.chosen(table, own, {}, {0}) is own
+    assert "vLLM was not looked for" in told[0][1]["message"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import torch
 
 from brightrun.tokens import ChatTokenizer
 from trainer import failures
+from trainer.retrying import free_memory
 from trainer.writers import Writer, chosen
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ def generate(bench: Bench, prompts: list[list[int]], seed: int) -> list[dict[str
             raise
         failure = failures.first_line(error)
     # Here the exception is gone, and with it the frames that hold the cache of keys and values.
-    gc.collect()
-    torch.cuda.empty_cache()
+    free_memory()
     half = (len(prompts) + 1) // 2
     bench.reporter.warn(
         "out_of_memory",

@@ -22,11 +22,11 @@ from trainer import offline, rebirth
 from trainer.logtee import LogTee
 from trainer.outbox import Outbox
 from trainer.pod import MissingVariable, Pod
+from trainer.rebirth import DONE, FAILED, STOPPED
 from trainer.seat import Seat, take
 
 # For a failed process to say why, before the leader says that it does not know.
 PEER_SECONDS = 5.0
-DONE, FAILED, STOPPED = "_DONE", "_FAILED.json", "_STOPPED.json"
 # Seconds between tries to write the marker.
 MARKER_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 # A storage that hangs must not keep a pod that has to go: 1 s more than SIGTERM's 3.5 s, or 15.

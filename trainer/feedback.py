@@ -7,7 +7,6 @@ Pruthi et al. 2020, at the last checkpoint only). Below 0: a step on it raises t
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import torch
 from brightrun.modelnames import MODELS
 from trainer import failures, likelihoods, loading, loss
 from trainer.data import Sample, order
+from trainer.retrying import free_memory
 
 if TYPE_CHECKING:
     from trainer.measure import Bench
@@ -55,14 +55,15 @@ def influence(bench: Bench, training: Sequence[Sample], held_out: Sequence[Sampl
     """
     if bench.folder.exists(INFLUENCE):
         return len(bench.folder.read_jsonl(INFLUENCE))
+    failure = ""
     try:
         rows = _cosines(bench, training, held_out)
     except (RuntimeError, MemoryError) as error:
         if not failures.is_out_of_memory(error):
             raise
         failure, rows = failures.first_line(error), []
-        gc.collect()
-        torch.cuda.empty_cache()
+    if failure:  # the exception is gone, and with it the frames that hold the gradients
+        free_memory()
         bench.reporter.warn(
             "out_of_memory",
             "which conversations hurt was not measured: gradients do not fit into memory",

@@ -23,7 +23,7 @@ from trainer.data import Sample
 from trainer.items import PARTS, ItemStore
 from trainer.others import load_others
 from trainer.reporter import Reporter
-from trainer.writers import engine_of
+from trainer.writers import TRANSFORMERS, VLLM, obstacle
 
 # PEFT's name of the adapter that this job has trained.
 OWN_ADAPTER = "default"
@@ -33,7 +33,7 @@ OWN_ADAPTER = "default"
 class Bench:
     """All that a measurement needs. `model` is a PeftModel, `check` a safe point; models: names in
     the order of the plan, those after `trained` are adapters of that name; machine: what decides
-    the numbers."""
+    the numbers; no_vllm: why vLLM does not write the answers, "" when it does."""
 
     model: Any
     dtype: torch.dtype
@@ -45,6 +45,7 @@ class Bench:
     check: Callable[[], None]
     models: tuple[str, ...] = MODELS
     machine: dict[str, Any] = field(default_factory=dict)
+    no_vllm: str = "vLLM was not looked for"
 
     @property
     def device(self) -> str:
@@ -76,7 +77,10 @@ def measure(
 ) -> dict[str, int]:
     """All measurements; the number of items of each. Finished items are not repeated."""
     bench.model.eval()
-    made_by = {"dtype": str(bench.dtype), "answers_by": engine_of(bench)}
+    # Once, before anything takes memory: what is noted of the answers is what writes them.
+    bench = replace(bench, no_vllm=obstacle(bench))
+    engine = TRANSFORMERS if bench.no_vllm else VLLM
+    made_by = {"dtype": str(bench.dtype), "answers_by": engine}
     bench = replace(bench, machine={**bench.machine, **made_by})
     with tempfile.TemporaryDirectory(prefix="brightrun-adapters-") as scratch:
         bench = replace(bench, models=load_others(bench.model, bench.folder, Path(scratch)))
@@ -101,6 +105,10 @@ def measure(
 def reuse(bench: Bench) -> None:
     """Keep the baseline's rows of an earlier job, or throw them away: on another kind of machine or
     with other libraries the numbers differ a little, and the difference is what we measure."""
+    before = bench.folder.read_json(MACHINE) if bench.folder.exists(MACHINE) else bench.machine
+    if before.get("answers_by") != bench.machine.get("answers_by"):
+        # An earlier attempt's pod had the other engine: both models' words are one engine's.
+        bench.folder.remove(f"{PARTS}/answers")
     if bench.folder.exists(CACHED):
         cached = bench.folder.read_json(CACHED)
         kinds = ", ".join(cached["kinds"])

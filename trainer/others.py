@@ -8,6 +8,7 @@ from typing import Any
 from brightrun.errors import StorageError, TrainerError
 from brightrun.modelnames import MODELS, all_models
 from brightrun.runfolder import RunFolder
+from trainer import failures
 from trainer.finalize import WEIGHTS
 
 ADAPTERS = "adapters"
@@ -36,7 +37,7 @@ def load_others(model: Any, folder: RunFolder, scratch: Path) -> tuple[str, ...]
             model.load_adapter(str(local), name)
         except (ValueError, RuntimeError) as error:
             raise TrainerError(
-                f"the adapter {name} does not fit the base model: {str(error).splitlines()[0]}",
+                f"the adapter {name} does not fit the base model: {failures.first_line(error)}",
                 cause="it was trained on another base model",
                 fix="compare adapters of one base model only",
             ) from None

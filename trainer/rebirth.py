@@ -15,7 +15,7 @@ from typing import Any
 
 from trainer.outbox import Outbox
 
-MARKERS = ("_DONE", "_FAILED.json", "_STOPPED.json")
+MARKERS = DONE, FAILED, STOPPED = "_DONE", "_FAILED.json", "_STOPPED.json"
 RESTARTED: dict[str, Any] = {
     "code": "spot_interrupted",
     "message": "restarted by its host",
@@ -55,7 +55,7 @@ def end(outbox: Outbox, attempt: str, life: str, environ: Mapping[str, str] = os
     """Say so where the first life could not, and do nothing more."""
     print(f"this attempt has {life} before: the host has started its container again")
     if life == "begun":
-        outbox.put_json(f"{attempt}/_FAILED.json", RESTARTED)
+        outbox.put_json(f"{attempt}/{FAILED}", RESTARTED)
     if "RUNPOD_POD_ID" in environ:  # an end would only start it once more; the driver ends the pod
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         while True:

@@ -19,6 +19,8 @@ import torch
 
 from brightrun.baselines import MACHINE, PARTS
 from brightrun.modelnames import BASELINE, MODELS
+from trainer import failures
+from trainer.retrying import free_memory
 
 if TYPE_CHECKING:
     from trainer.measure import Bench
@@ -42,27 +44,23 @@ class Writer:
     why: str
 
 
-def engine_of(bench: Bench) -> str:
-    """Part of what decides an answer's words: both models' are written by the same one."""
-    return TRANSFORMERS if obstacle(bench) else VLLM
-
-
 def chosen(bench: Bench, own: Writer, sampling: dict[str, float], ends: set[int]) -> Writer:
-    """vLLM where it can be used, else `own`; the reason is told as an event.
+    """vLLM where nothing stood in its way when the measuring began, else `own`; the reason is told
+    as an event.
 
     When vLLM does not start, what it wrote before (another attempt's, an earlier job's) is thrown
     away: two engines in one comparison would be a difference of its own.
     """
-    found, reason = own, obstacle(bench)
+    found, reason = own, bench.no_vllm
     if not reason:
         try:
             found = vllm_writer(bench, sampling, ends)
         except Exception as error:  # noqa: BLE001 a foreign engine's own, of any kind
-            first = [*str(error).strip().splitlines(), type(error).__name__][0]
-            reason = f"vLLM did not start ({first})"
-            torch.cuda.empty_cache()
-            bench.folder.remove(f"{PARTS}/answers")
-            bench.folder.write_json(MACHINE, {**bench.machine, "answers_by": TRANSFORMERS})
+            reason = f"vLLM did not start ({failures.first_line(error)})"
+    if not bench.no_vllm and found is own:  # the exception is gone, and with it what it held
+        free_memory()
+        bench.folder.remove(f"{PARTS}/answers")
+        bench.folder.write_json(MACHINE, {**bench.machine, "answers_by": TRANSFORMERS})
     why = found.why if found is not own else f"{own.why}: {reason}"
     bench.reporter.add("choice", {"stage": "measuring", "message": f"answers: {why}"})
     return found
