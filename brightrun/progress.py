@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -229,23 +229,30 @@ def _seconds(since: datetime, until: datetime | None) -> float:
 
 
 def _shares(events: Iterable[Happening]) -> dict[str, float]:
-    """Stage -> share done, 0-1. Measuring counts several kinds of items, each on its own."""
+    """Stage -> share done, 0-1. Measuring counts several kinds of items, each on its own; of a kind
+    of which there are 0 nothing is awaited."""
     done: dict[str, dict[str, float]] = {}
+    none: set[str] = set()
     for event in events:
-        total = float(event.payload.get("total") or 0) if event.type == "progress" else 0.0
-        if total:
-            kind = str(event.payload.get("what", "")).partition(",")[0]
-            share = min(1.0, float(event.payload["done"]) / total)
-            kinds = done.setdefault(str(event.payload["stage"]), {})
-            kinds[kind] = max(share, kinds.get(kind, 0.0))
-    return {stage: _weighted(stage, kinds) for stage, kinds in done.items()}
+        if event.type != "progress" or event.payload.get("total") is None:
+            continue
+        kind = str(event.payload.get("what", "")).partition(",")[0]
+        if not (total := float(event.payload["total"])):
+            none.add(kind)
+            continue
+        share = min(1.0, float(event.payload["done"]) / total)
+        kinds = done.setdefault(str(event.payload["stage"]), {})
+        kinds[kind] = max(share, kinds.get(kind, 0.0))
+    return {stage: _weighted(stage, kinds, none) for stage, kinds in done.items()}
 
 
-def _weighted(stage: str, kinds: Mapping[str, float]) -> float:
+def _weighted(stage: str, kinds: Mapping[str, float], none: Collection[str]) -> float:
     """Grows with every kind: one that nobody knew of adds to the others, up to 1."""
     if stage != "measuring":
         return min(kinds.values())
-    return min(1.0, sum(MEASURING.get(kind, UNKNOWN_KIND) * share for kind, share in kinds.items()))
+    whole = sum(weight for kind, weight in MEASURING.items() if kind not in none)
+    done = sum(MEASURING.get(kind, UNKNOWN_KIND) * share for kind, share in kinds.items())
+    return min(1.0, done / whole) if whole else 1.0
 
 
 def _validation(events: Iterable[Happening]) -> tuple[tuple[int, float], ...]:

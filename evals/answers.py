@@ -214,7 +214,7 @@ def facts(
     for model in models:
         rows = [raw[model, name, number] for name, number in answers.keys]
         truncated = sum(row.finish_reason == "length" for row in rows)
-        seconds = [row.seconds for row in rows]
+        seconds, pods = [row.seconds for row in rows], {row.pod for row in rows}
         per_model[model] = {
             "answers": len(rows),
             "truncated": truncated,
@@ -223,6 +223,8 @@ def facts(
             "tokens_mean": float(np.mean([row.tokens for row in rows])),
             "seconds_mean": float(np.mean(seconds)),
             "seconds_median": float(np.median(seconds)),
+            # Several pods are several machines: their seconds compare with nothing.
+            "seconds_of": "mixed" if len(pods) > 1 else min(pods),
         }
     sides = {"baseline": answers.baseline, "trained": answers.trained, "gold": answers.gold}
     return {

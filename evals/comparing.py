@@ -37,7 +37,7 @@ def table(found: Measurements, questions: Sequence[Question], rotations: int) ->
         rows=tuple(rows),
         caption="Each model against the baseline. Perplexity, tokens and seconds: relative change; "
         "accuracy: difference in points of 1; 95 % t interval over conversations, passages, "
-        "questions, scenarios or batches (n).",
+        "questions, scenarios or batches (n); mixed: batches of several pods.",
     )
 
 
@@ -140,9 +140,9 @@ def _answers(answers: Mapping[tuple[str, str, int], Answer], model: str) -> list
     speed = seconds_per_token(pairs)
     if speed is not None:
         before, after, change = speed
-        rows.append(
-            _row((model, "seconds per token, in batches"), change.n, [before, after], change)
-        )
+        pods = {one.pod for one, other in pairs if one.batch == other.batch}
+        name = "seconds per token, in batches" + (", mixed" if len(pods) > 1 else "")
+        rows.append(_row((model, name), change.n, [before, after], change))
     cut = [
         float(np.mean([it.finish_reason == "length" for it in side]))
         for side in zip(*pairs, strict=True)

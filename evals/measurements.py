@@ -67,7 +67,7 @@ class OptionText(Measured):
 
 
 class Answer(Measured):
-    """seconds: the share of this answer in those of its batch."""
+    """seconds: the share of this answer in those of its batch; batch: {job}/{attempt}/{name}."""
 
     scenario_id: str
     number: int = Field(alias="pass", ge=1)
@@ -76,6 +76,11 @@ class Answer(Measured):
     finish_reason: Literal["stop", "length"]
     seconds: float = Field(ge=0, allow_inf_nan=False)
     batch: str = ""
+
+    @property
+    def pod(self) -> str:
+        """{job}/{attempt} whose machine made it; "" where older rows do not say."""
+        return self.batch.rpartition("/")[0]
 
 
 class GoldAnswer(BaseModel):

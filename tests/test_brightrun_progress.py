@@ -202,6 +202,18 @@ def test_measuring_counts_each_kind_of_item_on_its_own_and_never_falls_back() ->
     assert 0.3 < seen[-1] < 0.4
 
 
+def test_the_bar_comes_to_its_end_where_a_quick_look_leaves_kinds_out() -> None:
+    story, seen = Story(), []
+    rows = [("option texts", 0), ("influence", 0), ("likelihood", 10), ("neutral", 4)]
+    for what, total in [*rows, ("knowledge", 50), ("answers", 24)]:
+        said = {"stage": "measuring", "what": what, "done": total, "total": total}
+        story.tell(1, "progress", said)
+        seen.append(stage_of(progress(story.events, EXPECTED, story.now), "measuring").fraction)
+    assert seen[:2] == [0.0, 0.0]
+    assert seen == sorted(seen)
+    assert seen[-1] == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(("failed", "status"), [(True, "failed"), (False, "stopped")])
 def test_the_stage_in_which_a_job_ended_says_so(failed: bool, status: str) -> None:
     story = Story()

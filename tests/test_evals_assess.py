@@ -224,6 +224,22 @@ def test_truncated_answers_and_seconds_are_reported_per_model(job: Job) -> None:
     assert facts["answers"]["baseline"]["seconds_mean"] == pytest.approx(8.5)
 
 
+def test_seconds_of_several_pods_do_not_pass_as_one_machines(job: Job) -> None:
+    def resumed(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            attempt = 1 if row["batch"].endswith(".1") else 2
+            earlier = row["model"] == "baseline" and row["batch"].endswith(".0")
+            row["batch"] = f"{'job-0' if earlier else 'job-1'}/{attempt}/{row['batch']}"
+
+    job.measure().edit("measurements/answers.jsonl", resumed)
+    result = job.assess()
+    assert {side["seconds_of"] for side in result.facts["answers"].values()} == {"mixed"}
+    assert result.comparison is not None
+    (speed,) = (row for row in result.comparison.rows if "seconds" in row[1])
+    assert speed[1] == "seconds per token, in batches, mixed"
+    assert job.measure().assess().facts["answers"]["trained"]["seconds_of"] == ""
+
+
 def test_identical_models_differ_by_zero_and_never_pass(job: Job) -> None:
     result = job.measure(drop=0.0, same_answers=True).assess()
     for name in ("perplexity", "brand_voice", "marker_index"):

@@ -89,7 +89,11 @@ def measure(
         rows(bench.folder, "plan/questions.jsonl"),
         bench.folder.read_json("plan/plan.json"),
     )
-    whole = asked[: plan.get("n", {}).get("option_texts", len(asked))]
+    n = plan.get("n", {})
+    whole = asked[: n.get("option_texts", len(asked))]
+    for kind, count in (("option texts", len(whole)), ("influence", n.get("influence", 0))):
+        if not count:  # a quick look: the bar does not wait for them
+            bench.progress(0, 0, kind)
     counts = {
         "likelihood": likelihoods.held_out(bench, held_out),
         "neutral": likelihoods.neutral(bench, rows(bench.folder, "plan/neutral.jsonl")),
