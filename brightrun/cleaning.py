@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -70,23 +71,31 @@ def carry_out(
     The plan may be minutes old: a job that somebody drives or has gone on with since is left alone,
     and nobody can begin to drive it meanwhile.
     """
-    gone, me = [], driver_name()
+    gone = []
     for removal in removals:
         job_id = removal.job_id
-        if not ledger.claim(job_id, me):
-            continue
-        try:
+        with claimed(ledger, [job_id]) as mine:
             job = seen_now(ledger, now)(ledger.job(job_id))
             still = removable(job, {removal.what: removal.bytes}, policy, now)
-            if removal.what not in [found.what for found in still]:
+            if not mine or removal.what not in [found.what for found in still]:
                 continue
             remove(RunFolder(ledger.settings.storage, job_id), removal.what)
             said = f"removed {removal.what or 'the run folder'}: {removal.why}"
             JobContext(ledger.settings, ledger, job_id).note("choice", {"message": said})
             gone.append(removal)
-        finally:
-            ledger.release_claim(job_id, me)
     return gone
+
+
+@contextmanager
+def claimed(ledger: Ledger, job_ids: Iterable[str]) -> Iterator[list[str]]:
+    """Nobody begins to drive these jobs meanwhile; gives those that nobody drives."""
+    me = driver_name()
+    mine = [job_id for job_id in job_ids if ledger.claim(job_id, me)]
+    try:
+        yield mine
+    finally:
+        for job_id in mine:
+            ledger.release_claim(job_id, me)
 
 
 def remove(folder: RunFolder, what: str) -> None:
@@ -114,13 +123,8 @@ def forget(ledger: Ledger, client: str, by: str, now: datetime, *, dry_run: bool
         raise ConfigurationError(
             f"no job was made for {client!r}", fix="see the column client of `brightrun jobs`"
         )
-    running = [row.job_id for row in rows if row.finished_at is None]
-    if running:
-        raise ConfigurationError(
-            f"jobs of {client} have not ended: {', '.join(running)}",
-            fix="cancel them first: brightrun cancel JOB",
-        )
     ids = [row.job_id for row in rows]
+    must_have_ended(client, [row.job_id for row in rows if row.finished_at is None])
     shelf, handed = shelf_of(ledger.settings), [s for s in ledger.shares() if s.job_id in ids]
     if left := [
         s.share_id
@@ -137,19 +141,34 @@ def forget(ledger: Ledger, client: str, by: str, now: datetime, *, dry_run: bool
             "kept": list(KEPT), "not_ours": list(ELSEWHERE), "done": not dry_run}  # fmt: skip
     if dry_run:
         return said
-    home = ledger.settings.home.resolve()
-    for job_id in ids:
-        remove(RunFolder(ledger.settings.storage, job_id), "")
-    pages = [home / room / job_id for job_id in ids for room in ("reports", "packages")]
-    issued = [(home / "reports" / place).resolve() for place in ledger.report_folders(client, ids)]
-    pages += [place for place in issued if home / "reports" in place.parents]
-    for place in pages:
-        take_away(place)
-    for share in handed:  # an expired link leaves its file behind
-        if share.storage == shelf.name:
-            shelf.remove(share.place)
-    ledger.forget_texts(client, ids, by, now)
+    with claimed(ledger, ids) as mine:
+        again = [i for i in ids if i not in mine or ledger.job(i).finished_at is None]
+        must_have_ended(client, again)
+        for job_id in ids:
+            remove(RunFolder(ledger.settings.storage, job_id), "")
+        for place in pages_of(ledger, client, ids):
+            take_away(place)
+        for share in handed:  # an expired link leaves its file behind
+            if share.storage == shelf.name:
+                shelf.remove(share.place)
+        ledger.forget_texts(client, ids, by, now)
     return said
+
+
+def must_have_ended(client: str, running: Sequence[str]) -> None:
+    if running:
+        raise ConfigurationError(
+            f"jobs of {client} have not ended: {', '.join(running)}",
+            fix="cancel them first: brightrun cancel JOB",
+        )
+
+
+def pages_of(ledger: Ledger, client: str, ids: Sequence[str]) -> list[Path]:
+    """Folders of this home with reports and packages of the client."""
+    home = ledger.settings.home.resolve()
+    rooms = [home / room / job_id for job_id in ids for room in ("reports", "packages")]
+    issued = [(home / "reports" / place).resolve() for place in ledger.report_folders(client, ids)]
+    return rooms + [place for place in issued if home / "reports" in place.parents]
 
 
 def take_away(place: Path) -> None:

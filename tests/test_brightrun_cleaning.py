@@ -187,3 +187,15 @@ def test_a_client_with_a_job_that_runs_is_not_forgotten(home: Path) -> None:
     assert done.code == 1
     assert "brightrun cancel JOB" in done.err
     assert ledger.job("a").client == "Acme"
+
+
+def test_a_client_whose_ended_job_is_just_gone_on_with_is_not_forgotten(home: Path) -> None:
+    ledger = Ledger.open(load())
+    folder = ended(ledger, "a", "Acme", 1)
+    ledger.claim("a", "another", pid=os.getppid())
+    with pytest.raises(ConfigurationError, match="have not ended: a"):
+        cleaning.forget(ledger, "Acme", "Ann", NOW, dry_run=False)
+    assert folder.exists("data/train.jsonl")
+    claim = ledger.job("a").claim
+    assert claim is not None
+    assert claim.driver == "another"
