@@ -93,6 +93,7 @@ class Story:
 
     job_id: str
     pods_when_adopted: int
+    lease: dict[str, Any]
     stopped_after_s: float
     marker: tuple[str, dict[str, Any]] | None
     result: dict[str, Any]
@@ -120,7 +121,7 @@ def story(office: tuple[Path, Path]) -> Story:
         lambda: folder.read_json("control/lease.json")["holder"].endswith(f":{successor.pid}"),
         what="the new flow renews the lease of the pod that it found",
     )
-    pods = len(ledger(home).attempts(job_id))
+    pods, lease = len(ledger(home).attempts(job_id)), folder.read_json("control/lease.json")
     kill(successor)
 
     time.sleep(max(0.0, folder.read_json("control/lease.json")["expires"] - time.time()))
@@ -130,7 +131,7 @@ def story(office: tuple[Path, Path]) -> Story:
     took, marker = time.monotonic() - began, folder.marker(1)
     done = finish(resumed(home, job_id, **limits))
     assert done.code == 0, done.err
-    return Story(job_id, pods, took, marker, done.json)
+    return Story(job_id, pods, lease, took, marker, done.json)
 
 
 def test_an_approved_job_above_limit_and_budget_completes(story: Story, office: Any) -> None:
@@ -142,6 +143,7 @@ def test_an_approved_job_above_limit_and_budget_completes(story: Story, office: 
 
 def test_the_pod_of_a_killed_flow_is_adopted_instead_of_a_second_one(story: Story) -> None:
     assert story.pods_when_adopted == 1
+    assert story.lease["attempt"] == 1
 
 
 def test_a_pod_without_a_driver_stops_itself_within_the_lease(story: Story) -> None:
@@ -179,6 +181,34 @@ def test_an_identical_job_asks_first(story: Story, office: tuple[Path, Path]) ->
 
 
 SLOW = pytest.mark.slow
+
+
+@SLOW
+def test_an_adopted_pod_finishes_the_job_as_if_nothing_had_happened(
+    story: Story, office: tuple[Path, Path]
+) -> None:
+    home, file = office
+    flow = start(home, "train", str(file), *LONG, "--yes", "--json")
+    job_id = told_job(flow)
+    folder = run_folder(home, job_id)
+    until(lambda: steps(folder, 1), what="a step of the pod")
+    pod = pod_process(home, folder, 1)
+    pod.suspend()
+    kill(flow)
+    successor = resumed(home, job_id)
+    until(
+        lambda: folder.read_json("control/lease.json")["holder"].endswith(f":{successor.pid}"),
+        what="the new flow renews the lease of the pod that it found",
+    )
+    pod.resume()
+    done = finish(successor)
+    assert done.code == 0, done.err
+    assert done.json["interruptions"] == 0
+    assert [a.outcome for a in ledger(home).attempts(job_id)] == ["done"]
+    assert steps(folder, 1) == list(range(1, done.json["steps"] + 1))
+    assert done.json["adapter_sha256"] == story.result["adapter_sha256"]  # interrupted or not
+    assert gone(pod)
+    assert ledger(home).open_attempts() == ()
 
 
 @pytest.mark.parametrize(
