@@ -19,8 +19,10 @@ from brightrun.runfolder import RunFolder
 from brightrun.shelves import shelf_of
 
 KEPT = (
-    "attempts, costs, approvals and the audit log, under another name: the books of the month",
+    "attempts, costs, approvals and the audit log, under another name and without the reasons: "
+    "the books of the month",
     "verdicts as numbers, and what the parts took: without texts and names",
+    "cost reports of a month for all clients, as they were issued: HTML and PDF, with its name",
 )
 ELSEWHERE = (
     "the training file itself: it is yours, where it lies",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,12 +13,17 @@ from pathlib import Path
 import pytest
 from commands import inside
 
-from brightrun import cleaning
+from brightrun import cleaning, nightreport
 from brightrun.adapters import Stage
+from brightrun.budget import Threshold
 from brightrun.errors import ConfigurationError, StorageError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
+from brightrun.ledger_reports import FileFacts
+from brightrun.ledger_schema import metadata
 from brightrun.ledger_shares import ShareRow
+from brightrun.notify import Message
+from brightrun.people import Route
 from brightrun.retention import Ended, Policy, removable
 from brightrun.runfolder import RunFolder
 from brightrun.settings import load
@@ -177,6 +183,82 @@ def test_a_forgotten_client_leaves_money_and_no_word(home: Path) -> None:
     assert row.client.startswith("forgotten-")
     assert ledger.audit_log(NOW - timedelta(1), NOW + timedelta(1))[-1].action == "forget client"
     assert inside(home, "client", "forget", "Acme", "--yes").code == 1
+
+
+def everywhere(ledger: Ledger) -> str:
+    """All that stands in the ledger, table by table."""
+    with ledger.read() as c:
+        return "\n".join(f"{t.name} {row}" for t in metadata.sorted_tables for row in c.execute(
+            t.select()))  # fmt: skip
+
+
+def test_no_table_knows_a_forgotten_client(home: Path, tmp_path: Path) -> None:
+    """Whoever looks for its name, its files' or a word that was written about it finds nothing."""
+    ledger, at = Ledger.open(load()), datetime(2026, 11, 20, tzinfo=UTC)
+    own = {f"{what}_file": f"/x/secret-{what}" for what in ("scenarios", "questions", "prompts")}
+    wish = JobRequest(
+        training_file="secret", name="a secret name", client="Acme", notes="private",
+        template="acme", adapter="/x/secret-adapter", beside=("old=/x/secret-old",), **own,
+    )  # fmt: skip
+    ledger.create_job("a", wish, at=at)
+    ledger.update_job("a", status=Status.completed, error={"message": "secret"})
+    other = JobRequest(training_file="open.json", client="Bolt", notes="of ours")
+    ledger.create_job("b", other, at=at)
+    ledger.update_job("b", status=Status.completed)
+    ledger.add_approval(
+        "a", approved=True, approver="Ann", note="private", override_budget=False, at=at
+    )
+    facts = {"conversations": 8, "pairs": 4, "valid": True}
+    for name in ("secret", "open"):
+        ledger.register_file(name, tmp_path / f"{name}.json", facts, "s")
+    ledger.set_month_limit("2026-11", Decimal(50), set_by="Ann", note="Acme pays", client="Acme")
+    ledger.set_month_limit("2026-11", Decimal(99), set_by="Ann", note="more, as ACME pays")
+    limit = Threshold(Decimal(1), None)
+    ledger.set_threshold("Acme", warn=limit, approve=limit, set_by="Ann", note="private to Acme")
+    ledger.record_alert("2026-11 for Acme of $50.00", "80", "Acme: 80 % spent")
+    ledger.record_alert("a", "limit", "a secret name is dear")
+    ledger.save_template("acme", wish.model_dump(mode="json"), by="Ann", notes="for Acme")
+    ledger.save_template("ours", other.model_dump(mode="json"), by="Ann", notes="not for Acme")
+    lines = ("Ended: a a secret name: completed", "Ended: b: completed")
+    letter = Message(title="The day of Acme", lines=lines, links=(("secret", "http://x"),))
+    route = Route(channel="email", address="ann@example.org", due=at)
+    ledger.put_out("2026-11 for Acme:80", letter.model_dump(), [route], job_id="b", at=at)
+    files = [
+        {"name": "secret", "action": "trained", "job_id": "a", "why": "private"},
+        {"name": "secret", "action": "skip", "why": "unchanged"},
+        {"name": "open", "action": "skip", "why": "unlike secret"},
+        {"name": "closed", "action": "skip", "why": "unchanged"},
+    ]
+    ledger.begin_night("2026-11-20", at)
+    ledger.end_night("2026-11-20", nightreport.report("2026-11-20", files), at)
+    for scope, job_id, client, subject in (
+        ("2026-11-acme", None, "Acme", {"month": "2026-11"}),
+        ("runs-1", None, "Acme, Bolt", {"jobs": ["a", "b"]}),
+        ("a", "a", "Acme", {"note": "private"}),
+    ):
+        taken = ledger.reserve_report(
+            scope, "cost", job_id=job_id, client=client, title="a secret name", subject=subject
+        )
+        made = {f"{scope}.pdf": FileFacts("0", 1)}
+        ledger.issue_report(
+            taken.report_id, fingerprint="", folder=f"{home}/reports/{scope}", engine="", made=made
+        )
+    words = re.compile("acme|secret|private", re.IGNORECASE)
+    assert len(words.findall(everywhere(ledger))) > 40
+    assert inside(home, "client", "forget", "Acme", "--yes", "--by", "Ann").code == 0
+    assert [line for line in everywhere(ledger).split("\n") if words.search(line)] == []
+    JobRequest.model_validate(ledger.job("a").request)  # it can still be shown
+    assert ledger.job("b").notes == "of ours"
+    assert [row.name for row in ledger.templates()] == ["ours"]
+    assert [row.name for row in ledger.files()] == ["open"]
+    (night,) = ledger.last_nights()
+    assert night.report is not None
+    assert [file["name"] for file in night.report["files"]] == [
+        "forgotten", "forgotten", "open", "closed",
+    ]  # fmt: skip
+    sent = ledger.take_due(at)
+    assert sent is not None
+    assert sent.message["lines"] == ["forgotten", "Ended: b: completed"]
 
 
 def test_a_client_with_a_job_that_runs_is_not_forgotten(home: Path) -> None:
