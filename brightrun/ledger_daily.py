@@ -56,9 +56,12 @@ def _template(row: Row[Any]) -> TemplateRow:
     return TemplateRow(row.name, row.request, row.notes, row.created_by, row.created_at)
 
 
-def score_facts(db: Database) -> Facts:
-    """What the scorecard needs beside the rows of history."""
+def score_facts(db: Database, since: datetime | None = None) -> Facts:
+    """What the scorecard needs beside the rows of history; of jobs from a moment on, or of all."""
     a = attempts.c
+    mine = select(jobs.c.job_id)
+    if since is not None:
+        mine = mine.where(jobs.c.created_at >= since)
     with db.read() as c:
         touched = set(c.execute(select(a.job_id).where(a.outcome.in_(BY_HAND))).scalars())
         # The control plane notes an error when a job ends early: whoever went on is a person.
@@ -66,7 +69,7 @@ def score_facts(db: Database) -> Facts:
         touched |= set(c.execute(select(events.c.job_id).where(failed).distinct()).scalars())
         late = select(approvals.c.job_id).join(jobs).where(approvals.c.at > jobs.c.started_at)
         touched |= set(c.execute(late).scalars())
-        lost = is_interruption(a.outcome)
+        lost = is_interruption(a.outcome) & a.job_id.in_(mine)
         ends = c.execute(select(a.job_id, a.number, a.ended_at).where(lost)).all()
         ids = select(a.job_id).where(lost)
         starts = {
@@ -74,9 +77,9 @@ def score_facts(db: Database) -> Facts:
             for row in c.execute(select(a.job_id, a.number, a.started_at).where(a.job_id.in_(ids)))
         }
         met = c.execute(
-            select(verdicts.c.metric, verdicts.c.target_met, func.count()).group_by(
-                verdicts.c.metric, verdicts.c.target_met
-            )
+            select(verdicts.c.metric, verdicts.c.target_met, func.count())
+            .where(verdicts.c.job_id.in_(mine))
+            .group_by(verdicts.c.metric, verdicts.c.target_met)
         ).all()
     gaps = (
         (starts.get((row.job_id, row.number + 1)), row.ended_at) for row in ends if row.ended_at

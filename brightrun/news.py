@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from brightrun.frozen import Frozen
+from brightrun.jobs import Overrides
 from brightrun.ledger import AttemptRow, JobRow, Status
 from brightrun.losses import successions
-from brightrun.verdicts import Verdict
+from brightrun.verdicts import MetricName, Verdict
 
 # What to change when a claim fails: field -> how, in the words of --set.
 REMEDIES = {
@@ -22,6 +25,7 @@ REMEDIES = {
     "emotional_intelligence": ("epochs", 1, "one more epoch: it learned too little of the voice"),
     "knowledge_retention": ("learning_rate", 0.5, "half the learning rate: it forgot too much"),
 }
+CHANGES = (MetricName.perplexity, MetricName.emotional_intelligence)
 
 
 class News(Frozen):
@@ -51,7 +55,7 @@ def news(
                     key=f"interrupted:{row.job_id}:{pod.number}",
                     kind="interrupted",
                     title=f"{name} was interrupted",
-                    lines=(f"Pod {pod.number} ({pod.outcome}){step}; another one is rented",),
+                    lines=(f"Pod {pod.number} ({pod.outcome}){step}{what_now(pod, pods)}",),
                 )
             )
         before = lost.get(pod.number)
@@ -86,6 +90,25 @@ def news(
     return tuple(found)
 
 
+def what_now(pod: AttemptRow, pods: Sequence[AttemptRow]) -> str:
+    """Whether there is another one already; nobody knows yet whether there will be."""
+    return "; another one is rented" if any(p.number > pod.number for p in pods) else ""
+
+
+def measured(verdict: Verdict) -> str:
+    """A change has its sign; what was kept or right is a share of all."""
+    sign = "+" if verdict.metric in CHANGES else ""
+    return "" if verdict.estimate is None else f" ({verdict.estimate:{sign}.1%})"
+
+
+def settable(field: str, value: float) -> bool:
+    """Whether `--set` takes it: nobody is told to train 21 epochs."""
+    try:
+        return Overrides.model_validate({field: value}) is not None
+    except ValidationError:
+        return False
+
+
 def below_target(
     job_id: str, values: Mapping[str, Any], verdicts: Sequence[Verdict]
 ) -> tuple[str, ...]:
@@ -97,15 +120,15 @@ def below_target(
         return ()
     lines, sets = [], {}
     for verdict in failed:
-        got = "" if verdict.estimate is None else f" ({verdict.estimate:+.1%})"
-        lines.append(f"{verdict.metric.replace('_', ' ')}: below target{got}")
+        lines.append(f"{verdict.metric.replace('_', ' ')}: below target{measured(verdict)}")
         remedy = REMEDIES.get(verdict.metric)
         if remedy is not None:
             field, by, why = remedy
             before = values[field]
             after = before + by if field == "epochs" else before * by
-            sets[field] = after
-            lines.append(f"Suggested: {field}: {before:g} -> {after:g} ({why})")
+            if settable(field, after):
+                sets[field] = after
+                lines.append(f"Suggested: {field}: {before:g} -> {after:g} ({why})")
     if sets:
         options = " ".join(f"--set {field}={value:g}" for field, value in sets.items())
         lines.append(f"Train again: brightrun retry {job_id} {options}")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from brightrun.frozen import Frozen
-from brightrun.jobs import SETTABLE, JobRequest, Overrides, apply_overrides
+from brightrun.jobs import SETTABLE, Confirm, JobRequest, Overrides, apply_overrides
 from brightrun.presets import preset_of
 
 
@@ -53,10 +53,12 @@ def propose(
     *,
     accept: bool,
     requested_by: str = "",
+    agreed: bool = False,
 ) -> Proposal:
     """The parent's wish with the accepted changes; UsageError names a value that cannot be.
 
-    What a person sets wins over what the error suggests. A test of recovery is not repeated.
+    What a person sets wins over what the error suggests. A test of recovery is not repeated, and
+    who agreed to the parent's price has not agreed to this one: `agreed` says so anew.
     """
     offered = suggested(request, error)
     mine = {change.field: change.after for change in offered} if accept else {}
@@ -67,6 +69,8 @@ def propose(
         update={
             "overrides": Overrides(**kept),
             "interrupt_at": (),
+            "confirm": Confirm.above_limits if agreed else Confirm.always,
+            "repeat": agreed,
             "requested_by": requested_by or request.requested_by,
         }
     )

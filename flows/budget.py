@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from prefect import flow
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from brightrun.frozen import Frozen
 from tasks import budgets
@@ -20,12 +20,12 @@ class BudgetRequest(Frozen):
         title="Action",
         description="show = only look; set = the new limit; raise = so much more than it has",
     )
-    usd: Decimal = Field(
-        Decimal(0),
+    usd: Decimal | None = Field(
+        None,
         title="Dollars",
         ge=0,
-        lt=10**9,
-        description="For set the limit, for raise what is added, 0 to 999999999",
+        le=999_999_999,
+        description="For set the limit, for raise what is added, 0 to 999999999; needed for both",
     )
     client: str = Field(
         "",
@@ -51,6 +51,12 @@ class BudgetRequest(Frozen):
         max_length=2000,
         description="Why, for the audit log; needed for set and raise, up to 2000 letters",
     )
+
+    @model_validator(mode="after")
+    def _says_how_much(self) -> Self:
+        if self.action != "show" and self.usd is None:
+            raise ValueError(f"{self.action} needs Dollars; 0 is a limit that stops every job")
+        return self
 
 
 @flow(name="budget", flow_run_name="budget {request.action} {request.month}")

@@ -55,7 +55,7 @@ def scorecard(
     ledger, zone = Ledger.open(load()), load().zone
     first = moment_of(since, zone) if since else None
     rows = ledger.history(Wanted(since=first), datetime.now(UTC))
-    found = scores_of(rows, ledger.score_facts())
+    found = scores_of(rows, ledger.score_facts(first))
     if json:
         emit({"scores": [score.model_dump() for score in found]})
         return

@@ -55,6 +55,7 @@ def retry(
         overrides_of(set_),
         accept=accept_suggestions,
         requested_by=requested_by or whoami(),
+        agreed=yes,
     )
     show(known.job_id, found)
     if dry_run:

@@ -16,7 +16,7 @@ from commands import inside
 from brightrun import history, retrying
 from brightrun.errors import UsageError
 from brightrun.history import Quality, Wanted
-from brightrun.jobs import JobRequest
+from brightrun.jobs import Confirm, JobRequest
 from brightrun.ledger import Ledger, Status
 from brightrun.runfolder import Event
 from brightrun.scorecard import scorecard
@@ -120,6 +120,28 @@ def test_the_scorecard_counts_only_jobs_that_needed_nobody(ledger: Ledger) -> No
     assert scores["cost within 15 % of the likely estimate"].value == "50.0%"
 
 
+def test_the_scorecard_of_a_time_counts_nothing_of_before(ledger: Ledger, home: Path) -> None:
+    judged(ledger, "b", 0.1)
+    at = NOW - timedelta(days=40)
+    for number, minutes in ((2, 0), (3, 30)):
+        ledger.add_attempt(
+            "b", number, provider="local", market="spot", pod_name=f"b{number}",
+            usd_per_hour=Decimal(1), launched_at=at + timedelta(minutes=minutes),
+        )  # fmt: skip
+        ledger.attempt_started("b", number, at + timedelta(minutes=minutes))
+        ledger.end_attempt("b", number, at + timedelta(minutes=minutes + 5), "lost")
+
+    def told(*since: str) -> dict[str, str]:
+        found = inside(home, "scorecard", *since, "--json").json["scores"]
+        return {score["metric"]: score["value"] for score in found}
+
+    resumed = "interruptions resumed within 10 minutes"
+    assert told()[resumed] == "0.0%, slowest 25.0 min"
+    assert told()["emotional intelligence"] == "pass 2"
+    since = told("--since", "2026-11-01")
+    assert (since[resumed], since["emotional intelligence"]) == ("none", "pass 1")
+
+
 def test_csv_and_json_carry_every_job_that_fits(ledger: Ledger, home: Path) -> None:
     ledger.update_job("a", notes="=1+1")
     rows = list(csv.DictReader(io.StringIO(inside(home, "jobs", "--csv").out)))
@@ -167,6 +189,12 @@ def test_a_retry_takes_the_suggestion_only_when_it_is_accepted() -> None:
     ]
     assert (taken.request.client, taken.request.requested_by) == ("Acme", "Ben")
     assert taken.request.interrupt_at == ()  # a test of recovery is not repeated
+    for again in (False, True):  # consent to the parent's price is none to this one's
+        paid = WISH.model_copy(update={"confirm": Confirm.above_limits, "repeat": True})
+        found = retrying.propose(paid, NAN, {}, accept=True, agreed=again).request
+        assert (found.confirm, found.repeat) == (
+            Confirm.above_limits if again else Confirm.always, again,
+        )  # fmt: skip
     by_hand = retrying.propose(WISH, NAN, {"learning_rate": 3e-4}, accept=True)
     assert by_hand.request.values.learning_rate == 3e-4
     with pytest.raises(UsageError):

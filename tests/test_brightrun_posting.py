@@ -292,16 +292,31 @@ def test_interruption_its_end_and_a_stuck_pod_are_news(home: Path) -> None:
     assert news.news(row, pods, None, half_hour, NOW)[1].key == "resumed:j1:3"
 
 
+@pytest.mark.parametrize("after", [(), (pod(2, "", ended=None),)])
+def test_another_pod_is_told_of_once_it_is_rented(home: Path, after: tuple[AttemptRow]) -> None:
+    """A lost pod may have been the last one, of a job that was cancelled or has failed."""
+    ledger = Ledger.open(load())
+    row = ledger.create_job("j1", JobRequest(training_file="f"))
+    pods = (pod(1, "lost", ended=10, started=None), *after)
+    lost = news.news(row, pods, None, timedelta(minutes=30), NOW)[0]
+    assert ("another one is rented" in lost.lines[0]) == bool(after)
+
+
 def test_a_claim_below_target_brings_the_retry_that_would_mend_it() -> None:
     verdict = Verdict(
         metric=MetricName.knowledge_retention, evidence=EvidenceKind.measurement, n=9,
         n_clusters=9, estimate=0.8, target_met="fail",
     )  # fmt: skip
     lines = news.below_target("j1", {"learning_rate": 2e-4, "epochs": 3}, (verdict,))
+    assert lines[0] == "knowledge retention: below target (80.0%)"  # kept, and nothing gained
     assert "learning_rate: 0.0002 -> 0.0001" in lines[1]
     assert lines[-1] == "Train again: brightrun retry j1 --set learning_rate=0.0001"
     passed = verdict.model_copy(update={"target_met": "pass"})
     assert news.below_target("j1", {}, (passed,)) == ()
+    dull = verdict.model_copy(update={"metric": MetricName.perplexity, "estimate": -0.1})
+    assert "Suggested: epochs: 19 -> 20" in news.below_target("j1", {"epochs": 19}, (dull,))[1]
+    longest = news.below_target("j1", {"epochs": 20}, (dull,))  # and 21 cannot be set
+    assert longest == ("perplexity: below target (-10.0%)",)
 
 
 def test_yesterday_is_a_day_of_its_zone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

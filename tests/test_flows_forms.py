@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from brightrun.jobs import PRESETS, JobRequest
+from flows.budget import BudgetRequest
 from flows.estimate import EstimateRequest
 from flows.reassess import ReassessRequest
 from flows.steer import ResumeRequest, SwitchRequest
@@ -49,6 +50,7 @@ FIELDS = [
         SwitchRequest,
         ResumeRequest,
         ReassessRequest,
+        BudgetRequest,
     )
     for name, field, kinds in fields(form)
 ]
@@ -96,3 +98,13 @@ def test_every_deployment_is_told_by_make_ui_and_by_the_readme() -> None:
     assert sorted(re.findall(r"\w+", DEPLOYED)) == sorted(deployed)
     section = (ROOT / "README.md").read_text().split("## In the browser")[1].split("\n## ")[0]
     assert set(deployed) <= set(re.findall(r"\*\*(\w+)\*\*", section))
+
+
+@pytest.mark.parametrize("action", ["set", "raise"])
+def test_a_budget_is_not_changed_to_what_nobody_typed(action: str) -> None:
+    """The field's default was 0: a limit of $0 stops every job."""
+    with pytest.raises(ValidationError, match=f"{action} needs Dollars"):
+        BudgetRequest.model_validate({"action": action, "by": "Ann", "reason": "r"})
+    typed = BudgetRequest.model_validate({"action": action, "usd": 0})
+    assert typed.usd == 0
+    assert BudgetRequest().usd is None
