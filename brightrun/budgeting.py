@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from brightrun.budget import month_bounds, month_name
+from brightrun.budget import moment_in, month_bounds, month_name
 from brightrun.errors import UsageError
 from brightrun.ledger import Ledger
+from brightrun.settings import load
 
 EARLY = timedelta(days=2)  # a month's first days say nothing about its pace
 DEAREST = 10
 MONTHS = 6
+
+
+def opened(month: str = "") -> tuple[Ledger, datetime]:
+    """The ledger, and a moment of that month ("": the one that runs); UsageError: no month."""
+    settings, now = load(), datetime.now(UTC)
+    zone = settings.zone
+    try:
+        moment = moment_in(month or month_name(now, zone), now, zone)
+    except ValueError:
+        raise UsageError(f"{month!r} is no month", fix="write it as 2026-11") from None
+    return Ledger.open(settings), moment
 
 
 def month(ledger: Ledger, moment: datetime, client: str = "") -> dict[str, Any]:

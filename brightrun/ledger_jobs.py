@@ -108,12 +108,18 @@ def job(db: Database, job_id: str) -> JobRow:
 
 
 def list_jobs(
-    db: Database, limit: int | None = 50, *, status: Status | str | None = None
+    db: Database,
+    limit: int | None = 50,
+    *,
+    status: Status | str | None = None,
+    provider: str | None = None,
 ) -> tuple[JobRow, ...]:
-    """Newest first; `status` keeps one status only, limit None means all."""
+    """Newest first; `status` and `provider` keep one only, limit None means all."""
     query = select(table).order_by(table.c.created_at.desc(), table.c.job_id).limit(limit)
     if status is not None:
         query = query.where(table.c.status == Status(status).value)
+    if provider is not None:
+        query = query.where(table.c.provider == provider)
     with db.read() as c:
         return tuple(map(_row, c.execute(query)))
 

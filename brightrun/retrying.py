@@ -1,6 +1,6 @@
 """A job tried again: its request, what its error suggests, what a person adds. Pure.
 
-    found = propose(parent, request, sets, accept=True) -> Proposal
+    found = of_job(row, sets, accept=True) -> Proposal
 
 The suggestion is the error's adjustment ({"learning_rate": 0.0001}); it counts only when accepted.
 """
@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from brightrun.errors import UsageError
 from brightrun.frozen import Frozen
 from brightrun.jobs import SETTABLE, Confirm, JobRequest, Overrides, apply_overrides
+from brightrun.ledger_rows import JobRow
 from brightrun.presets import preset_of
 
 
@@ -44,6 +46,13 @@ def suggested(request: JobRequest, error: Mapping[str, Any] | None) -> tuple[Cha
         for name, value in found.items()
         if name in SETTABLE and getattr(values, name) != value
     )
+
+
+def of_job(row: JobRow, sets: Mapping[str, Any], **how: Any) -> Proposal:
+    """`propose` for a job of the ledger; UsageError: it has not ended."""
+    if not row.is_final:
+        raise UsageError(f"job {row.job_id} is {row.status}", fix="retry a job that has ended")
+    return propose(JobRequest.model_validate(row.request), row.error, sets, **how)
 
 
 def propose(

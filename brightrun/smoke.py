@@ -62,7 +62,7 @@ def affordable(likely: Decimal, most: Decimal) -> None:
 def advice(jobs: Iterable[JobRow], provider: str, most: Decimal) -> str:
     """What is said before the first job at a provider that sends invoices; "" after one completed.
 
-    jobs: of the ledger, of all providers.
+    jobs: one that completed there, or any others beside.
     """
     if provider == "local":
         return ""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brightrun.errors import UsageError
 from flows.options import Json
 
 if TYPE_CHECKING:
-    from brightrun.ledger import Ledger
+    pass
 
 app = typer.Typer(
     help="The month's money: `show` (default), `set`, `raise`, `limits`, `approver`, `forecast`, "
@@ -39,7 +37,7 @@ def show(month: MonthOption = "", client: Client = "", json: Json = False) -> No
     from brightrun import budgeting
     from flows.terminal import emit
 
-    ledger, moment = opened(month)
+    ledger, moment = budgeting.opened(month)
     found = budgeting.month(ledger, moment, client)
     if json:
         emit(found)
@@ -53,7 +51,7 @@ def forecast(json: Json = False) -> None:
     from brightrun import budgeting
     from flows.terminal import emit, facts, money
 
-    ledger, now = opened("")
+    ledger, now = budgeting.opened()
     found = budgeting.outlook(ledger, now)
     if json:
         emit(found)
@@ -78,7 +76,7 @@ def report(month: MonthOption = "", json: Json = False) -> None:
     from brightrun import budgeting
     from flows.terminal import emit, money, table
 
-    ledger, moment = opened(month)
+    ledger, moment = budgeting.opened(month)
     found = budgeting.report(ledger, moment)
     if json:
         emit(found)
@@ -95,21 +93,6 @@ def report(month: MonthOption = "", json: Json = False) -> None:
         for row in found["audit"]
     ]  # fmt: skip
     table("Decisions (UTC)", ("at", "who", "what", "amount", "of", "why"), said, keep=("at",))
-
-
-def opened(month: str) -> tuple[Ledger, datetime]:
-    """The ledger, and a moment of the month; UsageError: no month."""
-    from brightrun.budget import moment_in, month_name
-    from brightrun.ledger import Ledger
-    from brightrun.settings import load
-
-    settings, now = load(), datetime.now(UTC)
-    try:
-        zone = settings.zone
-        moment = moment_in(month or month_name(now, zone), now, zone)
-    except ValueError:
-        raise UsageError(f"{month!r} is no month", fix="write it as 2026-11") from None
-    return Ledger.open(settings), moment
 
 
 def tell_month(found: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from brightrun.errors import UsageError
 from flows import cli_budget
-from flows.cli_budget import Client, MonthOption, opened
+from flows.cli_budget import Client, MonthOption
 from flows.options import Json
 
 if TYPE_CHECKING:
@@ -36,9 +36,10 @@ def set_(
 
     Example: `brightrun budget set 750 --by Ann --reason "two clients more"`
     """
+    from brightrun import budgeting
     from brightrun.budget import month_name
 
-    ledger, moment = opened(month)
+    ledger, moment = budgeting.opened(month)
     name = "" if every_month else month_name(moment, ledger.settings.zone)
     change(ledger, name, dollars_of(usd), client, by, reason, json)
 
@@ -56,9 +57,10 @@ def raise_(
 
     Example: `brightrun budget raise 100 --by Ann --reason "one more run for Acme"`
     """
+    from brightrun import budgeting
     from brightrun.budget import month_name
 
-    ledger, moment = opened(month)
+    ledger, moment = budgeting.opened(month)
     name = month_name(moment, ledger.settings.zone)
     change(ledger, name, dollars_of(usd), client, by, reason, json, more=True)
 
@@ -81,10 +83,11 @@ def limits(
     The usual cost is the median of the last 20 finished jobs of that client, preset and provider
     (at least 3). Example: `brightrun budget limits --client Acme --approve 80,2x --by Ann`
     """
+    from brightrun import budgeting
     from flows.cli_decide import whoami
     from flows.terminal import emit, tell
 
-    ledger, _ = opened("")
+    ledger, _ = budgeting.opened()
     if warn or approve:
         who = by.strip() or whoami()
         ledger.set_threshold(
@@ -116,10 +119,11 @@ def approver(
 
     Example: `brightrun budget approver "Ben Ode" 300 --by Ann`
     """
+    from brightrun import budgeting
     from flows.cli_decide import whoami
     from flows.terminal import emit, say
 
-    ledger, _ = opened("")
+    ledger, _ = budgeting.opened()
     who = "" if name.strip().casefold() == "everybody" else name
     ledger.set_approver(who, dollars_of(usd), set_by=by.strip() or whoami())
     if json:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brightrun.errors import UsageError
 from flows.options import Job, Json, Sets
 
 if TYPE_CHECKING:
@@ -46,12 +45,8 @@ def retry(
     from flows.terminal import emit, say
 
     known = open_job(job)
-    row = known.ledger.job(known.job_id)
-    if not row.is_final:
-        raise UsageError(f"job {known.job_id} is {row.status}", fix="retry a job that has ended")
-    found = retrying.propose(
-        known.request,
-        row.error,
+    found = retrying.of_job(
+        known.ledger.job(known.job_id),
         overrides_of(set_),
         accept=accept_suggestions,
         requested_by=requested_by or whoami(),

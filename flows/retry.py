@@ -10,7 +10,6 @@ from pydantic import Field
 
 from brightrun import retrying
 from brightrun.context import open_job
-from brightrun.errors import UsageError
 from brightrun.frozen import Frozen
 from brightrun.jobs import Overrides
 from flows.lifecycle_ids import new_job_id
@@ -52,12 +51,8 @@ def retry(request: RetryRequest) -> dict[str, Any]:
         request: Which job is tried again.
     """
     known = open_job(request.job)
-    row = known.ledger.job(known.job_id)
-    if not row.is_final:
-        raise UsageError(f"job {known.job_id} is {row.status}", fix="retry a job that has ended")
-    found = retrying.propose(
-        known.request,
-        row.error,
+    found = retrying.of_job(
+        known.ledger.job(known.job_id),
         request.overrides.model_dump(exclude_none=True),
         accept=request.accept_suggestions,
         requested_by=request.requested_by,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,16 +9,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from brightrun import budgeting
-from brightrun.budget import moment_in, month_name
-from brightrun.ledger import Ledger
-from brightrun.settings import load
+from brightrun.budget import month_name
 from tasks import artifacts
 
 
 @task(name="change budget", cache_policy=NO_CACHE)
 def change(action: str, usd: Decimal, client: str, month: str, by: str, reason: str) -> None:
     """Who and why are recorded; what was before stays in the audit log."""
-    ledger, moment = opened(month)
+    ledger, moment = budgeting.opened(month)
     name = month_name(moment, ledger.settings.zone)
     budgeting.change(ledger, name, usd, client, by, reason, more=action == "raise")
 
@@ -27,17 +24,10 @@ def change(action: str, usd: Decimal, client: str, month: str, by: str, reason: 
 @task(name="show budget", cache_policy=NO_CACHE)
 def show(month: str, client: str) -> dict[str, Any]:
     """The month's numbers, its clients and the jobs that may still spend, as tables."""
-    ledger, moment = opened(month)
+    ledger, moment = budgeting.opened(month)
     found = budgeting.month(ledger, moment, client)
     head = [{"": k, "USD": found[k]} for k in ("limit", "spent", "committed", "left", "waiting")]
     artifacts.table("budget", head, f"Budget of {found['month']} ({found['time_zone']})")
     artifacts.table("budget-clients", found["clients"], "By client, in dollars")
     artifacts.table("budget-jobs", found["active"], "Jobs that may still spend, in dollars")
     return found
-
-
-def opened(month: str) -> tuple[Ledger, datetime]:
-    """The ledger, and a moment of that month."""
-    settings, now = load(), datetime.now(UTC)
-    zone = settings.zone
-    return Ledger.open(settings), moment_in(month or month_name(now, zone), now, zone)

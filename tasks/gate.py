@@ -228,8 +228,8 @@ def warned(job: JobContext) -> tuple[str, ...]:
     again = (*again, *beyond(job.spec.values, **{name: bool(file) for name, file in own.items()}))
     if job.request.smoke:
         return again
-    jobs, most = job.ledger.jobs(None), job.settings.smoke_limit_usd
-    offer = smoke.advice(jobs, job.request.provider, most)
+    at, most = job.request.provider, job.settings.smoke_limit_usd
+    offer = smoke.advice(job.ledger.jobs(1, status=Status.completed, provider=at), at, most)
     return (*again, offer) if offer else again
 
 
