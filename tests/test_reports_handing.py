@@ -101,7 +101,9 @@ def checked(job: JobContext, same: int = 3) -> None:
 def test_a_package_goes_out_only_when_its_golden_answers_were_made_again(home: Path) -> None:
     job = proven()
     issued(job)
-    with pytest.raises(ReportError, match="were not made again from the zip: `brightrun package JOB --check`"):
+    with pytest.raises(
+        ReportError, match="made again from the zip: `brightrun package JOB --check`"
+    ):
         run("share", JOB, "--what", "package")
     checked(job, same=2)
     with pytest.raises(ReportError, match="golden answers were not made again"):
