@@ -177,7 +177,7 @@ def guess(
 
     Loading: file bytes at 2 / 1 / 0.2 GB/s (a GPU's network volume; 16-bit weights are read) or
     0.5 / 0.2 / 0.05 GB/s (this machine, repacking included). An answer uses 50-100 % of
-    max_new_tokens.
+    max_new_tokens. Finalization is a process of its own, that loads, reads and answers.
     """
     size = 2.0 * model.parameters / 1e9
     gpu, busy = machine.is_gpu, 1 / machine.speed
@@ -207,6 +207,7 @@ def guess(
         + Range(written.low * 0.5, written.likely * 0.8, written.high),
         "finalization": load
         + Range(5, 9, 40).times(busy)
+        + forward_seconds(machine, model, GOLDEN_PROMPTS * work.prompt_tokens)
         + Range(golden.low * 0.5, golden.likely * 0.8, golden.high),
     }
 

@@ -252,17 +252,18 @@ def generation_seconds(
     """Seconds to write `tokens` new tokens.
 
     GPU: one step of a batch reads all weights once, at 50 / 20 / 10 % of the memory bandwidth
-    (a guess: 4-bit kernels are far from the roof). CPU: SmolLM2 21 tokens/s as a single stream
-    (measured), 1.5 x that in batches (a guess), with threads gaining as in training; one step
-    never takes less than 25 ms (measured with `tiny`: 4.5 ms a token in batches of 6).
+    (a guess: 4-bit kernels are far from the roof). CPU: SmolLM2 with its adapter 10 tokens per
+    CPU second as a single stream (measured), 31 in batches (a guess), with threads gaining as in
+    training; one step never takes less than 25 ms (measured with `tiny`: 4.5 ms a token in batches
+    of 6).
     """
     if machine.is_gpu:
         size = model.parameters * BYTES[precision] / (machine.terabytes_per_s * 1e12)
         steps = tokens / batch
         return Range(size * steps / 0.5, size * steps / 0.2, size * steps / 0.1)
-    alone = tokens * model.parameters / SMOLLM2.parameters / 21 / cpu_speedup(machine.threads)
-    gain = 1.5 if batch > 1 else 1.0
-    likely = max(alone / gain, 25e-3 * tokens / batch) / machine.speed
+    rate = 31.5 if batch > 1 else 10.0
+    scaled = tokens * model.parameters / SMOLLM2.parameters / rate / cpu_speedup(machine.threads)
+    likely = max(scaled, 25e-3 * tokens / batch) / machine.speed
     return Range(likely / 2, likely, likely * BUSY)
 
 
