@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
+from suite_order import Units, rank
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,6 +54,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[SLOW] = sum(item.get_closest_marker("slow") is not None for item in items)
         if hasattr(config, "workeroutput"):
             config.workeroutput["slow"] = config.stash[SLOW]
+    items.sort(key=lambda item: rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return Units(config, log) if config.option.dist == "loadfile" else None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -109,30 +116,35 @@ def torch() -> Any:
     return torch
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder made by one test process for all: copy it, do not write to it."""
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    place = shared / name
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            make(shared / f"{name}.new")
+            (shared / f"{name}.new").rename(place)
+    return place
+
+
 @pytest.fixture(scope="session")
-def models() -> Path:
-    """A cache with the prepared base model `tiny`, made once: copy it, do not write to it."""
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the prepared base model `tiny`."""
     from trainer_jobs import tiny_models
 
-    return tiny_models()
+    return once(tmp_path_factory, "models", lambda made: shutil.copytree(tiny_models(), made))
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with Prefect's database, as `make setup` leaves it; made once for all test processes.
+    """A home with Prefect's database, as `make setup` leaves it."""
 
-    Copy it, do not write to it.
-    """
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    place = shared / "migrated"
-    with FileLock(shared / "migrated.lock"):
-        if not place.exists():
-            made = shared / "migrating"
-            command = [sys.executable, "-m", "flows.server", "--migrate"]
-            environ = {**os.environ, "BRIGHTRUN_HOME": str(made)}
-            done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, timeout=300)
-            assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-            made.rename(place)
-    return place
+    def migrate(made: Path) -> None:
+        command = [sys.executable, "-m", "flows.server", "--migrate"]
+        environ = {**os.environ, "BRIGHTRUN_HOME": str(made)}
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, timeout=300)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+    return once(tmp_path_factory, "migrated", migrate)

@@ -15,7 +15,6 @@ from trainer import batches, forecast
 from trainer.batches import Cut
 from trainer.calibrate import Calibration, Line, Remaining, Size, fit, wanted
 from trainer.data import Sample
-from trainer.distributed import rounds, shares
 from trainer.memory import Fit
 
 A, B, C = 0.4, 1.1e-3, 6e-8
@@ -161,6 +160,8 @@ def test_after_an_out_of_memory_the_rest_is_forecast_as_it_is_computed_now() -> 
 @pytest.mark.parametrize("together", [False, True])
 def test_one_of_two_processes_forecasts_the_time_of_both(*, together: bool) -> None:
     """Apart they wait for each other once a step, layer by layer after every micro-step."""
+    from trainer.distributed import rounds, shares
+
     draw = random.Random(9)
     samples = [
         Sample(str(n), "", "", (1,) * n, (1,) * n, (True,) * n)

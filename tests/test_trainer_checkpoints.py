@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
 
 from brightrun.errors import TrainerError
 from brightrun.runfolder import MANIFEST, RunFolder, checkpoint, sha256_file
@@ -32,6 +31,9 @@ def reporter_of(folder: RunFolder) -> Reporter:
 
 def write(local: Path, step: int, value: float = 0.5) -> Path:
     """A checkpoint folder as the HF trainer leaves it."""
+    import torch
+    from safetensors.torch import save_file
+
     local.mkdir(parents=True)
     save_file({"lora": torch.full((4,), value)}, local / "adapter_model.safetensors")
     for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
@@ -115,7 +117,9 @@ def test_a_validation_loss_that_is_no_number_is_not_the_best() -> None:
     assert checkpoints.kept(complete, {1: -math.inf}) == {3, 4, 5}
 
 
-def test_an_adapter_with_a_nan_is_not_published(folder: RunFolder, tmp_path: Path) -> None:
+def test_an_adapter_with_a_nan_is_not_published(
+    folder: RunFolder, tmp_path: Path, torch: Any
+) -> None:
     model = torch.nn.Linear(2, 2)
     model.weight.data[1, 0] = torch.nan
     with pytest.raises(TrainerError, match=r"weight of the trained adapter") as error:
@@ -135,7 +139,7 @@ def test_the_event_tells_size_time_and_stall(folder: RunFolder, tmp_path: Path) 
 
 
 def test_a_damaged_checkpoint_is_skipped_with_a_warning_and_the_previous_used(
-    folder: RunFolder, tmp_path: Path
+    folder: RunFolder, tmp_path: Path, torch: Any
 ) -> None:
     publish(folder, tmp_path, 2)
     publish(folder, tmp_path, 4)
@@ -187,7 +191,7 @@ def test_a_pod_without_memory_throws_no_checkpoint_away(
     def no_room(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("trainer.resuming.load_file", no_room)
+    monkeypatch.setattr("safetensors.torch.load_file", no_room)
     with pytest.raises(MemoryError):
         newest(folder, tmp_path / "scratch", reporter_of(folder), FACTS)
     assert folder.checkpoints() == [2]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from trainer import packing
 from trainer.data import IGNORED, Sample
+
+if TYPE_CHECKING:
+    import torch
 
 # A micro-batch is ended rather than padded beyond this share. Another micro-step costs about as
 # much as 700 tokens on the GPU that 70B models are trained on (a / b), a fifth of the
@@ -116,6 +118,8 @@ def cut(samples: Sequence[Sample], how: Cut) -> list[MicroBatch]:
 
 def collate(rows: Sequence[Sequence[Sample]]) -> MicroBatch:
     """One row for every entry; the samples of an entry lie one after another."""
+    import torch  # plans and forecasts are made without it
+
     width = max(sum(len(sample.ids) for sample in row) for row in rows)
     packed = any(len(row) > 1 for row in rows)
     ids = torch.zeros((len(rows), width), dtype=torch.long)

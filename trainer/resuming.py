@@ -8,10 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-from transformers.trainer_pt_utils import safe_globals
-
 from brightrun.errors import StorageError
 from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
 from brightrun.storagefaults import classify
@@ -70,6 +66,10 @@ def check_readable(local: Path) -> None:
 
     It was damaged before it was hashed: a faulty disk or memory of the pod that wrote it.
     """
+    import torch
+    from safetensors.torch import load_file
+    from transformers.trainer_pt_utils import safe_globals
+
     name = ""
     try:
         name = WEIGHTS
