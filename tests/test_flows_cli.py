@@ -78,8 +78,7 @@ def test_a_bad_file_is_exit_1_and_nothing_is_written(
 ) -> None:
     path = broken(tmp_path, without_targets)
     extra = ["--yes"] if command == "train" else []
-    call = brightrun if command == "validate" else inside
-    done = call(home, command, str(path), *extra, "--json")
+    done = inside(home, command, str(path), *extra, "--json")
     assert done.code == 1
     assert done.json["valid"] is False
     defect = done.json["errors"][0]

@@ -287,7 +287,7 @@ def test_the_result_is_shown_in_words_within_the_width(job: Finished) -> None:
 
 def test_going_on_with_a_completed_job_changes_nothing(job: Finished) -> None:
     before = job.ledger.job(job.job_id)
-    done = brightrun(job.home, "train", "--resume", job.job_id, "--yes", "--json")
+    done = inside(job.home, "train", "--resume", job.job_id, "--yes", "--json")
     assert (done.code, done.json) == (0, job.result)
     assert job.ledger.job(job.job_id) == before
 

@@ -81,7 +81,7 @@ def test_a_rejected_job_ends_and_costs_nothing(office: tuple[Path, Path]) -> Non
     assert row.status == "rejected"
     assert ledger(home).attempts(job_id) == ()
     assert not list((home / "pods").glob("*"))
-    again = brightrun(home, "train", "--resume", job_id, "--yes")
+    again = inside(home, "train", "--resume", job_id, "--yes")
     assert again.code == 1
     assert "was rejected" in again.err
 

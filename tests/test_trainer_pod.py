@@ -282,7 +282,8 @@ def test_a_resume_whose_losses_leave_the_band_saves_nothing(
     assert folder.checkpoints() == [6]
 
 
-@pytest.mark.parametrize("packing", [False, True])
+# In the default suite a packed run is killed and resumed by test_soak_kills.py.
+@pytest.mark.parametrize("packing", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_resume_is_exact_with_micro_batches_of_two_and_dropout(
     tmp_path: Path, packing: bool
 ) -> None:
