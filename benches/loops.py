@@ -27,7 +27,8 @@ from trainer.labelled import activation_limit
 from trainer.narrator import Narrator
 from trainer.reporter import Reporter
 from trainer.stall import StallWatch
-from trainer.train import Work, lora_config, train
+from trainer.train import lora_config, train
+from trainer.work import Work
 
 
 @dataclass

@@ -28,6 +28,7 @@ from brightrun.durations import (
     saving,
     units,
 )
+from brightrun.footprint import memory_gb
 from brightrun.jobs import Hyperparameters, Market
 from brightrun.markets import STEADY, Rate, hourly_rate
 from brightrun.physics import (
@@ -36,7 +37,6 @@ from brightrun.physics import (
     ModelProfile,
     Range,
     machine_of,
-    memory_gb,
     recomputes,
     total,
 )

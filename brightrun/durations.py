@@ -47,6 +47,9 @@ DETECTION = Range(60.0, 75.0, 120.0)  # seconds until a rented pod is believed l
 DETECTION_HERE = Range(2.0, 10.0, 75.0)  # a process of this machine is seen to be gone
 GOLDEN_PROMPTS = 3
 BUSY_CPU = 2.5
+# What the trainer computes at once on a GPU at most, and how many answers it writes at once there.
+GROUPED_TOKENS = 8192
+ANSWERS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,12 @@ class Work:
     def micro_steps(self) -> int:
         """Forward-backward passes of the whole job."""
         return self.epochs * -(-self.sequences // max(1, self.micro_batch))
+
+    @property
+    def grouped_micro_steps(self) -> int:
+        """The same where short sequences share a micro-step of up to GROUPED_TOKENS."""
+        full = -(-self.train_tokens * self.epochs // round(0.8 * GROUPED_TOKENS))
+        return min(self.micro_steps, max(self.steps, full))
 
     @property
     def forward_tokens(self) -> int:
@@ -190,11 +199,12 @@ def guess(
         model,
         work.train_tokens * work.epochs,
         work.sum_squared_tokens * work.epochs,
-        work.micro_steps,
+        work.grouped_micro_steps if gpu else work.micro_steps,
         values.gradient_checkpointing,
     )
     checks = forward_seconds(machine, model, work.validation_tokens * work.evaluations)
-    written = generation_seconds(machine, model, work.generated_tokens, values.precision)
+    at_once = min(ANSWERS_AT_ONCE, max(1, work.scenarios)) if gpu else 8
+    written = generation_seconds(machine, model, work.generated_tokens, values.precision, at_once)
     golden = generation_seconds(
         machine, model, GOLDEN_PROMPTS * work.max_new_tokens, values.precision, 1
     )

@@ -21,6 +21,9 @@ GIGA = 1e9
 # the pod, a machine with 8 GB holds it.
 KEPT_BYTES = 4.2e9
 RECOMPUTED = 1.31  # time with activations computed twice; measured on a CPU: 27-35 % more
+# Seconds that the calls of one layer's kernels take: forward, again, and backward. Measured on an
+# H100's host of 2.7 us a view: others may take a half.
+CALLED = 0.022
 LAYER_PEAK = 73.0  # bytes an element of hidden size while one layer is computed
 BUSY = 4.0  # high / likely on a CPU that others use too; measured up to 10 with 8 processes
 
@@ -211,9 +214,10 @@ def training_seconds(
 ) -> Range:
     """Seconds of forward and backward over `tokens`, in `micro_steps` micro-batches.
 
-    GPU: a micro-step is a line a + b x tokens: a 0.4-1.0 s at 70B, proportional to
-    the weights dequantised; b from the FLOPs at 45-60 % of the dense bf16 peak (the published
-    A100 line, 2.34 ms, is 60 %; our first guess, 0.8-1.1 ms, is 53 % on PCIe and 56 % on SXM).
+    GPU: 0.3 s at 70B, proportional to the weights dequantised, and the FLOPs at 56.7 % of the dense
+    bf16 peak; never less than 22 ms a layer and micro-step, which calling the kernels takes. Both
+    measured with Llama 3 70B's shape in NF4 on an H100 SXM (1.87 / 3.51 / 5.14 s at 2,048 / 4,096 /
+    6,000 tokens, within 1 %; 1.6-2.3 s below 2,048 on a slow host).
     CPU: SmolLM2 90 tokens per CPU second (the demo's quietest steps, optimizer included: 150-159
     tokens/s on 2 threads; a bare loop reached 114), 27-35 % slower with activations computed twice
     (measured), proportional to FLOPs, never under 0.8 ms a token (measured with `tiny` on 2
@@ -222,8 +226,11 @@ def training_seconds(
     if machine.is_gpu:
         flops = training_flops(model, tokens, sum_squared, checkpointing) / (machine.tflops * 1e12)
         scale = micro_steps * model.parameters / LLAMA_3_70B.parameters
+        called = micro_steps * model.layers * CALLED
         return Range(
-            0.4 * scale + flops / 0.60, 0.7 * scale + flops / 0.55, 1.0 * scale + flops / 0.45
+            max(0.4 * called, 0.2 * scale + flops / 0.60),
+            max(called, 0.3 * scale + flops / 0.567),
+            max(1.4 * called, 0.7 * scale + flops / 0.45),
         )
     reference = 4.0 * SMOLLM2.parameters + 7.0 * SMOLLM2.hidden * SMOLLM2.layers * 2015
     flops = training_flops(model, tokens, sum_squared, False)
@@ -251,50 +258,22 @@ def generation_seconds(
 ) -> Range:
     """Seconds to write `tokens` new tokens.
 
-    GPU: one step of a batch reads all weights once, at 50 / 20 / 10 % of the memory bandwidth
-    (a guess: 4-bit kernels are far from the roof). CPU: SmolLM2 with its adapter 10 tokens per
-    CPU second as a single stream (measured), 31 in batches (a guess), with threads gaining as in
-    training; one step never takes less than 25 ms (measured with `tiny`: 4.5 ms a token in batches
-    of 6).
+    GPU: one step of a batch reads all weights once, at 50 / 20 / 10 % of the memory bandwidth (a
+    guess), and takes at least 1 / 3 / 5 ms a layer for the calls (70B in NF4 on an H100: 0.24 s
+    a step at batch 3, first calls included; larger batches not measured). CPU: SmolLM2 with its
+    adapter 10 tokens per CPU second as a single stream (measured), 31 in batches (a guess), with
+    threads gaining as in training; one step never takes less than 25 ms (measured with `tiny`:
+    4.5 ms a token in batches of 6).
     """
     if machine.is_gpu:
         size = model.parameters * BYTES[precision] / (machine.terabytes_per_s * 1e12)
-        steps = tokens / batch
-        return Range(size * steps / 0.5, size * steps / 0.2, size * steps / 0.1)
+        steps, layer = tokens / batch, model.layers * 1e-3
+        return Range(
+            steps * max(size / 0.5, layer),
+            steps * max(size / 0.2, 3 * layer),
+            steps * max(size / 0.1, 5 * layer),
+        )
     rate = 31.5 if batch > 1 else 10.0
     scaled = tokens * model.parameters / SMOLLM2.parameters / rate / cpu_speedup(machine.threads)
     likely = max(scaled, 25e-3 * tokens / batch) / machine.speed
     return Range(likely / 2, likely, likely * BUSY)
-
-
-def weights_gb(model: ModelProfile, precision: Precision) -> float:
-    """Frozen weights in GB: linears in `precision`, embeddings and head in 16 bit (32 for fp32)."""
-    table = model.vocab * model.hidden
-    wide = 4.0 if precision == "fp32" else 2.0
-    linear = max(0.0, model.parameters - table)
-    return (linear * BYTES[precision] + 2 * table * wide) / GIGA
-
-
-def memory_gb(
-    model: ModelProfile,
-    machine: Machine,
-    *,
-    precision: Precision,
-    lora_r: int,
-    tokens: int,
-    checkpointing: bool,
-    logits: float = 2.5,
-) -> float:
-    """Peak memory in GB for a micro-batch of `tokens` (70B NF4 r16: 58-60 at 4,096).
-
-    Weights + LoRA with fp32 Adam (16 B each) + activations kept (2 B x hidden x layers with
-    checkpointing, else all: `activation_bytes`) + one layer's peak (73 B x hidden) + `logits` fp32
-    logit copies (0: the loss never holds them) + 3 GB runtime (1 on a CPU, where activations are
-    32 bit).
-    """
-    wide = 1.0 if machine.is_gpu else 2.0
-    kept = wide * 2.0 * model.hidden if checkpointing else activation_bytes(model, 3.0)
-    per_token = model.layers * kept + wide * LAYER_PEAK * model.hidden + logits * 4.0 * model.vocab
-    lora = 16.0 * model.lora_parameters(lora_r)
-    fixed = 3.0 if machine.is_gpu else 1.0
-    return weights_gb(model, precision) + (lora + per_token * tokens) / GIGA + fixed

@@ -155,10 +155,10 @@ def test_groups_are_of_neighbouring_length_with_a_bounded_padding_share() -> Non
     from trainer import batches
 
     lengths = [100, 900, 1000, 120, 950, 90, 110, 300]
-    made = batches.groups(lengths, 4)
+    made = batches.groups(lengths, batches.Cut(4))
     assert made == [[2, 4, 1], [7], [3, 6, 0, 5]]
-    assert batches.groups(lengths, 1) == [[2], [4], [1], [7], [3], [6], [0], [5]]
-    for group in batches.groups(list(range(50, 1500, 37)), 8):
+    assert batches.groups(lengths, batches.Cut(1)) == [[2], [4], [1], [7], [3], [6], [0], [5]]
+    for group in batches.groups(list(range(50, 1500, 37)), batches.Cut(8)):
         longest = max(50 + 37 * at for at in group) * len(group)
         assert 1 - sum(50 + 37 * at for at in group) / longest <= batches.MAX_PADDING
 
@@ -168,3 +168,32 @@ def test_rows_are_filled_best_fit_decreasing() -> None:
     assert packing.rows([5], 5) == [[0]]
     with pytest.raises(ValueError, match="6 tokens"):
         packing.rows([6], 5)
+
+
+def test_short_sequences_fill_the_place_of_the_longest() -> None:
+    from trainer import batches
+
+    lengths = [3000, 1400, 1300, 600, 500, 90, 2900]
+    made = batches.groups(lengths, batches.Cut(1, longest=3000))
+    assert made == [[0], [6], [1, 2], [3, 4, 5]]  # 3 x 600 tokens: padding is free up to 2,048
+    for group in made:
+        assert max(lengths[at] for at in group) * len(group) <= 3000
+    counted = batches.groups(lengths, batches.Cut(1))
+    assert len(counted) == len(lengths)
+    twice = batches.groups(lengths, batches.Cut(2, longest=3000))
+    assert twice == [[0, 6], [1, 2], [3, 4, 5]]  # 3 x 1,400 would pad more than a fifth
+
+
+def test_grouped_sequences_give_the_loss_and_gradient_of_single_ones(
+    torch: Any, model: Any, tokenizer: ChatTokenizer
+) -> None:
+    from trainer import batches
+
+    samples = step_of(tokenizer)
+    longest = max(len(sample.ids) for sample in samples)
+    grouped = batches.cut(samples, batches.Cut(1, longest=longest))
+    single = batches.cut(samples, batches.Cut(1))
+    assert len(grouped) < len(single)
+    together, apart = (loss_and_gradient(torch, model, cut) for cut in (grouped, single))
+    assert together[0] == pytest.approx(apart[0], rel=1e-5)
+    assert (together[1] - apart[1]).norm() < 1e-4 * apart[1].norm()

@@ -31,15 +31,15 @@ def values(made: Choices) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("place", "model", "longest", "expected"),
     [
-        # 56 of 80 GB with one conversation of 4,096 tokens; two fit, three do not.
+        # 54 of 80 GB with one conversation of 4,096 tokens; three would fit and gain nothing.
         (H100, LLAMA_3_70B, 4096, {"micro_batch": 2, "gradient_checkpointing": True}),
         (H100, LLAMA_3_70B, 8192, {"micro_batch": 1, "optimizer": "adamw_torch_fused"}),
-        (H100, LLAMA_3_70B, 256, {"gradient_checkpointing": False, "micro_batch": 1}),
-        (H100, LLAMA_8B, 4096, {"micro_batch": 4, "optimizer": "adamw_torch_fused"}),
-        (H100, LLAMA_8B, 2048, {"gradient_checkpointing": False, "micro_batch": 1}),
+        (H100, LLAMA_3_70B, 256, {"gradient_checkpointing": False, "micro_batch": 2}),
+        (H100, LLAMA_8B, 4096, {"micro_batch": 1, "gradient_checkpointing": False}),
+        (H100, LLAMA_8B, 2048, {"gradient_checkpointing": False, "micro_batch": 3}),
         (A100_40, LLAMA_3_70B, 4096, {"micro_batch": 1, "optimizer": "paged_adamw_32bit"}),
-        (A100_40, LLAMA_8B, 4096, {"micro_batch": 4, "attention": "flash_attention_2"}),
-        (L4, LLAMA_8B, 4096, {"micro_batch": 3, "gradient_checkpointing": True, "liger": True}),
+        (A100_40, LLAMA_8B, 4096, {"micro_batch": 2, "attention": "flash_attention_2"}),
+        (L4, LLAMA_8B, 4096, {"micro_batch": 2, "gradient_checkpointing": True, "liger": True}),
         (L4, LLAMA_3_70B, 4096, {"micro_batch": 1, "activation_tokens": 0}),
         (T4, LLAMA_8B, 2048, {"dtype": "float32", "attention": "sdpa", "varlen": False}),
         (CPU, SMOLLM2, 4096, {"dtype": "float32", "attention": "sdpa", "micro_batch": 1,
@@ -106,9 +106,10 @@ def test_what_is_chosen_fits_by_the_estimate_and_one_more_would_not(
     assert room.estimate(place, model, WISH, most + 2) > usable
     made = choose(place, model, WISH)
     assert made.micro_batch.value * WISH.longest <= most < (made.micro_batch.value + 1) * 4096 * 2
-    # More memory never makes a batch smaller, and a smaller model keeps more activations.
+    # More memory never makes a batch smaller but to compute nothing twice, and a smaller model
+    # keeps more activations.
     more = choose(replace(place, memory_gb=2 * place.memory_gb), model, WISH)
-    assert more.micro_batch.value >= made.micro_batch.value
+    assert more.micro_batch.value >= made.micro_batch.value or not more.gradient_checkpointing.value
     assert room.kept_tokens(place, model, WISH) < room.kept_tokens(place, SMOLLM2, WISH)
 
 
@@ -234,7 +235,9 @@ def test_a_share_of_70b_fits_into_smaller_gpus_and_more_gpus_hold_less_each() ->
     assert made.micro_batch.value * WISH.longest <= room.recomputed_tokens(
         replace(A100_40, shards=4), LLAMA_3_70B, WISH
     )
-    assert made.optimizer.value == "adamw_torch_fused"
+    assert made.optimizer.value == "paged_adamw_32bit"  # 92 % of the memory by estimate
+    more = choose(replace(A100_40, processes=8), LLAMA_3_70B, WISH)
+    assert more.optimizer.value == "adamw_torch_fused"
 
 
 NF4 = {

@@ -34,6 +34,10 @@ def test_first_the_micro_batch_is_halved_then_rows_are_unpacked_then_all_is_reco
     while fit := fit.smaller() if fit else None:
         seen.append((fit.cut.micro_batch, fit.cut.row, fit.kept))
     assert seen == [(2, 512, 900), (1, 512, 900), (1, None, 900), (1, None, 0)]
+    grouped = Fit(Cut(2, longest=700), kept=None)
+    assert (half := grouped.smaller()) == Fit(Cut(1, longest=700), kept=None)
+    assert half
+    assert half.smaller() == Fit(Cut(1), kept=None)
     assert Fit(Cut(1), kept=None).smaller() is None
     assert Fit(Cut(1), kept=0).smaller() is None
 
@@ -220,6 +224,7 @@ def test_a_choice_to_compute_nothing_twice_is_given_up_before_the_step_is(
     ("fit", "expected"),
     [
         (Fit(Cut(4), 900), {"micro_batch": 2}),
+        (Fit(Cut(1, longest=700), 900), {"grouped": False}),
         (Fit(Cut(1), 900), {"activation_tokens": 0}),
         (Fit(Cut(1), 0), {"precision": "nf4"}),
     ],
@@ -265,6 +270,27 @@ def test_other_runtime_errors_are_not_tried_again(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         Run(tmp_path, cut=Cut(4), allocate=broken)
     assert len(calls) == 1
+
+
+def test_a_kernel_without_a_fixed_order_is_told_and_the_step_is_done_again(
+    tmp_path: Path, undisturbed: Run
+) -> None:
+    words = "some_backward_cuda does not have a deterministic implementation, but you set ..."
+    calls = []
+
+    def refused_once(what: str, needs: Any) -> None:
+        calls.append(torch.are_deterministic_algorithms_enabled())
+        if len(calls) == 2:
+            raise RuntimeError(words)
+
+    import torch
+
+    run = Run(tmp_path, validated=(2,), cut=Cut(4), allocate=refused_once, in_fixed_order=True)
+    assert run.losses == undisturbed.losses
+    assert (run.adapter == undisturbed.adapter).all()
+    (warning,) = payloads(run.folder, "warning")
+    assert (warning["code"], warning["step"]) == ("inexact_resume", 1)
+    assert words in warning["cause"]
 
 
 def test_every_micro_step_is_told_and_padding_counts_as_computed(tmp_path: Path) -> None:

@@ -38,11 +38,11 @@ class Run:
         from trainer import data, loading
         from trainer.checkpoints import Schedule
         from trainer.course import Course
-        from trainer.labelled import Work
         from trainer.narrator import Narrator
         from trainer.reporter import Reporter
         from trainer.stall import StallWatch
         from trainer.train import train
+        from trainer.work import Work
 
         torch.set_num_threads(1)
         models = models or tiny_models()

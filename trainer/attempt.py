@@ -49,7 +49,8 @@ from trainer.resuming import Found
 from trainer.saver import Saver
 from trainer.stall import StallWatch
 from trainer.tokencache import TokenCache
-from trainer.train import Work, train
+from trainer.train import train
+from trainer.work import Work
 
 
 def _fail_here(error: BrightRunError) -> None:
@@ -200,9 +201,7 @@ class Attempt:
         step, resume = found.step, found.local
         course = prepared.course(step, found.manifest)
         made, asked = base.choices, "micro_batch" in self.pod.choices
-        cut, inexact = prepared.cut(
-            made.micro_batch.value, asked, found.manifest, facts["hardware"]
-        )
+        cut, inexact = prepared.cut(made, asked, found.manifest, facts["hardware"])
         if inexact:
             why = "launched with another micro-batch or machine"
             self.reporter.warn("inexact_resume", inexact, why)

@@ -100,6 +100,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in text for word in MEMORY_WORDS)
 
 
+def has_no_fixed_order(error: BaseException) -> bool:
+    """Torch refuses a kernel that adds in any order (`torch.use_deterministic_algorithms`)."""
+    return isinstance(error, RuntimeError) and "deterministic" in str(error).lower()
+
+
 def out_of_memory(
     happened: str,
     values: Hyperparameters | None,

@@ -54,7 +54,7 @@ def share(sizes: Sequence[Size], mine: Mine) -> list[Size]:
 def micro_steps(lengths: Sequence[int], cut: Cut) -> list[Size]:
     """Sizes of a step's micro-batches, as `batches.cut` makes them."""
     if cut.row is None:
-        groups = batches.groups(lengths, cut.micro_batch)
+        groups = batches.groups(lengths, cut)
         return [Size.of([lengths[at] for at in group]) for group in groups]
     rows = packing.rows(lengths, cut.row)
     packed = [

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,53 +20,29 @@ from trl import SFTTrainer
 
 from brightrun import gpus
 from brightrun.errors import OutOfMemory
-from brightrun.jobs import JobSpec
 from brightrun.physics import kept_on_cpu, training_flops
 from trainer import (
     batches,
     cpu,
     data,
     distributed,
+    failures,
     hardware,
+    libraries,
     loading,
     loss,
     memory,
     optimizers,
 )
-from trainer.batches import Cut, MicroBatch, Step
-from trainer.calibrate import MicroStep, Size
-from trainer.distributed import Group, LostStep
-from trainer.lockstep import Apart, Pace
+from trainer.batches import MicroBatch, Step
+from trainer.calibrate import Size
+from trainer.distributed import LostStep
 from trainer.memory import Fit
 from trainer.narrator import Narrator
 from trainer.retrying import Free, free_memory, once_more, until_it_fits
 from trainer.saver import Saver
 from trainer.timing import Stopwatch, micro_steps
-
-ONE = Cut(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What is trained: the samples, the steps over them, and where to go on from.
-
-    cut: how a step is divided to begin with. on_step is told the micro-steps of every optimizer
-    step and how it was computed, when it is done; `allocate` is called before every micro-step,
-    update and validation with what it needs, and may raise, as an allocator does.
-    """
-
-    spec: JobSpec
-    samples: list[data.Sample]
-    plan: list[list[int]]
-    scratch: Path
-    resume: Path | None
-    check: Callable[[], None]
-    activation_tokens: int
-    cut: Cut = ONE
-    on_step: Callable[[list[MicroStep], Fit], None] | None = None
-    allocate: Callable[[str, Any], None] = lambda what, needs: None
-    group: Group = field(default_factory=Group)
-    pace: Pace = field(default_factory=lambda: Apart(Group()))
+from trainer.work import Work
 
 
 class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
@@ -95,6 +70,7 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
             work.cut, work.activation_tokens if self.args.gradient_checkpointing else None
         )
         self.stopwatch = Stopwatch(self.args.device.type)
+        self.in_fixed_order = work.in_fixed_order
 
     def get_train_dataloader(self) -> Any:
         """One item per optimizer step, in the order of the plan."""
@@ -122,6 +98,13 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
             )
         except LostStep as error:
             raise memory.without_part(error, self.fit, self.work.spec.values) from error
+        except RuntimeError as error:
+            if not (self.in_fixed_order and failures.has_no_fixed_order(error)):
+                raise
+            self.in_fixed_order = False
+            self.narrator.in_any_order(failures.first_line(error))
+        self.model.zero_grad(set_to_none=True)
+        return self.training_step(model, inputs, num_items_in_batch)
 
     def _accumulate(self, samples: list[data.Sample]) -> torch.Tensor:
         self.stopwatch.start()
@@ -151,9 +134,11 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         # Dropout depends on the micro-batch alone: not on which process computes it, or when.
         seed = self.work.spec.values.seed
         torch.manual_seed(distributed.dropout_seed(seed, self.state.global_step, number))
-        part = self._summed_nll(batch.to(self.args.device)) / scored
-        self.stopwatch.mark("forward")
-        self.accelerator.backward(part)
+        # Forward too: what is computed twice must meet the same attention kernel.
+        with libraries.in_fixed_order(self.in_fixed_order):
+            part = self._summed_nll(batch.to(self.args.device)) / scored
+            self.stopwatch.mark("forward")
+            self.accelerator.backward(part)
         self.stopwatch.mark("backward")
         return part.detach()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 
 import torch
 from transformers.utils.logging import disable_progress_bar
@@ -23,3 +25,20 @@ def deterministic(threads: int) -> None:
     # Filling every new tensor would only cost time: no kernel here reads uninitialised memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+
+
+@contextlib.contextmanager
+def in_fixed_order(on: bool) -> Iterator[None]:
+    """While gradients are computed: attention kernels on a GPU add in any order where `warn_only`
+    is set (seen on an H100: the gradient of one step differed from run to run).
+
+    RuntimeError (`failures.has_no_fixed_order`) when a kernel knows no order at all.
+    """
+    if not on:
+        yield
+        return
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(True, warn_only=True)

@@ -61,7 +61,7 @@ class _SummedNll(torch.autograd.Function):
             normaliser = logits.exp_().sum(dim=-1, keepdim=True)
             total += (normaliser.log() - at_target).sum()
             logits.div_(normaliser)
-            logits.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=logits.dtype))
+            logits[torch.arange(len(wanted), device=wanted.device), targets[rows]] -= 1
             gradient[rows] = (logits.to(weight.dtype) @ weight).to(hidden.dtype)
         ctx.save_for_backward(gradient)
         return total

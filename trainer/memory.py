@@ -26,11 +26,14 @@ class Fit:
     def smaller(self) -> Fit | None:
         """The next try after this one did not fit; None when there is nothing smaller.
 
-        Half the micro-batch, then rows are no longer packed, then every activation is computed
-        twice. None of it changes global batch or result (up to floating point).
+        Half the micro-batch, then one sequence at a time, then rows are no longer packed, then
+        every activation is computed twice. None of it changes global batch or result (up to
+        floating point).
         """
         if self.cut.micro_batch > 1:
             return replace(self, cut=replace(self.cut, micro_batch=self.cut.micro_batch // 2))
+        if self.cut.longest:
+            return replace(self, cut=replace(self.cut, longest=0))
         if self.cut.row is not None:
             return replace(self, cut=replace(self.cut, row=None))
         return replace(self, kept=0) if self.kept else None
@@ -39,7 +42,8 @@ class Fit:
         """For people."""
         packed = "" if self.cut.row is None else " of packed rows"
         twice = ", activations computed twice" if self.kept == 0 else ""
-        return f"micro-batch {self.cut.micro_batch}{packed}{twice}"
+        tokens = f" x {self.cut.longest} tokens" if self.cut.longest else ""
+        return f"micro-batch {self.cut.micro_batch}{tokens}{packed}{twice}"
 
 
 def may_recompute(made: Choices, values: Hyperparameters) -> bool:
@@ -107,6 +111,8 @@ def without_part(error: Exception, fit: Fit, values: Hyperparameters) -> Excepti
         return failures.out_of_memory(str(error), values)
     if smaller.cut.micro_batch < fit.cut.micro_batch:
         adjustment = {"micro_batch": smaller.cut.micro_batch}
+    elif smaller.cut.longest < fit.cut.longest:
+        adjustment = {"grouped": False}
     else:
         adjustment = {"activation_tokens": 0}
     return OutOfMemory(

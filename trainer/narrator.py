@@ -124,6 +124,16 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
             step=self.trainer.state.global_step,
         )
 
+    def in_any_order(self, failure: str) -> None:
+        """A gradient kernel knows no fixed order of adding: a warning, and the step is repeated."""
+        self.reporter.warn(
+            "inexact_resume",
+            "gradients on this GPU are the same up to rounding only: a resume is not bit-exact",
+            failure,
+            "nothing, unless runs must be reproducible bit for bit: then use another image",
+            step=self.trainer.state.global_step + 1,
+        )
+
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.saving = time.monotonic() - self.logged
         self.stall.alive()
@@ -142,6 +152,7 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         known = {"epoch": step / self.steps_per_epoch, **self.course.facts()}
         cut = self.trainer.fit.cut
         known |= {"micro_batch": cut.micro_batch, "packed": cut.row is not None}
+        known["grouped"] = cut.longest > 0
         if step in self.validation:
             known["validation_loss"] = self.validation[step]
         return known

@@ -17,6 +17,7 @@ ONE_OF: dict[str, tuple[Any, ...]] = {
     "liger": (True, False),
     "optimizer": ("paged_adamw_32bit", "adamw_torch_fused"),
     "gradient_checkpointing": (True, False),
+    "grouped": (True, False),
 }
 AT_LEAST: dict[str, int] = {"activation_tokens": 0, "micro_batch": 1}
 

@@ -11,6 +11,7 @@ from brightrun.tokens import ChatTokenizer
 from trainer import data, forecast, memory
 from trainer.batches import Cut
 from trainer.calibrate import Remaining
+from trainer.choices import Choices
 from trainer.course import Course
 from trainer.memory import Fit
 from trainer.narrator import evaluation_steps
@@ -36,14 +37,19 @@ class Prepared:
         return Course(planned, self.spec.steps_per_epoch, step, manifest)
 
     def cut(
-        self, chosen: int, asked: bool, manifest: dict[str, Any], hardware: dict[str, str]
+        self, made: Choices, asked: bool, manifest: dict[str, Any], hardware: dict[str, str]
     ) -> tuple[Cut, str]:
         """How steps are divided (as before the resume, when that was on such a machine), and why
-        that is not bit-exact or "". chosen: micro-batch of the pod; asked: by the launch."""
+        that is not bit-exact or "". asked: the micro-batch was set by the launch."""
         same = manifest.get("hardware") == hardware
         before = manifest.get("micro_batch")
-        chosen, inexact = memory.resumed(chosen, asked, before, same)
-        return Cut(chosen, self.row if manifest.get("packed", True) else None), inexact
+        chosen, inexact = memory.resumed(made.micro_batch.value, asked, before, same)
+        row = self.row if manifest.get("packed", True) else None
+        # An out-of-memory, or a version that knew no grouping, has counted sequences.
+        counted = before is not None and same and not manifest.get("grouped", False)
+        grouped = made.grouped.value and row is None and not counted
+        longest = max((len(sample.ids) for sample in self.training), default=0)
+        return Cut(chosen, row, longest if grouped else 0), inexact
 
     def remaining(self, mine: forecast.Mine, step: int, fit: Fit) -> Remaining:
         """What is left to compute after `step`, in such pieces, by the process that does `mine`."""

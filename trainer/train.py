@@ -16,11 +16,10 @@ from brightrun.jobs import JobSpec
 from trainer import loading, memory, optimizers
 from trainer.choices import Choices
 from trainer.control import StopRequested
-from trainer.labelled import LabelledTrainer, Work
+from trainer.labelled import LabelledTrainer
 from trainer.narrator import Narrator
 from trainer.saver import Saver
-
-__all__ = ["Work", "train"]
+from trainer.work import Work
 
 
 def train(work: Work, base: loading.Base, narrator: Narrator, saver: Saver) -> Any:
