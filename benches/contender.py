@@ -20,10 +20,16 @@ import math
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from brightrun.jobs import Hyperparameters
 
 NAMES = ("ours", "bare", "trl-conversation", "trl-pair", "llamafactory")
+# Those that the estimate's formula is about: one sequence at once, logits at labels only.
+COUNTED = ("ours", "bare")
 
 
 def arguments() -> argparse.Namespace:
@@ -98,6 +104,8 @@ def main() -> int:
         LOOPS[given.name](race)
     wall, cpu = race.meter.steps[-1]
     after = mean_nll(race.model, found.held_out)
+    counted = given.name in COUNTED
+    formula = formula_mb(profile, values, longest, race.limit) if counted else None
     result: dict[str, Any] = {
         "contender": given.name,
         "file": file.name,
@@ -122,10 +130,27 @@ def main() -> int:
         "at_cpu_s": given.at_cpu,
         "loaded_mb": loaded,
         "peak_mb": race.peak_mb or hardware.peak_memory_mb(),
+        "formula_mb": formula,
         "load_average": round(os.getloadavg()[0], 2),
     }
     print(json.dumps(result))
     return 0
+
+
+def formula_mb(
+    profile: Mapping[str, Any], values: Hyperparameters, longest: int, limit: int | None
+) -> int:
+    """Highest memory in MB by the estimate's formula, on a CPU. limit: see `loops.Race`."""
+    from brightrun.footprint import memory_gb
+    from brightrun.physics import Machine, ModelProfile
+    from brightrun.prices import CPU
+
+    need = memory_gb(
+        ModelProfile.of_prepared(profile), Machine(CPU), precision=values.precision,
+        lora_r=values.lora_r, tokens=longest, checkpointing=limit is None or longest > limit,
+        logits=0.0,
+    )  # fmt: skip
+    return round(1000 * need)
 
 
 if __name__ == "__main__":

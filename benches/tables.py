@@ -51,7 +51,7 @@ def training(rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys(row["contender"] for row in rows))
     mine = [row["cpu_s"] for row in rows if row["contender"] == "ours"]
     head = ("", "tokens per epoch", "CPU s per epoch", "times ours", "wall s", "perplexity",
-            "at ours' CPU time", "peak MB", "repeats")  # fmt: skip
+            "at ours' CPU time", "peak MB", "by formula", "repeats")  # fmt: skip
     body = []
     for name in names:
         own = [row for row in rows if row["contender"] == name]
@@ -67,6 +67,7 @@ def training(rows: Sequence[Row]) -> str:
                 spread([row["perplexity"] for row in own], 2),
                 spread(seen, 2) if seen else "-",
                 f"{max(row['peak_mb'] for row in own):,}",
+                f"{own[0]['formula_mb']:,}" if own[0].get("formula_mb") else "-",
                 str(len(own)),
             )
         )

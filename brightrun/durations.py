@@ -95,8 +95,10 @@ class Work:
 
     @property
     def grouped_micro_steps(self) -> int:
-        """The same where short sequences share a micro-step of up to GROUPED_TOKENS."""
-        full = -(-self.train_tokens * self.epochs // round(0.8 * GROUPED_TOKENS))
+        """The same where short sequences share a micro-step of GROUPED_TOKENS, or of the longest
+        sequence's where that has more (trainer.prepared; memory may allow fewer)."""
+        most = max(self.longest, GROUPED_TOKENS)
+        full = -(-self.train_tokens * self.epochs // round(0.8 * most))
         return min(self.micro_steps, max(self.steps, full))
 
     @property

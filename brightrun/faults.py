@@ -117,7 +117,9 @@ FAULTS: dict[str, Fault] = {
         "out_of_memory",
         "model, activations of the longest conversation and optimizer do not fit",
         "take the suggested adjustment, or a pod with more memory",
-        "The micro-batch is halved and the step done again; only at 1 the job ends as failed.",
+        "The step is done again in smaller pieces: the same global batch and the same result up to "
+        "rounding; with dropout, masks are drawn anew (equal in distribution). Only when one "
+        "sequence alone does not fit the job ends as failed.",
     ),
     "nan_loss": Fault(
         "Loss is not a number",
@@ -211,8 +213,11 @@ FAULTS: dict[str, Fault] = {
     "inexact_resume": Fault(
         "Resume is not bit-exact",
         "trainer",
-        "this attempt runs on another machine or with other libraries than the last",
-        "for an exact run use the same pod type, image and thread count",
+        "this attempt runs on another machine, with other libraries or another version of the "
+        "trainer's numerics than the last, or divides its steps otherwise; or a kernel of this GPU "
+        "knows no fixed order of adding, and each run rounds otherwise",
+        "for an exact run use the same pod type, image and thread count, and an image whose "
+        "kernels have a fixed order",
         GOES_ON,
     ),
     # Limits

@@ -21,8 +21,10 @@ GIGA = 1e9
 # the pod, a machine with 8 GB holds it.
 KEPT_BYTES = 4.2e9
 RECOMPUTED = 1.31  # time with activations computed twice; measured on a CPU: 27-35 % more
-# Seconds that the calls of one layer's kernels take: forward, again, and backward. Measured on an
-# H100's host of 2.7 us a view: others may take a half.
+# Seconds that the calls of one layer's kernels take: forward, again, and backward. Measured on one
+# H100's host only (2.7 us a view; others may take a half), with 70B recomputed. Two thirds where
+# nothing is computed again: 8B kept took 0.36-0.52 s a micro-step of 256-2,048 tokens there, this
+# says 0.47.
 CALLED = 0.022
 LAYER_PEAK = 73.0  # bytes an element of hidden size while one layer is computed
 BUSY = 4.0  # high / likely on a CPU that others use too; measured up to 10 with 8 processes
@@ -215,9 +217,9 @@ def training_seconds(
     """Seconds of forward and backward over `tokens`, in `micro_steps` micro-batches.
 
     GPU: 0.3 s at 70B, proportional to the weights dequantised, and the FLOPs at 56.7 % of the dense
-    bf16 peak; never less than 22 ms a layer and micro-step, which calling the kernels takes. Both
-    measured with Llama 3 70B's shape in NF4 on an H100 SXM (1.87 / 3.51 / 5.14 s at 2,048 / 4,096 /
-    6,000 tokens, within 1 %; 1.6-2.3 s below 2,048 on a slow host).
+    bf16 peak; never less than `CALLED` a layer and micro-step, which calling the kernels takes.
+    Both measured with Llama 3 70B's shape in NF4 on an H100 SXM (1.87 / 3.51 / 5.14 s at 2,048 /
+    4,096 / 6,000 tokens, within 1 %; 1.6-2.3 s below 2,048 on a slow host).
     CPU: SmolLM2 90 tokens per CPU second (the demo's quietest steps, optimizer included: 150-159
     tokens/s on 2 threads; a bare loop reached 114), 27-35 % slower with activations computed twice
     (measured), proportional to FLOPs, never under 0.8 ms a token (measured with `tiny` on 2
@@ -226,7 +228,7 @@ def training_seconds(
     if machine.is_gpu:
         flops = training_flops(model, tokens, sum_squared, checkpointing) / (machine.tflops * 1e12)
         scale = micro_steps * model.parameters / LLAMA_3_70B.parameters
-        called = micro_steps * model.layers * CALLED
+        called = micro_steps * model.layers * CALLED * (1.0 if checkpointing else 2 / 3)
         return Range(
             max(0.4 * called, 0.2 * scale + flops / 0.60),
             max(called, 0.3 * scale + flops / 0.567),

@@ -16,7 +16,9 @@ from brightrun.outcomes import Ending, ending
 from brightrun.settings import MAX_ATTEMPTS
 
 # Choices of a pod that change memory and time, not the result (up to floating point).
-SAME_RESULT = ("micro_batch", "gradient_checkpointing", "activation_tokens", "optimizer")
+SAME_RESULT = (
+    "micro_batch", "grouped", "gradient_checkpointing", "activation_tokens", "optimizer",
+)  # fmt: skip
 
 
 class Past(Frozen):

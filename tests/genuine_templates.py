@@ -33,6 +33,9 @@ GENUINE: dict[str, str] = {
     "llama3": _of_trl("llama3"),
     "llama3.1": _of_trl("llama3_1"),
     "llama3.2": _of_trl("llama3_2"),
+    # 3.3 was published with 3.1's, character for character (compared with the copy that llama.cpp
+    # had as models/templates/meta-llama-Llama-3.3-70B-Instruct.jinja).
+    "llama3.3": _of_trl("llama3_1"),
     "qwen2.5": _of_trl("qwen2_5"),
     "qwen3": _of_trl("qwen3"),
     "smollm2": _chatml("You are a helpful AI assistant named SmolLM, trained by Hugging Face"),
@@ -46,6 +49,7 @@ OURS: dict[str, Family] = {
     "llama3": "llama3",
     "llama3.1": "llama3.1",
     "llama3.2": "llama3.1",
+    "llama3.3": "llama3.1",
     "chatml": "chatml",
     "smollm2": "smollm2",
     "qwen2": "qwen2",

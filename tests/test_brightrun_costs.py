@@ -124,6 +124,13 @@ def test_an_h100_trains_70b_at_the_documented_speed() -> None:
     # Below 2,000 tokens the calls of the kernels decide: 1.6-2.3 s.
     short = training_seconds(machine_of(H100_SXM), LLAMA_3_70B, 512, 512**2, 1, True)
     assert short.low < 1.6 < short.likely < 2.3 < short.high
+    # 8B, nothing computed twice: 0.36-0.52 s from 256 to 2,048 tokens on the same machine.
+    small = ModelProfile("8B", 8.03e9, 4096, 32, 128_256, 14_336, 0.25)
+    for tokens in (256, 2048):
+        took = training_seconds(machine_of(H100_SXM), small, tokens, tokens**2, 1, False)
+        assert 0.36 < took.likely < 0.52
+        assert took.low < 0.36
+        assert took.high > 0.52
 
 
 def test_a_cpu_trains_smollm2_at_the_measured_speed() -> None:

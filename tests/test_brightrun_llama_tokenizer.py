@@ -71,7 +71,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("name", ["llama3", "llama3.1", "llama3.2"])
+@pytest.mark.parametrize("name", ["llama3", "llama3.1", "llama3.2", "llama3.3"])
 def test_real_ids_are_those_of_the_model_s_own_template(
     name: str, llama: Tokenizer, tmp_path: Path
 ) -> None:

@@ -170,17 +170,17 @@ def test_rows_are_filled_best_fit_decreasing() -> None:
         packing.rows([6], 5)
 
 
-def test_short_sequences_fill_the_place_of_the_longest() -> None:
+def test_short_sequences_share_a_micro_step_of_so_many_tokens() -> None:
     from trainer import batches
 
     lengths = [3000, 1400, 1300, 600, 500, 90, 2900]
-    made = batches.groups(lengths, batches.Cut(1, longest=3000))
+    made = batches.groups(lengths, batches.Cut(1, tokens=3000))
     assert made == [[0], [6], [1, 2], [3, 4, 5]]  # 3 x 600 tokens: padding is free up to 2,048
     for group in made:
         assert max(lengths[at] for at in group) * len(group) <= 3000
     counted = batches.groups(lengths, batches.Cut(1))
     assert len(counted) == len(lengths)
-    twice = batches.groups(lengths, batches.Cut(2, longest=3000))
+    twice = batches.groups(lengths, batches.Cut(1, tokens=6000))
     assert twice == [[0, 6], [1, 2], [3, 4, 5]]  # 3 x 1,400 would pad more than a fifth
 
 
@@ -191,7 +191,7 @@ def test_grouped_sequences_give_the_loss_and_gradient_of_single_ones(
 
     samples = step_of(tokenizer)
     longest = max(len(sample.ids) for sample in samples)
-    grouped = batches.cut(samples, batches.Cut(1, longest=longest))
+    grouped = batches.cut(samples, batches.Cut(1, tokens=longest))
     single = batches.cut(samples, batches.Cut(1))
     assert len(grouped) < len(single)
     together, apart = (loss_and_gradient(torch, model, cut) for cut in (grouped, single))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from brightrun.errors import TrainerError
 from brightrun.runfolder import MANIFEST, RunFolder, checkpoint, sha256_file
-from trainer import checkpoints, finalize
+from trainer import checkpoints, finalize, hardware
 from trainer.reporter import Reporter
 from trainer.resuming import Found, differences, newest
 from trainer.uploads import Saved
@@ -219,6 +219,15 @@ def test_another_machine_is_said_to_break_bit_exactness(folder: RunFolder, tmp_p
     assert newest(folder, tmp_path / "scratch", reporter, now).step == 2
     assert warnings_of(reporter, folder) == ["inexact_resume", "inexact_resume"]
     assert differences(FACTS, FACTS) == []
+
+
+def test_a_checkpoint_of_an_older_arithmetic_is_not_resumed_as_exact() -> None:
+    now = {**FACTS, "versions": hardware.versions()}
+    libraries = {name: now["versions"][name] for name in hardware.LIBRARIES}
+    older = {**now, "versions": {**libraries, "trainer's numerics": "1"}}
+    assert differences(older, now) == [f"trainer's numerics 1 -> {hardware.NUMERICS}"]
+    before_any = {**now, "versions": libraries}
+    assert differences(before_any, now) == [f"trainer's numerics None -> {hardware.NUMERICS}"]
 
 
 def test_without_checkpoints_training_starts_at_the_beginning(

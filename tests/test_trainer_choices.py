@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from brightrun import gpus
+from brightrun import durations, gpus
+from brightrun.durations import GROUPED_TOKENS
 from brightrun.errors import ConfigurationError
 from brightrun.physics import LLAMA_3_70B, SMOLLM2, ModelProfile
 from trainer import choices, room, telemetry, weights
+from trainer.batches import Cut, groups
 from trainer.choices import Choices, Place, Wish, choose
 from trainer.overrides import checked
 
@@ -22,6 +24,9 @@ L4 = Place("cuda", 24, "L4", (8, 9), packages=ALL)
 T4 = Place("cuda", 16, "T4", (7, 5), packages=ALL)
 CPU = Place("cpu", 16)
 WISH = Wish("nf4", 16, 4096, True, "paged_adamw_32bit", "llama")
+
+
+FP32 = replace(WISH, precision="fp32")
 
 
 def values(made: Choices) -> dict[str, Any]:
@@ -101,6 +106,7 @@ def test_what_is_chosen_fits_by_the_estimate_and_one_more_would_not(
     place: Place, model: ModelProfile
 ) -> None:
     usable = place.memory_gb * room.USABLE
+    place = replace(place, element_bytes=room.each("bfloat16", liger=True))
     most = room.recomputed_tokens(place, model, WISH)
     assert room.estimate(place, model, WISH, most) <= usable
     assert room.estimate(place, model, WISH, most + 2) > usable
@@ -111,6 +117,42 @@ def test_what_is_chosen_fits_by_the_estimate_and_one_more_would_not(
     more = choose(replace(place, memory_gb=2 * place.memory_gb), model, WISH)
     assert more.micro_batch.value >= made.micro_batch.value or not more.gradient_checkpointing.value
     assert room.kept_tokens(place, model, WISH) < room.kept_tokens(place, SMOLLM2, WISH)
+
+
+def test_activations_are_small_only_where_liger_computes_them_in_bf16() -> None:
+    each = room.each
+    assert (
+        each("bfloat16", liger=True) < each("bfloat16", liger=False) < each("float32", liger=True)
+    )
+    wide = {"dtype": "float32"}
+    kept = [
+        choose(H100, LLAMA_8B, WISH, given).activation_tokens.value or 0
+        for given in ({}, {"liger": False}, wide, {**wide, "liger": False})
+    ]
+    assert kept[0] > 2 * kept[1] > 3.9 * kept[2] > 0
+    assert kept[2] == kept[3]
+    assert 0 < (choose(H100, LLAMA_8B, FP32).activation_tokens.value or 0) < kept[2]
+
+
+@pytest.mark.parametrize("longest", [300, 700, 2000, 4096, 8192, 9619])
+def test_run_and_estimate_agree_how_many_tokens_are_computed_at_once(longest: int) -> None:
+    made = choose(H100, LLAMA_3_70B, replace(WISH, longest=longest))
+    assert made.grouped.value
+    most = max(longest, made.grouped_tokens.value)
+    lengths = [longest, *[250] * 400]
+    tokens = sum(lengths)
+    work = durations.Work(
+        train_tokens=tokens, sum_squared_tokens=0, supervised_tokens=tokens, sequences=401,
+        longest=longest, epochs=1, steps=1,
+    )  # fmt: skip
+    computed = [len(group) for group in groups(lengths, Cut(made.micro_batch.value, None, most))]
+    assert max(computed) <= max(most // 250, 1)
+    if made.grouped_tokens.value == GROUPED_TOKENS:
+        assert most == max(longest, 8192)
+        assert len(computed) <= work.grouped_micro_steps <= 1.35 * len(computed)
+    # Asked for more or fewer of the longest, it is so many tokens.
+    two = choose(H100, LLAMA_3_70B, replace(WISH, longest=longest), {"micro_batch": 2})
+    assert two.grouped_tokens.value == 2 * longest
 
 
 def test_memory_that_is_tight_pages_the_optimizer() -> None:
@@ -233,7 +275,9 @@ def test_a_share_of_70b_fits_into_smaller_gpus_and_more_gpus_hold_less_each() ->
     assert needs[0] - needs[2] == pytest.approx(34.2 * (1 - 1 / 4 - 2 / 80), rel=0.01)
     made = choose(replace(A100_40, processes=4), LLAMA_3_70B, WISH)
     assert made.micro_batch.value * WISH.longest <= room.recomputed_tokens(
-        replace(A100_40, shards=4), LLAMA_3_70B, WISH
+        replace(A100_40, shards=4, element_bytes=room.each("bfloat16", liger=True)),
+        LLAMA_3_70B,
+        WISH,
     )
     assert made.optimizer.value == "paged_adamw_32bit"  # 92 % of the memory by estimate
     more = choose(replace(A100_40, processes=8), LLAMA_3_70B, WISH)

@@ -19,9 +19,9 @@ from brightrun.errors import (
 from brightrun.jobs import Hyperparameters
 from brightrun.outcomes import OWN_LIMIT
 from brightrun.runfolder import RunFolder
-from trainer import hub
+from trainer import hub, packing
 from trainer.control import Control, Stop, StopRequested, decide, grace
-from trainer.failures import explain
+from trainer.failures import explain, has_no_fixed_order
 from trainer.pod import MissingVariable, Pod
 
 LEASE = {"expires": 100.0, "seconds": 60}
@@ -77,6 +77,17 @@ def test_the_pod_keeps_its_own_limit_without_a_control_plane(
         control.check()
 
 
+def test_a_lease_that_has_run_out_is_told_with_its_place_in_the_page_of_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path.as_uri(), "job-1")
+    control = Control(folder, lambda stop: None, 1)
+    folder.renew_lease("me", 60, datetime(2026, 1, 1, tzinfo=UTC), attempt=1)
+    control._files()
+    assert control.stop == Stop("lease")
+    assert "docs/errors.md#lease-expired" in capsys.readouterr().out
+
+
 def test_the_time_to_save_depends_on_why_a_pod_stops() -> None:
     assert grace("sigterm", 900) + 1 < 5
     assert [grace("lease", seconds) for seconds in (10, 60, 900)] == [7.0, 7.5, 45.0]
@@ -118,6 +129,31 @@ def test_running_out_of_memory_is_explained_with_an_adjustment() -> None:
     untried = explain(MemoryError(), Hyperparameters(), "training")  # in the optimizer, say
     assert untried.adjustment == {"micro_batch": 1}
     assert "another pod" in untried.fix
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError("x_cuda does not have a deterministic implementation, but you set"), True),
+        (RuntimeError("Deterministic behavior was enabled with either `torch.use_deter"), True),
+        (RuntimeError("CUDA error: the deterministic kernel met an illegal address"), False),
+        (ValueError("x does not have a deterministic implementation"), False),
+    ],
+)
+def test_only_torchs_refusals_mean_that_a_kernel_knows_no_fixed_order(
+    error: Exception, *, expected: bool
+) -> None:
+    assert has_no_fixed_order(error) == expected
+
+
+def test_packing_without_a_varlen_kernel_is_refused_on_a_gpu_and_slow_on_a_cpu() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        packing.check(packing=True, cuda=True, varlen=False)
+    assert error.value.fault == "packing_unsupported"
+    assert "docs/errors.md#packing-unsupported" in str(error.value)
+    packing.check(packing=True, cuda=True, varlen=True)
+    packing.check(packing=True, cuda=False)
+    packing.check(packing=False, cuda=True)
 
 
 def test_other_exceptions_become_located_errors_and_ours_stay() -> None:

@@ -170,10 +170,14 @@ def test_two_processes_train_and_measure_like_one_and_one_of_them_writes(
 
 # With dropout, which depends on the micro-batch and not on who computes it.
 DROPPED = PLAIN.model_copy(update={"lora_dropout": 0.1})
+NO_ORDER = "some_backward_cuda does not have a deterministic implementation, but you set ..."
 
 
 def member(rank: int, port: int, place: Path, models: Path) -> None:
-    """One of two processes that train the same; writes what it saw."""
+    """One of two processes that train the same; writes what it saw.
+
+    In the third step, which leaves the other without work, a kernel of the first refuses.
+    """
     from trainer.distributed import Group
     from trainer.libraries import quiet
     from trainer.lockstep import Apart
@@ -181,8 +185,22 @@ def member(rank: int, port: int, place: Path, models: Path) -> None:
     quiet()
     group = Group(Seat(rank, 2, rank, f"tcp://127.0.0.1:{port}"))
     own = place / str(rank)
-    run = Run(own, DROPPED, (2,), models=models, group=group, pace=Apart(group))
-    seen = {"losses": run.losses, "validations": run.validations, "adapter": run.adapter.tolist()}
+    started = [0]  # micro-steps begun here, by optimizer step
+
+    def allocate(what: str, needs: Any) -> None:
+        if what == "update":
+            started.append(0)
+        if what == "micro-step":
+            started[-1] += 1
+            if rank == 0 and len(started) == 3 and started[-1] == 1:
+                raise RuntimeError(NO_ORDER)
+
+    run = Run(
+        own, DROPPED, (2,), models=models, group=group, pace=Apart(group), training=11,
+        allocate=allocate, in_fixed_order=True,
+    )  # fmt: skip
+    seen = {"losses": run.losses, "validations": run.validations, "adapter": run.adapter.tolist(),
+            "micro_steps": started, "warnings": payloads(run.folder, "warning")}  # fmt: skip
     (own / "seen.json").write_text(json.dumps(seen))
     group.close()
 
@@ -198,7 +216,7 @@ def test_two_processes_with_the_whole_model_each_train_like_one(tmp_path: Path) 
     ]
     for process in processes:
         process.start()
-    one = Run(tmp_path / "one", DROPPED, (2,))
+    one = Run(tmp_path / "one", DROPPED, (2,), training=11)
     assert end(processes) == [0, 0]
     first, second = (
         json.loads((tmp_path / str(rank) / "seen.json").read_bytes()) for rank in (0, 1)
@@ -208,6 +226,11 @@ def test_two_processes_with_the_whole_model_each_train_like_one(tmp_path: Path) 
     assert first["validations"] == pytest.approx(one.validations, abs=1e-4)
     assert first["adapter"] == second["adapter"]
     assert first["adapter"] == pytest.approx(one.adapter.tolist(), abs=1e-3)
+    # Both did the step again in any order, and said so.
+    assert [seen["micro_steps"][2] for seen in (first, second)] == [2, 0]
+    told = [warning for seen in (first, second) for warning in seen["warnings"]]
+    assert [(w["code"], w["step"]) for w in told] == [("inexact_resume", 3)] * 2
+    assert [w["cause"] for w in told] == [NO_ORDER, "a kernel of another process"]
 
 
 @pytest.mark.slow

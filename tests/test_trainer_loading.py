@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from trainer_jobs import tiny_models
@@ -14,6 +15,7 @@ from brightrun import basemodels
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import Hyperparameters
 from brightrun.physics import ModelProfile
+from brightrun.runfolder import RunFolder
 
 pytestmark = [
     pytest.mark.heavy,
@@ -92,6 +94,47 @@ def test_files_that_are_not_what_their_config_says_are_refused(
     next(iter(loading.quantised_layers(base.model).values())).weight.quant_state.quant_type = "fp4"
     with pytest.raises(ConfigurationError, match="is stored as fp4"):
         loading.compute_in(base.model, torch.float32)
+
+
+def test_dimensions_that_the_cpu_kernels_refuse_are_told_before_training(torch: Any) -> None:
+    import bitsandbytes as bnb
+
+    from trainer import loading
+
+    model = torch.nn.Sequential(bnb.nn.Linear4bit(128, 64), bnb.nn.Linear4bit(64, 100))
+    with pytest.raises(ConfigurationError, match="1 is 64 x 100") as error:
+        loading.close_traps(model, "cpu")
+    assert (error.value.fault, error.value.fix) == ("model_dimensions", "use --set precision=bf16")
+    assert loading.close_traps(model, "cuda") == []
+
+
+def test_an_adapter_of_another_rank_is_refused_with_its_shapes(tmp_path: Path) -> None:
+    """Its config says r 8, its tensors have r 4: what a mixed-up download looks like."""
+    from peft import LoraConfig, get_peft_model
+
+    from trainer import finalize, loading
+    from trainer.attempt import Attempt
+    from trainer.failures import explain
+
+    def base() -> Any:
+        return loading.load_base(basemodels.prepared_folder("tiny", tiny_models()), "fp32")
+
+    small = get_peft_model(base().model, LoraConfig(r=4, target_modules=["q_proj"]))
+    folder = RunFolder((tmp_path / "storage").as_uri(), "job-1")
+    small.save_pretrained(str(tmp_path / "made"))
+    config = tmp_path / "made" / "adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_bytes()), "r": 8}))
+    finalize.upload_adapter(tmp_path / "made", "tiny", folder, {"step": 1})
+    missing = cast(Any, None)
+    attempt = Attempt(missing, cast(Any, folder), missing, missing, tmp_path, group=missing)
+    with pytest.raises(RuntimeError) as error:
+        attempt.load_adapter(base())
+    found = explain(error.value, None, "training")
+    assert found.fault == "adapter_incompatible"
+    assert re.search(r"size mismatch for .*q_proj\.lora_A", found.message)
+    assert "torch.Size([4, 256])" in found.message
+    assert "torch.Size([8, 256])" in found.message
+    assert "docs/errors.md#adapter-incompatible" in str(found)
 
 
 def test_every_choice_is_told_with_its_reason() -> None:

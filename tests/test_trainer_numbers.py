@@ -98,6 +98,26 @@ def test_the_fused_loss_equals_cross_entropy_also_at_extreme_logits(torch: Any) 
         assert torch.allclose(found, hidden.grad, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("on", "warn_only"), [(False, False), (True, True), (True, False)])
+def test_a_strict_order_of_adding_leaves_the_flags_as_they_were(
+    torch: Any, *, on: bool, warn_only: bool
+) -> None:
+    from trainer import libraries
+
+    def flags() -> tuple[bool, bool]:
+        enabled = torch.are_deterministic_algorithms_enabled()
+        return enabled, torch.is_deterministic_algorithms_warn_only_enabled()
+
+    before = flags()
+    try:
+        torch.use_deterministic_algorithms(on, warn_only=warn_only)
+        with libraries.in_fixed_order(on=True):
+            assert flags() == (True, False)
+        assert flags() == (on, warn_only)
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
 def test_an_eval_forward_does_not_change_the_gradient(torch: Any) -> None:
     from trainer import loading
 

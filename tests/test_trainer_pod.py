@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -23,7 +24,7 @@ from trainer_jobs import (
 
 from brightrun.jobs import Hyperparameters
 from brightrun.progress import MEASURING, progress
-from brightrun.runfolder import DONE, FAILED, STOPPED, RunFolder, sha256_file
+from brightrun.runfolder import DONE, FAILED, STOPPED, RunFolder, checkpoint, sha256_file
 
 pytestmark = pytest.mark.heavy
 # Dropout, two sequences a step, 4 steps an epoch, a short last one; no measuring to speak of.
@@ -215,7 +216,9 @@ def test_a_complete_last_checkpoint_goes_straight_to_measuring(
 
 def test_checkpoints_load_without_unpickling_and_hold_no_base_model(unbroken: RunFolder) -> None:
     import torch
+    from safetensors.torch import load_file
 
+    assert QUICK.precision == "nf4"
     last = "checkpoints/step-00000008"
     assert set(unbroken.names(last)) == {
         "adapter_config.json", "adapter_model.safetensors", "manifest.json", "optimizer.pt",
@@ -224,6 +227,11 @@ def test_checkpoints_load_without_unpickling_and_hold_no_base_model(unbroken: Ru
     place = unbroken.local_path(last)
     state = torch.load(place / "optimizer.pt", weights_only=True)
     assert state["state"]
+    # Precision is NF4, and what is trained is fp32 all the same, its moments too.
+    moments = [value for one in state["state"].values() for value in one.values()]
+    trained = [value for value in moments if getattr(value, "ndim", 0)]
+    trained += load_file(place / "adapter_model.safetensors").values()
+    assert {value.dtype for value in trained} == {torch.float32}
     manifest = unbroken.manifest(last) or {}
     assert {"step", "epoch", "versions", "threads", "hardware"} <= set(manifest)
 
@@ -282,15 +290,23 @@ def test_a_resume_whose_losses_leave_the_band_saves_nothing(
     assert folder.checkpoints() == [6]
 
 
-# In the default suite a packed run is killed and resumed by test_soak_kills.py.
-@pytest.mark.parametrize("packing", [False, pytest.param(True, marks=pytest.mark.slow)])
+# In the default suite a packed run is killed and resumed by test_soak_kills.py, and counted
+# micro-batches are an equal case of grouped ones.
+@pytest.mark.parametrize(
+    ("packing", "grouped"),
+    [
+        (False, True),
+        pytest.param(False, False, marks=pytest.mark.slow),
+        pytest.param(True, False, marks=pytest.mark.slow),
+    ],
+)
 def test_resume_is_exact_with_micro_batches_of_two_and_dropout(
-    tmp_path: Path, packing: bool
+    tmp_path: Path, *, packing: bool, grouped: bool
 ) -> None:
     more = {"pairs_per_step": 8, "max_length": 256 if packing else 1024, "packing": packing}
     values = QUICK.model_copy(update=more)
     whole, broken = (job(tmp_path / name, values) for name in ("whole", "broken"))
-    two = {"BRIGHTRUN_CHOICES": '{"micro_batch": 2}'}
+    two = {"BRIGHTRUN_CHOICES": json.dumps({"micro_batch": 2, "grouped": grouped})}
     assert run_pod(whole, tiny_models(), **two) == 0
     last = max(steps_of(whole, 1))
     kill = {"BRIGHTRUN_INTERRUPT_AT": str(last - 1)}
@@ -305,6 +321,10 @@ def test_resume_is_exact_with_micro_batches_of_two_and_dropout(
         if "loss" in m
     ]
     assert any(micro < samples for micro, samples in sizes)
+    tokens = {m["grouped_tokens"] for m in payloads(whole, "metric", 1) if "loss" in m}
+    assert (min(tokens) > 0) == grouped
+    manifest = whole.manifest(checkpoint(whole.checkpoints()[-1])) or {}
+    assert [manifest["grouped_tokens"]] == list(tokens)
     (stage,) = [
         s["detail"]
         for s in payloads(whole, "stage", 1)

@@ -31,7 +31,8 @@ class Run:
 
     def __init__(
         self, place: Path, values: Hyperparameters = PLAIN, validated: tuple[int, ...] = (),
-        choices: dict[str, Any] | None = None, models: Path | None = None, **seams: Any,
+        choices: dict[str, Any] | None = None, models: Path | None = None, training: int = 12,
+        **seams: Any,
     ) -> None:  # fmt: skip
         import torch
 
@@ -46,7 +47,7 @@ class Run:
 
         torch.set_num_threads(1)
         models = models or tiny_models()
-        self.folder: RunFolder = lay_out(place / "job", models, values, training=12)
+        self.folder: RunFolder = lay_out(place / "job", models, values, training=training)
         spec = JobSpec.model_validate(self.folder.read_json("spec.json")["spec"])
         base_folder = basemodels.prepared_folder("tiny", models)
         loaded = data.load(self.folder, spec, ChatTokenizer.load(base_folder))

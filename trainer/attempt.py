@@ -200,10 +200,11 @@ class Attempt:
         """The trained model; `detail` gets what the training stage tells at its end."""
         step, resume = found.step, found.local
         course = prepared.course(step, found.manifest)
-        made, asked = base.choices, "micro_batch" in self.pod.choices
+        made = base.choices
+        asked = not {"micro_batch", "grouped"}.isdisjoint(self.pod.choices)
         cut, inexact = prepared.cut(made, asked, found.manifest, facts["hardware"])
         if inexact:
-            why = "launched with another micro-batch or machine"
+            why = "launched with another micro-batch, grouping or machine"
             self.reporter.warn("inexact_resume", inexact, why)
         spec, total = prepared.spec, len(prepared.plan)
         values = spec.values

@@ -26,22 +26,29 @@ FREE_TOKENS = 2048
 @dataclass(frozen=True, slots=True)
 class Cut:
     """How many sequences (or packed rows) are computed at once; `row`: tokens of a packed row,
-    None = not packed. longest: tokens of the longest sequence where shorter ones fill the place of
-    `micro_batch` such, 0 = sequences are counted."""
+    None = not packed. tokens: computed at once instead, padding included, where short sequences are
+    grouped (a longer one is alone); 0 = sequences are counted."""
 
     micro_batch: int
     row: int | None = None
-    longest: int = 0
+    tokens: int = 0
 
     def holds(self, count: int, width: int) -> bool:
         """Whether so many sequences, padded to `width` tokens, are computed at once."""
-        if self.longest:
-            return count * width <= self.micro_batch * self.longest
+        if self.tokens:
+            return count * width <= self.tokens
         return count <= self.micro_batch
+
+    def words(self) -> str:
+        """For people."""
+        if self.tokens:
+            return f"up to {self.tokens} tokens at once"
+        packed = "" if self.row is None else " of packed rows"
+        return f"micro-batch {self.micro_batch}{packed}"
 
     def may_pad(self, area: int, real: int) -> bool:
         """Whether `area` tokens of which `real` are no padding are worth a micro-step less."""
-        free = FREE_TOKENS if self.longest else 0
+        free = FREE_TOKENS if self.tokens else 0
         return area <= free or area - real <= MAX_PADDING * area
 
 
@@ -67,13 +74,15 @@ class MicroBatch:
     squares: int
 
     def to(self, device: torch.device) -> MicroBatch:
-        """The same on `device`, without waiting for it."""
-        ids, places, targets = (
-            tensor.to(device, non_blocking=True) for tensor in (self.ids, self.places, self.targets)
-        )
-        positions = self.positions
-        if positions is not None:
-            positions = positions.to(device, non_blocking=True)
+        """The same on `device`; a GPU is not waited for."""
+
+        def there(tensor: torch.Tensor) -> torch.Tensor:
+            # Only from pinned memory is a copy to a GPU made beside what is computed.
+            pinned = tensor.pin_memory() if device.type == "cuda" else tensor
+            return pinned.to(device, non_blocking=True)
+
+        ids, places, targets = map(there, (self.ids, self.places, self.targets))
+        positions = None if self.positions is None else there(self.positions)
         return MicroBatch(ids, positions, places, targets, self.tokens, self.real, self.squares)
 
 

@@ -13,7 +13,15 @@ from typing import Any, Generic, Literal, TypeVar
 
 from brightrun.durations import GROUPED_TOKENS
 from brightrun.physics import ModelProfile, Precision
-from trainer.room import LIGER_FAMILIES, USABLE, estimate, kept_tokens, recomputed_tokens
+from trainer.room import (
+    GPU_ACTIVATION_BYTES,
+    LIGER_FAMILIES,
+    USABLE,
+    each,
+    estimate,
+    kept_tokens,
+    recomputed_tokens,
+)
 
 Parallel = Literal["single", "ddp", "fsdp"]
 Dtype = Literal["float32", "bfloat16"]
@@ -43,7 +51,8 @@ class Place:
     """What is there. memory_gb: free memory of one GPU, or of the machine; capability: CUDA's;
     processes: of the pod, each with a GPU of its own; shards: processes that hold the base model's
     layers together (1: each holds all); packages: of PACKAGES those that can be imported;
-    host_gb: free memory of the host, None where nobody knows."""
+    host_gb: free memory of the host, None where nobody knows; element_bytes: of an activation, see
+    `room.each` (`choose` settles it)."""
 
     device: Literal["cuda", "cpu"]
     memory_gb: float
@@ -54,6 +63,7 @@ class Place:
     native_bf16: bool = False
     packages: frozenset[str] = frozenset()
     host_gb: float | None = None
+    element_bytes: float = GPU_ACTIVATION_BYTES
 
 
 PACKAGES = ("flash_attn", "liger_kernel")
@@ -75,9 +85,9 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """All choices of a pod. micro_batch: sequences at once; grouped: shorter ones fill the place of
-    `micro_batch` of the longest; activation_tokens: micro-batches up to that size keep their
-    activations although checkpointing is on (None: `train` decides)."""
+    """All choices of a pod. micro_batch: sequences at once; grouped: tokens are counted instead, up
+    to grouped_tokens (or the longest sequence's); activation_tokens: micro-batches up to that size
+    keep their activations although checkpointing is on (None: `train` decides)."""
 
     parallel: Choice[Parallel]
     dtype: Choice[Dtype]
@@ -90,6 +100,7 @@ class Choices:
     activation_tokens: Choice[int | None]
     micro_batch: Choice[int]
     grouped: Choice[bool]
+    grouped_tokens: Choice[int]
 
     def reasons(self) -> list[str]:
         """One line for each choice."""
@@ -106,25 +117,33 @@ def choose(
     def pick(name: str, own: Choice[Any]) -> Choice[Any]:
         return Choice(given[name], "set by BRIGHTRUN_CHOICES") if name in given else own
 
+    dtype = pick("dtype", compute_dtype(wish.precision, place))
+    liger_ = pick("liger", liger(place, wish))
+    place = replace(place, element_bytes=each(dtype.value, liger=liger_.value))
     mode = pick("parallel", parallel(place, model, wish))
     place = spread(place, mode.value)
-    dtype = pick("dtype", compute_dtype(wish.precision, place))
     attention_ = pick("attention", attention(place, dtype.value))
     checkpointing = pick("gradient_checkpointing", gradient_checkpointing(place, model, wish))
     tokens = pick("activation_tokens", activation_tokens(place, model, wish))
     micro = pick("micro_batch", micro_batch(place, model, wish, checkpointing.value))
+    together = pick("grouped", grouped(place))
+    most = grouped_tokens(place, model, wish, checkpointing.value)
+    if "micro_batch" in given:
+        most = Choice(micro.value * wish.longest, "so many of the longest, as micro_batch says")
+    at_once = max(micro.value * wish.longest, most.value if together.value else 0)
     return Choices(
         parallel=mode,
         dtype=dtype,
         attention=attention_,
         varlen=varlen(attention_.value),
-        liger=pick("liger", liger(place, wish)),
+        liger=liger_,
         weights=weights(wish, mode.value),
-        optimizer=pick("optimizer", optimizer(place, model, wish, micro.value)),
+        optimizer=pick("optimizer", optimizer(place, model, wish, at_once)),
         gradient_checkpointing=checkpointing,
         activation_tokens=tokens,
         micro_batch=micro,
-        grouped=pick("grouped", grouped(place)),
+        grouped=together,
+        grouped_tokens=most,
     )
 
 
@@ -239,18 +258,29 @@ def micro_batch(place: Place, model: ModelProfile, wish: Wish, checkpointing: bo
 
 
 def grouped(place: Place) -> Choice[bool]:
-    """Whether short sequences are computed together, up to the tokens of the longest."""
+    """Whether short sequences are computed together: tokens are counted, not sequences."""
     if place.device == "cpu":
         return Choice(False, "a CPU gains nothing from batches, and padding costs")
     return Choice(True, "a micro-step of few tokens takes as long as one of 2,000")
 
 
-def optimizer(place: Place, model: ModelProfile, wish: Wish, micro: int) -> Choice[Optimizer]:
+def grouped_tokens(
+    place: Place, model: ModelProfile, wish: Wish, checkpointing: bool
+) -> Choice[int]:
+    """Tokens of a micro-step of grouped sequences; a longer sequence is computed alone."""
+    if place.device == "cpu":
+        return Choice(0, "where a person groups them: the tokens of the longest")
+    fits = (recomputed_tokens if checkpointing else kept_tokens)(place, model, wish)
+    value = min(fits, MOST_TOKENS)
+    return Choice(value, f"{fits} tokens fit at once, more than {MOST_TOKENS} gain nothing")
+
+
+def optimizer(place: Place, model: ModelProfile, wish: Wish, tokens: int) -> Choice[Optimizer]:
     """AdamW: fused where memory allows, paged where it is tight; the same mathematics."""
     if place.device == "cpu":
         asked: Any = wish.optimizer
         return Choice(asked, "exact resume is proven with it on a CPU")
-    need = estimate(place, model, wish, micro * wish.longest)
+    need = estimate(place, model, wish, tokens)
     share = need / place.memory_gb
     if share > TIGHT:
         return Choice("paged_adamw_32bit", f"{share:.0%} of the memory are needed by estimate")

@@ -26,7 +26,7 @@ from trainer.seat import Seat
 PATIENCE = timedelta(minutes=30)
 BUCKET = 32 << 20
 NOTHING = -1
-FINE, MEMORY, STOP, FAILED = range(4)
+FINE, ORDER, MEMORY, STOP, FAILED = range(5)
 
 
 class PeerFailed(Exception):
@@ -34,6 +34,10 @@ class PeerFailed(Exception):
 
     def __init__(self) -> None:
         super().__init__("another process of this pod has failed and could not say why")
+
+
+class NoFixedOrder(RuntimeError):
+    """In one of the processes a kernel knows no fixed order of adding (`failures`)."""
 
 
 class LostStep(RuntimeError):
@@ -110,7 +114,8 @@ class Group:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """All processes leave this block the same way: done, out of memory, stopped or failed."""
+        """All processes leave this block the same way: done, without a fixed order, out of memory,
+        stopped or failed."""
         if self.size == 1:
             yield
             return
@@ -122,6 +127,9 @@ class Group:
         except Exception as error:  # noqa: BLE001 told to the others, then raised
             mine = error
         worst = self._worst(_kind(mine))
+        if worst == ORDER:
+            words = failures.first_line(mine) if mine else "a kernel of another process"
+            raise NoFixedOrder(words) from mine
         if mine is not None and _kind(mine) == worst:
             raise mine
         if worst == MEMORY:
@@ -195,6 +203,8 @@ def _kind(error: BaseException | None) -> int:
         return FINE
     if isinstance(error, StopRequested):
         return STOP
+    if failures.has_no_fixed_order(error):
+        return ORDER
     return MEMORY if failures.is_out_of_memory(error) else FAILED
 
 

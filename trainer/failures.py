@@ -33,6 +33,11 @@ GPU_WORDS: tuple[tuple[str, str], ...] = (
     (r"driver version is insufficient|no kernel image|driver is too old", "cuda_driver"),
     (r"cuda error|device-side assert|cublas_status|cudnn_status|cuda kernel", "cuda"),
 )
+# Of torch's two refusals: a kernel that knows no fixed order, and a cuBLAS without a workspace.
+ORDER_WORDS = (
+    "does not have a deterministic implementation",
+    "deterministic behavior was enabled",
+)
 ADAPTER_WORDS = ("error(s) in loading state_dict", "size mismatch for", "adapter")
 
 
@@ -102,7 +107,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def has_no_fixed_order(error: BaseException) -> bool:
     """Torch refuses a kernel that adds in any order (`torch.use_deterministic_algorithms`)."""
-    return isinstance(error, RuntimeError) and "deterministic" in str(error).lower()
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(word in text for word in ORDER_WORDS)
 
 
 def out_of_memory(

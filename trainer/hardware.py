@@ -16,6 +16,9 @@ from trainer.choices import PACKAGES, Place
 if TYPE_CHECKING:
     from trainer.distributed import Group
 
+# Of the trainer's own arithmetic: raised by every change after which the same run has other bits.
+# 2: strict order of adding on a GPU, the head's gradient by index, sequences grouped by tokens.
+NUMERICS = 2
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tokenizers")
 # CPU features that multiply bf16 in hardware (x86 and ARM names in /proc/cpuinfo).
 BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
@@ -59,8 +62,9 @@ def describe() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that decide the numbers."""
-    return {name: metadata.version(name) for name in LIBRARIES}
+    """Versions of what decides the numbers: the libraries, and the trainer's own arithmetic."""
+    libraries = {name: metadata.version(name) for name in LIBRARIES}
+    return {**libraries, "trainer's numerics": str(NUMERICS)}
 
 
 def memory_mb() -> int:

@@ -36,7 +36,7 @@ from trainer import (
 )
 from trainer.batches import MicroBatch, Step
 from trainer.calibrate import Size
-from trainer.distributed import LostStep
+from trainer.distributed import LostStep, NoFixedOrder
 from trainer.memory import Fit
 from trainer.narrator import Narrator
 from trainer.retrying import Free, free_memory, once_more, until_it_fits
@@ -97,9 +97,11 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
                 lambda: self._accumulate(samples), lambda failure: self._make_room(samples, failure)
             )
         except LostStep as error:
-            raise memory.without_part(error, self.fit, self.work.spec.values) from error
+            longest = max(len(sample.ids) for sample in samples)
+            raise memory.without_part(error, self.fit, longest, self.work.spec.values) from error
         except RuntimeError as error:
-            if not (self.in_fixed_order and failures.has_no_fixed_order(error)):
+            told = isinstance(error, NoFixedOrder) or failures.has_no_fixed_order(error)
+            if not (self.in_fixed_order and told):
                 raise
             self.in_fixed_order = False
             self.narrator.in_any_order(failures.first_line(error))
@@ -151,7 +153,8 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         """Free what the failed try left, and choose a smaller one; OutOfMemory if there is none."""
         self.model.zero_grad(set_to_none=True)
         free = free_memory()
-        before, after = self.fit, self.fit.smaller()
+        longest = max(len(sample.ids) for sample in samples)
+        before, after = self.fit, self.fit.smaller(longest)
         step = self.state.global_step + 1
         if after is None:
             what = f"step {step} does not fit at micro-batch 1: its longest sequence"

@@ -37,8 +37,10 @@ def in_fixed_order(on: bool) -> Iterator[None]:
     if not on:
         yield
         return
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)

@@ -23,27 +23,30 @@ class Fit:
     cut: Cut
     kept: int | None
 
-    def smaller(self) -> Fit | None:
-        """The next try after this one did not fit; None when there is nothing smaller.
+    def smaller(self, longest: int) -> Fit | None:
+        """The next try after a step whose longest sequence has `longest` tokens did not fit; None
+        when there is nothing smaller.
 
-        Half the micro-batch, then one sequence at a time, then rows are no longer packed, then
-        every activation is computed twice. None of it changes global batch or result (up to
-        floating point).
+        Half the tokens at once, then one sequence at a time; or half the micro-batch. Then rows are
+        no longer packed, then every activation is computed twice. None of it changes the global
+        batch; the result is the same up to floating point, and with dropout equal in distribution:
+        each micro-batch draws masks of its own.
         """
-        if self.cut.micro_batch > 1:
-            return replace(self, cut=replace(self.cut, micro_batch=self.cut.micro_batch // 2))
-        if self.cut.longest:
-            return replace(self, cut=replace(self.cut, longest=0))
-        if self.cut.row is not None:
-            return replace(self, cut=replace(self.cut, row=None))
+        cut = self.cut
+        if cut.tokens:
+            half = cut.tokens // 2
+            less = replace(cut, tokens=half) if half >= longest else Cut(1)
+            return replace(self, cut=less)
+        if cut.micro_batch > 1:
+            return replace(self, cut=replace(cut, micro_batch=cut.micro_batch // 2))
+        if cut.row is not None:
+            return replace(self, cut=replace(cut, row=None))
         return replace(self, kept=0) if self.kept else None
 
     def words(self) -> str:
         """For people."""
-        packed = "" if self.cut.row is None else " of packed rows"
         twice = ", activations computed twice" if self.kept == 0 else ""
-        tokens = f" x {self.cut.longest} tokens" if self.cut.longest else ""
-        return f"micro-batch {self.cut.micro_batch}{tokens}{packed}{twice}"
+        return f"{self.cut.words()}{twice}"
 
 
 def may_recompute(made: Choices, values: Hyperparameters) -> bool:
@@ -53,20 +56,20 @@ def may_recompute(made: Choices, values: Hyperparameters) -> bool:
 
 
 def resumed(
-    chosen: int, asked: bool, before: int | None, same_hardware: bool
-) -> tuple[int, str]:  # fmt: skip
-    """(micro-batch to go on with, why that is not bit-exact or ""). Pure.
+    chosen: Cut, asked: bool, before: Cut | None, same_hardware: bool
+) -> tuple[Cut, str]:  # fmt: skip
+    """(how steps are divided from now on, why that is not bit-exact or ""). Pure.
 
-    An out-of-memory may have halved it before the checkpoint: on the same hardware a resume goes
-    on with that, or dropout and rounding would differ from the unbroken run.
+    An out-of-memory may have made it smaller before the checkpoint: on the same hardware a resume
+    goes on with that, or dropout and rounding would differ from the unbroken run.
     """
     if before is None or before == chosen:
         return chosen, ""
     if same_hardware and not asked:
         return before, ""
     return chosen, (
-        f"the run goes on with micro-batch {chosen}, before the resume it was {before}: the same "
-        "up to floating point and dropout, no longer bit-exact"
+        f"the run goes on with {chosen.words()}, before the resume it was {before.words()}: the "
+        "same up to floating point and dropout, no longer bit-exact"
     )
 
 
@@ -101,20 +104,22 @@ def update_too_large(
     )
 
 
-def without_part(error: Exception, fit: Fit, values: Hyperparameters) -> Exception:
-    """The error of a process that could not even take part in a step; out of memory: with what a
-    new pod should begin with, where there is something smaller than `fit`."""
-    smaller = fit.smaller()
+def without_part(error: Exception, fit: Fit, longest: int, values: Hyperparameters) -> Exception:
+    """The error of a process that could not even take part in a step, whose longest sequence has
+    `longest` tokens; out of memory: with what a new pod should begin with, where there is something
+    smaller than `fit`."""
     if not failures.is_out_of_memory(error):
         return error
+    smaller = fit.smaller(longest)
+    # A launch can count sequences, not tokens: what is grouped is computed one by one there.
+    if smaller is not None and smaller.cut.tokens:
+        smaller = replace(smaller, cut=Cut(1))
     if smaller is None or smaller.cut.row != fit.cut.row:
         return failures.out_of_memory(str(error), values)
-    if smaller.cut.micro_batch < fit.cut.micro_batch:
-        adjustment = {"micro_batch": smaller.cut.micro_batch}
-    elif smaller.cut.longest < fit.cut.longest:
-        adjustment = {"grouped": False}
-    else:
-        adjustment = {"activation_tokens": 0}
+    adjustment: dict[str, object] = {"micro_batch": smaller.cut.micro_batch, "grouped": False}
+    if smaller.kept == 0:
+        # Where the next pod's estimate would keep all of them, no number of tokens is asked for.
+        adjustment |= {"gradient_checkpointing": True, "activation_tokens": 0}
     return OutOfMemory(
         str(error),
         cause=f"{fit.words()} leaves no memory for the layers that are gathered",

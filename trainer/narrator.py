@@ -108,10 +108,13 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
             f"step {step} did not fit into memory at {before.words()}: done again with "
             f"{after.words()}",
             f"the step's longest sequences need more than there is: {failure}",
-            "nothing: global batch and result stay the same; a pod with more memory is faster",
+            "nothing: the global batch stays the same, and the result up to rounding and the draw "
+            "of dropout; a pod with more memory is faster",
             step=step,
             micro_batch=[before.cut.micro_batch, after.cut.micro_batch],
             packed=[before.cut.row is not None, after.cut.row is not None],
+            grouped_tokens=[before.cut.tokens, after.cut.tokens],
+            kept=[before.kept, after.kept],
         )
 
     def tried_again(self, what: str, failure: str) -> None:
@@ -152,7 +155,7 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         known = {"epoch": step / self.steps_per_epoch, **self.course.facts()}
         cut = self.trainer.fit.cut
         known |= {"micro_batch": cut.micro_batch, "packed": cut.row is not None}
-        known["grouped"] = cut.longest > 0
+        known["grouped_tokens"] = cut.tokens
         if step in self.validation:
             known["validation_loss"] = self.validation[step]
         return known
@@ -177,6 +180,8 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
             "supervised_tokens": last.scored,
             "sample_ids": [sample.sample_id for sample in last.samples],
             "micro_batches": len(last.micro),
+            "grouped_tokens": self.trainer.fit.cut.tokens,
+            "kept": self.trainer.fit.kept,
             "padding_share": round(padding_share(last.micro), 4),
             "seconds": round(self.seconds, 3),
             "tokens_per_s": round(last.tokens / self.seconds, 1),

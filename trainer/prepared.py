@@ -40,16 +40,17 @@ class Prepared:
         self, made: Choices, asked: bool, manifest: dict[str, Any], hardware: dict[str, str]
     ) -> tuple[Cut, str]:
         """How steps are divided (as before the resume, when that was on such a machine), and why
-        that is not bit-exact or "". asked: the micro-batch was set by the launch."""
+        that is not bit-exact or "". asked: the launch set the micro-batch or the grouping."""
         same = manifest.get("hardware") == hardware
-        before = manifest.get("micro_batch")
-        chosen, inexact = memory.resumed(made.micro_batch.value, asked, before, same)
         row = self.row if manifest.get("packed", True) else None
-        # An out-of-memory, or a version that knew no grouping, has counted sequences.
-        counted = before is not None and same and not manifest.get("grouped", False)
-        grouped = made.grouped.value and row is None and not counted
         longest = max((len(sample.ids) for sample in self.training), default=0)
-        return Cut(chosen, row, longest if grouped else 0), inexact
+        grouped = made.grouped.value and row is None
+        tokens = max(longest, made.grouped_tokens.value) if grouped else 0
+        before = None
+        if "micro_batch" in manifest:
+            # A version that knew no grouping has counted sequences.
+            before = Cut(manifest["micro_batch"], row, manifest.get("grouped_tokens", 0))
+        return memory.resumed(Cut(made.micro_batch.value, row, tokens), asked, before, same)
 
     def remaining(self, mine: forecast.Mine, step: int, fit: Fit) -> Remaining:
         """What is left to compute after `step`, in such pieces, by the process that does `mine`."""

@@ -1,4 +1,4 @@
-"""What fits into the memory of one GPU: estimates by `brightrun.physics`. Pure."""
+"""What fits into the memory of one GPU: estimates by `brightrun.footprint`. Pure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from brightrun.physics import (
 )
 
 if TYPE_CHECKING:
-    from trainer.choices import Place, Wish
+    from trainer.choices import Dtype, Place, Wish
 
 # The allocator's fragmentation and what other libraries take.
 USABLE = 0.92
 LIGER_FAMILIES = frozenset({"llama", "qwen2", "qwen3"})
-# Bytes of an element that a token leaves for the backward pass. With Liger's kernels 1.07-1.10 were
-# measured (8B, NF4, r 16, dropout on, H100); without them a guess: bf16, and half again for the
-# fp32 casts of adapter inputs under autocast.
+# Bytes of an element that a token leaves for the backward pass. With Liger's kernels in bf16
+# 1.07-1.10 were measured (8B, NF4, r 16, dropout on, H100); without them a guess: bf16, and half
+# again for the fp32 casts of adapter inputs under autocast.
 LIGER_ACTIVATION_BYTES, GPU_ACTIVATION_BYTES = 1.3, 3.0
 # Bytes of a parameter that fully_shard splits: without NF4's quantisation constants, which every
 # process keeps.
@@ -70,21 +70,23 @@ def check_host(place: Place, model: ModelProfile, wish: Wish) -> None:
 
 
 def estimate(place: Place, model: ModelProfile, wish: Wish, tokens: int) -> float:
-    """GB of a micro-batch of `tokens` with checkpointing: brightrun.physics without logits (the
-    loss never holds them), and the layer being recomputed with all that was counted on a CPU."""
+    """GB of a micro-batch of `tokens` with checkpointing: brightrun.footprint without logits (the
+    loss never holds them), and all that the layer being recomputed leaves for its backward pass
+    (elements as counted on a CPU, `place.element_bytes` each)."""
     known = memory_gb(
         model, Machine(place.gpu or "GPU", memory_gb=place.memory_gb), precision=wish.precision,
         lora_r=wish.lora_r, tokens=tokens, checkpointing=True, logits=0.0,
     )  # fmt: skip
-    one_layer = activation_bytes(model, each(place, wish))
+    one_layer = activation_bytes(model, place.element_bytes)
     more = max(0.0, one_layer - LAYER_PEAK * model.hidden)
     return known - elsewhere_gb(place, model, wish) + more * tokens / GIGA
 
 
-def each(place: Place, wish: Wish) -> float:
+def each(dtype: Dtype, *, liger: bool) -> float:
     """Bytes of an activation's element that stay for the backward pass."""
-    fused = "liger_kernel" in place.packages and wish.family in LIGER_FAMILIES
-    return LIGER_ACTIVATION_BYTES if fused else GPU_ACTIVATION_BYTES
+    if dtype == "float32":
+        return 2 * GPU_ACTIVATION_BYTES
+    return LIGER_ACTIVATION_BYTES if liger else GPU_ACTIVATION_BYTES
 
 
 def elsewhere_gb(place: Place, model: ModelProfile, wish: Wish) -> float:
@@ -107,5 +109,5 @@ def recomputed_tokens(place: Place, model: ModelProfile, wish: Wish) -> int:
 def kept_tokens(place: Place, model: ModelProfile, wish: Wish) -> int:
     """Tokens of the largest micro-batch whose activations all stay in memory."""
     left = place.memory_gb * USABLE - estimate(place, model, wish, 0)
-    per_token = model.layers * activation_bytes(model, each(place, wish))
+    per_token = model.layers * activation_bytes(model, place.element_bytes)
     return max(0, int(left * GIGA / per_token))
