@@ -93,6 +93,9 @@ class NoCheckpoints:
     def save(self, *_: Any) -> None:
         raise RuntimeError("this bench does not save")
 
+    def behind(self) -> bool:
+        return False
+
 
 def stood_still(error: TrainerError) -> None:
     """A bench that hangs is for the person who started it."""

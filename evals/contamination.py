@@ -10,7 +10,6 @@ prompts are not compared: they stand in training and test by design.
 from __future__ import annotations
 
 import json
-import math
 import random
 import re
 from collections import Counter
@@ -19,8 +18,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from brightrun.conversations import Defect
 from brightrun.counting import count
 from brightrun.errors import DatasetError
 from brightrun.runfolder import RunFolder
@@ -31,9 +32,17 @@ LONG, SHORT = 13, 8
 # Beyond so many turns similarity is looked for in a drawn part; word sequences always in all.
 MOST_TURNS = 20_000
 SHOWN = 10
+MEND = (
+    "take the conversation out of the training file, or ask other scenarios and questions "
+    "(--scenarios, --questions)"
+)
 PLACE = "contamination.json"  # in the run folder
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+# Items whose similarity to all those turns is held at the same time: 50 MB.
+AT_ONCE = 128
 Turns = Iterable[tuple[str, str]]
+Counted = tuple[NDArray[np.int32], NDArray[np.int32]]
+"""(numbers of a text's words in a vocabulary, how often it has each)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,19 @@ class Contamination:
             f"{first.similarity:.2f}"
         )
 
+    def defects(self) -> tuple[Defect, ...]:
+        """One for each item that may have been learned by heart, as `validate` tells it."""
+        return tuple(
+            Defect(
+                code="contamination",
+                message=f"Conversation {item.conversation_id} shares {LONG} words in a row with "
+                f'{item.kind} {item.item_id}, which we test with: "{item.shared}"',
+                conversation_id=item.conversation_id,
+                fix=MEND,
+            )
+            for item in self.blocking
+        )
+
     def refuse(self) -> None:
         """DatasetError when an item may have been learned by heart."""
         if not self.blocking:
@@ -109,8 +131,7 @@ class Contamination:
             f"{count(len(self.blocking), 'test item')} share {LONG} or more words in a row with "
             "the training data:\n" + "\n".join(lines) + tail,
             cause="what is tested would be tested on what was learned by heart",
-            fix="take the conversation out of the training file, or ask other scenarios and "
-            "questions (--scenarios, --questions)",
+            fix=MEND,
         )
 
 
@@ -133,14 +154,15 @@ def check(items: Sequence[Item], turns: Callable[[], Turns]) -> Contamination:
     met: list[set[str]] = [set() for _ in items]
     copied: list[set[str]] = [set() for _ in items]
     shared: dict[int, tuple[str, str]] = {}
-    sample: list[tuple[str, list[str]]] = []
+    vocabulary: dict[str, int] = {}
+    sample: list[tuple[str, Counted]] = []
     draw = random.Random(0)  # noqa: S311 a part of the turns, no secret
     total = 0
     for conversation_id, text in turns():
         read = words(text)
         place = total if total < MOST_TURNS else draw.randrange(total + 1)
         if place < MOST_TURNS:
-            sample[place : place + 1] = [(conversation_id, read)]
+            sample[place : place + 1] = [(conversation_id, counted(read, vocabulary))]
         total += 1
         for at, gram in enumerate(_windows(read, SHORT)):
             for number in holders.get(gram, ()):
@@ -149,7 +171,8 @@ def check(items: Sequence[Item], turns: Callable[[], Turns]) -> Contamination:
                 if phrase in long[number]:
                     copied[number].add(phrase)
                     shared.setdefault(number, (conversation_id, phrase))
-    nearest = _nearest([[w for text in segments for w in text] for segments in asked], sample)
+    whole = [counted((w for text in segments for w in text), vocabulary) for segments in asked]
+    nearest = _nearest(whole, sample)
     found = []
     for number, item in enumerate(items):
         similarity, where = nearest[number]
@@ -186,33 +209,45 @@ def grams(segments: Iterable[Sequence[str]], size: int) -> set[str]:
     return {gram for read in segments for gram in _windows(read, size)}
 
 
+def counted(read: Iterable[str], vocabulary: dict[str, int]) -> Counted:
+    """A text without its order: 8 bytes for a word that it has. New words join the vocabulary."""
+    times = Counter(read)
+    numbers = (vocabulary.setdefault(word, len(vocabulary)) for word in times)
+    size = len(times)
+    return np.fromiter(numbers, np.int32, size), np.fromiter(times.values(), np.int32, size)
+
+
 def _nearest(
-    asked: Sequence[Sequence[str]], sample: Sequence[tuple[str, Sequence[str]]]
+    asked: Sequence[Counted], sample: Sequence[tuple[str, Counted]]
 ) -> list[tuple[float, str]]:
     """(highest cosine, conversation) of each text; (0, "") without turns."""
     if not sample or not asked:
         return [(0.0, "")] * len(asked)
-    weights = tf_idf([*asked, *(read for _, read in sample)])
-    cosines = (weights[: len(asked)] @ weights[len(asked) :].T).toarray()
-    best = cosines.argmax(axis=1)
-    return [(float(cosines[row, at]), sample[at][0]) for row, at in enumerate(best)]
+    weights = weighted([*asked, *(read for _, read in sample)])
+    turns = weights[len(asked) :].T
+    found = []
+    for first in range(0, len(asked), AT_ONCE):
+        cosines = (weights[first : min(first + AT_ONCE, len(asked))] @ turns).toarray()
+        best = cosines.argmax(axis=1)
+        found += [(float(cosines[row, at]), sample[at][0]) for row, at in enumerate(best)]
+    return found
 
 
-def tf_idf(texts: Sequence[Sequence[str]]) -> csr_array:
-    """Rows of length 1: (1 + log tf) x (1 + log((1 + n) / (1 + df))) of each text's words."""
+def tf_idf(texts: Iterable[Sequence[str]]) -> csr_array:
+    """`weighted` for texts as words."""
     vocabulary: dict[str, int] = {}
-    rows, columns, counts = [], [], []
-    for row, read in enumerate(texts):
-        for word, times in Counter(read).items():
-            rows.append(row)
-            columns.append(vocabulary.setdefault(word, len(vocabulary)))
-            counts.append(1 + math.log(times))
-    at, shape = np.array(columns, dtype=np.int64), (len(texts), max(1, len(vocabulary)))
-    spread = np.bincount(at, minlength=shape[1])
+    return weighted([counted(read, vocabulary) for read in texts])
+
+
+def weighted(texts: Sequence[Counted]) -> csr_array:
+    """Rows of length 1: (1 + log tf) x (1 + log((1 + n) / (1 + df))) of each text's words."""
+    at = np.concatenate([numbers for numbers, _ in texts])
+    rows = np.repeat(np.arange(len(texts), dtype=np.int32), [len(some) for some, _ in texts])
+    spread = np.bincount(at, minlength=1)
     idf = 1 + np.log((1 + len(texts)) / (1 + spread))
-    values = np.array(counts) * idf[at]
-    length = np.sqrt(np.bincount(rows, weights=values**2, minlength=shape[0]))
-    return csr_array((values / length[rows], (rows, at)), shape=shape)
+    values = (1 + np.log(np.concatenate([times for _, times in texts]))) * idf[at]
+    length = np.sqrt(np.bincount(rows, weights=values**2, minlength=len(texts)))
+    return csr_array((values / length[rows], (rows, at)), shape=(len(texts), len(spread)))
 
 
 def table(found: dict[str, Any]) -> Table:

@@ -163,9 +163,6 @@ def show_report(report: FileReport, as_json: bool, close: Contamination | None =
         tell_defect(f"Warning: {warning.message}.", warning.fix, "yellow")
     if as_json:
         return
-    if close is not None and close.blocking:
-        for item in close.blocking:
-            say(f'{item.kind} {item.item_id} in {item.conversation_id}: "{item.shared}"', "red")
     verdict = "valid" if report.valid else f"INVALID: {count(len(report.errors), 'defect')}"
     exact = "" if report.tokens_exact else " (approximate: base model not prepared)"
     tell(

@@ -137,7 +137,10 @@ def finish(found: dict[str, Any], as_json: bool) -> None:
 
 def whoami() -> str:
     """git's user.name here, else the system's user."""
-    done = subprocess.run(
-        ["git", "config", "user.name"], capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            ["git", "config", "user.name"], capture_output=True, text=True, check=False
+        )
+    except OSError:  # a machine without git, or where it may not be run
+        return getpass.getuser()
     return done.stdout.strip() or getpass.getuser()

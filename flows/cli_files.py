@@ -147,8 +147,10 @@ def validate(
     too_long: Literal["refuse", "split"] = "split" if split else "refuse"
     report = checked(file, quality_min=quality_min, max_length=max_length, too_long=too_long)
     close = contamination_of(registered(str(file))) if report.valid else None
+    if close and close.blocking:
+        report = report.model_copy(update={"valid": False, "errors": close.defects()})
     show_report(report, json, close)
-    raise typer.Exit(0 if report.valid and not (close and close.blocking) else 1)
+    raise typer.Exit(0 if report.valid else 1)
 
 
 def preview(

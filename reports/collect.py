@@ -13,7 +13,7 @@ from brightrun.accounts import losses_of, reckoning_of, starts_of
 from brightrun.context import JobContext
 from brightrun.counting import count
 from brightrun.errors import ReportError
-from brightrun.jobs import Preset, preset_of
+from brightrun.jobs import JobSpec, Preset, preset_of
 from brightrun.ledger_rows import EventRow
 from brightrun.losses import successions
 from brightrun.progress import Progress
@@ -70,7 +70,7 @@ def collect(
         hours=seconds / 3600,
         price=estimate["price"],
         stages=stage_table(done, starts_of(job)),
-        cuts=cuts(job, evaluation),
+        cuts=cuts(spec),
         provenance=before.provenance if before else provenance(job),
         reproduce=reproduce(job),
         next_command=f"brightrun rate export {job.job_id} --raters 3",
@@ -134,9 +134,9 @@ def stage_table(done: Progress, begun: Sequence[Start]) -> Table:
     return Table(columns=("Stage", "Estimated s", "Actual s"), rows=rows, caption=caption)
 
 
-def cuts(job: JobContext, evaluation: Evaluation) -> tuple[str, ...]:
-    """What this run left out, measured against the delivery preset `balanced`."""
-    values, full = job.spec.values, preset_of(Preset.balanced).values
+def cuts(spec: JobSpec) -> tuple[str, ...]:
+    """What this run left out, measured against the delivery preset `balanced`. Pure."""
+    values, full = spec.values, preset_of(Preset.balanced).values
     said = []
     if values.epochs < full.epochs:
         said.append(
@@ -164,6 +164,11 @@ def cuts(job: JobContext, evaluation: Evaluation) -> tuple[str, ...]:
         )
     if values.scenarios < full.scenarios:
         said.append(f"Answered {values.scenarios} of {full.scenarios} scenarios.")
+    if values.passes < full.passes:
+        said.append(
+            f"Wrote {count(values.passes, 'answer')} to each scenario with each model; a delivery "
+            f"run writes {full.passes}, so that no single one decides."
+        )
     if values.questions < full.questions:
         said.append(f"Asked {values.questions} of {full.questions} knowledge questions.")
     if values.rotations < full.rotations:
@@ -180,8 +185,8 @@ def cuts(job: JobContext, evaluation: Evaluation) -> tuple[str, ...]:
             f"Cut answers at {values.max_new_tokens} tokens; a delivery run allows "
             f"{full.max_new_tokens}."
         )
-    if not job.spec.base_model.name.lower().startswith("meta-llama/"):
-        said.append(f"Trained {job.spec.base_model.name}, a small stand-in for Llama 3 70B.")
+    if not spec.base_model.name.lower().startswith("meta-llama/"):
+        said.append(f"Trained {spec.base_model.name}, a small stand-in for Llama 3 70B.")
     return tuple(said)
 
 

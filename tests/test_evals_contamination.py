@@ -34,6 +34,11 @@ def test_thirteen_words_in_a_row_block_whatever_the_punctuation() -> None:
     assert item.containment_8 == pytest.approx(8 / 13)
     with pytest.raises(DatasetError, match="S1 and conversation c1"):
         found.refuse()
+    (defect,) = found.defects()
+    assert (defect.code, defect.conversation_id) == ("contamination", "c1")
+    assert "S1" in defect.message
+    assert item.shared in defect.message
+    assert defect.fix
 
 
 def test_twelve_words_are_told_and_do_not_block() -> None:
@@ -69,6 +74,20 @@ def test_only_a_part_of_many_turns_is_read_for_similarity_and_all_for_copies(
     found = check([Item("scenario", "S1", (COPIED,))], lambda: [*turns, *TURNS])
     assert (found.turns, found.read) == (42, 3)
     assert found.blocking
+
+
+def test_a_turn_is_kept_as_numbers_and_the_items_are_compared_in_groups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vocabulary: dict[str, int] = {}
+    numbers, times = contamination.counted(["a", "b", "a", "c", "a"], vocabulary)
+    assert dict(zip(vocabulary, times.tolist(), strict=True)) == {"a": 3, "b": 1, "c": 1}
+    assert numbers.nbytes + times.nbytes == 8 * len(vocabulary)
+    asked = [Item("scenario", f"S{n}", (text,)) for n, (_, text) in enumerate(TURNS * 3)]
+    at_once = check(asked, lambda: TURNS)
+    monkeypatch.setattr(contamination, "AT_ONCE", 2)
+    assert check(asked, lambda: TURNS) == at_once
+    assert all(item.similarity == pytest.approx(1.0) for item in at_once.items)
 
 
 def test_nothing_that_we_ask_stands_in_the_example_file() -> None:

@@ -18,7 +18,7 @@ from evals.sources import load_scenarios
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.skipif(CHROMIUM is None, reason="not run: Chromium is not installed"),
 ]
 NAMES = [s.scenario_id for s in load_scenarios()[:6]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,8 @@ from brightrun.context import JobContext
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.settings import load
-from flows import outcome, terminal
+from evals.sources import load_scenarios
+from flows import cli_decide, outcome, terminal
 from flows.cli import app
 from flows.cli_train import steps_of
 from flows.lifecycle_ids import JOB_ID, job_id_of, new_job_id
@@ -35,6 +37,13 @@ def broken(place: Path, change: Callable[[Json], object]) -> Path:
 def without_targets(doc: Json) -> None:
     for pair in doc["conversations"][1]["training_pairs"]:
         pair["target_response"] = None
+
+
+def written(place: Path, doc: Json, ending: str) -> Path:
+    """The document as a file of that kind."""
+    if ending == ".json":
+        return write_json(place / "a.json", doc)
+    return write_jsonl(place / "a.jsonl", jsonl_rows(doc))
 
 
 def run(*arguments: str) -> Any:
@@ -72,32 +81,104 @@ def test_a_valid_file_is_exit_0_in_both_forms(home: Path, tmp_path: Path) -> Non
     assert not home.exists()
 
 
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
 @pytest.mark.parametrize("command", ["validate", "train", "estimate"])
 def test_a_bad_file_is_exit_1_and_nothing_is_written(
-    home: Path, tmp_path: Path, command: str
+    home: Path, tmp_path: Path, command: str, ending: str
 ) -> None:
-    path = broken(tmp_path, without_targets)
+    doc = document(3, 4)
+    doc["conversations"][1]["training_pairs"][1]["target_response"] = " "
+    path = written(tmp_path, doc, ending)
     extra = ["--yes"] if command == "train" else []
     done = inside(home, command, str(path), *extra, "--json")
     assert done.code == 1
     assert done.json["valid"] is False
     defect = done.json["errors"][0]
-    assert defect["conversation"] == 2
-    assert defect["message"].startswith("Training pair #6 (conversation 2, turn 2)")
+    assert (defect["code"], defect["conversation"]) == ("blank_target", 2)
+    where = "#6 (conversation 2, turn 2)" if ending == ".json" else "#3 (conversation 2, turn 2, li"
+    assert defect["message"].startswith(f"Training pair {where}")
     assert defect["fix"]
     assert defect["message"] in done.err
     assert "Traceback" not in done.err
     assert not home.exists()
 
 
-@pytest.mark.parametrize("text", ["", "{", "not json", "[]", '{"conversations": []}'])
-def test_what_is_no_training_file_is_told_in_words(home: Path, tmp_path: Path, text: str) -> None:
-    path = tmp_path / "bad.json"
+HEAD_ALONE = json.dumps(jsonl_rows(document(1, 2))[0]) + "\n"
+ROWS_ALONE = "".join(json.dumps(row) + "\n" for row in jsonl_rows(document(1, 2))[1:])
+
+
+@pytest.mark.parametrize(
+    ("ending", "text", "code"),
+    [
+        (".json", "", "empty_file"),
+        (".json", "{", "truncated"),
+        (".json", "not json", "not_json"),
+        (".json", "[]", "wrong_type"),
+        (".json", '{"conversations": []}', "no_conversations"),
+        (".jsonl", "", "empty_file"),
+        (".jsonl", "{", "truncated"),
+        (".jsonl", "not json", "not_json"),
+        (".jsonl", "[]", "wrong_type"),
+        (".jsonl", HEAD_ALONE, "no_conversations"),
+        (".jsonl", ROWS_ALONE, "missing_key"),
+    ],
+)
+def test_what_is_no_training_file_is_told_in_words(
+    home: Path, tmp_path: Path, ending: str, text: str, code: str
+) -> None:
+    path = tmp_path / f"bad{ending}"
     path.write_text(text)
     done = run("train", str(path), "--yes", "--json")
     assert done.exit_code == 1
-    assert json.loads(done.stdout)["valid"] is False
+    found = json.loads(done.stdout)
+    assert found["valid"] is False
+    assert code in {defect["code"] for defect in found["errors"]}
     assert not home.exists()
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+@pytest.mark.parametrize("command", ["validate", "train"])
+def test_a_conversation_beyond_the_models_context_is_refused(
+    home: Path, tmp_path: Path, models: Path, command: str, ending: str
+) -> None:
+    """max_length stays at its default, which is more than this base model can read."""
+    small = home / "models" / "demo"
+    shutil.copytree(models / "tiny", small)
+    facts = json.loads((small / "prepared.json").read_text())
+    (small / "prepared.json").write_text(json.dumps({**facts, "context": 128}))
+    path = written(tmp_path, document(3, 4), ending)
+    extra = ["--yes"] if command == "train" else []
+    done = inside(home, command, str(path), *extra, "--json")
+    assert done.code == 1
+    assert done.json["valid"] is False
+    found = done.json["errors"]
+    assert [(d["code"], d["conversation"]) for d in found] == [("too_long", n) for n in (1, 2, 3)]
+    assert "128 tokens are all this one can read" in found[0]["fix"]
+    assert [place.name for place in home.iterdir()] == ["models"]
+
+
+def test_a_file_that_holds_what_we_test_with_is_invalid(home: Path, tmp_path: Path) -> None:
+    doc = document(3, 4)
+    text = load_scenarios()[0].client_message
+    for pair in doc["conversations"][1]["training_pairs"]:
+        pair["current_user_input"] = text
+        for turn in pair["conversation_history"]:
+            if turn["role"] == "user":
+                turn["content"] = text
+    done = inside(home, "validate", str(write_json(tmp_path / "a.json", doc)), "--json")
+    assert done.code == 1
+    assert done.json["valid"] is False
+    (defect,) = done.json["errors"]
+    assert defect["code"] == "contamination"
+    assert defect["conversation_id"] == done.json["contamination"]["blocking"][0]["conversation_id"]
+    assert defect["message"] in " ".join(done.err.split())
+    assert not home.exists()
+
+
+def test_without_git_it_is_the_systems_user_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("LOGNAME", "ann")
+    assert cli_decide.whoami() == "ann"
 
 
 def test_a_file_with_a_defect_is_not_registered(home: Path, tmp_path: Path) -> None:

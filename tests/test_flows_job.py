@@ -122,6 +122,13 @@ def test_the_interruption_is_counted_and_located(job: Finished) -> None:
     assert 0 < resume["resumed_from"] < KILLED_AT
 
 
+def test_a_kill_costs_one_checkpoint_interval_and_the_save_in_flight(job: Finished) -> None:
+    """No step begins while a checkpoint stands behind one that is under way."""
+    interval = max(1, job.result["steps"] // 10)
+    (resume,) = job.result["resumes"]
+    assert resume["killed_at"] - resume["resumed_from"] <= 2 * interval
+
+
 def test_no_step_at_or_below_the_newest_checkpoint_ran_again(job: Finished) -> None:
     """Shown by the step events on disk; the checkpoint by what the second pod found complete."""
     newest = job.folder.read_json("attempts/2/launch.json")["resumes_from"]

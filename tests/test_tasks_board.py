@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import prefect.settings
 import pytest
 from fakes.clock import START, ManualClock
+from fakes.compute import FakeProvider
 
+from brightrun import following
 from brightrun.context import JobContext
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
-from brightrun.runfolder import Event
+from brightrun.runfolder import Event, EventWriter
 from brightrun.settings import load
 from tasks import artifacts, board, story
+from trainer import reporter
 
 
 class Shelf:
@@ -126,3 +133,49 @@ def test_the_end_of_a_pod_leaves_the_cards_up_to_date(job: JobContext, shelf: Sh
         step(job, 2)
     assert shown.seen > 0
     assert "step 2 of 9" in shelf.texts["progress"]
+
+
+def test_an_event_is_in_the_ledger_and_told_at_most_ten_seconds_after_it_was_written(
+    job: JobContext, shelf: Shelf, said: list[str]
+) -> None:
+    """The control plane's part by a clock that only its own pauses move, and all waits together."""
+    clock = job.clock
+    written: dict[int, float] = {}
+    taken: dict[int, float] = {}
+    told: dict[int, float] = {}
+
+    def pod(environment: dict[str, str]) -> Iterator[None]:
+        writer = EventWriter(job.folder, 1)
+        for number in range(1, 31):
+            writer.add("metric", {"step": number, "total_steps": 30, "epoch": 0.1, "loss": 2.0})
+            writer.flush()
+            written[number] = clock.monotonic()
+            yield
+        job.folder.write_json("attempts/1/_DONE", {})
+
+    provider = FakeProvider()
+    provider.running["p1"] = pod({})
+    vars(job).update(provider=provider)
+    attempt = job.ledger.add_attempt(
+        "j1", 1, provider="local", market="spot", pod_name="p1", usd_per_hour=Decimal("0.5"),
+        launched_at=clock.now(),
+    )  # fmt: skip
+    shown = launched(job)
+
+    def tick(number: int) -> None:
+        shown.tick(number)
+        for event in job.ledger.events("j1", 1):
+            taken.setdefault(event.payload["step"], clock.monotonic())
+        steps = [int(found[1]) for line in said if (found := re.search(r"step (\d+) of 30", line))]
+        for step in range(1, max(steps, default=0) + 1):
+            told.setdefault(step, clock.monotonic())
+
+    following.follow(job, attempt, None, tick)
+    late = {number: taken[number] - written[number] for number in taken}
+    assert len(late) >= 29
+    assert max(late.values()) <= following.POLL_SECONDS
+    slowest = max(told[number] - written[number] for number in told)
+    assert len(told) >= 25
+    assert slowest <= board.STEP_SECONDS + following.POLL_SECONDS
+    to_the_page = prefect.settings.PREFECT_LOGGING_TO_API_BATCH_INTERVAL.value()
+    assert reporter.FLUSH_SECONDS + slowest + to_the_page < 10

@@ -119,6 +119,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(tmp_path_factory.mktemp("undisturbed"), validated=(2,), cut=Cut(4))
 
 
+def test_every_step_first_asks_whether_the_storage_keeps_up_until_it_does(
+    undisturbed: Run,
+) -> None:
+    assert undisturbed.saver.asked == 1 + len(undisturbed.losses)
+
+
 def refused(once: Any, call: int) -> Any:
     """`once`, which is out of memory at its `call`th call, and only then."""
     calls = 0

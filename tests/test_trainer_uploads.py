@@ -1,4 +1,4 @@
-"""Background uploads: training never waits for them, the newest is stored, the end waits."""
+"""Background uploads: training waits for a slow storage, not for one that is away."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from faulty_storage import break_storage, mend_storage
 
 from brightrun.errors import StorageError
 from brightrun.runfolder import RunFolder, checkpoint
+from trainer import saver
 from trainer.control import ASKED_GRACE, Control, Stop, StopRequested
 from trainer.patience import Limits, Outages, PatientFolder
 from trainer.reporter import Reporter
@@ -40,7 +41,7 @@ class Gate:
         self.sent.append(saved.step)
 
 
-def test_a_newer_checkpoint_replaces_a_waiting_one_and_training_never_waits(
+def test_a_newer_checkpoint_replaces_a_waiting_one_and_submitting_never_waits(
     tmp_path: Path,
 ) -> None:
     gate = Gate()
@@ -59,6 +60,22 @@ def test_a_newer_checkpoint_replaces_a_waiting_one_and_training_never_waits(
     assert uploads.drain(20)
     assert gate.sent == [1, 4]
     assert not any(folder.exists() for folder in folders.values())
+
+
+def test_no_step_begins_while_a_checkpoint_stands_behind_one_under_way(tmp_path: Path) -> None:
+    """So the newest complete one is never more than an interval older than the one under way."""
+    gate = Gate()
+    uploads = Uploads(gate.send)
+    uploads.submit(Saved(local(tmp_path, 1), 1))
+    assert gate.entered.acquire(timeout=20)
+    assert uploads.keep_up(0)  # training goes on beside the first
+    uploads.submit(Saved(local(tmp_path, 2), 2))
+    assert not uploads.keep_up(0.05)
+    gate.let.release()
+    assert uploads.keep_up(20)
+    assert gate.sent == [1]
+    gate.let.release()
+    assert uploads.drain(20)
 
 
 def test_a_failed_upload_is_raised_in_the_training_thread_once(tmp_path: Path) -> None:
@@ -117,12 +134,54 @@ def test_training_goes_on_while_the_storage_is_down(office: Office) -> None:
         office.save(2)
         until(lambda: office.codes() == ["storage_away"])
         for step in (4, 6):  # training goes on and saves
+            assert not office.saver.behind()
             office.saver.check()
             office.save(step)
         assert office.plain.checkpoints() == []
         mend_storage(office.storage)
     assert office.plain.checkpoints() == [2, 6]
     assert office.codes() == ["storage_away", "storage_back"]
+
+
+def test_training_waits_for_a_slow_storage_and_says_so(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage answers every call, and takes long over one."""
+    monkeypatch.setattr(saver, "SLOW_SECONDS", 0.0)
+    slow, stored = threading.Event(), RunFolder.upload
+
+    def upload(folder: RunFolder, file: Path, relative: str) -> None:
+        assert slow.wait(20)
+        stored(folder, file, relative)
+
+    monkeypatch.setattr(RunFolder, "upload", upload)
+    office.save(2)
+    until(lambda: office.saver.uploads._running is not None)
+    assert not office.saver.behind()
+    office.save(4)
+    assert office.saver.behind()
+    assert office.saver.behind()
+    assert office.codes() == ["storage_slow"]
+    slow.set()
+    until(lambda: not office.saver.behind())
+    assert 2 in office.plain.checkpoints()
+    assert office.saver.uploads.drain(20)
+    assert office.plain.checkpoints() == [2, 4]
+
+
+@pytest.mark.parametrize("end", ["stop", "patience"])
+def test_the_wait_for_a_slow_storage_ends(tmp_path: Path, end: str) -> None:
+    office, gate = Office(tmp_path, Limits(0.0 if end == "patience" else 60.0)), Gate()
+    office.saver.uploads = Uploads(gate.send)
+    office.save(2)
+    assert gate.entered.acquire(timeout=20)
+    office.save(4)
+    assert office.saver.behind() == (end == "stop")
+    if end == "stop":
+        office.control._notice(Stop("pause"))
+    assert not office.saver.behind()
+    gate.let.release(2)
+    assert office.saver.uploads.drain(20)
 
 
 def test_without_a_stored_checkpoint_the_pod_ends_when_patience_does(tmp_path: Path) -> None:

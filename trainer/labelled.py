@@ -254,6 +254,11 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         self.narrator.schedule.saved(step)
         self.saver.save(local, step, self.narrator.facts(step), time.monotonic() - begun)
 
+    def wait_for_storage(self) -> None:
+        """Before a step, all processes together: see `Saver.behind`."""
+        while self.work.group.tell(int(self.saver.behind())):
+            self.narrator.stall.alive()
+
     def _checkpoint_activations(self, tokens: int) -> None:
         if self.fit.kept is not None:
             on = tokens > self.fit.kept

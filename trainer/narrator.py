@@ -67,7 +67,10 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
             self._validate(step)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        waiting = time.monotonic()
+        self.trainer.wait_for_storage()
         self.begun = time.monotonic()
+        self.saving += self.begun - waiting
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.step_finished()

@@ -1,4 +1,4 @@
-"""What the training thread does about checkpoints: hand over, notice failures, wait at the end."""
+"""What the training thread does about checkpoints: hand over, notice failures, wait for them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from trainer.uploads import Abandoned, Saved, Uploads
 
 # After a failure of the training: so long for what is still under way.
 FAILURE_DRAIN_SECONDS = 60.0
+# So long one look at a storage that has fallen behind lasts; then people hear of it.
+MOMENT_SECONDS, SLOW_SECONDS = 0.2, 10.0
 # Kept of the time before the process is ended, for events, log and marker.
 MARGIN_SECONDS = 0.5
 
@@ -32,6 +34,10 @@ class Saver:
         self, folder: PatientFolder, reporter: Reporter, control: Control, facts: dict[str, Any]
     ) -> None:
         self.control = control
+        self.reporter = reporter
+        self.patience = folder.outages.limits.away
+        self._behind_since: float | None = None
+        self._told = False
         # A full disk here says nothing of the storage, nor the other way round.
         self.disk = Outages(reporter, folder.outages.limits, "the pod's disk")
         stored = PatientFolder(
@@ -64,6 +70,31 @@ class Saver:
         if spell.over(self.disk.limits, fault, now):
             tail = f", for {now - spell.began:.0f} s; the last complete checkpoint is kept"
             raise fault.error(f"{what} failed", tail) from error
+
+    def behind(self) -> bool:
+        """Before a step: whether training must wait, because a checkpoint stands behind one that
+        the storage still takes. Returns after a moment.
+
+        Neither an outage is waited for, nor a storage that is slower than one would last.
+        """
+        if self.control.stop is not None or self.uploads.keep_up(MOMENT_SECONDS):
+            self._behind_since = None
+            return False
+        now = time.monotonic()
+        if self._behind_since is None:
+            self._behind_since = now
+        waited = now - self._behind_since
+        if waited > SLOW_SECONDS and not self._told:
+            self._told = True
+            self.reporter.warn(
+                "storage_slow",
+                "training waits for the storage: it takes longer over a checkpoint than training "
+                "over the steps to the next one",
+                "a slow connection, or checkpoints that come too often for it",
+                "a storage nearer to the pod, or higher --set checkpoint_steps and "
+                "checkpoint_minutes",
+            )
+        return waited < self.patience
 
     def check(self) -> None:
         """A safe point: StopRequested, or the StorageError that ended the uploads."""

@@ -1,8 +1,9 @@
 """Checkpoints go to the storage in the background, one at a time, while training goes on.
 
-At most one waits beyond the one under way, and a newer one replaces it: training never waits for
-a slow storage; then fewer checkpoints are stored, always the newest. The local disk holds three
-at most: under way, waiting, being written.
+At most one waits beyond the one under way, and no step begins while it does (`keep_up`): so a kill
+costs the steps since the one under way and the interval before it, at most. An outage is not waited
+for: then a newer checkpoint replaces the waiting one. The local disk holds three at most: under
+way, waiting, being written.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Uploads:
         self._waiting: Saved | None = None
         self._running: Saved | None = None
         self._failure: BaseException | None = None
-        self._over = False
+        self._over = self._refused = False
         self._changed = threading.Condition()
         self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
@@ -58,7 +59,7 @@ class Uploads:
         if replaced is not None:
             print(
                 f"checkpoint of step {replaced.step} is not stored: that of step {saved.step} "
-                "is newer, and the storage is slower than the checkpoints come",
+                "is newer, and the storage does not take them",
                 flush=True,
             )
             shutil.rmtree(replaced.local, ignore_errors=True)
@@ -69,6 +70,15 @@ class Uploads:
             failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+
+    def keep_up(self, seconds: float) -> bool:
+        """Wait until no checkpoint stands behind the one under way; False when the time did not
+        suffice. One that the storage has refused is tried again without anybody waiting for it.
+        """
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._over or self._refused or self._waiting is None, seconds
+            )
 
     def drain(self, seconds: float, hurry: bool = True) -> bool:
         """Wait until nothing is under way or waiting; False when the time did not suffice.
@@ -97,6 +107,9 @@ class Uploads:
 
     def pause(self, seconds: float) -> None:
         """A pause between two tries: short once the pod wants to end."""
+        with self._changed:
+            self._refused = True
+            self._changed.notify_all()
         if not self._hurry.wait(seconds):
             return
         time.sleep(min(seconds, HURRIED_PAUSE))
@@ -109,6 +122,8 @@ class Uploads:
                 if self._over:
                     return
                 self._running, self._waiting = self._waiting, None
+                self._refused = False
+                self._changed.notify_all()
             saved = self._running
             try:
                 if saved is not None:
