@@ -117,7 +117,7 @@ ROWS_ALONE = "".join(json.dumps(row) + "\n" for row in jsonl_rows(document(1, 2)
         (".json", '{"conversations": []}', "no_conversations"),
         (".jsonl", "", "empty_file"),
         (".jsonl", "{", "truncated"),
-        (".jsonl", "not json", "not_json"),
+        (".jsonl", "not json\n", "not_json"),
         (".jsonl", "[]", "wrong_type"),
         (".jsonl", HEAD_ALONE, "no_conversations"),
         (".jsonl", ROWS_ALONE, "missing_key"),
