@@ -82,6 +82,7 @@ def start_by_form(page: Page, running: ui.Ui, file: Path) -> str:
     page.get_by_role("button", name="Submit", exact=True).click()
     expect(page).not_to_have_url(re.compile("/run$"))
     run = str(until(running.newest_run, what="a flow run")["id"])
+    page.goto(ui.NOTHING)
     running.wait_for(run, "Suspended", seconds=90)
     return run
 
@@ -98,6 +99,8 @@ def approve_by_form(page: Page, running: ui.Ui, run: str) -> str:
     ui.field(page, form, "Note").locator("textarea").fill("looks right")
     ui.field(page, form, "Approve").get_by_role("switch").click()
     form.get_by_role("button", name="Submit").click()
+    expect(form).not_to_be_visible()
+    page.goto(ui.NOTHING)
     name = str(running.api(f"/flow_runs/{run}")["name"])
     return name.split()[0]
 

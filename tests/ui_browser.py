@@ -24,6 +24,9 @@ from flows.server import free_port
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
+# A page to wait on: the run's page draws itself anew all the time, without a GPU on the cores that
+# the run needs.
+NOTHING = "about:blank"
 START_SECONDS = 150.0
 STOP_SECONDS = 60.0
 
