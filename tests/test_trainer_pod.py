@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from trainer_jobs import (
@@ -150,6 +152,38 @@ def test_validation_during_training_changes_nothing(unbroken: RunFolder, tmp_pat
     assert run_pod(folder, tiny_models()) == 0
     assert steps_of(folder, 1) == steps_of(unbroken, 1)
     assert marker(folder)[1]["adapter_sha256"] == marker(unbroken)[1]["adapter_sha256"]
+
+
+def test_a_last_validation_that_a_stop_has_prevented_is_made_up_for(
+    unbroken: RunFolder, tmp_path: Path
+) -> None:
+    """The checkpoint of the last step is complete, its validation loss was never told."""
+    place = tmp_path / "stopped"
+    shutil.copytree(unquote(urlsplit(unbroken.storage_url).path), place)
+    folder = RunFolder(place.as_uri(), unbroken.job_id)
+    removed = 0
+    for name in folder.names("attempts/1"):
+        if name.startswith("events-"):
+            lines = folder.read_bytes(f"attempts/1/{name}").decode().splitlines()
+            kept = [
+                text for text in lines if not ('"validation_loss"' in text and '"step": 8' in text)
+            ]
+            removed += len(lines) - len(kept)
+            folder.write_bytes(f"attempts/1/{name}", "".join(f"{k}\n" for k in kept).encode())
+    assert removed == 1
+    folder.remove("attempts/1/_DONE")
+    for name in folder.names("adapter"):
+        folder.remove(f"adapter/{name}")
+    assert run_pod(folder, tiny_models(), 2) == 0
+    told = {
+        m["step"]: m["validation_loss"]
+        for m in payloads(folder, "metric")
+        if "validation_loss" in m
+    }
+    whole = [m for m in payloads(unbroken, "metric") if "validation_loss" in m]
+    assert told == {m["step"]: m["validation_loss"] for m in whole}
+    assert steps_of(folder, 2) == {}
+    assert marker(folder, 2)[1]["adapter_sha256"] == marker(unbroken)[1]["adapter_sha256"]
 
 
 @pytest.mark.parametrize("how", ["stop", "lease", "sigterm"])

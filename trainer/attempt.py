@@ -163,7 +163,7 @@ class Attempt:
         found = resuming.newest(self.folder, self.scratch, self.reporter, facts)
         step, resume = found.step, found.local
         adapter_facts = {"step": total, **facts}
-        if resume is not None and step >= total:
+        if resume is not None and step >= total and not self.unvalidated(prepared):
             self.group.tell(NOTHING)
             self.reporter.skip("training", f"the checkpoint of the last step {step} is complete")
             finalize.upload_adapter(resume, prepared.profile["public_name"], self.folder,
@@ -248,6 +248,12 @@ class Attempt:
         for parameter in model.parameters():
             parameter.grad = None
         return model
+
+    def unvalidated(self, prepared: Prepared) -> bool:
+        """Whether a stop came between the last step and its validation: its loss was never told."""
+        total = len(prepared.plan)
+        due = evaluation_steps(prepared.spec.values.eval_points, total)
+        return total in due and total not in self.validated()
 
     def validated(self) -> frozenset[int]:
         """Steps whose validation loss an earlier attempt has told."""

@@ -33,8 +33,8 @@ T = TypeVar("T")
 BF16_CAPABILITY = (8, 0)
 # From this share of the memory on, optimizer state is better paged out than an out-of-memory.
 TIGHT = 0.85
-# From about 2,000 tokens on a micro-step takes what its tokens take (70B in NF4 on an H100: 0.86 ms
-# each at 2,048 and at 6,000, measured): more than this gains nothing.
+# From about 2,000 tokens on a micro-step takes what its tokens take (70B in NF4 on an H100: 0.91 ms
+# each at 2,048, 0.86 at 4,096 and at 6,000, measured): more than this gains nothing.
 MOST_TOKENS = GROUPED_TOKENS
 
 
