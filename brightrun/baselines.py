@@ -136,13 +136,15 @@ def keep(folder: RunFolder, spec: JobSpec, plan: dict[str, Any], scores: list[An
 
 
 def scores(storage_url: str, spec: JobSpec, plan: dict[str, Any]) -> dict[str, Any] | None:
-    """{scores, job} of the last assessment of this baseline on these scenarios; None for none."""
-    folder = place(storage_url, keys(spec, plan)[SCORED_ON])
+    """{scores, job} of assessments of this baseline on what this plan asks; job: the last that kept
+    any. None for none."""
+    now = keys(spec, plan)
+    folder = place(storage_url, now[SCORED_ON])
     manifest, rows = folder.manifest(SCORES), _means(folder)
     if manifest is None or rows is None:
         return None
-    now = set(keys(spec, plan).values())
-    return {"scores": [row for row in rows if row.get("key") in now], "job": manifest["job"]}
+    known = [row for row in rows if row.get("key") in now.values()]
+    return {"scores": known, "job": manifest["job"]} if known else None
 
 
 def _means(folder: RunFolder) -> list[dict[str, Any]] | None:

@@ -33,7 +33,7 @@ def month(ledger: Ledger, moment: datetime, client: str = "") -> dict[str, Any]:
     client: of that one alone; UsageError when it has no budget of its own.
     """
     if client:
-        state = ledger.client_state(moment, client)
+        state = ledger.budget_states(moment, client)[1]
         if state is None:
             raise UsageError(
                 f"{client} has no budget of its own",

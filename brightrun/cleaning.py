@@ -146,13 +146,14 @@ def forget(ledger: Ledger, client: str, by: str, now: datetime, *, dry_run: bool
     with claimed(ledger, ids) as mine:
         again = [i for i in ids if i not in mine or ledger.job(i).finished_at is None]
         must_have_ended(client, again)
+        for share in handed:  # an expired link leaves its file behind, a revoked one does not
+            if share.revoked_at is None:
+                shelf.remove(share.place)
+                ledger.revoke_share(share.share_id, now)
         for job_id in ids:
             remove(RunFolder(ledger.settings.storage, job_id), "")
         for place in pages_of(ledger, client, ids):
             take_away(place)
-        for share in handed:  # an expired link leaves its file behind
-            if share.storage == shelf.name:
-                shelf.remove(share.place)
         ledger.forget_texts(client, ids, by, now)
     return said
 

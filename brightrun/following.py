@@ -10,6 +10,7 @@ from brightrun import alerts, podcredentials
 from brightrun.context import JobContext, driver_name
 from brightrun.errors import ProviderError
 from brightrun.ledger import AttemptRow
+from brightrun.ledger_jobs import CLAIM_STALE_SECONDS
 from brightrun.podenv import storage_url
 from brightrun.recovery import pause_after
 from brightrun.stopping import DriverReplaced
@@ -73,7 +74,7 @@ class Watch:
         if job.folder.marker(number) is not None:
             return True
         now = self.now()
-        if now - self.renewed > job.lease_seconds / 4:
+        if now - self.renewed > min(job.lease_seconds, CLAIM_STALE_SECONDS) / 4:
             renew(job, self.attempt)
             self.renewed = now
         if ingest(job, number):

@@ -124,7 +124,6 @@ class Ledger:
     open_hold = ledger_budget.open_hold
     open_holds = ledger_budget.open_holds
     budget_state = ledger_budget.budget_state
-    client_state = ledger_budget.client_state
     budget_states = ledger_budget.budget_states
     forecast = ledger_budget.forecast
     by_client = ledger_budget.by_client

@@ -138,12 +138,9 @@ def _usd(row: Any) -> Decimal:
     return to_usd(row.limit_micro)
 
 
-def budget_state(
-    db: Database, now: datetime, *, excluding: str = "", tz: tzinfo | None = None
-) -> BudgetState:
+def budget_state(db: Database, now: datetime, *, excluding: str = "") -> BudgetState:
     """The month as the gate sees it; `excluding`: the job that stands at the gate."""
-    with db.read() as c:
-        return _states(db, c, now, tz or db.settings.zone, "", excluding)[0]
+    return budget_states(db, now, "", excluding=excluding)[0]
 
 
 def budget_states(
@@ -152,14 +149,6 @@ def budget_states(
     """The month of all jobs, and of the client when it has a budget of its own, at one moment."""
     with db.read() as c:
         return _states(db, c, now, db.settings.zone, client, excluding)
-
-
-def client_state(
-    db: Database, now: datetime, client: str, *, excluding: str = ""
-) -> BudgetState | None:
-    """The client's month; None: no limit is set for that client."""
-    with db.read() as c:
-        return _states(db, c, now, db.settings.zone, client, excluding)[1]
 
 
 def forecast(db: Database, now: datetime) -> dict[str, Decimal]:

@@ -78,7 +78,7 @@ def forget_texts(db: Database, client: str, ids: Sequence[str], by: str, now: da
         for note in NOTES:
             _replace(c, note, _any_of([client]), alias)
         _forget_alarms(c, client, ids)
-        _forget_letters(c, told, alias)
+        _forget_letters(c, client, told, alias)
         _forget_nights(c, ids, told)
         for row in c.execute(select(templates)).all():
             if row.request.get("client") == client:
@@ -88,9 +88,15 @@ def forget_texts(db: Database, client: str, ids: Sequence[str], by: str, now: da
 
 
 def _names(c: Connection, ids: Sequence[str]) -> set[str]:
-    """What the client's jobs and their files are called."""
-    rows = c.execute(select(jobs.c.name, jobs.c.training_file).where(jobs.c.job_id.in_(ids)))
-    return {name for row in rows for name in (*row, row.training_file.rsplit("/", 1)[-1])}
+    """What the client's jobs and their files are called, and nobody else's."""
+    rows = c.execute(select(jobs.c.job_id, jobs.c.name, jobs.c.training_file)).all()
+
+    def called(ours: bool) -> set[str]:
+        names = [(r.name, r.training_file) for r in rows if (r.job_id in ids) is ours]
+        return {word for name, file in names for word in (name, file, file.rsplit("/", 1)[-1])}
+
+    others = {word.casefold() for word in called(False)}
+    return {word for word in called(True) if word.casefold() not in others}
 
 
 def _files_of(c: Connection, client: str, ids: Sequence[str]) -> list[str]:
@@ -152,12 +158,14 @@ def _forget_alarms(c: Connection, client: str, ids: Sequence[str]) -> None:
     c.execute(delete(budget_alerts).where(mine))
 
 
-def _forget_letters(c: Connection, told: re.Pattern[str], alias: str) -> None:
-    """Letters about other jobs and whole days stay, without the lines that name the client."""
+def _forget_letters(c: Connection, client: str, told: re.Pattern[str], alias: str) -> None:
+    """Letters about other jobs and whole days stay, without the lines that name the client; a key
+    holds its name in the scope of a budget."""
     for row in c.execute(select(outbox)).all():
         texts = {p: _blanked(row.message[p], told) for p in LETTER if p in row.message}
-        values = {"key": told.sub(alias, row.key), "message": {**row.message, **texts}}
-        c.execute(update(outbox).where(outbox.c.id == row.id).values(values))
+        values = {"key": _any_of([client]).sub(alias, row.key), "message": {**row.message, **texts}}
+        if values != {"key": row.key, "message": row.message}:
+            c.execute(update(outbox).where(outbox.c.id == row.id).values(values))
 
 
 def _forget_nights(c: Connection, ids: Sequence[str], told: re.Pattern[str]) -> None:

@@ -23,6 +23,9 @@ from brightrun.ledger_store import Database, insert
 from brightrun.money import to_micro, to_usd
 
 _CHANGEABLE = frozenset(JobChanges.__optional_keys__)
+# A driver on another host that has not renewed its claim for so long is believed gone; it is
+# renewed four times as often (`following.Watch`).
+CLAIM_STALE_SECONDS = 120.0
 _CLAIM = ("claim_driver", "claim_pid", "claim_host", "claim_at")
 _INTERNAL = ("estimate_low_micro", "estimate_likely_micro", "estimate_high_micro")
 
@@ -210,7 +213,7 @@ def claim(
     pid: int | None = None,
     host: str | None = None,
     now: datetime | None = None,
-    stale_seconds: float = 60.0,
+    stale_seconds: float = CLAIM_STALE_SECONDS,
 ) -> bool:
     """Become the job's one driver. False: another one is alive and has renewed its claim lately.
 

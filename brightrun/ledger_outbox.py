@@ -59,13 +59,16 @@ def put_out(
 
 
 def take_due(db: Database, now: datetime, key: str = "") -> Letter | None:
-    """The oldest letter to be sent now; nobody else is given it for five minutes."""
+    """The letter that waits longest for its next try; nobody else is given it for five minutes.
+
+    Those that were tried already wait from their last pause on: a dead channel holds up no other.
+    """
     o = outbox.c
     due = o.sent_at.is_(None) & (o.due_at <= now) & (o.tries <= len(PAUSES))
     if key:
         due &= o.key == key
     with db.write() as c:
-        query = select(outbox).where(due).order_by(o.id).limit(1)
+        query = select(outbox).where(due).order_by(o.due_at, o.id).limit(1)
         row = c.execute(query.with_for_update(skip_locked=True)).one_or_none()
         if row is None:
             return None

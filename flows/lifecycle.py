@@ -29,7 +29,7 @@ from brightrun.settings import load
 from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused, obey
 from flows.lifecycle_ids import STOPPED_BY_HAND, job_id_of
 from flows.outcome import summary
-from flows.sweeper import CLAIM_STALE_SECONDS, again, close, ended_without_word
+from flows.sweeper import again, close, ended_without_word
 from reports import claims, jobcards
 from tasks import board, story
 from tasks.gate import Approval
@@ -122,7 +122,7 @@ def second_to(what: str) -> Iterator[None]:
 def claim(job: JobContext) -> None:
     """One driver per job; going on with an ended one is a fresh start for recovery."""
     row = job.ledger.job(job.job_id)
-    if not job.ledger.claim(job.job_id, driver_name(), stale_seconds=CLAIM_STALE_SECONDS):
+    if not job.ledger.claim(job.job_id, driver_name()):
         raise ConfigurationError(
             f"job {job.job_id} is already driven by another process",
             fix=f"follow it with `brightrun watch {job.job_id}`",

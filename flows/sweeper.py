@@ -28,7 +28,6 @@ UNFINISHED = ("PENDING", "RUNNING", "CANCELLING")
 GRACE_SECONDS = 60.0
 # A pod that is asked to stop saves its checkpoint within this time.
 SAVING_SECONDS = 60.0
-CLAIM_STALE_SECONDS = 120.0
 CANCELLED_IN_UI = "cancelled in the Prefect UI"
 
 
@@ -69,7 +68,7 @@ def ended_without_word(job: JobContext, state: str) -> None:
 
 def end_undriven(job: JobContext, status: Status) -> bool:
     """Bring a job to rest that no process drives (its flow died); False: it has a driver."""
-    if not job.ledger.claim(job.job_id, driver_name(), stale_seconds=CLAIM_STALE_SECONDS):
+    if not job.ledger.claim(job.job_id, driver_name()):
         return False
     try:
         deadline = time.monotonic() + SAVING_SECONDS

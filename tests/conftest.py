@@ -124,8 +124,10 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], obje
     place = shared / name
     with FileLock(f"{place}.lock"):
         if not place.exists():
-            make(shared / f"{name}.new")
-            (shared / f"{name}.new").rename(place)
+            new = shared / f"{name}.new"
+            shutil.rmtree(new, ignore_errors=True)  # left by a worker that failed
+            make(new)
+            new.rename(place)
     return place
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -24,9 +25,11 @@ from brightrun.errors import (
     SpotInterrupted,
     StorageError,
 )
+from brightrun.following import Watch
 from brightrun.jobs import JobRequest
 from brightrun.launching import launch
 from brightrun.ledger import Ledger
+from brightrun.ledger_jobs import CLAIM_STALE_SECONDS
 from brightrun.outcomes import OWN_LIMIT
 from brightrun.runfolder import EventType, EventWriter, RunFolder
 from brightrun.settings import Settings
@@ -548,6 +551,27 @@ def test_the_lease_is_renewed_for_this_attempt(home: Path) -> None:
     drive(job)
     lease = job.folder.read_json("control/lease.json")
     assert (lease["attempt"], lease["holder"], lease["seconds"]) == (2, driver_name(), 60)
+
+
+def test_a_driver_says_often_enough_that_it_lives_however_long_the_lease_is(home: Path) -> None:
+    """A rented pod's lease is 15 minutes: nobody on another host may believe its driver gone."""
+    job = job_with(home)
+    object.__setattr__(job, "settings", job.settings.model_copy(update={"lease_seconds": 900}))
+    clock = vars(job)["clock"] = ManualClock()
+    vars(job.ledger)["renew_claim"] = lambda *_: told.append(clock.monotonic()) or True
+    job.ledger.add_attempt(
+        "job-1", 1, provider="local", market="none", pod_name="p", usd_per_hour=Decimal(1),
+        launched_at=clock.now(),
+    )  # fmt: skip
+    told: list[float] = []
+    watch = Watch(job, job.ledger.attempts("job-1")[0], None, lambda _: None)
+    vars(watch)["lost"] = lambda _: False
+    for _ in range(60):
+        assert not watch.ended()
+        clock.sleep(5)
+    pauses = [late - early for early, late in itertools.pairwise(told)]
+    assert len(pauses) > 5
+    assert max(pauses) < CLAIM_STALE_SECONDS / 3
 
 
 def test_the_attempt_is_in_the_books_before_the_provider_is_called(home: Path) -> None:

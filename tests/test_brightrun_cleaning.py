@@ -21,6 +21,7 @@ from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
 from brightrun.ledger_reports import FileFacts
 from brightrun.ledger_schema import metadata
+from brightrun.ledger_schema_delivery import shares
 from brightrun.ledger_shares import ShareRow
 from brightrun.notify import Message
 from brightrun.people import Route
@@ -130,6 +131,32 @@ def test_an_open_link_is_revoked_first_and_an_expired_one_leaves_no_file(home: P
     assert "shares revoke" in told.value.fix
     assert live.exists()
     assert new.exists("data/train.jsonl")
+
+
+def test_what_was_revoked_long_ago_elsewhere_does_not_stop_forgetting(home: Path) -> None:
+    ledger = Ledger.open(load())
+    ended(ledger, "a", "Acme", 1)
+    share(ledger, "a", NOW - timedelta(1))
+    with ledger.write() as c:
+        c.execute(shares.update().values(place="/elsewhere/s-a/report.pdf"))
+    ledger.revoke_share("s-a", NOW)
+    cleaning.forget(ledger, "Acme", "Ann", NOW, dry_run=False)
+    assert ledger.job("a").client != "Acme"
+
+
+def test_words_that_other_clients_use_too_stay_in_their_letters(home: Path) -> None:
+    ledger, at = Ledger.open(load()), datetime(2026, 11, 20, tzinfo=UTC)
+    for job_id, client in (("a", "Acme"), ("b", "Bolt")):
+        wish = JobRequest(training_file=f"/{client}/train.jsonl", name="test", client=client)
+        ledger.create_job(job_id, wish, at=at)
+        ledger.update_job(job_id, status=Status.completed)
+    letter = Message(title="Bolt: test", lines=("File: train.jsonl",), links=())
+    route = Route(channel="email", address="ann@example.org", due=at)
+    ledger.put_out("test:gate", letter.model_dump(), [route], job_id="b", at=at)
+    cleaning.forget(ledger, "Acme", "Ann", NOW, dry_run=False)
+    kept = ledger.take_due(at)
+    assert kept is not None
+    assert (kept.message["title"], kept.message["lines"]) == ("Bolt: test", ["File: train.jsonl"])
 
 
 def test_a_page_that_cannot_be_removed_is_told_and_the_client_still_known(

@@ -127,6 +127,23 @@ def taken(ledger: Ledger, now: datetime) -> list[Letter]:
     return list(iter(lambda: ledger.take_due(now), None))
 
 
+def test_letters_that_were_tried_already_come_behind_those_that_were_not(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    """A dead channel costs its time-out for each letter: no other waits for its repeats."""
+    ledger, first = Ledger.open(load()), NOW
+    for number in range(4):
+        route = Route(channel="email", address="ann@example.org", due=NOW)
+        ledger.put_out(f"k{number}", message().model_dump(), [route], job_id="j1", at=NOW)
+    for minutes in (0, 1):
+        letter = ledger.take_due(first + timedelta(minutes=minutes))
+        assert letter is not None
+        ledger.not_delivered(letter, "email: TimeoutError", first + timedelta(minutes=minutes))
+    assert [letter.key for letter in taken(ledger, NOW + timedelta(minutes=9))] == [
+        "k2", "k3", "k0", "k1",
+    ]  # fmt: skip
+
+
 def test_a_letter_that_is_being_sent_is_given_to_nobody_else(
     channels: tuple[Inbox, FakeSlack],
 ) -> None:
@@ -138,27 +155,22 @@ def test_a_letter_that_is_being_sent_is_given_to_nobody_else(
     assert len(taken(ledger, NOW + timedelta(minutes=6))) == 3  # its sender died
 
 
-def test_a_broken_file_of_people_is_told_and_silences_no_alarm(
-    channels: tuple[Inbox, FakeSlack], home: Path
+@pytest.mark.parametrize(
+    ("line", "told", "posted"),
+    [
+        ('quiet = "late"', r"person\.0\.quiet: .*no quiet hours", "cannot be used"),
+        ('email = "ann@"', r"person\.0\.email: .*'ann@' is no address", "is no address"),
+    ],
+)
+def test_a_broken_file_of_people_is_told_with_its_place_and_silences_no_alarm(
+    channels: tuple[Inbox, FakeSlack], home: Path, line: str, told: str, posted: str
 ) -> None:
     inbox, _ = channels
-    (home / "people.toml").write_text('[[person]]\nname = "Ann"\nquiet = "late"\n')
-    with pytest.raises(ConfigurationError, match=r"person\.0\.quiet: .*no quiet hours"):
+    (home / "people.toml").write_text(f'[[person]]\nname = "Ann"\n{line}\n')
+    with pytest.raises(ConfigurationError, match=told):
         load_people(load())
     (problem,) = post(Ledger.open(load()), message("budget"), now=NOW)
-    assert "cannot be used" in problem
-    assert inbox.to == ["ann@example.org"]  # the configured address
-
-
-def test_a_typo_in_an_address_is_told_with_its_place(
-    channels: tuple[Inbox, FakeSlack], home: Path
-) -> None:
-    inbox, _ = channels
-    (home / "people.toml").write_text('[[person]]\nname = "Ann"\nemail = "ann@"\n')
-    with pytest.raises(ConfigurationError, match=r"person\.0\.email: .*'ann@' is no address"):
-        load_people(load())
-    (problem,) = post(Ledger.open(load()), message("failed"), now=NOW)
-    assert "is no address" in problem
+    assert posted in problem
     assert inbox.to == ["ann@example.org"]  # the configured address
 
 

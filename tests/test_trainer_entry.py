@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from trainer_jobs import JOB, ROOT, environment, log_of
@@ -131,14 +131,18 @@ def test_a_wrong_environment_is_told_apart(tmp_path: Path) -> None:
 def test_the_playgrounds_libraries_are_told_to_stay_offline_before_they_load(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen: list[str] = []
+    seen: list[str | None] = []
 
-    def play(*_: str) -> int:
-        seen.append(os.environ["HF_HUB_OFFLINE"])
-        return 0
+    class Loading:
+        """Stands where the module is: what is set when it is imported from."""
+
+        @property
+        def command(self) -> Callable[..., int]:
+            seen.append(os.environ.get("HF_HUB_OFFLINE"))
+            return lambda *_: 0
 
     given = ["trainer", "playground", "--base", "b", "--adapter", "a", "--settings", "{}"]
-    monkeypatch.setitem(sys.modules, "trainer.playground", SimpleNamespace(command=play))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "trainer.playground", Loading())  # type: ignore[arg-type]
     monkeypatch.setattr(sys, "argv", given)
     monkeypatch.setattr(os, "environ", {})
     assert commands.main() == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -347,19 +349,22 @@ def test_other_runtime_errors_are_not_tried_again(tmp_path: Path) -> None:
 
 
 def test_a_kernel_without_a_fixed_order_is_told_and_the_step_is_done_again(
-    tmp_path: Path, undisturbed: Run
+    tmp_path: Path, undisturbed: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = "some_backward_cuda does not have a deterministic implementation, but you set ..."
-    calls = []
+    asked: list[bool] = []
 
-    def refused_once(what: str, needs: Any) -> None:
-        calls.append(torch.are_deterministic_algorithms_enabled())
-        if len(calls) == 2:
+    @contextlib.contextmanager
+    def kernel(on: bool) -> Iterator[None]:
+        asked.append(on)
+        yield
+        if on:  # whenever it is asked to, as a real one
             raise RuntimeError(words)
 
-    import torch
-
-    run = Run(tmp_path, validated=(2,), cut=Cut(4), allocate=refused_once, in_fixed_order=True)
+    monkeypatch.setattr("trainer.libraries.in_fixed_order", kernel)
+    run = Run(tmp_path, validated=(2,), cut=Cut(4), in_fixed_order=True)
+    assert asked[0] is True
+    assert not any(asked[1:])
     assert run.losses == undisturbed.losses
     assert (run.adapter == undisturbed.adapter).all()
     (warning,) = payloads(run.folder, "warning")

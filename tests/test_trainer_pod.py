@@ -324,8 +324,8 @@ def test_a_resume_whose_losses_leave_the_band_saves_nothing(
     assert folder.checkpoints() == [6]
 
 
-# In the default suite a packed run is killed and resumed by test_soak_kills.py, and counted
-# micro-batches are an equal case of grouped ones.
+# In the default suite test_soak_kills.py kills and resumes packed rows and counted sequences one at
+# a time; several of them at a time are slow.
 @pytest.mark.parametrize(
     ("packing", "grouped"),
     [

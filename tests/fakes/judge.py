@@ -43,10 +43,11 @@ class FakeJudge:
             return 404, {"error": {"message": f"no such path: {path}"}}
         anthropic = path == "/v1/messages"
         given = headers.get("x-api-key", "") if anthropic else headers.get("authorization", "")
-        if given.removeprefix("Bearer ") != self.key or fault == "no_key":
+        good = self.key if anthropic or not self.key else f"Bearer {self.key}"
+        if given != good or fault == "no_key":
             return 401, {"error": {"message": f"bad key {given}"}}
         wanted = {"model", "messages", "max_tokens", "system"}
-        if anthropic and not (set(body) <= wanted and headers.get("anthropic-version")):
+        if anthropic and not (set(body) == wanted and headers.get("anthropic-version")):
             return 400, {"error": {"message": "unknown field"}}
         if fault == "rate_limit":
             return 429, {"error": {"message": "slow down"}}
