@@ -57,6 +57,12 @@ def judges(folder: RunFolder) -> dict[str, dict[str, Any]]:
     return {name: folder.read_json(f"{FOLDER}/{name}") for name in names}
 
 
+def holds(header: dict[str, Any], rubric_sha256: str) -> bool:
+    """Whether who was asked so is heard: by this rubric and by today's prompts."""
+    asked = (header["rubric_sha256"], header["prompts"])
+    return asked == (rubric_sha256, judge_prompts.VERSION)
+
+
 def read(
     folder: RunFolder, people: Opinions | None, rubric_sha256: str
 ) -> tuple[list[Opinions], list[dict[str, Any]]]:
@@ -67,7 +73,7 @@ def read(
     parts: dict[EvidenceKind, list[Opinions]] = {}
     headers = []
     for name, header in judges(folder).items():
-        if (header["rubric_sha256"], header["prompts"]) != (rubric_sha256, judge_prompts.VERSION):
+        if not holds(header, rubric_sha256):
             headers.append({**header, "left_out": LEFT_OUT})
             continue
         rows = folder.read_jsonl(f"{FOLDER}/{name}l")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from flows.options import Json
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     help="The month's money: `show` (default), `set`, `raise`, `limits`, `approver`, `forecast`, "

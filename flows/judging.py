@@ -50,7 +50,8 @@ def judge_all(job: JobContext, judges: Sequence[str], terms: Terms) -> list[LlmJ
             made = _judged(job, name, price, key, tasks, terms)
             say(told(made))
             done.append(made)
-    families = {header["family"] for header in judgements.judges(job.folder).values()}
+    headers, sha = judgements.judges(job.folder).values(), _rubric_sha256()
+    families = {header["family"] for header in headers if judgements.holds(header, sha)}
     if len(families) < judge_names.FEWEST_FAMILIES:
         say("All judges are of one family: their tastes may be alike.")
     return done
@@ -130,7 +131,6 @@ def _judged(
     from evals.judge_llm import Cache, LlmJudge
     from evals.judge_purse import Purse
     from evals.rating import load_rubric
-    from evals.sources import source_versions
     from flows.terminal import ERR
 
     place = _place(job)
@@ -151,9 +151,14 @@ def _judged(
             progress=lambda done, total: bar.update(row, completed=done, total=total),
         )
         found.run(tasks)
-    sha = source_versions()["rubric.json"]["sha256"]
-    judgements.write(job.folder, found, usd=float(purse.total), rubric_sha256=sha)
+    judgements.write(job.folder, found, usd=float(purse.total), rubric_sha256=_rubric_sha256())
     return found
+
+
+def _rubric_sha256() -> str:
+    from evals.sources import source_versions
+
+    return str(source_versions()["rubric.json"]["sha256"])
 
 
 def told(judge: LlmJudge) -> str:

@@ -52,7 +52,10 @@ class ReportPages(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path in ("/", "/index.html"):
-            self.refresh()
+            try:
+                self.refresh()
+            except (BrightRunError, OSError) as error:
+                say(f"The page over all reports may be old: {error}")
         super().do_GET()
 
     def parse_request(self) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
+import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ SUMS = "SHA256SUMS"
 def write(target: Path, top: str, files: Mapping[str, bytes | Path]) -> Path:
     """Zip under a temporary name, check, rename: the final name is always a whole package."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     sums = []
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:

@@ -176,9 +176,10 @@ def cuts(spec: JobSpec) -> tuple[str, ...]:
             f"Asked each question in {values.rotations} of {full.rotations} option orders, "
             "so a habit of picking one letter is not averaged out."
         )
+    if values.quick:
         said.append(
-            "Read no option as a whole answer, and no training conversation again for the feedback "
-            "on the data."
+            "Read no option as a whole answer, no training conversation again for the feedback on "
+            "the data, and only some of the neutral texts."
         )
     if values.max_new_tokens < full.max_new_tokens:
         said.append(

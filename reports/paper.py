@@ -10,9 +10,9 @@ words.
 from __future__ import annotations
 
 import base64
-import os
 import re
 import tempfile
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -153,6 +153,6 @@ def _typst_source(paper: Paper, body: str, folder: Path) -> None:
 
 def write(path: Path, content: bytes) -> None:
     """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     temporary.write_bytes(content)
     temporary.replace(path)

@@ -141,7 +141,8 @@ def names_of(source: JobContext) -> set[str]:
     """What an adapter's config may call the source's base model."""
     base = source.spec.base_model
     facts = basemodels.profile(basemodels.prepared_folder(base, source.settings.models))
-    named = {base.name, str(facts.get("name")), str(facts.get("public_name"))}
+    told = (base.name, facts.get("name"), facts.get("public_name"))
+    named = {str(name) for name in told if name}
     return named | {name.partition("@")[0] for name in named}  # of a hub id: without the revision
 
 

@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from brightrun.errors import ConfigurationError
+from brightrun.errors import ConfigurationError, StorageError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.settings import Settings, load
@@ -96,6 +96,21 @@ def test_the_page_over_all_jobs_is_made_when_it_is_asked_for(home: Path) -> None
         assert "Spring" not in httpx.get(f"{url}/").text
         ledger.create_job("j1", JobRequest(training_file="f.json", name="Spring"))
         assert "Spring" in httpx.get(f"{url}/").text
+
+
+def test_an_old_page_is_better_than_none_while_the_ledger_is_away(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = home / "reports"
+    folder.mkdir(parents=True)
+    (folder / "index.html").write_text("as it was")
+
+    def away() -> None:
+        raise StorageError("the ledger is away")
+
+    with ui.serving_reports(folder, server.free_port(), away) as url:
+        assert httpx.get(f"{url}/").text == "as it was"
+    assert "may be old: the ledger is away" in "".join(capsys.readouterr())
 
 
 def test_marked_processes_are_found_and_ended_whatever_they_ignore() -> None:
