@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,19 +28,30 @@ POD = ("AKPOD", "secret-of-pods")
 START_SECONDS = 60.0
 
 
-def free_port() -> int:
-    """A port whose gRPC twin (SeaweedFS adds 10,000) is a port too."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 50_000:
-            return port
-        # The kernel gives high ports here: fold them down.
-        folded = 20_000 + port % 10_000
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", folded))
-            return folded
+SERVICES = ("s3", "master", "volume", "filer")
+# SeaweedFS listens for gRPC at each port + 10,000. Both lie below the range (32,768 and up)
+# out of which the kernel serves everyone who asks for any free port.
+GRPC, PORTS = 10_000, range(20_000, 22_700)
+
+
+def free_ports() -> dict[str, int]:
+    """A port per service, free together with its gRPC twin, none of them twice."""
+    found: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        if _is_free(port) and _is_free(port + GRPC):
+            found.append(port)
+        if len(found) == len(SERVICES):
+            return dict(zip(SERVICES, found, strict=True))
+    raise OSError(f"no {len(SERVICES)} free ports in {PORTS}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @dataclass
@@ -47,12 +59,12 @@ class S3Server:
     """`pause()` and `go_on()` are an outage: the process is stopped, connections hang."""
 
     place: Path
-    port: int = field(default_factory=free_port)
+    ports: dict[str, int] = field(default_factory=free_ports)
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.ports['s3']}"
 
     def environment(self, who: tuple[str, str] = ADMIN) -> dict[str, str]:
         """What a client of it has in its environment."""
@@ -100,12 +112,11 @@ class S3Server:
             ]
         }
         (self.place / "s3.json").write_text(json.dumps(rights))
-        ports = {name: free_port() for name in ("master", "volume", "filer")}
         command = [
             str(WEED), "server", f"-dir={self.place}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             "-master.telemetry=false", "-volume.max=0", "-master.volumeSizeLimitMB=64",
-            *(f"-{name}.port={port}" for name, port in ports.items()),
-            "-s3", f"-s3.port={self.port}", f"-s3.config={self.place / 's3.json'}",
+            *(f"-{name}.port={port}" for name, port in self.ports.items()),
+            "-s3", f"-s3.config={self.place / 's3.json'}",
             "-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
         ]  # fmt: skip
         with (self.place / "log").open("ab") as log:

@@ -243,8 +243,14 @@ def test_a_complete_last_checkpoint_goes_straight_to_measuring(
     last = "checkpoints/step-00000008"
     for name in unbroken.names(last):
         folder.write_bytes(f"{last}/{name}", unbroken.read_bytes(f"{last}/{name}"))
+    # What attempt 1 told before it was killed: its last validation is among it.
+    for name in unbroken.names("attempts/1"):
+        if name.startswith("events-"):
+            folder.write_bytes(f"attempts/1/{name}", unbroken.read_bytes(f"attempts/1/{name}"))
+    before = payloads(folder, "metric")
+    assert before[-1]["step"] == 8
     assert run_pod(folder, tiny_models(), 2) == 0
-    assert payloads(folder, "metric") == []
+    assert payloads(folder, "metric") == before
     assert marker(folder, 2)[1]["adapter_sha256"] == marker(unbroken)[1]["adapter_sha256"]
 
 
