@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from brightrun.intervals import seconds_between, step_interval, steps_between
 from brightrun.jobs import Hyperparameters
 from brightrun.learning import fit
 from brightrun.markets import expected_hours
@@ -131,9 +132,10 @@ class Observed:
 
 
 def checkpoint_interval(values: Hyperparameters, steps: int, seconds_per_step: float) -> int:
-    """Steps between saves: max(1, min(checkpoint_steps, minutes, total steps / 10))."""
-    by_time = values.checkpoint_minutes * 60 / max(seconds_per_step, 1e-9)
-    return max(1, int(min(values.checkpoint_steps, by_time, steps / 10)))
+    """Steps between saves: by the interval in steps, a tenth of all included, or by the clock's."""
+    by_time = seconds_between(values.checkpoint_minutes * 60) / max(seconds_per_step, 1e-9)
+    by_steps = steps_between(step_interval(values.checkpoint_steps, steps))
+    return max(1, min(by_steps, int(by_time)))
 
 
 def units(

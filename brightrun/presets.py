@@ -73,13 +73,16 @@ class Hyperparameters(Frozen):
         description="Share of conversations held out to measure on, above 0, below 0.5",
     )
     checkpoint_steps: int = Field(
-        100, ge=1, description="Save a checkpoint at least every so many steps, 1 or more"
+        100,
+        ge=1,
+        description="Checkpoints so often that a kill costs at most so many steps, 1 or more",
     )
     checkpoint_minutes: float = Field(
         10.0,
         gt=0,
         le=120,
-        description="Save a checkpoint at least every so many minutes, above 0 up to 120",
+        description="Checkpoints so often that a kill costs at most so many minutes of training, "
+        "above 0 up to 120",
     )
     eval_points: int = Field(
         10, ge=0, le=100, description="How often the held-out loss is measured in training, 0-100"

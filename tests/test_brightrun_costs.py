@@ -175,7 +175,7 @@ def test_a_checkpoint_of_70b_has_the_documented_size() -> None:
 
 @pytest.mark.parametrize(
     ("steps", "seconds_per_step", "every"),
-    [(5000, 1.0, 100), (5000, 60.0, 10), (120, 1.0, 12), (5, 1.0, 1), (5000, 10_000.0, 1)],
+    [(5000, 1.0, 75), (5000, 60.0, 7), (120, 1.0, 9), (5, 1.0, 1), (5000, 10_000.0, 1)],
 )
 def test_saves_come_at_the_earliest_of_three_limits(
     steps: int, seconds_per_step: float, every: int

@@ -122,11 +122,10 @@ def test_the_interruption_is_counted_and_located(job: Finished) -> None:
     assert 0 < resume["resumed_from"] < KILLED_AT
 
 
-def test_a_kill_costs_one_checkpoint_interval_and_the_save_in_flight(job: Finished) -> None:
-    """No step begins while a checkpoint stands behind one that is under way."""
+def test_a_kill_costs_at_most_one_checkpoint_interval(job: Finished) -> None:
     interval = max(1, job.result["steps"] // 10)
     (resume,) = job.result["resumes"]
-    assert resume["killed_at"] - resume["resumed_from"] <= 2 * interval
+    assert resume["killed_at"] - resume["resumed_from"] <= interval
 
 
 def test_no_step_at_or_below_the_newest_checkpoint_ran_again(job: Finished) -> None:

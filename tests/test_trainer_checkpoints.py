@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brightrun import intervals
 from brightrun.errors import TrainerError
 from brightrun.runfolder import MANIFEST, RunFolder, checkpoint, sha256_file
 from trainer import checkpoints, finalize, hardware
@@ -63,15 +64,43 @@ def warnings_of(reporter: Reporter, folder: RunFolder) -> list[str]:
 def test_interval_is_the_smaller_of_the_wish_and_a_tenth(
     wished: int, total: int, every: int
 ) -> None:
-    assert checkpoints.step_interval(wished, total) == every
+    assert intervals.step_interval(wished, total) == every
 
 
 def test_schedule_saves_by_steps_by_minutes_and_at_the_end() -> None:
     schedule = checkpoints.Schedule(steps=4, minutes=60, total=42, resumed_at=8)
-    assert [s for s in range(9, 13) if schedule.due(s, 1.0)] == [12]
+    # At three quarters of the interval: storing it takes time.
+    assert [s for s in range(9, 12) if schedule.due(s, 1.0)] == [11]
     assert schedule.due(42, 1.0)
-    # One more step of 2 hours would go over the hour.
-    assert schedule.due(9, 7200.0)
+    # One more step of 50 minutes would go over three quarters of the hour.
+    assert schedule.due(9, 3000.0)
+    assert not schedule.due(9, 2400.0)
+
+
+def test_what_must_be_stored_before_a_step_leaves_at_most_the_interval_at_stake() -> None:
+    schedule = checkpoints.Schedule(steps=4, minutes=60, total=42, resumed_at=8)
+    assert [schedule.needed(step, 1.0) for step in (9, 12)] == [8, 8]
+    schedule.saved(11)
+    assert [schedule.needed(step, 1.0) for step in (12, 13, 15)] == [8, 11, 11]
+    schedule.saved(14)
+    # The clock: a step of two hours may fall back to no checkpoint within the hour, so the newest.
+    assert schedule.needed(15, 7200.0) == 14
+
+
+@given(st.integers(1, 200), st.integers(1, 3000), st.data())
+def test_no_kill_costs_more_than_the_interval(steps: int, total: int, data: st.DataObject) -> None:
+    """Whatever the storing takes: steps wait for what is needed, and a kill falls back to it."""
+    schedule = checkpoints.Schedule(steps, 1e9, total, 0)
+    stored, under_way = 0, list[int]()
+    for step in range(1, min(total, 60) + 1):
+        if under_way and data.draw(st.booleans()):
+            stored = under_way.pop(0)
+        while stored < schedule.needed(step, 0.0):
+            stored = under_way.pop(0)
+        assert step - stored <= intervals.step_interval(steps, total)
+        if schedule.due(step, 0.0):
+            schedule.saved(step)
+            under_way.append(step)
 
 
 def test_only_the_last_three_are_kept_and_no_pickle_is_published(

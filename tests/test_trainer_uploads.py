@@ -62,20 +62,22 @@ def test_a_newer_checkpoint_replaces_a_waiting_one_and_submitting_never_waits(
     assert not any(folder.exists() for folder in folders.values())
 
 
-def test_no_step_begins_while_a_checkpoint_stands_behind_one_under_way(tmp_path: Path) -> None:
-    """So the newest complete one is never more than an interval older than the one under way."""
+def test_a_step_waits_for_the_checkpoint_that_it_needs_and_for_no_other(tmp_path: Path) -> None:
     gate = Gate()
-    uploads = Uploads(gate.send)
-    uploads.submit(Saved(local(tmp_path, 1), 1))
-    assert gate.entered.acquire(timeout=20)
-    assert uploads.keep_up(0)  # training goes on beside the first
+    uploads = Uploads(gate.send, stored=1)
     uploads.submit(Saved(local(tmp_path, 2), 2))
-    assert not uploads.keep_up(0.05)
+    assert gate.entered.acquire(timeout=20)
+    assert uploads.keep_up(1, 0)  # training goes on beside it
+    uploads.submit(Saved(local(tmp_path, 3), 3))
+    assert not uploads.keep_up(2, 0.05)
     gate.let.release()
-    assert uploads.keep_up(20)
-    assert gate.sent == [1]
+    assert uploads.keep_up(2, 20)
+    assert gate.sent == [2]
+    assert not uploads.keep_up(3, 0.05)
     gate.let.release()
     assert uploads.drain(20)
+    # Nothing is under way: nobody waits for what could not be written.
+    assert uploads.keep_up(4, 0)
 
 
 def test_a_failed_upload_is_raised_in_the_training_thread_once(tmp_path: Path) -> None:
@@ -134,7 +136,7 @@ def test_training_goes_on_while_the_storage_is_down(office: Office) -> None:
         office.save(2)
         until(lambda: office.codes() == ["storage_away"])
         for step in (4, 6):  # training goes on and saves
-            assert not office.saver.behind()
+            assert not office.saver.behind(step - 2)
             office.saver.check()
             office.save(step)
         assert office.plain.checkpoints() == []
@@ -157,13 +159,13 @@ def test_training_waits_for_a_slow_storage_and_says_so(
     monkeypatch.setattr(RunFolder, "upload", upload)
     office.save(2)
     until(lambda: office.saver.uploads._running is not None)
-    assert not office.saver.behind()
+    assert not office.saver.behind(0)
     office.save(4)
-    assert office.saver.behind()
-    assert office.saver.behind()
+    assert office.saver.behind(2)
+    assert office.saver.behind(2)
     assert office.codes() == ["storage_slow"]
     slow.set()
-    until(lambda: not office.saver.behind())
+    until(lambda: not office.saver.behind(2))
     assert 2 in office.plain.checkpoints()
     assert office.saver.uploads.drain(20)
     assert office.plain.checkpoints() == [2, 4]
@@ -176,10 +178,10 @@ def test_the_wait_for_a_slow_storage_ends(tmp_path: Path, end: str) -> None:
     office.save(2)
     assert gate.entered.acquire(timeout=20)
     office.save(4)
-    assert office.saver.behind() == (end == "stop")
+    assert office.saver.behind(2) == (end == "stop")
     if end == "stop":
         office.control._notice(Stop("pause"))
-    assert not office.saver.behind()
+    assert not office.saver.behind(2)
     gate.let.release(2)
     assert office.saver.uploads.drain(20)
 

@@ -27,7 +27,7 @@ class Unsaved:
     def save(self, *_: Any) -> None:
         return
 
-    def behind(self) -> bool:
+    def behind(self, needed: int) -> bool:
         self.asked += 1
         return self.asked == 1
 

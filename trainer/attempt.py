@@ -208,7 +208,7 @@ class Attempt:
             self.reporter.warn("inexact_resume", inexact, why)
         spec, total = prepared.spec, len(prepared.plan)
         values = spec.values
-        saver = Saver(self.folder, self.reporter, self.control, facts)
+        saver = Saver(self.folder, self.reporter, self.control, facts, step)
         schedule = checkpoints.Schedule(
             values.checkpoint_steps, values.checkpoint_minutes, total, step
         )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from brightrun.intervals import seconds_between, step_interval, steps_between
 from brightrun.runfolder import RunFolder, checkpoint
 from trainer import hardware
 from trainer.reporter import Reporter
@@ -17,32 +18,48 @@ KEPT = 3
 UNWANTED = ("training_args.bin", "README.md")
 
 
-def step_interval(checkpoint_steps: int, total_steps: int) -> int:
-    """Steps between two checkpoints, before the clock is asked: max(1, min(N, total / 10))."""
-    return max(1, min(checkpoint_steps, total_steps // 10))
-
-
 class Schedule:
-    """Decides after each step whether to save: by steps, by minutes, and after the last step."""
+    """When to save, and what must be stored, so that a kill costs at most the interval.
+
+    steps, minutes: the interval (a tenth of the total is one too); see `brightrun.intervals`.
+    """
 
     def __init__(self, steps: int, minutes: float, total: int, resumed_at: int) -> None:
-        self.every = step_interval(steps, total)
+        self.interval = step_interval(steps, total)
         self.seconds = minutes * 60
         self.total = total
-        self.last_step = resumed_at
-        self.last_time = time.monotonic()
+        # Step and time of the checkpoints, the newest last.
+        self._saved = [(resumed_at, time.monotonic())]
+
+    @property
+    def last_step(self) -> int:
+        return self._saved[-1][0]
 
     def due(self, step: int, step_seconds: float) -> bool:
-        """True if a step more would go over the interval in steps or in minutes."""
-        since = time.monotonic() - self.last_time
+        """After a step: whether to save now, by steps, by the clock, or because it was the last."""
+        last, at = self._saved[-1]
+        since = time.monotonic() - at
         return (
-            step - self.last_step >= self.every
-            or since + step_seconds > self.seconds
+            step - last >= steps_between(self.interval)
+            or since + step_seconds > seconds_between(self.seconds)
             or step == self.total
         )
 
     def saved(self, step: int) -> None:
-        self.last_step, self.last_time = step, time.monotonic()
+        self._saved.append((step, time.monotonic()))
+
+    def needed(self, step: int, step_seconds: float) -> int:
+        """Before a step: the checkpoint that must be stored, or it would put too much at stake.
+
+        The oldest that a kill at the end of this step may fall back to; the newest if none may.
+        """
+        end = time.monotonic() + step_seconds
+        self._saved = [
+            (at_step, at)
+            for at_step, at in self._saved
+            if step - at_step <= self.interval and end - at <= self.seconds
+        ] or self._saved[-1:]
+        return self._saved[0][0]
 
 
 def kept(complete: list[int], losses: Mapping[int, float]) -> set[int]:

@@ -256,7 +256,8 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
 
     def wait_for_storage(self) -> None:
         """Before a step, all processes together: see `Saver.behind`."""
-        while self.work.group.tell(int(self.saver.behind())):
+        needed = self.narrator.schedule.needed(self.state.global_step + 1, self.narrator.seconds)
+        while self.work.group.tell(int(self.saver.behind(needed))):
             self.narrator.stall.alive()
 
     def _checkpoint_activations(self, tokens: int) -> None:

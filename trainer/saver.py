@@ -28,11 +28,13 @@ class Saver:
     """Takes local checkpoints and has them stored by a thread of its own.
 
     folder: the patient folder of the main thread; the thread gets one that waits in its own way.
+    stored: step of the checkpoint that training goes on from, 0 for none.
     """
 
     def __init__(
-        self, folder: PatientFolder, reporter: Reporter, control: Control, facts: dict[str, Any]
-    ) -> None:
+        self, folder: PatientFolder, reporter: Reporter, control: Control, facts: dict[str, Any],
+        stored: int = 0,
+    ) -> None:  # fmt: skip
         self.control = control
         self.reporter = reporter
         self.patience = folder.outages.limits.away
@@ -40,14 +42,14 @@ class Saver:
         self._told = False
         # A full disk here says nothing of the storage, nor the other way round.
         self.disk = Outages(reporter, folder.outages.limits, "the pod's disk")
-        stored = PatientFolder(
+        patient = PatientFolder(
             folder.storage_url,
             folder.job_id,
             folder.outages,
             lambda seconds: self.uploads.pause(seconds),
             self._guard,
         )
-        self.uploads = Uploads(Publisher(stored, reporter, facts).publish)
+        self.uploads = Uploads(Publisher(patient, reporter, facts).publish, stored)
 
     def save(self, local: Path, step: int, facts: dict[str, Any], stalled_s: float) -> None:
         """Hand over a written checkpoint; returns at once."""
@@ -71,13 +73,13 @@ class Saver:
             tail = f", for {now - spell.began:.0f} s; the last complete checkpoint is kept"
             raise fault.error(f"{what} failed", tail) from error
 
-    def behind(self) -> bool:
-        """Before a step: whether training must wait, because a checkpoint stands behind one that
-        the storage still takes. Returns after a moment.
+    def behind(self, needed: int) -> bool:
+        """Before a step: whether training must wait until the checkpoint of step `needed` is
+        stored. Returns after a moment.
 
         Neither an outage is waited for, nor a storage that is slower than one would last.
         """
-        if self.control.stop is not None or self.uploads.keep_up(MOMENT_SECONDS):
+        if self.control.stop is not None or self.uploads.keep_up(needed, MOMENT_SECONDS):
             self._behind_since = None
             return False
         now = time.monotonic()

@@ -1,9 +1,8 @@
 """Checkpoints go to the storage in the background, one at a time, while training goes on.
 
-At most one waits beyond the one under way, and no step begins while it does (`keep_up`): so a kill
-costs the steps since the one under way and the interval before it, at most. An outage is not waited
-for: then a newer checkpoint replaces the waiting one. The local disk holds three at most: under
-way, waiting, being written.
+No step begins that would put more at stake than the interval (`keep_up`). An outage is not waited
+for: then a newer checkpoint replaces the one that waits behind the one under way. The local disk
+holds three at most: under way, waiting, being written.
 """
 
 from __future__ import annotations
@@ -37,8 +36,10 @@ class Saved:
 class Uploads:
     """The one thread that runs send(saved), and the one place in front of it."""
 
-    def __init__(self, send: Callable[[Saved], None]) -> None:
+    def __init__(self, send: Callable[[Saved], None], stored: int = 0) -> None:
+        """stored: step of the newest checkpoint that is stored already."""
         self._send = send
+        self._stored = stored
         self._waiting: Saved | None = None
         self._running: Saved | None = None
         self._failure: BaseException | None = None
@@ -71,14 +72,20 @@ class Uploads:
         if failure is not None:
             raise failure
 
-    def keep_up(self, seconds: float) -> bool:
-        """Wait until no checkpoint stands behind the one under way; False when the time did not
-        suffice. One that the storage has refused is tried again without anybody waiting for it.
+    def keep_up(self, needed: int, seconds: float) -> bool:
+        """Wait until the checkpoint of step `needed`, or a newer one, is stored; False when the
+        time did not suffice. Nobody waits for one that the storage has refused and that is tried
+        again, nor for one that was never handed over.
         """
         with self._changed:
             return self._changed.wait_for(
-                lambda: self._over or self._refused or self._waiting is None, seconds
+                lambda: self._over or self._refused or self._stored >= needed or self._idle,
+                seconds,
             )
+
+    @property
+    def _idle(self) -> bool:
+        return self._running is None and self._waiting is None
 
     def drain(self, seconds: float, hurry: bool = True) -> bool:
         """Wait until nothing is under way or waiting; False when the time did not suffice.
@@ -88,9 +95,7 @@ class Uploads:
         if hurry:
             self._hurry.set()
         with self._changed:
-            return self._changed.wait_for(
-                lambda: self._over or (self._running is None and self._waiting is None), seconds
-            )
+            return self._changed.wait_for(lambda: self._over or self._idle, seconds)
 
     def abandon(self) -> None:
         """Nothing more is stored: what is under way ends before its next object."""
@@ -128,6 +133,7 @@ class Uploads:
             try:
                 if saved is not None:
                     self._send(saved)
+                    self._stored = saved.step
             except Abandoned:
                 return
             except BaseException as error:  # noqa: BLE001 raised again in the training thread
