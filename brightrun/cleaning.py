@@ -167,9 +167,9 @@ def must_have_ended(client: str, running: Sequence[str]) -> None:
 
 
 def pages_of(ledger: Ledger, client: str, ids: Sequence[str]) -> list[Path]:
-    """Folders of this home with reports and packages of the client."""
+    """Folders of this home with reports of the client."""
     home = ledger.settings.home.resolve()
-    rooms = [home / room / job_id for job_id in ids for room in ("reports", "packages")]
+    rooms = [home / "reports" / job_id for job_id in ids]
     issued = [(home / "reports" / place).resolve() for place in ledger.report_folders(client, ids)]
     return rooms + [place for place in issued if home / "reports" in place.parents]
 

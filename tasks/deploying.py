@@ -17,7 +17,7 @@ from brightrun.runfolder import sha256_file
 from brightrun.settings import CHECKOUT
 from reports import package
 from reports.handing import CHECKED, packed
-from tasks.results import note_package, package_parts
+from tasks.results import note_package, package_parts, room_for
 
 COUNTED = re.compile(r"(\d+) of (\d+) answers are the same")
 CHECK_SECONDS = 3600
@@ -25,23 +25,29 @@ CHECK_SECONDS = 3600
 
 def rebuild(job: JobContext, *, with_bin: bool) -> str:
     """Build the zip anew and store it; where it lies."""
-    parts = package_parts(job)
-    place = job.settings.home.resolve() / "packages"
-    if with_bin:
-        source = parts["adapter"] / "adapter_model.safetensors"
-        target = parts["adapter"] / "adapter_model.bin"
-        command = [sys.executable, "-m", "trainer.tobin", str(source), str(target)]
-        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ReportError(
-                f"adapter_model.bin could not be made: {done.stderr.strip()[-300:]}",
-                fix="install the trainer's packages: pip install -e .[trainer]",
-            )
-        parts["old_weights"] = target
-    made = package.build(place, **parts)
-    job.folder.upload(made, f"package/{made.name}")
+    with room_for(job) as room:
+        parts = package_parts(job, room)
+        if with_bin:
+            parts["old_weights"] = _old_weights(parts["adapter"])
+        made = package.build(room, **parts)
+        job.folder.upload(made, f"package/{made.name}")
     job.folder.remove(CHECKED)
     return note_package(job, made.name)
+
+
+def _old_weights(adapter: Path) -> Path:
+    target = adapter / "adapter_model.bin"
+    command = [
+        sys.executable, "-m", "trainer.tobin", str(adapter / "adapter_model.safetensors"),
+        str(target),
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ReportError(
+            f"adapter_model.bin could not be made: {done.stderr.strip()[-300:]}",
+            fix="install the trainer's packages: pip install -e .[trainer]",
+        )
+    return target
 
 
 def check(job: JobContext, base: Path | None = None) -> dict[str, Any]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -60,8 +64,9 @@ def package_adapter(job_id: str) -> None:
     zips = [n for n in job.folder.names("package") if n.endswith(".zip")]
     if not zips:
         with job.stage("package", "reporting"):
-            made = package.build(job.settings.home.resolve() / "packages", **package_parts(job))
-            job.folder.upload(made, f"package/{made.name}")
+            with room_for(job) as room:
+                made = package.build(room, **package_parts(job, room))
+                job.folder.upload(made, f"package/{made.name}")
             zips = [made.name]
     note_package(job, zips[0])
 
@@ -74,14 +79,22 @@ def note_package(job: JobContext, name: str) -> str:
     return path
 
 
-def package_parts(job: JobContext) -> dict[str, Any]:
-    """What `package.build` needs: the adapter is fetched and checked, the rest is read.
+@contextmanager
+def room_for(job: JobContext) -> Iterator[Path]:
+    """A folder to make a package in; nothing of it stays on this machine."""
+    home = job.settings.home.resolve()
+    with tempfile.TemporaryDirectory(prefix=f"package-{job.job_id}-", dir=home) as room:
+        yield Path(room)
+
+
+def package_parts(job: JobContext, room: Path) -> dict[str, Any]:
+    """What `package.build` needs: the adapter is fetched into `room` and checked, the rest is read.
 
     The report is the newest that was issued: verdicts that were made again are told with it.
     """
     issued = handing.newest(job, issuing.VALIDATION)
     report = handing.issued_file(job, issued, render.CONTRACT)
-    adapter = job.settings.home.resolve() / "packages" / job.job_id / "adapter"
+    adapter = room / "adapter"
     job.folder.download_folder("adapter", adapter)
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     asked = {p["id"]: p["messages"] for p in job.folder.read_json("plan/golden.json")["prompts"]}

@@ -147,6 +147,8 @@ def test_a_package_is_made_of_the_newest_report(home: Path) -> None:
         inside = {name.partition("/")[2]: made.read(name) for name in made.namelist()}
     assert inside[handing.PDF] == f"{JOB}-validation-2 validation-report.pdf".encode()
     assert f"{JOB}-validation-2" in inside["README.md"].decode()
+    # What it was made of is in the run folder: this machine keeps no second copy.
+    assert not list(home.glob("package*"))
 
 
 def test_only_a_package_needs_golden_answers(home: Path) -> None:
