@@ -11,8 +11,11 @@ SPARE = 0.25
 
 
 def step_interval(checkpoint_steps: int, total_steps: int) -> int:
-    """Steps that a kill may cost, before the clock is asked: max(1, min(N, total / 10))."""
-    return max(1, min(checkpoint_steps, total_steps // 10))
+    """Steps that a kill may cost, before the clock is asked: min(N, total / 10), but 2 if N allows.
+
+    With one, training would stand still while each checkpoint is stored.
+    """
+    return min(checkpoint_steps, max(2, total_steps // 10))
 
 
 def steps_between(interval: int) -> int:

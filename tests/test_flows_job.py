@@ -27,6 +27,7 @@ from commands import (
     train_options,
 )  # fmt: skip
 
+from brightrun.intervals import step_interval
 from brightrun.ledger import Ledger
 from brightrun.runfolder import STAGES, RunFolder
 
@@ -123,7 +124,8 @@ def test_the_interruption_is_counted_and_located(job: Finished) -> None:
 
 
 def test_a_kill_costs_at_most_one_checkpoint_interval(job: Finished) -> None:
-    interval = max(1, job.result["steps"] // 10)
+    wished = job.folder.read_json("spec.json")["spec"]["values"]["checkpoint_steps"]
+    interval = step_interval(wished, job.result["steps"])
     (resume,) = job.result["resumes"]
     assert resume["killed_at"] - resume["resumed_from"] <= interval
 

@@ -59,7 +59,8 @@ def warnings_of(reporter: Reporter, folder: RunFolder) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("wished", "total", "every"), [(100, 40, 4), (100, 5, 1), (2, 40, 2), (100, 5000, 100)]
+    ("wished", "total", "every"),
+    [(100, 40, 4), (100, 5, 2), (1, 5, 1), (2, 40, 2), (100, 5000, 100)],
 )
 def test_interval_is_the_smaller_of_the_wish_and_a_tenth(
     wished: int, total: int, every: int
