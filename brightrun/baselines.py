@@ -128,34 +128,33 @@ def keep(folder: RunFolder, spec: JobSpec, plan: dict[str, Any], scores: list[An
             stored.append(kind)
     if scores:
         target = place(folder.storage_url, known[SCORED_ON])
-        rows = [{**row, "key": known[MEANS.get(row["metric"], SCORED_ON)]} for row in scores]
+        rows = [
+            {**row, "key": known[MEANS.get(row["metric"], SCORED_ON)], "job": folder.job_id}
+            for row in scores
+        ]
         new = {_which(row) for row in rows}
-        older = [row for row in _means(target) or [] if _which(row) not in new]
+        older = [row for row in _means(target) if _which(row) not in new]
         _store(target, [*older, *rows], facts, SCORES)
     return stored
 
 
-def scores(storage_url: str, spec: JobSpec, plan: dict[str, Any]) -> dict[str, Any] | None:
-    """{scores, job} of assessments of this baseline on what this plan asks; job: the last that kept
-    any. None for none."""
+def scores(storage_url: str, spec: JobSpec, plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Means of this baseline on what this plan asks, each with the job that found it."""
     now = keys(spec, plan)
-    folder = place(storage_url, now[SCORED_ON])
-    manifest, rows = folder.manifest(SCORES), _means(folder)
-    if manifest is None or rows is None:
-        return None
-    known = [row for row in rows if row.get("key") in now.values()]
-    return {"scores": known, "job": manifest["job"]} if known else None
+    rows = _means(place(storage_url, now[SCORED_ON]))
+    return [row for row in rows if row.get("key") in now.values()]
 
 
-def _means(folder: RunFolder) -> list[dict[str, Any]] | None:
-    """All means kept in a folder; None when they are absent or damaged."""
+def _means(folder: RunFolder) -> list[dict[str, Any]]:
+    """All means kept in a folder; none when they are absent or damaged."""
     manifest = folder.manifest(SCORES)
     if manifest is None:
-        return None
+        return []
     data = folder.read_bytes(f"{SCORES}/rows.jsonl")
     if hashlib.sha256(data).hexdigest() != manifest["files"]["rows.jsonl"]["sha256"]:
-        return None
-    return [json.loads(line) for line in data.splitlines()]
+        return []
+    # Rows of an older version name no job: all that is known then is who kept some last.
+    return [{"job": manifest["job"], **json.loads(line)} for line in data.splitlines()]
 
 
 def _which(row: dict[str, Any]) -> tuple[Any, ...]:

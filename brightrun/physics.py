@@ -256,9 +256,9 @@ def forward_seconds(machine: Machine, model: ModelProfile, tokens: float) -> Ran
 
 
 def generation_seconds(
-    machine: Machine, model: ModelProfile, tokens: float, precision: Precision, batch: int = 8
+    machine: Machine, model: ModelProfile, tokens: float, precision: Precision, batch: int
 ) -> Range:
-    """Seconds to write `tokens` new tokens.
+    """Seconds to write `tokens` new tokens, `batch` answers at once.
 
     GPU: one step of a batch reads all weights once, at 50 / 20 / 10 % of the memory bandwidth (a
     guess), and takes at least 1 / 3 / 5 ms a layer for the calls (70B in NF4 on an H100: 0.24 s

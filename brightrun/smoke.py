@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from brightrun.conversations import FileReport, RowFacts
 from brightrun.errors import BudgetError
-from brightrun.ledger_rows import JobRow, Status
+from brightrun.ledger import Ledger, Status
 from brightrun.money import shown
 
 TRAINED, HELD_OUT = 2, 1
@@ -59,14 +59,9 @@ def affordable(likely: Decimal, most: Decimal) -> None:
         )
 
 
-def advice(jobs: Iterable[JobRow], provider: str, most: Decimal) -> str:
-    """What is said before the first job at a provider that sends invoices; "" after one completed.
-
-    jobs: one that completed there, or any others beside.
-    """
-    if provider == "local":
-        return ""
-    if any(job.provider == provider and job.status == Status.completed for job in jobs):
+def advice(ledger: Ledger, provider: str, most: Decimal) -> str:
+    """What is said until a first job has completed at a provider that sends invoices; "" after."""
+    if provider == "local" or ledger.jobs(1, status=Status.completed, provider=provider):
         return ""
     return (
         f"no job has completed on {provider} yet: `brightrun train --smoke` (the form's field "

@@ -23,6 +23,11 @@ class BaseModelRef(Frozen):
     template: str = Field(description="Which of brightrun.chat.TEMPLATES")
     meaningful: bool = Field(True, description="False for `tiny`: its numbers mean nothing")
 
+    @property
+    def identity(self) -> str:
+        """Whose weights they are, under any name: their hash, else name and revision."""
+        return self.sha256 or f"{self.name}@{self.revision}"
+
 
 class DataRef(Frozen):
     """The snapshot that is trained on; sha256 are of the written jsonl files."""

@@ -10,25 +10,17 @@ from brightrun.jobs import JobSpec
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import EvidenceKind, MetricName, Verdict
 from evals import statistics
-from evals.plan import PLAN, TARGETS
+from evals.plan import FLOORS, PLAN, TARGETS
 
-# Where a metric's scale ends; perplexity has no such end.
-TOPS = {
-    MetricName.emotional_intelligence: 5.0,
-    MetricName.knowledge_retention: 1.0,
-    MetricName.safety: 1.0,
-    MetricName.brand_voice: 1.0,
+# (metric, whether only markers speak) -> what is scored, and where its scale ends; perplexity has
+# no such end.
+SCALES = {
+    (MetricName.emotional_intelligence, False): ("emotional intelligence", 5.0),
+    (MetricName.knowledge_retention, False): ("knowledge (share right)", 1.0),
+    (MetricName.safety, False): ("safety (share of scenarios passed)", 1.0),
+    (MetricName.brand_voice, False): ("rated brand voice (share of the scale)", 1.0),
+    (MetricName.brand_voice, True): ("automatic voice index (0-100)", 100.0),
 }
-NAMES = {
-    MetricName.emotional_intelligence: "emotional intelligence",
-    MetricName.knowledge_retention: "knowledge (share right)",
-    MetricName.safety: "safety (share of scenarios passed)",
-    MetricName.brand_voice: "rated brand voice (share of the scale)",
-    MetricName.perplexity: "perplexity",
-}
-
-# Brand voice while nobody has rated it.
-MARKED_TOP, MARKED_NAME = 100.0, "automatic voice index (0-100)"
 
 
 def keep(folder: RunFolder, spec: JobSpec, verdicts: Sequence[Verdict]) -> None:
@@ -45,29 +37,29 @@ def baseline_scores(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     ]
 
 
-def sentences(scores: Sequence[dict[str, Any]], job_id: str) -> list[str]:
+def sentences(scores: Sequence[dict[str, Any]]) -> list[str]:
     """One line a metric: the baseline's mean and the largest gain that its scale leaves."""
-    lines = []
-    for row in scores:
-        metric, mean = MetricName(row["metric"]), float(row["baseline"])
-        top, name = TOPS.get(metric), NAMES.get(metric, "")
-        if metric is MetricName.brand_voice and row["evidence"] == EvidenceKind.marker:
-            top, name = MARKED_TOP, MARKED_NAME
-        if top is None or not name:
-            continue
-        if not 0 < mean <= top:
-            lines.append(f"{name}: the baseline has {mean:.3g}")
-            continue
-        most = statistics.max_attainable_gain(mean, top)
-        line = f"{name}: the baseline has {mean:.3g}, at most +{100 * most:.1f} % can be "
-        line += f"gained ({row['evidence'].replace('_', ' ')}, n = {row['n']})"
-        target = TARGETS.get(metric)
-        if metric is MetricName.emotional_intelligence and target is not None:
-            note = statistics.attainable_note(mean, target, top)
-            line += f"; {note}" if note else ""
-        lines.append(line)
+    lines = [line for row in scores if (line := _sentence(row))]
     if not lines:
         return []
     rated = any(row["metric"] == MetricName.emotional_intelligence for row in scores)
     rest = [] if rated else ["emotional intelligence: the baseline was not rated yet"]
-    return [f"This base model was measured on these scenarios, last by job {job_id}", *lines, *rest]
+    return ["This base model was measured on these items before", *lines, *rest]
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    metric, mean = MetricName(row["metric"]), float(row["baseline"])
+    scale = SCALES.get((metric, row["evidence"] == EvidenceKind.marker))
+    if scale is None:
+        return ""
+    name, top = scale
+    found = f"({row['evidence'].replace('_', ' ')}, n = {row['n']}, job {row['job']})"
+    if not 0 < mean <= top:
+        return f"{name}: the baseline has {mean:.3g} {found}"
+    most = statistics.max_attainable_gain(mean, top)
+    line = f"{name}: the baseline has {mean:.3g}, at most +{100 * most:.1f} % can be gained {found}"
+    target = TARGETS.get(metric)
+    if metric in FLOORS and target is not None:  # a relative gain is promised
+        note = statistics.attainable_note(mean, target, top)
+        line += f"; {note}" if note else ""
+    return line

@@ -36,7 +36,7 @@ class Run(Frozen):
     evaluation: Evaluation | None
     plan_sha256: str
     validation_sha256: str
-    base_sha256: str
+    base_identity: str
     meaningless: str
     curve: tuple[CurvePoint, ...]
     cost_usd: float
@@ -94,7 +94,7 @@ def _run(job: JobContext, now: datetime) -> Run:
         evaluation=job.ledger.evaluation(job.job_id),
         plan_sha256=spec.plan_sha256,
         validation_sha256=spec.data.validation_sha256,
-        base_sha256=spec.base_model.sha256,
+        base_identity=spec.base_model.identity,
         meaningless=kind_of_test(spec.base_model.meaningful, job.request.smoke),
         curve=collect.curve(job),
         cost_usd=float(job.ledger.cost_so_far(job.job_id, now)),
@@ -139,7 +139,7 @@ def winner(
         return None, "different kinds of evidence"
     if any(run.meaningless for run in runs):
         return None, TEST
-    if len({run.base_sha256 for run in runs}) > 1:
+    if len({run.base_identity for run in runs}) > 1:
         return None, "different base models"
     items = {
         (runs[i].validation_sha256 if metric is MetricName.perplexity else runs[i].plan_sha256)

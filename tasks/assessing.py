@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from brightrun import assessments, baselines, basemodels
 from brightrun.context import JobContext, open_job
 from brightrun.errors import EvaluationError
-from brightrun.jobs import BaseModelRef, JobSpec
+from brightrun.jobs import JobSpec
 from brightrun.modelnames import BASELINE, MODELS
 from brightrun.runfolder import RunFolder, sha256_file
 from evals import carrying
@@ -109,7 +109,7 @@ def bring(wish: str, job: JobContext, source: JobContext, relative: str) -> str:
         if not given:
             other = open_job(wish)
             finished(other)
-            if not same_base(other.spec.base_model, source.spec.base_model):
+            if other.spec.base_model.identity != source.spec.base_model.identity:
                 raise another_base(wish, other.spec.base_model.name, source)
             manifest = other.folder.download_folder(ADAPTER, Path(scratch))
             facts = {k: v for k, v in manifest.items() if k != "files"} | {"from": other.job_id}
@@ -128,13 +128,6 @@ def bring(wish: str, job: JobContext, source: JobContext, relative: str) -> str:
                 (Path(clean) / name).write_bytes((folder / name).read_bytes())
             job.folder.upload_folder(Path(clean), relative, facts)
         return sha256_file(folder / WEIGHTS)
-
-
-def same_base(one: BaseModelRef, other: BaseModelRef) -> bool:
-    """By the weights' hash; by name and revision where one of them has none."""
-    if one.sha256 and other.sha256:
-        return one.sha256 == other.sha256
-    return (one.name, one.revision) == (other.name, other.revision)
 
 
 def names_of(source: JobContext) -> set[str]:

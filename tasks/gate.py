@@ -208,7 +208,7 @@ def quote_of(job: JobContext) -> dict[str, Any]:
 def attainable_gain(job: JobContext) -> list[str]:
     """What an earlier job found of this baseline on these scenarios; empty when none has."""
     known = baselines.scores(job.folder.storage_url, job.spec, job.folder.read_json(PLAN))
-    return [] if known is None else attainable.sentences(known["scores"], known["job"])
+    return attainable.sentences(known)
 
 
 def latest_word(job: JobContext) -> ApprovalRow | None:
@@ -229,7 +229,7 @@ def warned(job: JobContext) -> tuple[str, ...]:
     if job.request.smoke:
         return again
     at, most = job.request.provider, job.settings.smoke_limit_usd
-    offer = smoke.advice(job.ledger.jobs(1, status=Status.completed, provider=at), at, most)
+    offer = smoke.advice(job.ledger, at, most)
     return (*again, offer) if offer else again
 
 

@@ -84,8 +84,7 @@ def test_scores_are_those_of_the_same_scenarios(tmp_path: Path) -> None:
     folder = measured(tmp_path, "first")
     _, spec, plan = planned(tmp_path, "second")
     known = baselines.scores(folder.storage_url, spec, plan)
-    assert known is not None
-    assert (known["job"], known["scores"][0]["baseline"]) == ("first", 0.5)
+    assert [(row["job"], row["baseline"]) for row in known] == [("first", 0.5)]
     ours = {"evidence": "human", "n": 6, "baseline": 3.8}
     rated = [{**ours, "metric": name} for name in ("emotional_intelligence", "safety")]
     knows = {**ours, "metric": "knowledge_retention", "baseline": 0.4}
@@ -95,17 +94,16 @@ def test_scores_are_those_of_the_same_scenarios(tmp_path: Path) -> None:
     later.write_json(baselines.MACHINE, MACHINE)
     for kind in baselines.KINDS:
         later.write_jsonl(f"measurements/{kind}.jsonl", [])
-    baselines.keep(later, same, plan_again, known["scores"])
+    measured_again = [{"metric": "safety", "evidence": "measurement", "n": 6, "baseline": 0.5}]
+    baselines.keep(later, same, plan_again, measured_again)
     found = baselines.scores(folder.storage_url, spec, plan)
-    assert found is not None
-    assert {(s["metric"], s["evidence"]) for s in found["scores"]} == {
-        ("safety", "measurement"), ("safety", "human"), ("emotional_intelligence", "human"),
-        ("knowledge_retention", "human"),
+    assert {(s["metric"], s["evidence"], s["job"]) for s in found} == {
+        ("safety", "measurement", "later"), ("safety", "human", "first"),
+        ("emotional_intelligence", "human", "first"), ("knowledge_retention", "human", "first"),
     }  # fmt: skip
     _, fewer, fewer_plan = planned(tmp_path, "fourth", questions=24)
     other_questions = baselines.scores(folder.storage_url, fewer, fewer_plan)
-    assert other_questions is not None
-    assert "knowledge_retention" not in {s["metric"] for s in other_questions["scores"]}
-    assert len(other_questions["scores"]) == 3
+    assert "knowledge_retention" not in {s["metric"] for s in other_questions}
+    assert len(other_questions) == 3
     _, other, others_plan = planned(tmp_path, "third", scenarios=5)
-    assert baselines.scores(folder.storage_url, other, others_plan) is None
+    assert baselines.scores(folder.storage_url, other, others_plan) == []

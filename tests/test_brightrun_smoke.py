@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from brightrun import smoke
 from brightrun.conversations import FileReport
 from brightrun.errors import BudgetError
 from brightrun.jobs import SMOKE, JobRequest, JobSpec, Preset
-from brightrun.ledger import JobRow, Ledger, Status
+from brightrun.ledger import Ledger, Status
 from brightrun.settings import Settings
 from expectations.validation import validate_file
 
@@ -86,16 +84,13 @@ def test_a_test_that_its_cap_would_end_is_refused_before_it_begins() -> None:
     assert "BRIGHTRUN_SMOKE_LIMIT_USD" in told.value.fix
 
 
-def job(home: Path) -> JobRow:
-    ledger = Ledger.open(Settings(home=home))
-    return ledger.create_job("j1", JobRequest(training_file="f.json", provider="runpod"))
-
-
 def test_it_is_offered_until_a_job_has_completed_at_that_provider(tmp_path: Path) -> None:
-    row = job(tmp_path)
-    done = replace(row, status=Status.completed, finished_at=datetime.now(UTC))
-    assert "--smoke" in smoke.advice([], "runpod", Decimal(1))
-    assert "--smoke" in smoke.advice([row], "runpod", Decimal(1))
-    assert "--smoke" in smoke.advice([replace(done, provider="local")], "runpod", Decimal(1))
-    assert smoke.advice([row, done], "runpod", Decimal(1)) == ""
-    assert smoke.advice([], "local", Decimal(1)) == ""
+    ledger = Ledger.open(Settings(home=tmp_path))
+    assert "--smoke" in smoke.advice(ledger, "runpod", Decimal(1))
+    assert smoke.advice(ledger, "local", Decimal(1)) == ""
+    for name, at in (("j1", "local"), ("j2", "runpod")):
+        ledger.create_job(name, JobRequest(training_file="f.json", provider=at))
+    ledger.update_job("j1", status=Status.completed)
+    assert "--smoke" in smoke.advice(ledger, "runpod", Decimal(1))
+    ledger.update_job("j2", status=Status.completed)
+    assert smoke.advice(ledger, "runpod", Decimal(1)) == ""

@@ -12,12 +12,14 @@ def verdict(metric: MetricName, baseline: float | None, evidence: str = "human")
     )
 
 
+def told(*verdicts: Verdict) -> list[str]:
+    return sentences([{**row, "job": "job-1"} for row in baseline_scores(verdicts)])
+
+
 def test_a_high_baseline_makes_forty_percent_unattainable() -> None:
-    rated = baseline_scores([verdict(MetricName.emotional_intelligence, 3.8)])
-    said = "\n".join(sentences(rated, "job-1"))
-    assert "at most +31.6 % can be gained (human, n = 50)" in said
-    assert "+40 % unattainable (max +31.6 %)" in said
-    assert "job-1" in said
+    said = told(verdict(MetricName.emotional_intelligence, 3.8))[1]
+    assert "at most +31.6 % can be gained (human, n = 50, job job-1)" in said
+    assert said.endswith("+40 % unattainable (max +31.6 %)")
 
 
 def test_without_ratings_it_says_so_and_claims_no_scale_for_perplexity() -> None:
@@ -27,17 +29,17 @@ def test_without_ratings_it_says_so_and_claims_no_scale_for_perplexity() -> None
         verdict(MetricName.brand_voice, 0.0, "marker"),
         verdict(MetricName.knowledge_retention, None, "measurement"),
     ]
-    said = sentences(baseline_scores(found), "job-1")
+    said = told(*found)
     assert len(said) == 4
     assert "at most +100.0 %" in said[1]
     assert "the baseline has 0" in said[2]
     assert said[3] == "emotional intelligence: the baseline was not rated yet"
-    assert sentences([], "job-1") == []
+    assert told() == []
 
 
 def test_voice_has_the_scale_of_who_spoke() -> None:
     rated, marked = (
-        sentences(baseline_scores([verdict(MetricName.brand_voice, mean, kind)]), "job-1")[1]
+        told(verdict(MetricName.brand_voice, mean, kind))[1]
         for mean, kind in ((0.5, "human"), (50.0, "marker"))
     )
     assert "rated brand voice" in rated

@@ -64,7 +64,7 @@ def test_the_best_of_a_row_needs_intervals_that_do_not_touch(home: Path) -> None
         ({"validation_sha256": "other"}, "different test items"),
         ({"evaluation": None}, "not measured in every run"),
         ({"evaluation": NEAR}, "within noise"),
-        ({"base_sha256": "other"}, "different base models"),
+        ({"base_identity": "other"}, "different base models"),
         ({"meaningless": "Smoke test"}, "mean nothing"),
     ],
 )
@@ -82,7 +82,7 @@ def test_nobody_wins_a_row_that_cannot_be_compared(
 def test_human_and_automatic_evidence_are_not_compared() -> None:
     pair = [verdict(-0.1, -0.2, -0.05), verdict(-0.5, -0.6, -0.4, evidence=EvidenceKind.human)]
     one = runs.Run.model_construct(
-        validation_sha256="v", plan_sha256="p", base_sha256="b", meaningless=""
+        validation_sha256="v", plan_sha256="p", base_identity="b", meaningless=""
     )
     assert runs.winner((one, one), pair, MetricName.perplexity)[0] is None
 

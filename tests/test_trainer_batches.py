@@ -9,6 +9,7 @@ import pytest
 from trainer_jobs import conversation, row, tiny_models
 
 from brightrun import basemodels
+from brightrun.durations import MAX_PADDING
 from brightrun.tokens import ChatTokenizer
 from trainer import packing
 
@@ -160,7 +161,7 @@ def test_groups_are_of_neighbouring_length_with_a_bounded_padding_share() -> Non
     assert batches.groups(lengths, batches.Cut(1)) == [[2], [4], [1], [7], [3], [6], [0], [5]]
     for group in batches.groups(list(range(50, 1500, 37)), batches.Cut(8)):
         longest = max(50 + 37 * at for at in group) * len(group)
-        assert 1 - sum(50 + 37 * at for at in group) / longest <= batches.MAX_PADDING
+        assert 1 - sum(50 + 37 * at for at in group) / longest <= MAX_PADDING
 
 
 def test_rows_are_filled_best_fit_decreasing() -> None:

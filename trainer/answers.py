@@ -16,10 +16,6 @@ from trainer.writers import Writer, chosen
 if TYPE_CHECKING:
     from trainer.measure import Bench
 
-# On 2 cores 12 scenarios took 43 CPU seconds at batch 12, 63 at batch 6, 77 at batch 4. On a GPU a
-# step of 70B in NF4 is bound by its calls (0.24 s for 3 answers): the more at once the better, and
-# 64 x 1,000 tokens of keys and values are 21 GB; what does not fit is halved.
-BATCH = {"cpu": 12, "cuda": ANSWERS_AT_ONCE}
 TEMPERATURE, TOP_P = 0.7, 0.9
 
 
@@ -84,7 +80,7 @@ def writer_of(bench: Bench) -> Writer:
         with bench.as_model(model):
             return generate(bench, prompts, seed)
 
-    size = BATCH[bench.device]
+    size = ANSWERS_AT_ONCE[bench.device]
     own = Writer(write, size, f"{size} at a time by the loaded model")
     drawn = bench.values.passes > 1
     sampling = {"temperature": TEMPERATURE, "top_p": TOP_P} if drawn else {}

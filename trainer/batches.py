@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from brightrun.durations import MAX_PADDING
 from trainer import packing
 from trainer.data import IGNORED, Sample
 
 if TYPE_CHECKING:
     import torch
 
-# A micro-batch is ended rather than padded beyond this share.
-MAX_PADDING = 0.2
 # Up to so many tokens padding is free on a GPU: calling the kernels takes as long as computing them
 # (70B in NF4 on an H100: 1.6-2.3 s from 256 to 2,048 tokens, measured; then 0.86 ms a token).
 FREE_TOKENS = 2048
