@@ -145,7 +145,7 @@ def check(job: JobContext) -> list[threading.Thread]:
     """Raise what is newly reached; returns the deliveries under way.
 
     A slow mail server must not keep a pod's lease from being renewed: messages go their own way.
-    A month that is used up stops the job, unless its approval overrode the budget.
+    Its hard limit stops the job, and a month that is used up unless its approval overrode that.
     """
     now = job.clock.now()
     row = job.ledger.job(job.job_id)
@@ -158,8 +158,9 @@ def check(job: JobContext) -> list[threading.Thread]:
         over = budget.month_stop(state)
         if over is not None and not overrides_budget(job):
             found.append((job.job_id, over))
-            if job.folder.stop_request() is None:
-                job.folder.request_stop("budget", by=f"budget of {state.month}: {over.message}")
+    stop = next((alert for _, alert in found if alert.stops), None)
+    if stop is not None and job.folder.stop_request() is None:
+        job.folder.request_stop("budget", stop.message, now)
     letters = [raised for scope, alert in found if (raised := announced(job, scope, alert))]
     letters += happened(job)
     if not letters:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import Any
 
 from brightrun import alerts, interruptions
@@ -27,7 +26,6 @@ from brightrun.errors import (
 from brightrun.following import Tick, follow, ingest
 from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
-from brightrun.outages import waited_out
 from brightrun.outcomes import FINAL_STOPS, NEVER_BOOTED, NEVER_STARTED, OWN_LIMIT
 from brightrun.runfolder import DONE, FAILED, STOPPED
 from brightrun.situation import Action
@@ -37,15 +35,15 @@ from brightrun.storagefaults import is_outage
 WAITING_SECONDS = 15.0  # between two looks at a request to stop while no machine is free
 
 
-def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -> dict[str, Any]:
+def train_once(job: JobContext, on_tick: Tick) -> dict[str, Any]:
     """Bring the job's pod to its end; returns the content of `_DONE`.
 
     Raises SpotInterrupted and StopFailed (worth a retry), JobCancelled, JobPaused, CapacityError,
     or the pod's own error.
     on_tick(attempt) is called about once a second.
     """
-    attempt = waited_out(job.clock, lambda: live_attempt(job))
-    if not waited_out(job.clock, lambda: settle_open_attempts(job, but=attempt)):
+    attempt = job.waited_out(lambda: live_attempt(job))
+    if not job.waited_out(lambda: settle_open_attempts(job, but=attempt)):
         raise still_there(job)
     found = rent(job) if attempt is None else attempt
     if isinstance(found, Action):
@@ -53,27 +51,27 @@ def train_once(job: JobContext, hard_limit_usd: Decimal | None, on_tick: Tick) -
     mine, fresh = found, attempt is None
     try:
         if fresh:
-            waited_out(job.clock, lambda: interruptions.tell_resume(job, mine))
-        follow(job, mine, hard_limit_usd, on_tick)
+            job.waited_out(lambda: interruptions.tell_resume(job, mine))
+        follow(job, mine, on_tick)
     except DriverReplaced:
         raise
     except BaseException:
         with kept_open():
             release(job, mine)
         raise
-    if not waited_out(job.clock, lambda: release(job, mine)):
-        ending = waited_out(job.clock, lambda: job.folder.marker(mine.number))
+    if not job.waited_out(lambda: release(job, mine)):
+        ending = job.waited_out(lambda: job.folder.marker(mine.number))
         if ending is not None and ending[0] == DONE:
             return ending[1]
         raise still_there(job)
     alerts.check(job)
-    action = waited_out(job.clock, lambda: decide(job))
+    action = job.waited_out(lambda: decide(job))
     if action.do in ("launch", "wait"):
         last = job.ledger.attempts(job.job_id)[-1].outcome
         if last == "stopped:switch" or last.startswith("failed:"):  # wanted, or mended: no loss
-            return train_once(job, hard_limit_usd, on_tick)
+            return train_once(job, on_tick)
         raise SpotInterrupted(f"pod {mine.pod_name} was lost: {action.why}")
-    return waited_out(job.clock, lambda: conclude(job, action.do, action.why))
+    return job.waited_out(lambda: conclude(job, action.do, action.why))
 
 
 @contextmanager
@@ -92,7 +90,7 @@ def rent(job: JobContext) -> AttemptRow | Action:
     CapacityError when the policy does not wait (any longer).
     """
     while True:
-        action = waited_out(job.clock, lambda: decide(job))
+        action = job.waited_out(lambda: decide(job))
         if action.do == "wait":
             job.clock.sleep(min(action.wait_s, WAITING_SECONDS))
         elif action.do != "launch":
@@ -101,7 +99,7 @@ def rent(job: JobContext) -> AttemptRow | Action:
             try:
                 return launch_next(job, action)
             except CapacityError:
-                if waited_out(job.clock, lambda: decide(job)).do not in ("wait", "launch"):
+                if job.waited_out(lambda: decide(job)).do not in ("wait", "launch"):
                     raise
             except Doubtful:
                 continue
@@ -116,7 +114,7 @@ def launch_next(job: JobContext, action: Action) -> AttemptRow:
             raise still_there(job)
         return launch(job, action)
 
-    return waited_out(job.clock, ask)
+    return job.waited_out(ask)
 
 
 def live_attempt(job: JobContext) -> AttemptRow | None:
@@ -138,8 +136,8 @@ def identified(job: JobContext, attempt: AttemptRow, pod_id: str) -> AttemptRow:
 
 def seen(job: JobContext, name: str) -> Pod | None:
     """The pod as its provider shows it; ProviderError when that says nothing for 10 minutes."""
-    return waited_out(
-        job.clock, lambda: job.provider.find(name), lambda error: isinstance(error, ProviderError)
+    return job.waited_out(
+        lambda: job.provider.find(name), lambda error: isinstance(error, ProviderError)
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from brightrun.clock import Clock, SystemClock
 from brightrun.compute import provider_of
@@ -21,11 +21,15 @@ from brightrun.jobs import JobRequest, JobSpec
 from brightrun.ledger import Ledger, Status
 from brightrun.liveprices import LivePrices
 from brightrun.losses import successions
+from brightrun.outages import waited_out
 from brightrun.prices import Live
 from brightrun.progress import Progress, progress
+from brightrun.recovery import OUTAGE_SECONDS
 from brightrun.runfolder import Event, EventType, RunFolder
 from brightrun.settings import Settings, load
 from brightrun.stopping import obey
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,22 @@ class JobContext:
             seq = self.ledger.last_seq(self.job_id, 0) + 1
             if self.ledger.ingest(self.job_id, [Event.model_validate({**row, "seq": seq})]):
                 return
+
+    def waited_out(
+        self, ask: Callable[[], Answer], away: Callable[[Exception], bool] | None = None
+    ) -> Answer:
+        """`outages.waited_out`; that there is an outage, and its end, are events of the job."""
+        return waited_out(
+            self.clock, ask, away, on_begin=self.outage_began, on_end=self.outage_ended
+        )
+
+    def outage_began(self, error: Exception) -> None:
+        said = f"no answer; asked again for up to {OUTAGE_SECONDS / 60:.0f} minutes: {error}"
+        self.note("warning", {"code": "outage", "message": said})
+
+    def outage_ended(self, error: Exception, seconds: float) -> None:
+        said = f"storage, ledger or provider did not answer for {seconds:.0f} s: {error}"
+        self.note("warning", {"code": "outage", "message": said})
 
     def progress(self) -> Progress:
         """How far the job is, from the ledger alone: the same in any process on any machine."""

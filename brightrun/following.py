@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from decimal import Decimal
 
 from brightrun import alerts, podcredentials
 from brightrun.context import JobContext, driver_name
 from brightrun.errors import ProviderError
 from brightrun.ledger import AttemptRow
 from brightrun.ledger_jobs import CLAIM_STALE_SECONDS
+from brightrun.outages import waited_out
 from brightrun.podenv import storage_url
-from brightrun.recovery import pause_after
 from brightrun.stopping import DriverReplaced
 from brightrun.storagefaults import is_outage
 
@@ -23,47 +22,24 @@ ALERT_SECONDS = 10.0
 Tick = Callable[[int], None]
 
 
-def follow(
-    job: JobContext, attempt: AttemptRow, hard_limit_usd: Decimal | None, on_tick: Tick
-) -> None:
+def follow(job: JobContext, attempt: AttemptRow, on_tick: Tick) -> None:
     """Renew the lease and take in events until the pod ended, is lost, or ignores a stop.
 
     Storage or ledger that do not answer for some minutes end neither pod nor job: the pod goes on
     inside its lease, and what it wrote meanwhile is taken in afterwards.
     """
-    watch, clock = Watch(job, attempt, hard_limit_usd, on_tick), job.clock
-    began: float | None = None
-    failures = 0
-    while True:
-        try:
-            if watch.ended():
-                return
-            if began is not None:
-                watch.answered_again(clock.monotonic() - began)
-                began, failures = None, 0
-            pause = POLL_SECONDS
-        except Exception as error:
-            if not is_outage(error):
-                raise
-            began, failures = clock.monotonic() if began is None else began, failures + 1
-            patience = pause_after(failures, clock.monotonic() - began)
-            if patience is None:
-                raise
-            pause, watch.fault = patience, error
-        clock.sleep(pause)
+    watch, clock = Watch(job, attempt, on_tick), job.clock
+    while not waited_out(clock, watch.ended, is_outage, on_end=watch.answered_again):
+        clock.sleep(POLL_SECONDS)
 
 
 class Watch:
     """What is remembered from one look at a pod to the next; moments are of the monotonic clock."""
 
-    def __init__(
-        self, job: JobContext, attempt: AttemptRow, hard_limit_usd: Decimal | None, on_tick: Tick
-    ) -> None:
-        self.job, self.attempt = job, attempt
-        self.hard_limit_usd, self.on_tick = hard_limit_usd, on_tick
+    def __init__(self, job: JobContext, attempt: AttemptRow, on_tick: Tick) -> None:
+        self.job, self.attempt, self.on_tick = job, attempt, on_tick
         self.last_sign, self.renewed, self.asked = self.now(), -math.inf, math.inf
         self.alerted = self.looked = -math.inf
-        self.fault: BaseException | None = None
 
     def now(self) -> float:
         return self.job.clock.monotonic()
@@ -79,7 +55,6 @@ class Watch:
             self.renewed = now
         if ingest(job, number):
             self.heard(now)
-        over_limit(job, self.hard_limit_usd)
         out_of_keys(job, self.attempt)
         if now - self.alerted > ALERT_SECONDS:
             alerts.check(job)
@@ -119,11 +94,10 @@ class Watch:
             return False  # nothing is known: the pod's own signs of life tell
         return pod is None or pod.state == "ended"
 
-    def answered_again(self, seconds: float) -> None:
+    def answered_again(self, error: Exception, seconds: float) -> None:
         """The outage is over. The pod could not be heard in it: its silence starts anew."""
         self.last_sign = self.now()
-        said = f"storage or ledger did not answer for {seconds:.0f} s"
-        self.job.note("warning", {"code": "outage", "message": f"{said}: {self.fault}"})
+        self.job.outage_ended(error, seconds)
 
 
 def renew(job: JobContext, attempt: AttemptRow) -> None:
@@ -152,12 +126,3 @@ def out_of_keys(job: JobContext, attempt: AttemptRow) -> None:
     if life is None or now - attempt.launched_at < life or job.folder.stop_request() is not None:
         return
     job.folder.request_stop("switch", "storage keys that end soon", now)
-
-
-def over_limit(job: JobContext, hard_limit_usd: Decimal | None) -> None:
-    """Ask the pod to stop when the job's hard limit is reached."""
-    if hard_limit_usd is None or job.folder.stop_request() is not None:
-        return
-    if job.ledger.cost_so_far(job.job_id, job.clock.now()) >= hard_limit_usd:
-        by = f"hard limit of ${hard_limit_usd}"
-        job.folder.request_stop("budget", by, job.clock.now())

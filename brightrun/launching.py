@@ -47,7 +47,7 @@ def launch(job: JobContext, action: Action | None = None) -> AttemptRow:
         secrets=secrets_of(job, name),
         gpu_count=job.settings.processes,
     )
-    check_before(job, wanted, estimate, rented, waits=why_none is not None)
+    why_none = check_before(job, wanted, estimate, rented, why_none)
     forget_old_stop(job)
     attempt = written_down(job, number, wanted, rented)
     if why_none is not None:
@@ -63,28 +63,43 @@ def candidates_of(
     """Whom to ask, best first, and why nobody; (None,): a provider with one kind of pod."""
     try:
         choice = places(job, estimate, market, action)
-    except (ProviderError, CapacityError) as error:  # away for a while: the same as no free machine
-        return (None,), CapacityError(error.message, cause=error.cause, fix=error.fix)
+    except (ProviderError, CapacityError) as error:
+        return (None,), none_free(error)
     return (choice.candidates if choice is not None else ()) or (None,), none_fits(choice)
 
 
-def check_before(
-    job: JobContext, wanted: LaunchRequest, estimate: dict[str, Any], rented: Rented, *, waits: bool
-) -> None:
-    """Preflight, until a pod was rented. ConfigurationError: nothing is waited for or rented.
+def none_free(error: ProviderError | CapacityError) -> CapacityError:
+    """A provider that is away for a while: the same as no free machine."""
+    return CapacityError(error.message, cause=error.cause, fix=error.fix)
 
-    waits: no machine is free. What can be looked at without one is looked at before the first wait,
-    everything again when the wait is over.
+
+def check_before(
+    job: JobContext,
+    wanted: LaunchRequest,
+    estimate: dict[str, Any],
+    rented: Rented,
+    why_none: CapacityError | None,
+) -> CapacityError | None:
+    """Preflight, until a pod was rented; returns why none can be rented now.
+
+    What can be looked at without a machine is looked at before the first wait for one, everything
+    again when the wait is over. ConfigurationError: nothing is waited for or rented.
     """
     before = job.ledger.attempts(job.job_id)
     if any(attempt.pod_id for attempt in before):
-        return
+        return why_none
     if not job.provider.manners.far_away:
         preflight.require_storage(job, wanted)
-    elif not waits:
-        preflight.require(job, wanted.model_copy(update={"offer": rented.offer}), estimate, rented)
-    elif not before:
+        return why_none
+    if why_none is None:
+        there = wanted.model_copy(update={"offer": rented.offer})
+        try:
+            preflight.require(job, there, estimate, rented)
+        except (ProviderError, CapacityError) as error:
+            why_none = none_free(error)
+    if why_none is not None and not before:
         preflight.require_ours(job, wanted, estimate)
+    return why_none
 
 
 def ask_each(
@@ -160,7 +175,7 @@ def volume_size(job: JobContext) -> float:
     """GB, for the bill's side; 0 where it is not said."""
     try:
         return job.provider.volume_gb()
-    except ProviderError:
+    except (ProviderError, ConfigurationError):
         return 0.0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from brightrun.clock import Clock
-from brightrun.errors import BrightRunError
+from brightrun.errors import BrightRunError, StorageError
 from brightrun.recovery import pause_after
 from brightrun.storagefaults import classify, told_by_storage
 
@@ -14,27 +14,40 @@ Answer = TypeVar("Answer")
 
 
 def waited_out(
-    clock: Clock, ask: Callable[[], Answer], away: Callable[[Exception], bool] | None = None
+    clock: Clock,
+    ask: Callable[[], Answer],
+    away: Callable[[Exception], bool] | None = None,
+    *,
+    on_begin: Callable[[Exception], None] = lambda error: None,
+    on_end: Callable[[Exception, float], None] = lambda error, seconds: None,
 ) -> Answer:
     """The answer of `ask`, which may run several times.
 
     away: whether an exception is worth waiting for; by default a storage that is away for a while.
     10 minutes after the first of them the last one is raised, that of a storage as a StorageError.
+    on_begin, on_end: told of the first failure, and of the last one with the seconds of them all.
     """
     is_away = away or storage_is_away
     began, failures = 0.0, 0
+    fault: Exception | None = None
     while True:
         try:
-            return ask()
+            found = ask()
         except Exception as error:
             if not is_away(error):
                 raise
-            began = began if failures else clock.monotonic()
-            failures += 1
+            if fault is None:
+                began = clock.monotonic()
+                on_begin(error)
+            fault, failures = error, failures + 1
             pause = pause_after(failures, clock.monotonic() - began)
             if pause is None:
                 raise stated(error) from error
-        clock.sleep(pause)
+            clock.sleep(pause)
+        else:
+            if fault is not None:
+                on_end(fault, clock.monotonic() - began)
+            return found
 
 
 def storage_is_away(error: Exception) -> bool:
@@ -46,7 +59,9 @@ def storage_is_away(error: Exception) -> bool:
 def stated(error: Exception) -> Exception:
     """A storage library's own exception in words that a person can act on."""
     trouble = classify(error)
-    return error if trouble is None else trouble.error("the run folder cannot be used")
+    if trouble is None or (isinstance(error, StorageError) and error.fault):
+        return error
+    return trouble.error("the run folder cannot be used")
 
 
 def told(error: Exception) -> BrightRunError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from brightrun import basemodels, podcredentials, reachable
 from brightrun.compute.provider import LaunchRequest
 from brightrun.context import JobContext
-from brightrun.errors import CapacityError, ConfigurationError, ProviderError
+from brightrun.errors import ConfigurationError, ProviderError, StorageError
 from brightrun.jobs import BaseModelRef
 from brightrun.money import shown
 from brightrun.placing import Rented
@@ -31,23 +31,35 @@ S3_NAMES = {
 def require(
     job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any], rented: Rented
 ) -> None:
-    """ConfigurationError with everything that stands in the way, each with its fix."""
-    refuse(job, tuple(failures(job, wanted, estimate, rented)))
+    """ConfigurationError with everything that stands in the way, each with its fix.
+
+    What may be there again in some minutes stands in nobody's way: a StorageError or ProviderError,
+    which is waited out, when nothing else is wrong.
+    """
+    refuse(job, failures(job, wanted, estimate, rented))
 
 
 def require_ours(job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any]) -> None:
     """The same without what only an offer can tell: before a wait for a free machine."""
-    refuse(job, tuple(ours(job, wanted, estimate)))
+    refuse(job, ours(job, wanted, estimate))
 
 
 def require_storage(job: JobContext, wanted: LaunchRequest) -> None:
     """For a pod on this machine and a storage elsewhere: it has none of our keys either."""
     if not job.folder.is_local:
-        refuse(job, tuple(storage(job.settings, job.job_id, wanted.secrets)))
+        refuse(job, storage(job.settings, job.job_id, wanted.secrets))
 
 
-def refuse(job: JobContext, found: tuple[str, ...]) -> None:
-    """ConfigurationError when there is any failure."""
+def refuse(job: JobContext, failures: Iterable[str]) -> None:
+    """ConfigurationError when there is any failure; the storage, asked last, may raise its own."""
+    found = []
+    try:
+        for failure in failures:
+            found.append(failure)
+    except StorageError as away:
+        if not found:
+            raise
+        found.append(f"{away.message}; {away.fix}")
     if not found:
         return
     lines = "\n".join(f"  - {line}" for line in found)
@@ -60,36 +72,32 @@ def refuse(job: JobContext, found: tuple[str, ...]) -> None:
 def failures(
     job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any], rented: Rented
 ) -> Iterator[str]:
-    """Storage, model, image, budget, volume, memory and credit, in this order."""
-    yield from ours(job, wanted, estimate)
-    yield from unready(job, wanted)
+    """Volume, memory and credit, then what is ours. ProviderError: it cannot be asked now."""
+    yield from job.provider.unready(wanted)
     yield from memory(estimate, rented)
     high = Decimal(str(estimate["cost_usd"]["high"]))
     yield from credit(job, high, rented.usd_per_hour)
+    yield from ours(job, wanted, estimate)
 
 
 def ours(job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any]) -> Iterator[str]:
-    """Storage, model, image and budget: what no provider has to be asked for."""
-    yield from storage(job.settings, job.job_id, wanted.secrets)
+    """Model, image, budget and storage: what no provider has to be asked for."""
     if more := podcredentials.warning(job.settings, storage_url(job.settings)):
         doubt(job, more)
     yield from model(job.spec.base_model)
     yield from reach(job)
-    spent = job.ledger.cost_so_far(job.job_id, job.clock.now())
-    limit = Decimal(str(job.folder.read_json("gate.json")["hard_limit_usd"]))
-    yield from budget(limit - spent, Decimal(str(estimate["cost_usd"]["likely"])))
-
-
-def unready(job: JobContext, wanted: LaunchRequest) -> tuple[str, ...]:
-    """What the provider itself misses."""
-    try:
-        return job.provider.unready(wanted)
-    except (ProviderError, CapacityError) as error:
-        return (f"{job.request.provider} cannot be asked: {error.message}; try again later",)
+    limit = job.ledger.job(job.job_id).hard_limit_usd
+    if limit is not None:
+        left = limit - job.ledger.cost_so_far(job.job_id, job.clock.now())
+        yield from budget(left, Decimal(str(estimate["cost_usd"]["likely"])))
+    yield from storage(job.settings, job.job_id, wanted.secrets)
 
 
 def storage(settings: Settings, job_id: str, credentials: Mapping[str, SecretStr]) -> Iterator[str]:
-    """Write, read and remove with the pod's own credentials, where the pod will do it."""
+    """Write, read and remove with the pod's own credentials, where the pod will do it.
+
+    StorageError: it is away, which may pass.
+    """
     url = storage_url(settings)
     if url.startswith("file:") and not settings.pod_storage_url:
         yield (
@@ -120,10 +128,12 @@ def storage(settings: Settings, job_id: str, credentials: Mapping[str, SecretStr
         fs.pipe_file(path, written)
         back = fs.cat_file(path)
         fs.rm_file(path)
-    except Exception as error:  # noqa: BLE001 every storage library has its own
+    except Exception as error:
         what, trouble = f"a pod cannot write, read and remove in {url}", classify(error)
         if trouble is None:
             yield f"{what}: {type(error).__name__}; mend STORAGE_URL or the pod's credentials"
+        elif not trouble.lasting:
+            raise trouble.error(what) from error
         else:
             found = trouble.error(what)
             yield f"{found.message}; {found.fix}"

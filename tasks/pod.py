@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from prefect import task
@@ -12,7 +11,6 @@ from prefect.client.schemas.objects import State, TaskRun
 from brightrun import attempts
 from brightrun.context import JobContext, open_job
 from brightrun.errors import ProviderError, SpotInterrupted
-from brightrun.outages import waited_out
 from brightrun.runfolder import DONE
 from tasks import turns
 from tasks.board import watched
@@ -37,12 +35,10 @@ def worth_another(task: Any, run: TaskRun, state: State[Any]) -> bool:
 def train(job_id: str) -> str:
     """Returns the adapter's sha256. Finished work is not repeated."""
     job = open_job(job_id)
-    done = waited_out(job.clock, lambda: finished(job))
+    done = job.waited_out(lambda: finished(job))
     if done is None:
-        gate = waited_out(job.clock, lambda: job.folder.read_json("gate.json"))
-        limit = gate["hard_limit_usd"]
         with turns.turn(job), watched(job) as board:
-            done = attempts.train_once(job, Decimal(str(limit)), board.tick)
+            done = attempts.train_once(job, board.tick)
     job.ledger.update_job(job_id, adapter_sha256=done["adapter_sha256"])
     return str(done["adapter_sha256"])
 

@@ -12,7 +12,6 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from brightrun.context import JobContext, driver_name
 from brightrun.errors import BrightRunError, ProviderError, SpotInterrupted
 from brightrun.ledger import Ledger, Status
 from brightrun.ledger_store import engine_of
-from brightrun.outages import waited_out
 from brightrun.settings import Settings
 from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused
 from brightrun.storagefaults import is_outage
@@ -135,15 +133,13 @@ def told(status: str, error: BrightRunError) -> dict[str, Any]:
 
 def train(job: JobContext) -> dict[str, Any]:
     """The task with its retries."""
-    gate = waited_out(job.clock, lambda: job.folder.read_json("gate.json"))
-    limit = Decimal(str(gate["hard_limit_usd"]))
     for tries in range(RETRIES + 1):
-        done = waited_out(job.clock, lambda: finished(job))
+        done = job.waited_out(lambda: finished(job))
         if done is not None:
             return done
         job.ledger.update_job(JOB, status=Status.running, stage="train")
         try:
-            return attempts.train_once(job, limit, lambda attempt: None)
+            return attempts.train_once(job, lambda attempt: None)
         except (SpotInterrupted, ProviderError):
             if tries == RETRIES:
                 raise

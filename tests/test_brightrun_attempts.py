@@ -169,8 +169,8 @@ def loses_its_gpu(environment: dict[str, str]) -> Iterator[None]:
     pod.end("_FAILED.json", **SpotInterrupted("GPU is lost", fault="gpu_lost").as_dict())
 
 
-def drive(job: JobContext, limit: Decimal | None = None) -> dict[str, Any]:
-    return train_once(job, limit, lambda attempt: None)
+def drive(job: JobContext) -> dict[str, Any]:
+    return train_once(job, lambda attempt: None)
 
 
 def outcomes(job: JobContext) -> list[str]:
@@ -347,7 +347,7 @@ def test_a_cancelled_pod_saves_and_the_job_is_cancelled(home: Path) -> None:
         job.folder.request_stop("cancel", "Ann")
 
     with pytest.raises(JobCancelled, match="stopped by cancel"):
-        train_once(job, None, cancel)
+        train_once(job, cancel)
     assert outcomes(job) == ["stopped:cancel"]
     assert job.folder.checkpoints() == [2]
 
@@ -358,7 +358,7 @@ def test_a_pod_that_ignores_a_cancel_is_ended_and_not_replaced(
     monkeypatch.setattr(following, "STOP_DEADLINE_SECONDS", 0.05)
     job = job_with(home, hangs)
     with pytest.raises(JobCancelled):
-        train_once(job, None, lambda attempt: job.folder.request_stop("cancel", "Ann"))
+        train_once(job, lambda attempt: job.folder.request_stop("cancel", "Ann"))
     assert len(provider_of(job).terminated) == 1
     assert outcomes(job) == ["stopped:cancel"]
 
@@ -401,8 +401,9 @@ def test_a_pod_whose_hours_were_over_is_told_with_its_place_in_the_list_of_error
 def test_the_hard_limit_stops_the_pod_and_asks_again(home: Path) -> None:
     job = job_with(home, obeys)
     job.folder.write_json("gate.json", {"by": "policy"})
+    job.ledger.update_job("job-1", hard_limit_usd=Decimal("0.000001"))
     with pytest.raises(JobCancelled, match="budget"):
-        drive(job, Decimal("0.00000001"))
+        drive(job)
     assert outcomes(job) == ["stopped:budget"]
     assert "hard limit" in str(job.folder.stop_request())
     attempts.start_afresh(job)
@@ -427,7 +428,7 @@ def test_a_used_up_month_stops_the_pod_after_a_checkpoint_and_asks_again(home: P
     job = job_with(home, obeys)
     job.folder.write_json("gate.json", {"by": "policy", "override_budget": False})
     month_used_up(job)
-    with pytest.raises(JobCancelled, match=r"budget of 20\d\d-\d\d: .* \$5.00 is reached"):
+    with pytest.raises(JobCancelled, match=r"budget: .* in 20\d\d-\d\d: .* \$5.00 is reached"):
         drive(job)
     assert outcomes(job) == ["stopped:budget"]
     assert job.folder.checkpoints() == [2]
@@ -483,7 +484,7 @@ def test_whatever_breaks_in_the_driver_no_pod_stays(home: Path) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        train_once(job, None, broken)
+        train_once(job, broken)
     assert provider_of(job).running == {}
     assert job.ledger.open_attempts() == ()
 
@@ -538,7 +539,7 @@ def test_a_driver_that_was_replaced_leaves_the_pod_to_its_successor(home: Path) 
         object.__setattr__(job, "settings", job.settings.model_copy(update={"lease_seconds": 0}))
 
     with pytest.raises(DriverReplaced, match="elsewhere:1"):
-        train_once(job, None, taken_over)
+        train_once(job, taken_over)
     assert len(provider_of(job).running) == 1
     assert provider_of(job).terminated == []
     assert len(job.ledger.open_attempts()) == 1
@@ -564,7 +565,7 @@ def test_a_driver_says_often_enough_that_it_lives_however_long_the_lease_is(home
         launched_at=clock.now(),
     )  # fmt: skip
     told: list[float] = []
-    watch = Watch(job, job.ledger.attempts("job-1")[0], None, lambda _: None)
+    watch = Watch(job, job.ledger.attempts("job-1")[0], lambda _: None)
     vars(watch)["lost"] = lambda _: False
     for _ in range(60):
         assert not watch.ended()

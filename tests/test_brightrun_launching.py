@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.clock import FastClock
+from fakes.clock import FastClock, ManualClock
 from fakes.registry import registry
 from fakes.runpod import FakeRunPod, Mischief
 from fakes.runpod.bill import Bill
 from fakes.runpod.market import GpuKind
 from fakes.runpod.market import Market as Stock
-from faulty_storage import ORDERS
+from faulty_storage import ORDERS, break_storage, mend_storage
 from pydantic import SecretStr
 from runpod_rentals import IMAGE, account, estimate, heartbeats, job_on, provider
 
@@ -26,7 +27,7 @@ from brightrun.attempts import live_attempt, release, rent, settle_open_attempts
 from brightrun.compute.provider import Doubtful, LaunchRequest, Pod
 from brightrun.compute.runpod.client import TRIES
 from brightrun.compute.runpod.pods import Place
-from brightrun.compute.runpod.problems import BalanceEmpty
+from brightrun.compute.runpod.problems import BalanceEmpty, failure
 from brightrun.compute.runpod.provider import RunPodProvider
 from brightrun.context import JobContext
 from brightrun.errors import (
@@ -34,6 +35,7 @@ from brightrun.errors import (
     ConfigurationError,
     ProviderError,
     SpotInterrupted,
+    StorageError,
 )
 from brightrun.jobs import Market
 from brightrun.launching import launch
@@ -351,7 +353,7 @@ def test_everything_that_stands_in_the_way_is_told_at_once_and_nothing_is_rented
         fake.account.volumes["vol1"] = "US-KS-2"
         job = job_on(home, provider(fake, Place(image="trainer:latest", volume="none")))
         job.folder.write_json("estimate.json", estimate(vram_gb=80.0))
-        job.folder.write_json("gate.json", {"hard_limit_usd": 3.0})
+        job.ledger.update_job("job-1", hard_limit_usd=Decimal(3))
         vars(job)["spec"] = job.spec.model_copy(
             update={"base_model": job.spec.base_model.model_copy(update={"name": "org/m"})}
         )
@@ -387,21 +389,112 @@ def test_the_storage_is_tried_with_the_pods_own_credentials(
     assert "s3cret" not in told
 
 
+def job_with_broken_storage(home: Path, rents: RunPodProvider, error: str) -> JobContext:
+    """Only the pods' storage fails; ours, where the job is planned, answers."""
+    place = home / "pods-storage"
+    job = job_on(home, rents, pod_storage_url=f"faulty://{place}")
+    place.mkdir()
+    break_storage(place, error)
+    return job
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
-    [("unreachable", "the storage cannot be reached"), ("full", "No space left on device")],
+    [
+        ("full", "No space left on device"),
+        ("InvalidAccessKeyId", "the storage refuses access"),
+        ("NoSuchBucket", "the bucket or folder of the run does not exist"),
+    ],
 )
-def test_a_fault_of_the_storage_is_not_told_as_one_of_the_credentials(
+def test_a_storage_that_no_wait_mends_is_refused_at_once(
     home: Path, error: str, words: str
 ) -> None:
-    place = home / "pods-storage"
     with account() as fake:
-        job = job_on(home, provider(fake), pod_storage_url=f"faulty://{place}")
-        place.mkdir()
-        (place / ORDERS).write_text(json.dumps({"error": error}))
+        job = job_with_broken_storage(home, provider(fake), error)
+        before = fake.clock.monotonic()
+        with pytest.raises(ConfigurationError, match=words):
+            rent(job)
+        assert fake.clock.monotonic() == before
+        assert fake.account.pods == {}
+
+
+class Mending(ManualClock):
+    """The storage is back after so many seconds."""
+
+    def __init__(self, storage: Path, seconds: float) -> None:
+        super().__init__()
+        self.storage, self.back = storage, self.monotonic() + seconds
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        if self.monotonic() >= self.back and (self.storage / ORDERS).exists():
+            mend_storage(self.storage)
+
+
+def test_a_storage_that_is_away_at_launch_is_waited_for_and_told(home: Path) -> None:
+    with account(Mending(home / "pods-storage", 300.0)) as fake:
+        job = job_with_broken_storage(home, provider(fake), "unreachable")
+        found = rent(job)
+        assert isinstance(found, AttemptRow)
+        assert fake.account.alive() == [found.pod_name]
+    began, ended = notes(job, "warning")
+    assert "asked again for up to 10 minutes: a pod cannot write, read and remove in" in began
+    assert re.search(r"did not answer for 3\d\d s: .*the storage cannot be reached", ended)
+    assert found.number == 1
+
+
+def test_a_storage_that_stays_away_at_launch_ends_the_job_and_nothing_was_rented(
+    home: Path,
+) -> None:
+    with account() as fake:
+        job = job_with_broken_storage(home, provider(fake), "unreachable")
+        with pytest.raises(StorageError, match="a pod cannot write, read and remove"):
+            rent(job)
+        assert fake.account.pods == {}
+    assert job.ledger.attempts("job-1") == ()
+
+
+def test_what_else_is_wrong_does_not_wait_for_a_storage_that_is_away(home: Path) -> None:
+    with account() as fake:
+        job = job_with_broken_storage(home, provider(fake), "unreachable")
+        job.ledger.update_job("job-1", hard_limit_usd=Decimal(3))
         told = refusal(job)
-    assert words in told
-    assert "credentials" not in told
+    assert "$3.00 of the job's limit are left" in told
+    assert "the storage cannot be reached" in told
+
+
+def test_an_api_that_is_away_in_the_midst_of_preflight_is_no_free_machine(home: Path) -> None:
+    with account() as fake:
+        fake.account.volumes["vol1"] = "US-KS-2"
+        rents = provider(fake, Place(image=IMAGE, volume="vol1"))
+        unready = rents.unready
+
+        def away(request: LaunchRequest) -> tuple[str, ...]:
+            fake.account.mischief.script["read"] = ["read_500"] * TRIES
+            return unready(request)
+
+        rents.unready = away  # type: ignore[method-assign]
+        job = job_on(home, rents)
+        with pytest.raises(CapacityError, match="RunPod failed"):
+            launch(job)
+        rents.unready = unready  # type: ignore[method-assign]
+        assert launch(job).number == 2
+    assert row(job).outcome == "lost:never started"
+
+
+def test_a_key_that_may_not_read_the_volume_is_told_at_once(home: Path) -> None:
+    with account() as fake:
+        rents = provider(fake, Place(image=IMAGE, volume="vol1"))
+        get = rents.rest.get
+
+        def denied(path: str, *words: Any, **more: Any) -> Any:
+            if "network-volumes" in path:
+                raise failure(f"GET {path}", 403, {}, '{"detail": "forbidden"}')
+            return get(path, *words, **more)
+
+        rents.rest.get = denied  # type: ignore[method-assign]
+        with pytest.raises(ConfigurationError, match="forbidden"):
+            rent(job_on(home, rents))
 
 
 @pytest.mark.parametrize(
@@ -435,7 +528,7 @@ def test_what_cannot_be_known_from_here_is_said_and_does_not_stop(home: Path) ->
 def test_what_no_machine_is_needed_for_is_looked_at_before_the_wait_for_one(home: Path) -> None:
     with account(market=Stock([kind("NVIDIA H100 PCIe", 2.39, US_KS_2=0)])) as fake:
         job = job_on(home, provider(fake))
-        job.folder.write_json("gate.json", {"hard_limit_usd": 3.0})
+        job.ledger.update_job("job-1", hard_limit_usd=Decimal(3))
         assert "$3.00 of the job's limit are left" in refusal(job)
 
 
@@ -452,7 +545,7 @@ def test_only_the_first_pod_is_looked_at_beforehand(home: Path) -> None:
     with account() as fake:
         job = job_on(home, provider(fake))
         release(job, launch(job))
-        job.folder.write_json("gate.json", {"hard_limit_usd": 0.0})
+        job.ledger.update_job("job-1", hard_limit_usd=Decimal(0))
         assert launch(job).number == 2
 
 
@@ -472,7 +565,7 @@ def watched(home: Path, rents: RunPodProvider) -> JobContext:
 
 
 def drive(job: JobContext, on_tick: Callable[[int], None] = lambda attempt: None) -> Any:
-    return train_once(job, None, on_tick)
+    return train_once(job, on_tick)
 
 
 def steps(environment: dict[str, str], number: int = 3) -> Any:

@@ -66,7 +66,7 @@ def running(
 def test_a_paused_pod_saves_and_goes_and_the_job_goes_on_later(home: Path) -> None:
     job = running(home, obeys, finishes)
     with pytest.raises(JobPaused, match="is paused: its newest checkpoint is kept"):
-        attempts.train_once(job, None, lambda attempt: steering.pause(job, "Ann"))
+        attempts.train_once(job, lambda attempt: steering.pause(job, "Ann"))
     assert outcomes(job) == ["stopped:pause"]
     assert provider_of(job).running == {}
     with pytest.raises(JobPaused):  # a restart of the flow alone does not go on
@@ -83,7 +83,7 @@ def test_a_switched_job_goes_on_at_once_where_it_was_sent(home: Path) -> None:
         if attempt == 1 and job.folder.stop_request() is None:
             assert "saves a checkpoint" in steering.switch(job, Market.on_demand, "Ann")
 
-    assert attempts.train_once(job, None, ask)["steps"] == 9
+    assert attempts.train_once(job, ask)["steps"] == 9
     first, second = job.ledger.attempts("job-1")
     assert (first.market, first.outcome) == ("spot", "stopped:switch")
     assert (second.market, second.resumed_from) == ("on_demand", 2)

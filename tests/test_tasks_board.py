@@ -170,7 +170,7 @@ def test_an_event_is_in_the_ledger_and_told_at_most_ten_seconds_after_it_was_wri
         for step in range(1, max(steps, default=0) + 1):
             told.setdefault(step, clock.monotonic())
 
-    following.follow(job, attempt, None, tick)
+    following.follow(job, attempt, tick)
     late = {number: taken[number] - written[number] for number in taken}
     assert len(late) >= 29
     assert max(late.values()) <= following.POLL_SECONDS

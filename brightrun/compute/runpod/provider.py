@@ -196,7 +196,10 @@ class RunPodProvider:
 
     def _of_volume(self, name: str, kind: Any) -> Any:
         path = f"/v2/network-volumes/{self.place.volume}"
-        answer = self.rest.get(path)
+        try:
+            answer = self.rest.get(path)
+        except (Denied, Refused) as error:  # waiting would not help
+            raise ConfigurationError(error.message, cause=error.cause, fix=error.fix) from error
         found = answer.get(name) if isinstance(answer, dict) else None
         if not isinstance(found, kind):
             raise Away(f"RunPod answered nonsense: GET {path}: {name} is {found!r:.80}")
