@@ -87,9 +87,18 @@ def lay_out(folder: RunFolder, spec: JobSpec, plan: dict[str, Any]) -> dict[str,
     return found
 
 
-def reused(folder: RunFolder) -> bool:
-    """Whether a measured job took rows of an earlier one: those of another machine are dropped."""
-    return folder.exists(CACHED)
+def known(folder: RunFolder, *, gpu: bool) -> dict[str, str]:
+    """{kind: job} of the baseline's rows in a run folder that were measured by an earlier job.
+
+    gpu: where the pod runs; what a CPU has measured is no use there, nor the other way round. A pod
+    removes what another kind of machine has measured.
+    """
+    if not folder.exists(CACHED):
+        return {}
+    cached = folder.read_json(CACHED)
+    if (cached["machine"]["hardware"]["device"] != "cpu") != gpu:
+        return {}
+    return {kind: found["job"] for kind, found in cached["kinds"].items()}
 
 
 def read(storage_url: str, key: str) -> dict[str, Any] | None:

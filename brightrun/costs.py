@@ -3,7 +3,7 @@
     estimate(work, machine, model, values, price, observed) -> Estimate
 
 Physics (`physics`) is the first guess; what past jobs on the same machine really took (`Observed`)
-replaces it part by part and narrows the range (`brightrun.durations`).
+replaces it part by part and narrows the range (`brightrun.remembered`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from brightrun import remembered
 from brightrun.durations import (
     PARTS,
     Observed,
     Part,
     Work,
-    basis,
     checkpoint_interval,
-    from_history,
-    guess,
     interruptions,
     one_interruption,
     saving,
@@ -175,14 +173,7 @@ def estimate(
 
     rates: what is known of interruptions; markets that are not in it have their prior.
     """
-    parts = guess(work, machine, model, values)
-    key = (machine.key, model.name, values.precision)
-    sizes, seen = units(work, machine, model, values), 0
-    for part in parts:
-        known = from_history(part, sizes.get(part, 1.0), key, observed)
-        if known is not None:
-            parts[part] = known[0]
-            seen = max(seen, known[1] if part in ("training", "measuring") else 0)
+    parts, seen = remembered.expected(work, machine, model, values, observed)
     every = checkpoint_interval(values, work.steps, parts["training"].likely / max(1, work.steps))
     parts["saving"] = saving(work, model, values, every)
     loss = one_interruption(work, machine, parts, every)
@@ -219,7 +210,7 @@ def estimate(
         parts=parts,
         hard_limit_usd=hard_limit(cost.high, budget_left, price.usd_per_hour),
         checkpoint_every=every,
-        basis=basis(machine, seen),
+        basis=remembered.basis(machine, seen),
         rate=rate,
         interruption=loss,
     )

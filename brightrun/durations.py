@@ -1,14 +1,12 @@
-"""How long each part of a job takes, in seconds: physics first, then what past jobs took. Pure."""
+"""How long each part of a job takes, in seconds, by physics (`remembered`: by past jobs). Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from brightrun.intervals import seconds_between, step_interval, steps_between
 from brightrun.jobs import Hyperparameters
-from brightrun.learning import fit
 from brightrun.markets import expected_hours
 from brightrun.physics import (
     Machine,
@@ -21,7 +19,6 @@ from brightrun.physics import (
     total,
     training_seconds,
 )
-from brightrun.prices import CPU
 
 Part = Literal[
     "boot",
@@ -47,7 +44,6 @@ PER_TOKEN: frozenset[str] = frozenset({"preprocessing", "training", "measuring"}
 DETECTION = Range(60.0, 75.0, 120.0)  # seconds until a rented pod is believed lost
 DETECTION_HERE = Range(2.0, 10.0, 75.0)  # a process of this machine is seen to be gone
 GOLDEN_PROMPTS = 3
-BUSY_CPU = 2.5
 # What the trainer computes at once on a GPU at most, padding included.
 GROUPED_TOKENS = 8192
 # A micro-batch is ended rather than padded beyond this share: so much of it may be padding.
@@ -69,6 +65,7 @@ class Work:
     length of one scenario's and one question's prompt; option_tokens: of a question answered by one
     option's text; neutral_tokens: of all neutral passages;
     probe_tokens: training conversations read for the data feedback; models: how many are measured;
+    known: kinds of measurement that an earlier job made of the baseline (brightrun.baselines);
     interruptions: planned (`--interrupt-at`).
     """
 
@@ -91,6 +88,7 @@ class Work:
     neutral_tokens: int = 0
     probe_tokens: int = 0
     models: int = 2
+    known: frozenset[str] = frozenset()
     max_new_tokens: int = 0
     micro_batch: int = 1
     interruptions: int = 0
@@ -109,18 +107,27 @@ class Work:
         full = -(-self.train_tokens * self.epochs // round((1 - MAX_PADDING) * most))
         return min(self.micro_steps, max(self.steps, full))
 
+    def measured(self, kind: str) -> int:
+        """How many models a pod has to measure in that kind."""
+        return self.models - (kind in self.known)
+
     @property
     def forward_tokens(self) -> int:
         """Tokens read while measuring, all models (adapter off and on)."""
-        prompts = self.scenarios * self.passes * self.prompt_tokens
-        orders = self.rotations * self.question_tokens + 4 * self.option_tokens
-        texts = self.validation_tokens + self.neutral_tokens
-        return self.models * (texts + prompts + self.questions * orders) + self.probe_tokens
+        each = {
+            "likelihood": self.validation_tokens,
+            "neutral": self.neutral_tokens,
+            "knowledge": self.questions * self.rotations * self.question_tokens,
+            "option_text": self.questions * 4 * self.option_tokens,
+            "answers": self.scenarios * self.passes * self.prompt_tokens,
+        }
+        return sum(self.measured(kind) * n for kind, n in each.items()) + self.probe_tokens
 
     @property
     def generated_tokens(self) -> int:
         """Most tokens written while measuring, all models."""
-        return self.models * self.scenarios * self.passes * self.max_new_tokens
+        answers = self.scenarios * self.passes
+        return self.measured("answers") * answers * self.max_new_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,32 +176,6 @@ def units(
         "training": tokens * twice + work.validation_tokens * work.evaluations / 3,
         "measuring": work.forward_tokens + work.generated_tokens * written / read,
     }
-
-
-def from_history(
-    part: str, size: float, key: tuple[str, str, str], observed: Sequence[Observed]
-) -> tuple[Range, int] | None:
-    """Seconds of a part from past jobs with the same (machine, model, precision), and their n.
-
-    observed: newest first; low and high: see `learning.fit`. On a CPU high is at least 2.5 x
-    likely: another job may share the cores, and the hard limit that follows from it must not stop a
-    healthy run.
-    """
-    past = [o for o in observed if o.part == part and (o.machine, o.model, o.precision) == key]
-    grows = part in PER_TOKEN
-    found = fit([(o.tokens if grows else 1.0, o.seconds) for o in past], size if grows else 1.0)
-    if found is None:
-        return None
-    high = max(found.high, found.likely * BUSY_CPU) if key[0].startswith(CPU) else found.high
-    return Range(found.low, found.likely, high), found.n
-
-
-def basis(machine: Machine, seen: int) -> str:
-    """Where the times come from, in words. seen: jobs that were remembered."""
-    if seen:
-        return f"history n={seen}"
-    at = f", this machine at {machine.speed:.0%} of the reference" if machine.speed != 1.0 else ""
-    return f"physics{at}"
 
 
 def guess(

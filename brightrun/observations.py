@@ -19,12 +19,10 @@ def observed_parts(
     values: Hyperparameters,
     *,
     fetched_s: float = 0.0,
-    whole: bool = True,
 ) -> list[Observed]:
     """One row per finished pod stage.
 
     fetched_s: of preprocessing, while the base model came from elsewhere; the next job finds it.
-    whole: False where the baseline was known already, so that measuring was less than `work`.
 
     A job with several pods loaded its model twice and trained some steps twice: its times would
     teach the next estimate to expect an interruption. Of such a job only the speed counts that a
@@ -48,5 +46,4 @@ def observed_parts(
         )
         for stage in done.stages
         if stage.name in PARTS and stage.status == "finished"
-        if whole or stage.name != "measuring"
     ]

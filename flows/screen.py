@@ -27,6 +27,7 @@ from brightrun.ledger import Ledger, Status
 from brightrun.progress import Progress
 from brightrun.settings import load
 from flows.terminal import ERR, money, say, span
+from reports import jobcards
 
 if TYPE_CHECKING:
     from reports.live import LiveJob
@@ -99,7 +100,7 @@ def say_estimate(facts: dict[str, Any]) -> None:
         f"{span(h['high'] * 3600)}, {money(c['low'])} / {money(c['likely'])} / {money(c['high'])} "
         f"(low / likely / high) at {money(p['usd_per_hour'])}/h, {p['source']}, {p['as_of']}"
     )
-    for line in facts.get("attainable", ()):
+    for line in jobcards.baseline_lines(facts):
         say(f"  {line}")
     for warning in facts["warnings"]:
         say(f"  Warning: {warning}", "yellow")

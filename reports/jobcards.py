@@ -29,10 +29,16 @@ def estimate_card(facts: dict[str, Any], revised: dict[str, Any] | None = None) 
         f"from {facts['basis']}; stopped by itself at {formats.usd(facts['hard_limit_usd'])}. "
         f"{_prices(facts['markets'])}"
         f"{''.join(f' {line}.' for line in market_sentences(facts))}"
-        f"{''.join(f' {line}.' for line in facts.get('attainable', ()))}"
+        f"{''.join(f' {line}.' for line in baseline_lines(facts))}"
     )
     rows = tuple(_market(row) for row in facts["markets"])
     return cards.estimate(Table(columns=_MARKET, rows=rows), warnings=facts["warnings"], note=said)
+
+
+def baseline_lines(facts: dict[str, Any]) -> list[str]:
+    """What is known of the baseline before anyone pays."""
+    lines = (facts.get("known_baseline", ""), *facts.get("attainable", ()))
+    return [line for line in lines if line]
 
 
 def market_sentences(facts: dict[str, Any]) -> list[str]:
@@ -82,7 +88,7 @@ def gate_card(facts: dict[str, Any], question: dict[str, Any]) -> str:
     """What stands above the form at the gate: narrow, because the form's window is."""
     lines = [
         estimate_sentence(facts),
-        *facts.get("attainable", ()),
+        *baseline_lines(facts),
         f"{count(facts['steps'], 'step')}, memory {facts['vram_gb']:.1f} GB "
         f"({'fits' if facts['fits'] else 'DOES NOT FIT'}), "
         f"stopped by itself at {formats.usd(facts['hard_limit_usd'])}",

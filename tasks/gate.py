@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -173,6 +175,9 @@ def quote_of(job: JobContext) -> dict[str, Any]:
     report = stored_report(job)
     values = job.spec.values
     work = quotes.work_of(report, values, interruptions=kills)
+    machine = quotes.machine_for(request.provider, request.gpu, job.settings)
+    known = {} if request.assesses else baselines.known(job.folder, gpu=machine.is_gpu)
+    work = replace(work, known=frozenset(known))
     if request.assesses:
         plan = job.folder.read_json(PLAN)
         work = quotes.only_measuring(work, job.folder.read_json(LEFT), len(plan["models"]))
@@ -196,6 +201,7 @@ def quote_of(job: JobContext) -> dict[str, Any]:
     advised = found.recommendation(datetime.now(UTC), request.needed_by)
     return {
         **facts,
+        "known_baseline": saved(known),
         "attainable": attainable_gain(job),
         "recommendation": advised.as_json(),
         "warnings": [*warned(job), *facts["warnings"]],
@@ -203,6 +209,18 @@ def quote_of(job: JobContext) -> dict[str, Any]:
         "hard_limit_usd": float(promises.most(job, found.estimate.hard_limit_usd + spent)),
         "made_at": datetime.now(UTC).isoformat(),
     }
+
+
+def saved(known: Mapping[str, str]) -> str:
+    """What need not be measured of the baseline, in words. known: {kind: job}."""
+    if not known:
+        return ""
+    kinds = ", ".join(kind.replace("_", " ") for kind in known)
+    jobs = ", ".join(sorted(set(known.values())))
+    return (
+        f"Not measured again: the baseline's {kinds}, known from {jobs}; the high end counts them "
+        "all the same, for a pod of another kind has to"
+    )
 
 
 def attainable_gain(job: JobContext) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -24,12 +26,13 @@ def learn(job_id: str) -> None:
     values = job.spec.values
     work = quotes.work_of(stored_report(job), values)
     machine = quotes.machine_for(request.provider, request.gpu, job.settings)
+    # Still there only where the pod has used it.
+    work = replace(work, known=frozenset(baselines.known(job.folder, gpu=machine.is_gpu)))
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     model = ModelProfile.of_prepared(basemodels.profile(base))
     found = observed_parts(
         job.progress(), work, machine, model, values,
         fetched_s=starts.fetched(job.ledger.events(job_id)),
-        whole=not baselines.reused(job.folder),
     )  # fmt: skip
     if request.smoke:  # two steps say nothing of a training's pace, but the model was loaded
         found = [part for part in found if part.part == "model_loading"]

@@ -50,6 +50,8 @@ def test_the_next_job_finds_the_baseline_as_finished_items(tmp_path: Path) -> No
     rows = folder.read_jsonl(f"{baselines.PARTS}/answers/{baselines.PART}")
     assert {row["model"] for row in rows} == {"baseline"}
     assert folder.read_json(baselines.CACHED)["machine"] == MACHINE
+    assert baselines.known(folder, gpu=False) == dict.fromkeys(baselines.KINDS, "first")
+    assert baselines.known(folder, gpu=True) == {}  # measured on a CPU: no use there
 
 
 @pytest.mark.parametrize(

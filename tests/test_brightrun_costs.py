@@ -407,3 +407,22 @@ def test_the_reason_for_other_hours_than_planned_names_parts_that_add_up() -> No
     times = re.findall(r"([\d.]+) (min|h)\b(?! are)", said.partition("expected: ")[2])
     hours = sum(float(n) / (60 if unit == "min" else 1) for n, unit in times)
     assert hours == pytest.approx(found.hours.likely, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "observed",
+    [(), (Observed(CPU2.key, "SmolLM2-135M-Instruct", "bf16", "measuring", 1e6, 900.0),)],
+)
+def test_a_known_baseline_saves_half_of_the_measuring_but_not_at_the_high_end(
+    observed: tuple[Observed, ...],
+) -> None:
+    values = BALANCED.model_copy(update={"precision": "bf16"})
+    price = choose(offers("local", "", Settings()), "on_demand")[0]
+    half = replace(SMALL, known=frozenset({"likelihood", "neutral", "knowledge", "answers"}))
+    full, saved = (
+        estimate(work, CPU2, SMOLLM2, values, price, observed).parts["measuring"]
+        for work in (SMALL, half)
+    )
+    assert saved.likely == pytest.approx(full.likely / 2)
+    assert saved.low == pytest.approx(full.low / 2)
+    assert saved.high == full.high

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,11 +112,16 @@ def test_a_job_teaches_what_it_ran_and_not_what_its_form_said(
         learn.learn.fn("j1")
         return {o.part: o.tokens for o in job.ledger.observed(machine.key, model.name)}
 
-    job.folder.write_json(baselines.CACHED, {"kinds": {"answers": {}}})
-    assert set(learned()) == {"preprocessing"}
-    job.folder.remove(baselines.CACHED)
     work = quotes.work_of(report["local"], values)
-    assert learned()["measuring"] == units(work, machine, model, values)["measuring"]
+    whole = units(work, machine, model, values)["measuring"]
+    reused = {"machine": {"hardware": {"device": "cpu"}}, "kinds": {"answers": {"job": "j0"}}}
+    job.folder.write_json(baselines.CACHED, reused)
+    half = replace(work, known=frozenset({"answers"}))
+    assert learned()["measuring"] == units(half, machine, model, values)["measuring"] < whole
+    job.folder.write_json(baselines.CACHED, {**reused, "machine": {"hardware": {"device": "H100"}}})
+    assert learned()["measuring"] == whole
+    job.folder.remove(baselines.CACHED)
+    assert learned()["measuring"] == whole
 
 
 def test_a_model_that_nobody_knows_is_not_priced_as_another(home: Path, tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def test_a_cached_baseline_counts_only_from_the_same_kind_of_machine(
     measure.reuse(table)
     assert table.store("neutral", "model", "text_id").has([("baseline", "n")]) is same
     assert ("earlier job" in told[0][1]["message"]) is same
-    assert baselines.reused(folder) is same
+    assert folder.exists(baselines.CACHED) is same
     assert folder.read_json(baselines.MACHINE) == machine
 
 
