@@ -1,15 +1,17 @@
-"""slides.pptx: pandoc's presentation in the brand's colour, with the stamp on every slide and words
-for every picture. What pandoc leaves out is put into its XML afterwards.
+"""slides.pptx: pandoc's presentation in the brand's colour, with the stamp on every slide, words
+for every picture and sentences below what they are about. What pandoc leaves out goes into its XML.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import re
 import tempfile
+import textwrap
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.sax.saxutils import escape as xml_escape
@@ -18,6 +20,7 @@ from xml.sax.saxutils import quoteattr
 from brightrun.brand import Brand
 from reports import engines, paper
 from reports.archive import MOMENT
+from reports.deck import Slide
 from reports.escape import clean
 from reports.paper import Stamp
 
@@ -25,25 +28,75 @@ Change = Callable[[str, str], str]
 SLIDE = re.compile(r"ppt/slides/slide(\d+)\.xml")
 DESCRIBED = re.compile(r'descr="data:[^"]*"')
 # English Metric Units: 914,400 an inch; the slide is 10 x 5.625 inches.
-FOOTER = (
-    '<p:sp><p:nvSpPr><p:cNvPr id="{id}" name="Stamp"/><p:cNvSpPr txBox="1"/><p:nvPr/></p:nvSpPr>'
-    '<p:spPr><a:xfrm><a:off x="182880" y="4892040"/><a:ext cx="8778240" cy="228600"/></a:xfrm>'
-    '<a:prstGeom prst="rect"><a:avLst/></a:prstGeom><a:noFill/></p:spPr><p:txBody><a:bodyPr/>'
-    '<a:lstStyle/><a:p><a:r><a:rPr lang="{lang}" sz="800"><a:solidFill><a:srgbClr val="4A5866"/>'
-    "</a:solidFill></a:rPr><a:t>{text}</a:t></a:r></a:p></p:txBody></p:sp>"
+BOX = (
+    '<p:sp><p:nvSpPr><p:cNvPr id="{id}" name="{name}"/><p:cNvSpPr txBox="1"/><p:nvPr/></p:nvSpPr>'
+    '<p:spPr><a:xfrm><a:off x="{x}" y="{y}"/><a:ext cx="{width}" cy="{height}"/></a:xfrm>'
+    '<a:prstGeom prst="rect"><a:avLst/></a:prstGeom><a:noFill/></p:spPr>'
+    '<p:txBody><a:bodyPr wrap="square" anchor="b"/><a:lstStyle/>{paragraphs}</p:txBody></p:sp>'
 )
+PARAGRAPH = (
+    '<a:p><a:r><a:rPr lang="{lang}" sz="{size}"><a:solidFill><a:srgbClr val="{colour}"/>'
+    "</a:solidFill></a:rPr><a:t>{text}</a:t></a:r></a:p>"
+)
+PLACED = re.compile(
+    r'(<p:pic>.*?<a:off x=")(\d+)(" y=")(\d+)("\s*/>\s*<a:ext cx=")(\d+)(" cy=")(\d+)(")', re.S
+)
+WIDTH, HIGHEST, LOWEST = (
+    9_144_000,
+    1_050_000,
+    4_860_000,
+)  # a slide; below its title; above the stamp
+LINE = 220_000  # of a sentence below a picture, in points of 13
+TITLES, TEXTS = "2800", "2000"  # hundredths of a point; pandoc's 33 and 24 leave five lines a slide
+ACROSS, DOWN = 62, 11  # characters a line and lines a slide in points of 20
+BELOW = 105  # characters a line below a picture
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stands around the slides. alts: one for every picture, in order."""
+    """What stands around the slides, and the slides: one for every one in the document."""
 
     title: str
     lines: tuple[str, ...]
     stamp: Stamp
     brand: Brand
-    alts: tuple[str, ...]
+    slides: tuple[Slide, ...]
     moment: datetime
+
+
+def shows(slide: Slide) -> bool:
+    """Whether a picture or a table fills it: its sentences stand below."""
+    return bool(slide.chart or (slide.table and slide.table.rows))
+
+
+def paged(slides: Sequence[Slide]) -> tuple[Slide, ...]:
+    """The same slides, none with more text than it has room for: the rest follows on another."""
+    found: list[Slide] = []
+    for slide in slides:
+        if shows(slide):
+            found.append(slide)
+            continue
+        groups = grouped(slide.points)
+        pages = [replace(slide, points=points, command="") for points in groups]
+        pages[-1] = replace(pages[-1], command=slide.command)
+        found += pages
+    return tuple(found)
+
+
+def grouped(points: Sequence[str]) -> list[tuple[str, ...]]:
+    """Points by slide; one that is longer than a slide is cut between words."""
+    whole = ACROSS * (DOWN - 1)
+    pieces = [part for point in points for part in textwrap.wrap(point, whole) or [point]]
+    groups: list[tuple[str, ...]] = [()]
+    for piece in pieces:
+        if groups[-1] and _lines((*groups[-1], piece)) > DOWN:
+            groups.append(())
+        groups[-1] = (*groups[-1], piece)
+    return groups
+
+
+def _lines(points: Sequence[str]) -> float:
+    return sum(math.ceil(len(point) / ACROSS) + 0.25 for point in points)
 
 
 def write(engine: engines.Engine, target: Path, document: str, frame: Frame) -> None:
@@ -59,7 +112,7 @@ def write(engine: engines.Engine, target: Path, document: str, frame: Frame) -> 
 
 
 def branded(reference: bytes, brand: Brand) -> bytes:
-    """pandoc's reference presentation with titles and first accent in the brand's colour."""
+    """pandoc's reference presentation in the brand's colour, with sizes that leave room."""
     colour = f'<a:srgbClr val="{brand.colours.primary[1:]}"/>'
 
     def change(name: str, text: str) -> str:
@@ -68,6 +121,7 @@ def branded(reference: bytes, brand: Brand) -> bytes:
                 r"(<a:accent1>).*?(</a:accent1>)", rf"\g<1>{colour}\g<2>", text, flags=re.S
             )
         if name == "ppt/slideMasters/slideMaster1.xml":
+            text = text.replace('sz="3300"', f'sz="{TITLES}"').replace('sz="2400"', f'sz="{TEXTS}"')
             return re.sub(
                 r"<p:titleStyle>.*?</p:titleStyle>",
                 lambda style: re.sub(r'<a:schemeClr val="tx1"\s*/>', colour, style.group()),
@@ -81,14 +135,15 @@ def branded(reference: bytes, brand: Brand) -> bytes:
 
 def finished(made: bytes, frame: Frame) -> bytes:
     """Stamp on every slide, words for every picture, the mark in the properties."""
-    alts: Iterator[str] = iter(frame.alts)
-    footer = xml_escape(clean(frame.stamp.line))
+    stamp = box("Stamp", 9001, (182_880, 4_892_040, 8_778_240, 228_600), frame,
+                [frame.stamp.line], "800", "4A5866")  # fmt: skip
 
     def change(name: str, text: str) -> str:
-        if SLIDE.fullmatch(name):
-            text = DESCRIBED.sub(lambda _: f"descr={quoteattr(clean(next(alts, '')))}", text)
-            box = FOOTER.format(id=9001, lang=frame.brand.lang, text=footer)
-            return text.replace("</p:spTree>", f"{box}</p:spTree>")
+        if number := SLIDE.fullmatch(name):
+            at = int(number[1]) - 2  # the first one is the title's
+            if 0 <= at < len(frame.slides):
+                text = filled(text, frame.slides[at], frame)
+            return text.replace("</p:spTree>", f"{stamp}</p:spTree>")
         if name == "docProps/core.xml":
             when = f"{frame.moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
             text = re.sub(r"(<dcterms:\w+[^>]*>)[^<]*(</dcterms:)", rf"\g<1>{when}\g<2>", text)
@@ -101,6 +156,54 @@ def finished(made: bytes, frame: Frame) -> bytes:
         return text
 
     return rewritten(made, change)
+
+
+def filled(text: str, slide: Slide, frame: Frame) -> str:
+    """A slide's XML with words for its picture and its sentences below."""
+    if slide.chart:
+        text = DESCRIBED.sub(
+            f"descr={quoteattr(clean(slide.chart.alt))}".replace("\\", r"\\"), text
+        )
+    if not shows(slide):
+        return text
+    rows = sum(math.ceil(len(point) / BELOW) for point in slide.points)
+    floor = max(LOWEST - (rows * LINE + 90_000 if rows else 0), 2 * HIGHEST)
+    text = PLACED.sub(lambda found: placed(found, floor), text)
+    if not rows:
+        return text
+    area = (457_200, floor, WIDTH - 914_400, LOWEST - floor)
+    said = box("Sentences", 9000, area, frame, slide.points, "1300", "1B2733")
+    return text.replace("</p:spTree>", f"{said}</p:spTree>")
+
+
+def placed(found: re.Match[str], floor: int) -> str:
+    """A picture as large as fits between title and sentences, in the middle."""
+    wide, high = int(found[6]), int(found[8])
+    scale = min((WIDTH - 914_400) / wide, (floor - HIGHEST) / high)
+    width, height = int(wide * scale), int(high * scale)
+    x, y = (WIDTH - width) // 2, HIGHEST + (floor - HIGHEST - height) // 2
+    return f"{found[1]}{x}{found[3]}{y}{found[5]}{width}{found[7]}{height}{found[9]}"
+
+
+def box(
+    name: str,
+    number: int,
+    area: tuple[int, int, int, int],
+    frame: Frame,
+    points: Sequence[str],
+    size: str,
+    colour: str,
+) -> str:
+    """A text box; area: x, y, width, height in EMU; size: hundredths of a point."""
+    x, y, width, height = area
+    paragraphs = "".join(
+        PARAGRAPH.format(
+            lang=frame.brand.lang, size=size, colour=colour, text=xml_escape(clean(point))
+        )
+        for point in points
+    )
+    return BOX.format(id=number, name=name, x=x, y=y, width=width, height=height,
+                      paragraphs=paragraphs)  # fmt: skip
 
 
 def rewritten(content: bytes, change: Change) -> bytes:

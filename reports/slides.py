@@ -9,6 +9,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jinja2
@@ -37,11 +38,12 @@ def make(data: ReportData, out: Path, engine: engines.Engine | None = None) -> R
     stamp = Stamp(f"Job {data.job_id}", data.issue.report_id, mark)
     slides = deck(data)
     shown = page(data, slides, stamp, engine)
+    printed = powerpoint.paged(slides)
     out.mkdir(parents=True, exist_ok=True)
     files = (out / f"{NAME}.html", out / f"{NAME}.pptx", out / render.CONTRACT)
-    powerpoint.write(engine, files[1], presentation(slides, engine), powerpoint.Frame(
+    powerpoint.write(engine, files[1], presentation(printed, engine), powerpoint.Frame(
         title=heading(data), lines=lines(data), stamp=stamp, brand=data.brand,
-        alts=tuple(s.chart.alt for s in slides if s.chart), moment=data.finished_at,
+        slides=printed, moment=data.finished_at,
     ))  # fmt: skip
     paper.write(files[0], shown.encode("utf-8"))
     paper.write(files[2], render.canonical(data))
@@ -93,31 +95,25 @@ def _sha(script: str) -> str:
 
 
 def presentation(slides: Sequence[Slide], engine: engines.Engine) -> str:
-    """The same slides for PowerPoint: charts as PNG, and no slide with text above a picture."""
-    split: list[Slide] = []
-    for slide in slides:
-        both = slide.chart or slide.table
-        if both and slide.points:
-            split.append(Slide(slide.title, slide.points, command=slide.command))
-            split.append(Slide(slide.title, table=slide.table, chart=slide.chart))
-        else:
-            split.append(slide)
-    return document(split, _png(engine))
+    """The same slides for PowerPoint: charts as PNG; what is said below them is set later."""
+    bare = (replace(s, points=()) if powerpoint.shows(s) else s for s in slides)
+    return document(tuple(bare), _png(engine), captions=False)
 
 
-def document(slides: Sequence[Slide], picture: Picture) -> str:
+def document(slides: Sequence[Slide], picture: Picture, captions: bool = True) -> str:
     """Markdown with a slide for every level-1 heading; every text is escaped."""
-    return "\n\n".join(_markdown(slide, picture) for slide in slides)
+    return "\n\n".join(_markdown(slide, picture, captions) for slide in slides)
 
 
-def _markdown(slide: Slide, picture: Picture) -> str:
+def _markdown(slide: Slide, picture: Picture, captions: bool) -> str:
     parts = [f"# {markdown(slide.title)}"]
     if slide.points:
         parts.append("\n".join(f"- {markdown(formats.prose(p))}" for p in slide.points))
     if slide.table and slide.table.rows:
         parts.append(_table(slide))
     if slide.chart:
-        parts.append(f"![{markdown(slide.chart.alt)}]({picture(slide.chart)})")
+        alt = markdown(slide.chart.alt) if captions else ""
+        parts.append(f"![{alt}]({picture(slide.chart)})")
     if slide.command:
         parts.append(f"- {markdown('Next: ' + slide.command)}")
     return "\n\n".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import zipfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from test_reports_render import HOSTILE, Page, hostile, pages_of
 
 from brightrun.errors import ReportError
 from brightrun.verdicts import Issue, MetricName, ReportData
-from reports import deck, onepager, package, packagetexts, slides, summary
+from reports import deck, onepager, package, packagetexts, powerpoint, slides, summary
 from reports.render import Rendered
 
 ISSUE = Issue(report_id="demo-slides-3", version=3)
@@ -66,6 +67,37 @@ def test_every_slide_carries_its_stamp_and_every_picture_its_words(made: Rendere
     alts = [value for name, value in page.attributes if name == "alt"]
     assert len(alts) == 4
     assert "report demo-slides-3" in page.text
+
+
+def test_nothing_on_a_slide_lies_on_its_stamp_or_on_something_else(made: Rendered) -> None:
+    pictures = 0
+    for xml in slides_of(made.of(".pptx")):
+        root = ElementTree.fromstring(xml)
+        spans = {}
+        for shape in root.iter():
+            if shape.tag.endswith(("}sp", "}pic")):
+                name = next(n.get("name") for n in shape.iter() if n.tag.endswith("}cNvPr"))
+                at = [n for n in shape.iter() if n.tag.endswith(("}off", "}ext")) and n.attrib]
+                if len(at) == 2 and "y" in at[0].attrib:
+                    top = int(at[0].attrib["y"])
+                    spans[str(name).split(" ")[0]] = (top, top + int(at[1].attrib["cy"]))
+        assert "TextBox" not in spans, "a caption would repeat the picture's words"
+        order = [spans[name] for name in ("Picture", "Sentences", "Stamp") if name in spans]
+        pictures += "Picture" in spans
+        for above, below in itertools.pairwise(order):
+            assert above[1] <= below[0]
+        assert order[-1][1] <= 5_143_500
+    assert pictures == 4
+
+
+def test_text_for_more_than_a_slide_goes_on_with_the_next() -> None:
+    long = "word " * 400
+    found = powerpoint.paged((deck.Slide("Limits", ("One.", long, "Last."), command="next"),))
+    assert len(found) == 5
+    assert {slide.title for slide in found} == {"Limits"}
+    assert [slide.command for slide in found] == ["", "", "", "", "next"]
+    whole = " ".join(point for slide in found for point in slide.points)
+    assert whole.split() == ["One.", *long.split(), "Last."]
 
 
 def test_the_presentation_names_its_report_to_verify(made: Rendered) -> None:
