@@ -11,7 +11,7 @@ from prefect import State, flow
 
 from brightrun.jobs import JobRequest
 from flows import lifecycle
-from tasks import assessing, gate, intake, learn, people, pod, results
+from tasks import assessing, deploying, gate, intake, learn, people, pod, results
 
 
 @flow(
@@ -48,6 +48,7 @@ def finetune(request: JobRequest, job_id: str = "") -> dict[str, Any] | State[An
             results.evaluate(job_id)
             results.report(job_id)
             results.package_adapter(job_id)
+            deploying.check_package(job_id)
             learn.learn(job_id)
             lifecycle.complete(job_id)
             people.notify(job_id, "completed")

@@ -23,7 +23,9 @@ class Reassessed:
 
     @property
     def html(self) -> Path:
-        return Path(self.report.folder) / "validation-report.html"
+        from reports.render import HTML
+
+        return Path(self.report.folder) / HTML
 
 
 def reassess(job: JobContext, *, by: str = "") -> Reassessed:

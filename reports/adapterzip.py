@@ -7,6 +7,7 @@ from pathlib import Path
 from brightrun.errors import ReportError
 from brightrun.verdicts import ReportData
 from reports import archive, claims, package
+from reports.render import PDF
 
 README = """The adapter of job {job}, a LoRA for the base model {base} ({revision}).
 
@@ -17,7 +18,7 @@ It does nothing by itself: load it with PEFT on top of exactly that base model.
 
 adapter_model.safetensors, adapter_config.json  the adapter
 evaluation_summary.md                           what was measured, in sentences
-validation-report.pdf                           the whole report
+{pdf:<48}the whole report
 SHA256SUMS                                      sha256sum -c SHA256SUMS
 
 {headline}
@@ -33,6 +34,7 @@ def build(out: Path, adapter: Path, data: ReportData, report_pdf: Path) -> Path:
         base=base.get("name", "unknown"),
         revision=base.get("revision") or "pinned by its sha256 in the report",
         folder=top,
+        pdf=PDF,
         headline=claims.headline(data.evaluation.verdicts),
     )
     weights = adapter / "adapter_model.safetensors"
@@ -47,6 +49,6 @@ def build(out: Path, adapter: Path, data: ReportData, report_pdf: Path) -> Path:
         weights.name: weights,
         "adapter_config.json": package.portable(adapter / "adapter_config.json", base),
         "evaluation_summary.md": package.summary_text(data).encode(),
-        "validation-report.pdf": report_pdf,
+        PDF: report_pdf,
     }
     return archive.write(out / f"{top}.zip", top, files)

@@ -24,13 +24,13 @@ from brightrun.sharing import PROVEN, Shared, missing
 from brightrun.shelves import Shelf
 from brightrun.verdicts import Verdict
 from reports import adapterzip, archive, issuing, package
+from reports.render import HTML, PDF
 
 CHECKED = "package-check.json"
-PDF = "validation-report.pdf"
 KINDS = {Shared.report: "validation", Shared.slides: "slides"}
 # Supabase serves HTML as plain text, so there the other file of a kind is shared.
 FORMATS = {
-    Shared.report: {"pdf": PDF, "html": "validation-report.html"},
+    Shared.report: {"pdf": PDF, "html": HTML},
     Shared.slides: {"html": "slides.html", "pptx": "slides.pptx"},
 }
 

@@ -16,6 +16,7 @@ from typing import Any
 from brightrun.errors import ReportError
 from brightrun.verdicts import ReportData
 from reports import archive, claims, packagetexts
+from reports.render import PDF
 
 SETTINGS = ("dtype", "quantization", "max_new_tokens", "threads")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -65,7 +66,7 @@ def build(
         "serve/request.sh": packagetexts.fill("serve/request.sh", words),
         SUMMARY: _json(summary(data)),
         "evaluation_summary.md": summary_text(data).encode(),
-        "validation-report.pdf": _need(report_pdf),
+        PDF: _need(report_pdf),
     }
     files |= {name: _need(base_folder / name) for name in TOKENIZER_FILES}
     if old_weights is not None:

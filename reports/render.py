@@ -19,6 +19,7 @@ from reports.escape import Markdown
 from reports.paper import Paper, Stamp
 
 NAME = "validation-report"
+HTML, PDF = f"{NAME}.html", f"{NAME}.pdf"
 CONTRACT = "report.json"
 
 

@@ -1,4 +1,4 @@
-"""The package once more: with an old weights file, and checked from its zip alone."""
+"""The package once it is packed: checked from its zip alone, or built anew with old weights."""
 
 from __future__ import annotations
 
@@ -10,17 +10,55 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
 from brightrun import basemodels
-from brightrun.context import JobContext
-from brightrun.errors import ReportError
+from brightrun.context import JobContext, open_job
+from brightrun.errors import BrightRunError, ReportError
 from brightrun.runfolder import sha256_file
 from brightrun.settings import CHECKOUT
 from reports import package
-from reports.handing import CHECKED, packed
+from reports.handing import CHECKED, golden_answers, packed
+from tasks import story
 from tasks.results import note_package, package_parts, room_for
 
 COUNTED = re.compile(r"(\d+) of (\d+) answers are the same")
 CHECK_SECONDS = 3600
+
+
+@task(name="check package", cache_policy=NO_CACHE)
+def check_package(job_id: str) -> None:
+    """The golden answers once more, from the zip alone; the job stands whatever comes of it."""
+    prove(open_job(job_id))
+
+
+def prove(job: JobContext) -> None:
+    """Check a new package where that says something; without it, `share` refuses the package."""
+    if golden_answers(job):
+        return
+    by_hand = f"brightrun package {job.job_id} --check"
+    if why := unproven(job):
+        story.tell(f"The package was not checked from its zip: {why}. Before sharing: {by_hand}")
+        return
+    story.tell("Making the golden answers again, from the package's zip alone")
+    try:
+        found = check(job)
+    except BrightRunError as error:
+        said = f"The package is not deployable: {error.message}"
+        job.note("warning", {"code": "package_check", "message": said, "fix": by_hand})
+        story.tell(said, story.WARNING)
+        return
+    story.tell(f"The zip alone gave {found['same']} of {found['asked']} golden answers")
+
+
+def unproven(job: JobContext) -> str:
+    """Why the flow does not make the golden answers again; empty: it does."""
+    if job.spec.values.quick:
+        return "a quick look does not take the time"
+    if job.provider.manners.far_away:
+        return "another kind of machine answers otherwise than the pod did"
+    return ""
 
 
 def rebuild(job: JobContext, *, with_bin: bool) -> str:
@@ -64,15 +102,22 @@ def check(job: JobContext, base: Path | None = None) -> dict[str, Any]:
         with zipfile.ZipFile(zipped) as archive:
             archive.extractall(Path(room) / "client")
         folder = next((Path(room) / "client").iterdir())
-        done = subprocess.run(
-            [sys.executable, "-I", "inference.py", "--check", "--base", str(model.resolve())],
-            cwd=folder,
-            env={"PATH": "/usr/bin:/bin", "HOME": room, "HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=CHECK_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-I", "inference.py", "--check", "--base", str(model.resolve())],
+                cwd=folder,
+                env={"PATH": "/usr/bin:/bin", "HOME": room, "HF_HUB_OFFLINE": "1"},
+                capture_output=True,
+                text=True,
+                timeout=CHECK_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ReportError(
+                f"the package's inference.py was not done after {CHECK_SECONDS:,} seconds",
+                cause="this machine is too slow for the base model",
+                fix="check on the kind of machine that measured",
+            ) from None
     counted = COUNTED.search(done.stdout)
     if counted is None:
         raise ReportError(

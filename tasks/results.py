@@ -48,11 +48,11 @@ def report(job_id: str) -> None:
     """The validation report as HTML and PDF, published under the reports folder."""
     job = open_job(job_id)
     place = job.reports_folder
-    if not job.folder.manifest("report") or not (place / "validation-report.pdf").exists():
+    if not job.folder.manifest("report") or not (place / render.PDF).exists():
         with job.stage("report", "reporting"):
             issued = issuing.first(job)
             job.folder.upload_folder(place, "report", {"engine": issued.engine})
-    html, pdf = place / "validation-report.html", place / "validation-report.pdf"
+    html, pdf = place / render.HTML, place / render.PDF
     job.ledger.update_job(job_id, report_html=str(html), report_pdf=str(pdf))
     artifacts.link("report", job.report_url, "Open the validation report", "Report of this job")
 
@@ -112,5 +112,5 @@ def package_parts(job: JobContext, room: Path) -> dict[str, Any]:
         },
         "inference_script": CHECKOUT / "trainer" / "inference.py",
         "base_model": basemodels.profile(base),
-        "report_pdf": handing.issued_file(job, issued, handing.PDF),
+        "report_pdf": handing.issued_file(job, issued, render.PDF),
     }

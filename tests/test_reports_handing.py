@@ -26,7 +26,7 @@ from brightrun.settings import load
 from brightrun.sharing import Shared, expiry, missing
 from brightrun.shelves import Supabase, shelf_of
 from flows.cli import app
-from reports import archive, handing, issuing, package
+from reports import archive, handing, issuing, package, render
 from tasks import deploying
 
 JOB = "261120-7f3a"
@@ -77,7 +77,7 @@ def pack(job: JobContext, version: int = 1) -> None:
     evaluation = issuing.evaluation_of(job)
     said = json.dumps({"verdicts": [v.model_dump(mode="json") for v in evaluation.verdicts]})
     report = f"{job.job_id}-validation-{version} validation-report.pdf"
-    files = {handing.PDF: report.encode(), package.SUMMARY: said.encode()}
+    files = {render.PDF: report.encode(), package.SUMMARY: said.encode()}
     made = archive.write(job.settings.home / f"{job.job_id}-package.zip", "top", files)
     job.folder.upload(made, f"package/{made.name}")
 
@@ -110,6 +110,49 @@ def test_a_package_goes_out_only_when_its_golden_answers_were_made_again(home: P
         run("share", JOB, "--what", "package")
     checked(job)
     assert shared("--what", "package")["kind"] == "package"
+
+
+def scripted(job: JobContext, script: str) -> None:
+    """A package whose inference.py is this one, and a prepared base model for it."""
+    base = job.settings.models / "demo"
+    base.mkdir(parents=True)
+    (base / "prepared.json").write_text(json.dumps({"name": "demo", "sha256": SHA}))
+    name = f"{job.job_id}-package.zip"
+    made = archive.write(job.settings.home / name, "top", {"inference.py": script.encode()})
+    job.folder.upload(made, f"package/{name}")
+
+
+def test_a_new_package_makes_its_golden_answers_again_from_the_zip(home: Path) -> None:
+    job = evaluated_job(JOB)
+    scripted(job, "print('3 of 3 answers are the same')")
+    deploying.prove(job)
+    assert handing.golden_answers(job)
+    job.folder.write_json(handing.CHECKED, {**job.folder.read_json(handing.CHECKED), "same": 2})
+    assert not handing.golden_answers(job)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [("print('2 of 3 answers are the same')", "1 of 3 golden answers differ"),
+     ("raise SystemExit('no torch here')", "inference.py failed: no torch here")],
+)  # fmt: skip
+def test_a_package_that_answers_otherwise_is_told_and_the_job_stands(
+    home: Path, script: str, said: str
+) -> None:
+    job = evaluated_job(JOB)
+    scripted(job, script)
+    deploying.prove(job)
+    (warning,) = job.ledger.events(JOB, type="warning")
+    assert said in warning.payload["message"]
+    assert not handing.golden_answers(job)
+
+
+def test_a_quick_look_leaves_the_check_of_its_package_to_a_person(home: Path) -> None:
+    job = evaluated_job(JOB, values={"rotations": 1})
+    scripted(job, "raise SystemExit('must not run')")
+    deploying.prove(job)
+    assert not job.ledger.events(JOB, type="warning")
+    assert not job.folder.exists(handing.CHECKED)
 
 
 def test_a_package_whose_verdicts_hold_no_more_is_refused_even_to_an_override(home: Path) -> None:
@@ -145,7 +188,7 @@ def test_a_package_is_made_of_the_newest_report(home: Path) -> None:
     issued(job)
     with zipfile.ZipFile(deploying.rebuild(job, with_bin=False)) as made:
         inside = {name.partition("/")[2]: made.read(name) for name in made.namelist()}
-    assert inside[handing.PDF] == f"{JOB}-validation-2 validation-report.pdf".encode()
+    assert inside[render.PDF] == f"{JOB}-validation-2 validation-report.pdf".encode()
     assert f"{JOB}-validation-2" in inside["README.md"].decode()
     # What it was made of is in the run folder: this machine keeps no second copy.
     assert not list(home.glob("package*"))
