@@ -24,12 +24,12 @@ def export(
     """Every step's metrics, or the examples in full, for a spreadsheet or a notebook."""
     from brightrun.context import open_job
     from flows.terminal import emit, tell
-    from reports import exporting
+    from reports import exporting, stephistory
 
     if what not in WHAT:
         raise UsageError(f"{what!r} is not exported", fix=f"one of: {', '.join(WHAT)}")
-    if format_ not in exporting.FORMATS:
-        raise UsageError(f"no format {format_!r}", fix=f"one of: {', '.join(exporting.FORMATS)}")
+    if format_ not in stephistory.FORMATS:
+        raise UsageError(f"no format {format_!r}", fix=f"one of: {', '.join(stephistory.FORMATS)}")
     if plot and what != "metrics":
         raise UsageError("--plot belongs to --what metrics", fix="leave it out")
     made = exporting.write(open_job(job), what, format_, out, plot)

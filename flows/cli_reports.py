@@ -73,13 +73,9 @@ def of_job(
     """A report of a job's evaluation."""
     from brightrun.context import open_job
     from brightrun.figures import read as read_figures
-    from reports import issuing, onepager, render, slides
+    from reports import issuing, onepager, slides
 
-    makers: dict[str, issuing.Make] = {
-        "validation": render.render,
-        "slides": slides.make,
-        "one-pager": onepager.make,
-    }
+    makers: dict[str, issuing.Make] = {"slides": slides.make, "one-pager": onepager.make}
     known = open_job(job)
     evaluation = issuing.evaluation_of(known)
     if scenarios:
@@ -90,7 +86,7 @@ def of_job(
         known,
         evaluation=evaluation,
         kind=kind,
-        make=makers[kind],
+        make=makers.get(kind),
         brand=brand,
         figures=read_figures(figures) if figures else None,
         audience=audience,

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from brightrun.ledger import Ledger
 from brightrun.ledger_reports import FileFacts, ReportRow
 from brightrun.runfolder import sha256_file
 from brightrun.verdicts import Evaluation, Issue, ReportData
-from reports import collect, render
+from reports import collect, render, stephistory
 from reports.render import Rendered
 
 VALIDATION = "validation"
@@ -45,7 +46,8 @@ def first(job: JobContext) -> ReportRow:
 
     def write(taken: ReportRow) -> Rendered:
         data = collect.collect(job, evaluation_of(job))
-        return render.render(data.model_copy(update={"issue": identity(taken)}), job.reports_folder)
+        stamped = data.model_copy(update={"issue": identity(taken)})
+        return render.render(stamped, job.reports_folder, attached=stephistory.attachment(job))
 
     return numbered(
         job.ledger,
@@ -63,15 +65,18 @@ def again(
     job: JobContext,
     *,
     kind: str = VALIDATION,
-    make: Make = render.render,
+    make: Make | None = None,
     brand: Brand | None = None,
     figures: Figures | None = None,
     evaluation: Evaluation | None = None,
     audience: str = "",
     by: str = "",
 ) -> ReportRow:
-    """Another report from run folder and ledger: its own folder, the next version."""
-    brand = brand or Brand()
+    """Another report from run folder and ledger: its own folder, the next version.
+
+    make: writes its files; default: the validation report with every step's metrics attached.
+    """
+    brand, make = brand or Brand(), make or validation_of(job)
     data = contract(job, evaluation or evaluation_of(job))
     client = brand.client or data.client
     data = data.model_copy(update={"brand": brand, "figures": figures, "client": client})
@@ -93,6 +98,10 @@ def again(
         client=client,
         created_by=by,
     )
+
+
+def validation_of(job: JobContext) -> Make:
+    return partial(render.render, attached=stephistory.attachment(job))
 
 
 def numbered(

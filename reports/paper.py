@@ -31,6 +31,7 @@ from reports.words import words
 
 HERE = Path(__file__).resolve().parent
 MARK = "brightrun-report"
+LARGEST_INSIDE = 2_000_000  # bytes of a file inside the PDF: it is sent by mail
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Paper:
     """A document: the .qmd's name, its placeholders' values, its charts, its stamp and brand.
 
     A plain str among the values is escaped by the template. `warning` stands on every page.
+    attached: files by name that the PDF carries and that lie beside both.
     """
 
     template: str
@@ -68,6 +70,7 @@ class Paper:
     brand: Brand = field(default_factory=Brand)
     warning: str = ""
     contents: bool = True
+    attached: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def fill(paper: Paper) -> str:
@@ -148,7 +151,18 @@ def _typst_source(paper: Paper, body: str, folder: Path) -> None:
         f"lang: {typst(lang)}, region: {typst(region) if region else 'none'}, "
         f"warning: {typst(paper.warning)})\n\n"
     )
-    (folder / "main.typ").write_text(head + body, encoding="utf-8")
+    (folder / "main.typ").write_text(head + carried(paper, folder) + body, encoding="utf-8")
+
+
+def carried(paper: Paper, folder: Path) -> str:
+    """typst's words for the files inside the PDF; a large one stays outside."""
+    said = []
+    for name, content in paper.attached.items():
+        if len(content) <= LARGEST_INSIDE:
+            (folder / name).write_bytes(content)
+            told = typst(f"Data of this report: {name}")  # PDF/UA refuses a file without words
+            said.append(f'#pdf.attach({typst(name)}, relationship: "data", description: {told})\n')
+    return "".join(said)
 
 
 def write(path: Path, content: bytes) -> None:

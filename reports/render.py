@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,12 +57,22 @@ def fingerprint(data: BaseModel) -> str:
     return hashlib.sha256(canonical(data)).hexdigest()
 
 
-def render(data: ReportData, out: Path, *, engine: engines.Engine | None = None) -> Rendered:
-    """Write report.json, HTML and PDF into `out`; ReportError when an engine fails."""
+def render(
+    data: ReportData,
+    out: Path,
+    *,
+    engine: engines.Engine | None = None,
+    attached: Mapping[str, bytes] | None = None,
+) -> Rendered:
+    """Write report.json, HTML and PDF into `out`; ReportError when an engine fails.
+
+    attached: files by name that go with it, beside the pages and inside the PDF.
+    """
     started = time.perf_counter()
     engine = engine or engines.find()
     mark = fingerprint(data)
-    return write(paper_of(data, engine.name, mark), data, out, NAME, engine, started)
+    document = paper_of(data, engine.name, mark, attached or {})
+    return write(document, data, out, NAME, engine, started)
 
 
 def write(
@@ -79,16 +90,20 @@ def write(
     paper.pdf(engine, document, pdf_file)
     paper.write(contract, canonical(data))
     paper.write(html_file, page)
+    beside = tuple(out / name for name in document.attached)
+    for file in beside:
+        paper.write(file, document.attached[file.name])
     seconds = time.perf_counter() - started
-    made = (html_file, pdf_file, contract)
+    made = (html_file, pdf_file, contract, *beside)
     return Rendered(made, engine.name, seconds, document.stamp.fingerprint)
 
 
-def paper_of(data: ReportData, engine: str, mark: str) -> Paper:
+def paper_of(data: ReportData, engine: str, mark: str, attached: Mapping[str, bytes]) -> Paper:
     """The validation report as a document."""
     drawn = validation.charts_of(data)
     values = validation.context(data, drawn)
-    rows = [("Report", data.issue.report_id), ("Report sha256", mark), ("Report engine", engine)]
+    rows = [("Report", data.issue.report_id), ("Report sha256", mark), ("Report engine", engine),
+            ("Every step, attached", ", ".join(attached))]  # fmt: skip
     engine_rows = blocks.pairs([row for row in rows if row[1]], code=True)
     values["provenance"] = Markdown(f"{values['provenance']}{engine_rows}")
     return Paper(
@@ -100,4 +115,5 @@ def paper_of(data: ReportData, engine: str, mark: str) -> Paper:
         charts=drawn,
         brand=data.brand,
         warning=f"{data.meaningless}: the numbers mean nothing" if data.meaningless else "",
+        attached=attached,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,12 @@ def test_a_job_owns_several_reports_that_prove_themselves(home: Path, tmp_path: 
         text = page.get_textpage().get_text_range()
         assert second["report_id"] in text
         assert second["fingerprint"][:16] in text
+    (inside,) = (document.get_attachment(n) for n in range(document.count_attachments()))
+    beside = Path(second["files"]["metrics.csv"]["path"])
+    assert inside.get_name() == "metrics.csv"
+    assert bytes(inside.get_data()) == beside.read_bytes()
+    steps = list(csv.DictReader(beside.read_text("utf-8-sig").splitlines()))
+    assert [float(step["loss"]) for step in steps] == [2.9, 2.6, 2.4, 2.3]
     document.close()
 
     genuine = run("verify", str(pdf))
