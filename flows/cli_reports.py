@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from brightrun.ledger_reports import ReportRow
     from reports.render import Rendered
 
-KINDS = ("validation", "slides", "one-pager", "cost")
+KINDS = ("validation", "slides", "one-pager", "battlecard", "cost")
 Brand = Annotated[
     Path | None, typer.Option("--brand", help="Brand file (TOML): name, logo, colours, words.")
 ]
@@ -33,6 +34,9 @@ def report(
     ] = None,
     scenarios: Annotated[
         Path | None, typer.Option(help="Text file, one scenario id a line: shown as asked for.")
+    ] = None,
+    cells: Annotated[
+        Path | None, typer.Option(help="--kind battlecard: TOML, what others offer, with sources.")
     ] = None,
     month: Annotated[str, typer.Option(help="--kind cost: 2026-11; default: this one.")] = "",
     client: Annotated[str, typer.Option(help="--kind cost: only this client's jobs.")] = "",
@@ -51,6 +55,11 @@ def report(
         raise UsageError("--month and --client belong to --kind cost", fix="leave them out")
     if not job and kind != "cost":
         raise UsageError("which job?", fix="brightrun report JOB; jobs: `brightrun jobs`")
+    if (kind == "battlecard") != bool(cells):
+        raise UsageError(
+            "--kind battlecard and --cells belong together",
+            fix="brightrun report JOB --kind battlecard --cells examples/battlecard.toml",
+        )
     chosen = read_brand(brand) if brand else None
     if chosen:
         words.words(chosen)
@@ -58,7 +67,7 @@ def report(
     if kind == "cost":
         tell_issued(cost(job, month, client, chosen, figures, audience, by), json)
     else:
-        tell_issued(of_job(job, kind, chosen, figures, scenarios, audience, by), json)
+        tell_issued(of_job(job, kind, chosen, figures, scenarios, cells, audience, by), json)
 
 
 def of_job(
@@ -67,15 +76,19 @@ def of_job(
     brand: BrandFile | None,
     figures: Path | None,
     scenarios: Path | None,
+    cells: Path | None,
     audience: str,
     by: str,
 ) -> ReportRow:
     """A report of a job's evaluation."""
     from brightrun.context import open_job
     from brightrun.figures import read as read_figures
-    from reports import issuing, onepager, slides
+    from brightrun.rivals import read as read_rivals
+    from reports import battlecard, issuing, onepager, slides
 
     makers: dict[str, issuing.Make] = {"slides": slides.make, "one-pager": onepager.make}
+    if cells:
+        makers["battlecard"] = partial(battlecard.make, read_rivals(cells))
     known = open_job(job)
     evaluation = issuing.evaluation_of(known)
     if scenarios:

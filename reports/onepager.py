@@ -33,11 +33,7 @@ def claimable(data: ReportData) -> list[Verdict]:
         for v in verdicts
         if v.target_met != "pass"
     ]
-    if data.meaningless:
-        raise ReportError(
-            f"job {data.job_id} is a {data.meaningless.lower()}: nothing may be claimed from it",
-            fix="train a real base model, and not as a smoke test",
-        )
+    sellable(data)
     safety = next((v for v in verdicts if v.metric is MetricName.safety), None)
     if safety is not None and safety.target_met == "fail":
         raise ReportError(
@@ -54,6 +50,15 @@ def claimable(data: ReportData) -> list[Verdict]:
             fix=data.next_command or "measure more: the validation report names the sample needed",
         )
     return passed
+
+
+def sellable(data: ReportData) -> None:
+    """ReportError: nothing that sells may be made of a test."""
+    if data.meaningless:
+        raise ReportError(
+            f"job {data.job_id} is a {data.meaningless.lower()}: nothing may be claimed from it",
+            fix="train a real base model, and not as a smoke test",
+        )
 
 
 def make(data: ReportData, out: Path, engine: engines.Engine | None = None) -> Rendered:

@@ -15,6 +15,8 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "comparison": "Run comparison",
         "cost_report": "Cost report",
         "one_pager": "What was shown",
+        "battlecard": "Battlecard",
+        "sources": "Sources",
         "prepared_for": "Prepared for",
         "contents": "Contents",
         "page": "Page",
