@@ -37,10 +37,12 @@ test-postgres: $(INSTALLED)  ## the ledger's tests on a real Postgres instead of
 	$(BIN)/python -m pytest --postgres -n $(WORKERS) $$(ls tests/test_brightrun_ledger*.py) tests/test_brightrun_promises.py \
 	  tests/test_brightrun_history.py tests/test_brightrun_reaper.py tests/test_brightrun_alerts.py $(ARGS)
 
-lint: $(INSTALLED)  ## ruff, format, mypy --strict
+lint: $(INSTALLED)  ## ruff, format, mypy --strict, Dockerfile, shell scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint deployments/*.Dockerfile
+	$(BIN)/shellcheck deployments/*.sh .ci/run
 
 check: lint test  ## lint and test
 

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from brightrun import addresses
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+BUILT_IMAGE = CHECKOUT / "deployments/trainer-image"
 MAX_ATTEMPTS = 20  # from docs/simulation.md: at 30 % an hour a 20-hour job is lost 12 times at most
 
 
@@ -109,7 +110,10 @@ class Settings(BaseSettings):
     )
     runpod_rest_url: str = Field("https://api.runpod.io", description="Of REST v2, without /v2")
     runpod_graphql_url: str = "https://api.runpod.io/graphql"
-    runpod_image: str = Field("", description="Trainer image by digest: NAME@sha256:...")
+    runpod_image: str = Field(
+        default_factory=lambda: built_image(),
+        description="Trainer image by digest: NAME@sha256:...; else deployments/trainer-image",
+    )
     runpod_registry: str = Field("", description="RunPod's id of the credential for the image")
     registry_user: str = Field("", description="For the look whether the image is there")
     registry_token: SecretStr | None = Field(None, description="Of registry_user, read-only")
@@ -192,6 +196,11 @@ class Settings(BaseSettings):
     @property
     def prefect_home(self) -> Path:
         return self.home.resolve() / "prefect"
+
+
+def built_image(place: Path = BUILT_IMAGE) -> str:
+    """What deployments/build-image.sh has pushed last: code and image change together."""
+    return place.read_text().strip() if place.is_file() else ""
 
 
 def load() -> Settings:

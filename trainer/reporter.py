@@ -11,7 +11,7 @@ from typing import Any
 
 from brightrun.errors import BrightRunError
 from brightrun.runfolder import EventType, EventWriter, RunFolder
-from trainer import hardware, telemetry
+from trainer import hardware, health, telemetry
 
 # Beyond so many events that could not be written (a few MB), only what cannot be told again is
 # taken in. A pod gives up long before: 30 minutes bring about 400 steps at most of a real model.
@@ -42,6 +42,7 @@ class Reporter:
 
     def start(self) -> None:
         self._heartbeat()
+        health.beat()
         self.try_flush()
         threading.Thread(target=self._run, name="events", daemon=True).start()
 
@@ -105,6 +106,7 @@ class Reporter:
     def _run(self) -> None:
         beat = time.monotonic()
         while not self._closed.wait(FLUSH_SECONDS):
+            health.beat()
             if time.monotonic() - beat >= HEARTBEAT_SECONDS:
                 beat = time.monotonic()
                 # A sign of life that nobody can see is not worth keeping.
