@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brightrun import locking
 from brightrun.errors import EvaluationError, UsageError
 
 if TYPE_CHECKING:
@@ -93,26 +94,15 @@ def _place(job: JobContext) -> Path:
     return job.settings.home.resolve() / "judges"
 
 
-@contextmanager
-def _alone(job: JobContext) -> Iterator[None]:
+def _alone(job: JobContext) -> AbstractContextManager[None]:
     """One judging of a job at a time on this machine: two would each spend up to the cap."""
-    from filelock import FileLock, Timeout
-
-    place = _place(job)
-    place.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place / f"{job.job_id}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise EvaluationError(
-            f"job {job.job_id} is being judged already",
-            cause=f"another process holds {lock.lock_file}: two would pass the cap together",
-            fix="wait until it has ended, then repeat: what was judged is not paid for again",
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    place = _place(job) / f"{job.job_id}.lock"
+    refusal = EvaluationError(
+        f"job {job.job_id} is being judged already",
+        cause=f"another process holds {place}: two would pass the cap together",
+        fix="wait until it has ended, then repeat: what was judged is not paid for again",
+    )
+    return locking.alone(place, lambda: refusal)
 
 
 def _judged(

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,8 +21,8 @@ from types import FrameType
 from typing import Any
 
 import httpx
-from filelock import FileLock, Timeout
 
+from brightrun import locking
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.ledger import Ledger
 from brightrun.settings import CHECKOUT, Settings, load
@@ -92,24 +92,18 @@ def serving_reports(
         pages.server_close()
 
 
-@contextmanager
-def alone(settings: Settings) -> Iterator[None]:
+def alone(settings: Settings) -> AbstractContextManager[None]:
     """One `make ui` per home, also while it is still starting."""
-    settings.prefect_home.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(settings.prefect_home / "ui.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
+
+    def refusal() -> ConfigurationError:
         url = server.remembered(settings).get("api_url", "").removesuffix("/api")
-        raise ConfigurationError(
+        return ConfigurationError(
             f"`make ui` is already running for {settings.home.resolve()}",
             cause=f"it is at {url}" if url else "it is just starting",
             fix="use it, or stop it first",
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+        )
+
+    return locking.alone(settings.prefect_home / "ui.lock", refusal)
 
 
 @contextmanager

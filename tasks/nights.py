@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import ValidationError
 
-from brightrun import basemodels, nightly, nightreport, pricing, quotes, successors
+from brightrun import basemodels, locking, nightly, nightreport, pricing, quotes, successors
 from brightrun.adapters import Stage
 from brightrun.context import open_job
 from brightrun.conversations import FileReport
@@ -34,20 +32,12 @@ SHOWN = 3
 LONGEST = 100  # letters of a file's name in its job's
 
 
-@contextmanager
-def alone(settings: Settings) -> Iterator[None]:
+def alone(settings: Settings) -> AbstractContextManager[None]:
     """One night at a time on this machine, whoever started it."""
-    lock = FileLock(settings.home.resolve() / "nightly.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ConfigurationError(
-            "another nightly run is under way", fix="wait for it: `brightrun nightly --show`"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    refusal = ConfigurationError(
+        "another nightly run is under way", fix="wait for it: `brightrun nightly --show`"
+    )
+    return locking.alone(settings.home.resolve() / "nightly.lock", lambda: refusal)
 
 
 @task(name="begin night", cache_policy=NO_CACHE)
