@@ -20,6 +20,7 @@ from brightrun.errors import ConfigurationError
 from brightrun.jobs import BaseModelRef
 from brightrun.runfolder import sha256_file
 from brightrun.settings import Settings
+from brightrun.specs import LEAST_CONTEXT
 
 PREPARED = "prepared.json"
 # Size and time of the weight files when their hash was last compared.
@@ -57,6 +58,13 @@ def resolve(name: str, models: Path) -> BaseModelRef:
     ConfigurationError names the cache and the command when it is not prepared.
     """
     facts = profile(prepared_folder(name, models))
+    if facts["context"] < LEAST_CONTEXT:
+        raise ConfigurationError(
+            f"the base model {name} reads {facts['context']} tokens at once",
+            cause=f"a system prompt and one answer need at least {LEAST_CONTEXT}",
+            fix="use a model with a longer context (max_position_embeddings in its config.json)",
+            fault="model_unusable",
+        )
     return BaseModelRef(
         name=name,
         revision=facts["revision"],

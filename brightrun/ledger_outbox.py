@@ -31,6 +31,10 @@ class Letter:
     created_at: datetime
     tries: int
 
+    @property
+    def given_up(self) -> bool:
+        return self.tries > len(PAUSES)
+
 
 def put_out(
     db: Database,
@@ -105,9 +109,12 @@ def given_up(db: Database, first: datetime, after: datetime) -> int:
         return int(c.execute(query).scalar_one())
 
 
-def undelivered(db: Database) -> tuple[tuple[Letter, str], ...]:
-    """Letters that were sent in vain and their last problem, newest first."""
-    query = select(outbox).where(outbox.c.sent_at.is_(None), outbox.c.tries > 0)
+def undelivered(db: Database, since: datetime) -> tuple[tuple[Letter, str], ...]:
+    """Letters that were sent in vain and their last problem, newest first; of those that were given
+    up only what was since then."""
+    o = outbox.c
+    counts = (o.tries <= len(PAUSES)) | (o.due_at >= since)
+    query = select(outbox).where(o.sent_at.is_(None), o.tries > 0, counts)
     with db.read() as c:
         return tuple((_letter(r), r.problem) for r in c.execute(query.order_by(outbox.c.id.desc())))
 

@@ -227,9 +227,10 @@ def training_seconds(
     Both measured with Llama 3 70B's shape in NF4 on an H100 SXM (1.87 / 3.51 / 5.14 s at 2,048 /
     4,096 / 6,000 tokens, within 1 %; 1.6-2.3 s below 2,048 on a slow host).
     CPU: SmolLM2 90 tokens per CPU second at the demo's lengths (its quietest steps, optimizer
-    included: 150-159 tokens/s on 2 threads; a bare loop reached 114), 27-35 % slower with activations computed twice
-    (measured), proportional to FLOPs, never under 0.8 ms a token (measured with `tiny` on 2
-    threads). High is 4 x likely: a second job on the same cores costs that much and more.
+    included: 150-159 tokens/s on 2 threads; a bare loop reached 114), 27-35 % slower with
+    activations computed twice (measured), proportional to FLOPs, never under 0.8 ms a token
+    (measured with `tiny` on 2 threads, in a job). High is 4 x likely: a second job on the same
+    cores costs that much and more.
     """
     if machine.is_gpu:
         flops = training_flops(model, tokens, sum_squared, checkpointing) / (machine.tflops * 1e12)

@@ -12,6 +12,8 @@ from pydantic import Field
 from brightrun.frozen import Frozen
 from brightrun.presets import Hyperparameters
 
+LEAST_CONTEXT = 128  # tokens; no conversation fits into less
+
 
 class BaseModelRef(Frozen):
     """Which base model: alias or path or hub id, pinned by revision or content hash."""
@@ -19,7 +21,7 @@ class BaseModelRef(Frozen):
     name: str
     revision: str = ""
     sha256: str = ""
-    context: int = Field(ge=128)
+    context: int = Field(ge=LEAST_CONTEXT)
     template: str = Field(description="Which of brightrun.chat.TEMPLATES")
     meaningful: bool = Field(True, description="False for `tiny`: its numbers mean nothing")
 

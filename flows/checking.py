@@ -129,6 +129,23 @@ def tell_defect(what: str, fix: str, style: str) -> None:
         say(f"  Fix: {fix}")
 
 
+def examined(
+    file: Path,
+    *,
+    quality_min: float | None = None,
+    max_length: int = 8192,
+    too_long: Literal["refuse", "split"] = "refuse",
+) -> tuple[FileReport, Contamination | None]:
+    """`checked`, and what we test with is looked for in a file that is valid so far."""
+    report = checked(file, quality_min=quality_min, max_length=max_length, too_long=too_long)
+    if not report.valid:
+        return report, None
+    close = contamination_of(registered(str(file)))
+    if close.blocking:
+        report = report.model_copy(update={"valid": False, "errors": close.defects()})
+    return report, close
+
+
 def contamination_of(file: Path) -> Contamination:
     """Our scenarios and questions against the turns of a valid file."""
     from brightrun.reading import conversations

@@ -43,8 +43,10 @@ def clean(
     )
     now = datetime.now(UTC)
     found, total = cleaning.plan(ledger, policy, now)
+    skipped: list[str] = []
     if yes:
-        found = cleaning.carry_out(ledger, found, policy, now)
+        planned, found = found, cleaning.carry_out(ledger, found, policy, now)
+        skipped = [removal.job_id for removal in planned if removal not in found]
     freed = sum(removal.bytes for removal in found)
     if json:
         emit(
@@ -53,6 +55,7 @@ def clean(
                 "stored_bytes": total,
                 "freed_bytes": freed,
                 "usd_per_month": float(cleaning.usd_per_month(total, ledger)),
+                "skipped": skipped,
                 "done": yes,
             }
         )
@@ -62,6 +65,8 @@ def clean(
         table("Removed" if yes else "Would be removed", ("job", "what", "size", "why"), rows)
     usd = money(float(cleaning.usd_per_month(total, ledger)))
     tell(f"Stored: {total / GB:,.3f} GB, {usd} a month; {freed / GB:,.3f} GB may go.")
+    if skipped:
+        say(f"Left alone, driven or gone on with since: {', '.join(skipped)}", "yellow")
     if rows and not yes:
         say("Nothing was removed; --yes does it.", "yellow")
 

@@ -14,7 +14,7 @@ from flows.checking import (
     MOST_TOKENS,
     UNCHANGED,
     checked,
-    contamination_of,
+    examined,
     existing,
     registered,
     show_report,
@@ -55,9 +55,9 @@ def add(
     from flows.terminal import emit, say
 
     settings = load()
-    report = checked(file)
+    report, close = examined(file)
     if not report.valid:
-        show_report(report, json)
+        show_report(report, json, close)
         raise typer.Exit(1)
     label = name or report.name
     ledger = Ledger.open(settings)
@@ -145,10 +145,9 @@ def validate(
     Example: `brightrun validate examples/training-file.json`
     """
     too_long: Literal["refuse", "split"] = "split" if split else "refuse"
-    report = checked(file, quality_min=quality_min, max_length=max_length, too_long=too_long)
-    close = contamination_of(registered(str(file))) if report.valid else None
-    if close and close.blocking:
-        report = report.model_copy(update={"valid": False, "errors": close.defects()})
+    report, close = examined(
+        file, quality_min=quality_min, max_length=max_length, too_long=too_long
+    )
     show_report(report, json, close)
     raise typer.Exit(0 if report.valid else 1)
 

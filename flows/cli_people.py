@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, get_args
 
 import typer
 
+from brightrun.counting import count
 from flows.options import Json
+
+SHOWN = timedelta(days=7)  # letters that were given up since; older ones are only counted
 
 
 def people(json: Json = False) -> None:
@@ -20,14 +23,20 @@ def people(json: Json = False) -> None:
 
     settings = load()
     found, on = load_people(settings), channels_of(settings)
-    stuck = Ledger.open(settings).undelivered()
+    ledger, since = Ledger.open(settings), datetime.now(UTC) - SHOWN
+    stuck, older = (
+        ledger.undelivered(since),
+        ledger.given_up(datetime.min.replace(tzinfo=UTC), since),
+    )
     if json:
         emit(
             {
                 "people": [person.model_dump() for person in found],
                 "channels": on,
                 "undelivered": [{"title": letter.message["title"], "channel": letter.channel,
-                                 "problem": problem} for letter, problem in stuck],
+                                 "problem": problem, "given_up": letter.given_up}
+                                for letter, problem in stuck],
+                "given_up_earlier": older,
             }
         )  # fmt: skip
         return
@@ -38,7 +47,11 @@ def people(json: Json = False) -> None:
     ]
     table("Who hears of what", ("event", *(person.name for person in found)), cells)
     for letter, problem in stuck:
-        tell(f"Not delivered after {letter.tries} tries: {letter.message['title']} ({problem})")
+        after = "Given up" if letter.given_up else "Tried again later, not delivered"
+        tries = count(letter.tries, "try", "tries")
+        tell(f"{after} after {tries}: {letter.message['title']} ({problem})")
+    if older:
+        tell(f"Given up more than {SHOWN.days} days ago: {count(older, 'message')}")
 
 
 def digest(

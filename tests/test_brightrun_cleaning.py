@@ -100,6 +100,8 @@ def test_a_job_that_was_gone_on_with_or_is_driven_since_the_plan_is_left_alone(h
     left = {name for name, folder in folders.items() if folder.exists("checkpoints")}
     assert left == {"again", "driven"}
     assert ledger.job("idle").claim is None
+    assert inside(home, "clean", "--yes", "--json").json["skipped"] == ["driven"]
+    assert "gone on with since: driven" in inside(home, "clean", "--yes").err
     (said,) = ledger.events("idle", 0, "choice")
     assert said.payload["message"].startswith("removed checkpoints: ")
 

@@ -148,7 +148,7 @@ def test_a_first_estimate_of_the_demo_fits_two_whole_jobs() -> None:
     4,526 held out read twice, in 375 s (machine at 114 % of the reference) and 339 s (not
     measured); 12 answers and 25 questions of each model in 166 s, and the last stage in 42 s."""
     work = Work(
-        train_tokens=17_199, sum_squared_tokens=round(17_199 * 930), supervised_tokens=8824,
+        train_tokens=17_199, sum_squared_tokens=17_199 * 930, supervised_tokens=8824,
         sequences=19, longest=1104, epochs=2, steps=38, validation_tokens=4526, evaluations=2,
         scenarios=12, questions=25, prompt_tokens=247, neutral_tokens=633, max_new_tokens=96,
     )  # fmt: skip

@@ -116,10 +116,10 @@ def test_an_outage_is_tried_again_and_told_once(channels: tuple[Inbox, FakeSlack
     problems = post(ledger, message("failed"), "k", now=NOW)
     assert problems == ["slack: SlackApiError"] * 2
     assert len(inbox.mails) == 1
-    assert len(ledger.undelivered()) == 2
+    assert len(ledger.undelivered(NOW)) == 2
     assert deliver_due(ledger, NOW + timedelta(seconds=30)) == []  # not yet
     assert deliver_due(ledger, NOW + timedelta(minutes=2)) == []
-    assert ledger.undelivered() == ()
+    assert ledger.undelivered(NOW) == ()
     assert (len(inbox.mails), len(chat.calls)) == (1, 4)
 
 
@@ -187,7 +187,7 @@ def test_a_letter_that_cannot_be_sent_holds_up_none_behind_it(
     ledger.put_out("good", message().model_dump(), [good], job_id="j1", at=NOW)
     assert len(deliver_due(ledger, NOW)) == 2
     assert len(inbox.mails) == 1
-    assert [letter.tries for letter, _ in ledger.undelivered()] == [1, 1]
+    assert [letter.tries for letter, _ in ledger.undelivered(NOW)] == [1, 1]
 
 
 def test_a_sender_holds_one_letter_at_a_time_and_each_is_sent_once(
@@ -224,6 +224,27 @@ def test_a_letter_that_is_given_up_is_counted_on_its_day_only(
     assert len(chat.calls) == 7
     assert digest.digest(ledger, at)["undelivered"] == 1
     assert digest.digest(ledger, at + timedelta(days=1))["undelivered"] == 0
+    lost = at - timedelta(days=1)
+    assert [letter.given_up for letter, _ in ledger.undelivered(lost)] == [True]
+    assert ledger.undelivered(lost + timedelta(seconds=1)) == ()
+
+
+def test_people_shows_what_is_still_tried_and_only_counts_what_was_given_up_long_ago(
+    channels: tuple[Inbox, FakeSlack], home: Path
+) -> None:
+    _, chat = channels
+    ledger, now = Ledger.open(load()), datetime.now(UTC)
+    for key, days in (("old", 30), ("new", 3)):
+        at = now - timedelta(days=days)
+        route = Route(channel="slack", address="C9", due=at)
+        ledger.put_out(key, message(key).model_dump(), [route], job_id="j1", at=at)
+        chat.answers += [(500, {}, {"ok": False})] * 7
+        while deliver_due(ledger, at, key):
+            at += timedelta(hours=13)
+    found = inside(home, "people", "--json").json
+    said = [(letter["title"], letter["given_up"]) for letter in found["undelivered"]]
+    assert (said, found["given_up_earlier"]) == ([("Bright Run job j1 new", True)], 1)
+    assert "Given up more than 7 days ago: 1 message" in inside(home, "people").out
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,22 @@ def test_what_is_no_training_file_is_told_in_words(
     assert not home.exists()
 
 
+def test_a_base_model_that_reads_next_to_nothing_is_refused_in_words(
+    home: Path, tmp_path: Path, models: Path
+) -> None:
+    small = home / "models" / "demo"
+    shutil.copytree(models / "tiny", small)
+    facts = json.loads((small / "prepared.json").read_text())
+    (small / "prepared.json").write_text(json.dumps({**facts, "context": 64}))
+    path = written(tmp_path, document(3, 4), ".json")
+    for command in (("validate", str(path)), ("train", str(path), "--yes")):
+        done = inside(home, *command)
+        assert done.code == 1
+        told = " ".join(done.err.split())
+        assert "demo reads 64 tokens at once" in told
+        assert "max_position_embeddings" in told
+
+
 @pytest.mark.parametrize("ending", [".json", ".jsonl"])
 @pytest.mark.parametrize("command", ["validate", "train"])
 def test_a_conversation_beyond_the_models_context_is_refused(
@@ -165,13 +181,17 @@ def test_a_file_that_holds_what_we_test_with_is_invalid(home: Path, tmp_path: Pa
         for turn in pair["conversation_history"]:
             if turn["role"] == "user":
                 turn["content"] = text
-    done = inside(home, "validate", str(write_json(tmp_path / "a.json", doc)), "--json")
-    assert done.code == 1
-    assert done.json["valid"] is False
-    (defect,) = done.json["errors"]
-    assert defect["code"] == "contamination"
-    assert defect["conversation_id"] == done.json["contamination"]["blocking"][0]["conversation_id"]
-    assert defect["message"] in " ".join(done.err.split())
+    path = str(write_json(tmp_path / "a.json", doc))
+    for command in (("validate", path), ("files", "add", path)):
+        done = inside(home, *command, "--json")
+        assert done.code == 1
+        assert done.json["valid"] is False
+        (defect,) = done.json["errors"]
+        assert defect["code"] == "contamination"
+        (found,) = {row["conversation_id"] for row in done.json["contamination"]["blocking"]}
+        assert defect["conversation_id"] == found
+        assert defect["message"] in " ".join(done.err.split())
+    assert not home.exists()
     assert not home.exists()
 
 
