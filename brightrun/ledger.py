@@ -209,3 +209,4 @@ class Ledger:
     revoke_share = ledger_shares.revoke_share
     count_issue = ledger_shares.count_issue
     settle_share = ledger_shares.settle_share
+    note_downloads = ledger_shares.note_downloads

@@ -94,6 +94,14 @@ def count_issue(db: Database, share_id: str) -> ShareRow:
     return share(db, share_id)
 
 
+def note_downloads(db: Database, share_id: str, downloads: int) -> None:
+    """At least so many; logs that were cleaned away take none back."""
+    more = table.c.downloads.is_(None) | (table.c.downloads < downloads)
+    with db.write() as c:
+        mine = (table.c.share_id == share_id) & more
+        c.execute(update(table).where(mine).values(downloads=downloads))
+
+
 def settle_share(db: Database, share_id: str, outcome: str, note: str = "") -> ShareRow:
     """What came of it; the last word counts."""
     facts = {"outcome": outcome, "outcome_note": note, "outcome_at": datetime.now(UTC)}

@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     share_url: str = Field(
         "", description="Where shares lie: file://, s3://bucket/prefix, supabase://bucket"
     )
+    share_logs: str = Field(
+        "", description="Where S3 writes the access logs of the shares: s3://bucket/prefix"
+    )
     supabase_url: str = Field(
         "", validation_alias=AliasChoices("BRIGHTRUN_SUPABASE_URL", "SUPABASE_URL")
     )

@@ -81,12 +81,18 @@ def list_(
     job: Annotated[str, typer.Option("--job", help="Only this job's.")] = "", json: Json = False
 ) -> None:
     """What was handed out, to whom, and what came of it; takes down what has expired."""
+    from brightrun.errors import StorageError
+    from brightrun.settings import load
     from flows.terminal import emit, say, table
     from reports import handing
 
     ledger, shelf = _open()
     for error in handing.tidy(ledger, shelf)[1]:
         say(f"Not taken down: {error}", "yellow")
+    try:
+        handing.count_downloads(ledger, load().share_logs)
+    except StorageError as error:
+        say(f"Downloads were not counted: {error}", "yellow")
     rows = ledger.shares(ledger.job(job).job_id if job else None)
     if json:
         emit({"shares": [as_json(row) for row in rows]})

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from brightrun import downloads
 from brightrun.context import JobContext
 from brightrun.errors import ReportError, StorageError, UsageError
 from brightrun.ledger import Ledger
@@ -232,6 +233,16 @@ def fitting(row: ShareRow, shelf: Shelf) -> None:
             f"{shelf.name}",
             fix="set BRIGHTRUN_SHARE_URL to where it was shared",
         )
+
+
+def count_downloads(ledger: Ledger, logs: str) -> None:
+    """Write down how often shares on S3 were fetched; StorageError when the logs cannot be read."""
+    rows = [row for row in ledger.shares() if row.storage == "s3"]
+    if not (logs and rows):
+        return
+    counts = downloads.by_place(downloads.read(logs, min(row.created_at for row in rows)))
+    for row in rows:
+        ledger.note_downloads(row.share_id, counts.get(row.place, 0))
 
 
 def tidy(
