@@ -7,6 +7,7 @@ headline that failed or was not measured, unless a person overrides that by name
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
@@ -50,6 +51,17 @@ def expiry(text: str, what: Shared) -> timedelta:
     if span > LONGEST:
         raise UsageError(f"{text} is longer than a year", fix="share it again when it has run out")
     return span
+
+
+def closed(shares: Iterable[tuple[str, str]]) -> list[str]:
+    """`report: 2 won, 1 lost of 5`: which kinds led to deals. shares: (what, outcome) of each."""
+    counts = Counter(shares)
+    kinds = [kind.value for kind in Shared if any(what == kind for what, _ in counts)]
+    return [
+        f"{kind}: {counts[kind, Outcome.won]} won, {counts[kind, Outcome.lost]} lost of "
+        f"{sum(n for (what, _), n in counts.items() if what == kind)}"
+        for kind in kinds
+    ]
 
 
 def missing(

@@ -83,6 +83,7 @@ def list_(
     """What was handed out, to whom, and what came of it; takes down what has expired."""
     from brightrun.errors import StorageError
     from brightrun.settings import load
+    from brightrun.sharing import closed
     from flows.terminal import emit, say, table
     from reports import handing
 
@@ -94,8 +95,9 @@ def list_(
     except StorageError as error:
         say(f"Downloads were not counted: {error}", "yellow")
     rows = ledger.shares(ledger.job(job).job_id if job else None)
+    deals = closed((row.kind, row.outcome) for row in rows)
     if json:
-        emit({"shares": [as_json(row) for row in rows]})
+        emit({"shares": [as_json(row) for row in rows], "deals": deals})
         return
     now = datetime.now(UTC)
     cells = [
@@ -105,6 +107,8 @@ def list_(
     ]  # fmt: skip
     columns = ("share", "job", "what", "to", "state", "ends", "links", "outcome")
     table("Shares", columns, cells, keep=("share", "job"))
+    if deals:
+        say(f"Deals: {'; '.join(deals)}")
 
 
 @shares.command("link")

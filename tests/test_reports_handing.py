@@ -23,7 +23,7 @@ from brightrun.ledger import Ledger
 from brightrun.ledger_reports import FileFacts
 from brightrun.runfolder import sha256_file
 from brightrun.settings import load
-from brightrun.sharing import Shared, expiry, missing
+from brightrun.sharing import Shared, closed, expiry, missing
 from brightrun.shelves import Supabase, shelf_of
 from flows.cli import app
 from reports import archive, handing, issuing, package, render
@@ -399,6 +399,12 @@ def test_spans_are_days_and_hours_and_usual_ones_stand_in_the_rules() -> None:
     assert expiry("36h", Shared.report) == timedelta(hours=36)
     assert expiry("", Shared.report) == timedelta(days=30)
     assert expiry("", Shared.package) == timedelta(hours=24)
+
+
+def test_outcomes_are_counted_by_what_was_shared() -> None:
+    found = closed([("slides", "lost"), ("report", "won"), ("report", ""), ("report", "won")])
+    assert found == ["report: 2 won, 0 lost of 3", "slides: 0 won, 1 lost of 1"]
+    assert closed([]) == []
 
 
 def test_only_a_headline_with_a_target_can_forbid() -> None:
