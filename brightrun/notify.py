@@ -9,17 +9,22 @@ import html
 import http.client
 import smtplib
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import EmailMessage
 from typing import Any
 
 from slack_sdk import WebClient
-from slack_sdk.errors import SlackClientError
+from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
 
 from brightrun.frozen import Frozen
 from brightrun.settings import Settings
 
 TIMEOUT_SECONDS = 20
+SLACK_FAILS = (SlackClientError, OSError, http.client.HTTPException, ValueError)
+# ValueError: an address or a password that cannot be encoded; its text may hold them.
+MAIL_FAILS = (smtplib.SMTPException, OSError, ValueError)
 STYLE = "font:15px/1.5 sans-serif;color:#222;max-width:640px;margin:auto"
 
 
@@ -44,6 +49,19 @@ class SlackNotifier:
         self.client = WebClient(token=token, base_url=base_url, timeout=TIMEOUT_SECONDS)
         self.client.retry_handlers.append(RateLimitErrorRetryHandler(max_retry_count=2))
 
+    def reach(self) -> str | None:
+        """What is wrong with the token, or None; posts nothing."""
+        try:
+            headers = self.client.auth_test().headers
+        except SlackApiError as error:
+            return f"slack: {error.response.get('error') or error.response.status_code}"
+        except SLACK_FAILS as error:
+            return f"slack: {type(error).__name__}"
+        scopes = {k.lower(): str(v) for k, v in headers.items()}.get("x-oauth-scopes")
+        # Not every proxy hands the header on.
+        lacking = scopes is not None and "chat:write" not in scopes.split(",")
+        return "slack: the token has no scope chat:write" if lacking else None
+
     def send(self, message: Message) -> str | None:
         body = "\n".join(message.lines)
         blocks: list[dict[str, Any]] = [
@@ -65,7 +83,7 @@ class SlackNotifier:
                 thread_ts=self.thread or None,
             )
             self.posted = str(answer.get("ts") or "")
-        except (SlackClientError, OSError, http.client.HTTPException, ValueError) as error:
+        except SLACK_FAILS as error:
             return f"slack: {type(error).__name__}"
         return None
 
@@ -86,16 +104,30 @@ class EmailNotifier:
             links = (f"{text}: {url}" for text, url in message.links)
             mail.set_content("\n".join((message.title, "", *message.lines, *links)))
             mail.add_alternative(page(message), subtype="html")
-            with smtplib.SMTP(s.smtp_host, s.smtp_port, timeout=TIMEOUT_SECONDS) as server:
-                if s.smtp_starttls:
-                    server.starttls(context=ssl.create_default_context())
-                if s.smtp_user and s.smtp_password is not None:
-                    server.login(s.smtp_user, s.smtp_password.get_secret_value())
+            with self._session() as server:
                 server.send_message(mail)
-        # ValueError: an address or a password that cannot be encoded; its text may hold them.
-        except (smtplib.SMTPException, OSError, ValueError) as error:
+        except MAIL_FAILS as error:
             return f"email: {type(error).__name__}"
         return None
+
+    def reach(self) -> str | None:
+        """What is wrong with server, encryption or password, or None; sends no mail."""
+        try:
+            with self._session() as server:
+                server.noop()
+        except MAIL_FAILS as error:
+            return f"email: {type(error).__name__}"
+        return None
+
+    @contextmanager
+    def _session(self) -> Iterator[smtplib.SMTP]:
+        s = self.settings
+        with smtplib.SMTP(s.smtp_host, s.smtp_port, timeout=TIMEOUT_SECONDS) as server:
+            if s.smtp_starttls:
+                server.starttls(context=ssl.create_default_context())
+            if s.smtp_user and s.smtp_password is not None:
+                server.login(s.smtp_user, s.smtp_password.get_secret_value())
+            yield server
 
 
 def page(message: Message) -> str:

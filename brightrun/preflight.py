@@ -27,6 +27,9 @@ S3_NAMES = {
     "AWS_SESSION_TOKEN": "token",
 }
 
+# Who waits for the answer is a person, or a job that rents nothing meanwhile.
+HASTY = {"retries": {"max_attempts": 1}, "connect_timeout": 10}
+
 
 def require(
     job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any], rented: Rented
@@ -118,10 +121,19 @@ def storage(settings: Settings, job_id: str, credentials: Mapping[str, SecretStr
             )
             return
         options["endpoint_url"] = settings.pod_storage_endpoint or None
-        options["config_kwargs"] = {"retries": {"max_attempts": 1}, "connect_timeout": 10}
+        options["config_kwargs"] = HASTY
     else:
         options = {"auto_mkdir": True} if url.startswith("file:") else {}
     place = f"{url}/jobs/{job_id}/control/preflight-{secrets.token_hex(4)}.txt"
+    if problem := round_trip(f"a pod cannot write, read and remove in {url}", place, options):
+        yield problem
+
+
+def round_trip(what: str, place: str, options: Mapping[str, Any]) -> str:
+    """Write, read and remove an object; "" or: `what`, why, and how it is mended.
+
+    StorageError: the storage is away, which says nothing about it.
+    """
     written = secrets.token_bytes(16)
     try:
         fs, path = fsspec.core.url_to_fs(place, **options)
@@ -129,17 +141,16 @@ def storage(settings: Settings, job_id: str, credentials: Mapping[str, SecretStr
         back = fs.cat_file(path)
         fs.rm_file(path)
     except Exception as error:
-        what, trouble = f"a pod cannot write, read and remove in {url}", classify(error)
+        trouble = classify(error)
         if trouble is None:
-            yield f"{what}: {type(error).__name__}; mend STORAGE_URL or the pod's credentials"
-        elif not trouble.lasting:
+            return f"{what}: {type(error).__name__}; mend STORAGE_URL or the credentials"
+        if not trouble.lasting:
             raise trouble.error(what) from error
-        else:
-            found = trouble.error(what)
-            yield f"{found.message}; {found.fix}"
-        return
+        found = trouble.error(what)
+        return f"{found.message}; {found.fix}"
     if back != written:
-        yield f"the storage {url} gives back other bytes than were written; use another one"
+        return f"{what}: it gives back other bytes than were written; use another one"
+    return ""
 
 
 def model(reference: BaseModelRef) -> Iterator[str]:

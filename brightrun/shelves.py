@@ -149,10 +149,24 @@ class Supabase:
         self.url, self.key, self.bucket = url.rstrip("/"), key, bucket
 
     def _files(self, bucket: str) -> Any:
+        return self._client().from_(bucket)
+
+    def _client(self) -> Any:
         from storage3 import SyncStorageClient
 
         headers = {"apikey": self.key, "Authorization": f"Bearer {self.key}"}
-        return SyncStorageClient(f"{self.url}/storage/v1/", headers).from_(bucket)
+        return SyncStorageClient(f"{self.url}/storage/v1/", headers)
+
+    def lacks(self) -> str:
+        """What `make` would make; "" when it is there."""
+        with _told("cannot list the buckets of Supabase"):
+            there = [bucket.name for bucket in self._client().list_buckets()]
+        return "" if self.bucket in there else f"make the private bucket supabase://{self.bucket}"
+
+    def make(self) -> None:
+        """The bucket, private: only signed links open what lies in it."""
+        with _told(f"cannot make supabase://{self.bucket}"):
+            self._client().create_bucket(self.bucket, options={"public": False})
 
     def _inside(self, place: str) -> tuple[str, str]:
         """(bucket, path in it); places of earlier versions did not name their bucket."""

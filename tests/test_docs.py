@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 from commands import inside
 
+from brightrun import findings
+from brightrun.doctor import CHECKS
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
 from brightrun.settings import load
@@ -40,3 +43,33 @@ def test_the_commands_of_a_page_run(home: Path, page: str) -> None:
     for words in found:
         done = inside(home, *words)
         assert done.code == 0, f"brightrun {shlex.join(words)}\n{done.err}"
+
+
+def test_the_set_up_page_runs_and_the_second_set_up_finds_nothing_to_do(
+    home: Path, migrated: Path
+) -> None:
+    """Prefect's database is there already, as `make setup` leaves it: it takes its time."""
+    shutil.copytree(migrated / "prefect", home / "prefect")
+    found = commands("production")
+    assert ["setup"] in found
+    for words in found:
+        done = inside(home, *words)
+        assert done.code == 0, f"brightrun {shlex.join(words)}\n{done.err}"
+    again = inside(home, "setup", "--json").json
+    assert (again["counts"], home.joinpath("ledger.db").exists()) == ({"ok": 3, "skip": 1}, True)
+
+
+def test_the_set_up_page_names_settings_that_there_are_and_every_check() -> None:
+    page = (DOCS / "production.md").read_text()
+    named = set(re.findall(r"BRIGHTRUN_[A-Z_]+[A-Z]", page))
+    assert len(named) > 10
+    assert named - set(findings.names()) == set()
+    rows = re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE)
+    told = {name.strip() for row in rows for name in row.split(",")}
+    assert set(CHECKS) - told == set()
+
+
+def test_a_dry_run_of_setup_makes_nothing(home: Path) -> None:
+    told = inside(home, "setup", "--dry-run", "--json").json
+    assert told["counts"] == {"skip": 1, "todo": 3}
+    assert not home.exists()

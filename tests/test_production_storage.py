@@ -30,10 +30,10 @@ from commands import (
 from pydantic import SecretStr
 from s3_server import BUCKET, POD, S3Server, s3_server
 
-from brightrun import preflight
+from brightrun import doctor_services, preflight, shelter
 from brightrun.compute.provider import LaunchRequest
 from brightrun.context import JobContext
-from brightrun.errors import ConfigurationError
+from brightrun.errors import ConfigurationError, StorageError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.outages import told
@@ -113,6 +113,21 @@ def test_a_clock_that_is_off_is_named(folder: Any, monkeypatch: pytest.MonkeyPat
     found = told(caught.value)
     assert "RequestTimeTooSkewed" in str(found)
     assert "clock" in str(found)
+
+
+def test_a_bucket_that_is_missing_is_made_where_the_keys_may(folder: Any) -> None:
+    place = folder(STORAGE_URL="s3://fresh/team").storage_url
+    assert not shelter.is_there(place)
+    shelter.make(place)
+    assert shelter.is_there(place)
+    (tried,) = doctor_services.storage(load())
+    assert (tried.state, tried.said) == ("ok", f"{place}: written, read, removed")
+    folder(STORAGE_URL="s3://fresh/team", AWS_ACCESS_KEY_ID=POD[0], AWS_SECRET_ACCESS_KEY=POD[1])
+    with pytest.raises(StorageError, match="cannot be known") as caught:
+        shelter.is_there(place)
+    assert "ask the storage's owner" in caught.value.fix
+    with pytest.raises(StorageError, match="s3://other cannot be made"):
+        shelter.make("s3://other")
 
 
 def test_a_local_pod_without_keys_of_its_own_is_refused_before_it_starts(

@@ -33,7 +33,9 @@ def slack() -> Iterator[FakeSlack]:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             kind = self.headers["Content-Type"]
             fields: dict[str, Any] = (
-                json.loads(body) if "json" in kind else {k: v[0] for k, v in parse_qs(body).items()}
+                json.loads(body or "{}")
+                if "json" in kind
+                else {k: v[0] for k, v in parse_qs(body).items()}
             )
             fake.calls.append((self.path, self.headers.get("Authorization", ""), fields))
             status, headers, answer = fake.answers.pop(0) if fake.answers else OK

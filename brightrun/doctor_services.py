@@ -1,0 +1,221 @@
+"""What doctor asks of services: ledger, storage, RunPod, and who brings messages.
+
+The storage is written to and read and the object removed again; all else only reads.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from brightrun import podcredentials, preflight, reachable, shelter
+from brightrun import webhook as webhooks
+from brightrun.compute.provider import OURS
+from brightrun.compute.runpod.provider import BY_DIGEST, RunPodProvider
+from brightrun.errors import ProviderError
+from brightrun.findings import Finding
+from brightrun.ledger_schema import REVISION
+from brightrun.ledger_store import engine_of, revision
+from brightrun.money import shown
+from brightrun.notify import EmailNotifier, Message, SlackNotifier
+from brightrun.people import load_people
+from brightrun.podenv import storage_url
+from brightrun.posting import channels_of
+from brightrun.settings import Settings
+
+MAKE = "brightrun setup (jobs make it too)"
+LOOK = "doctor"  # in the place of a job's id, where a pod's own prefix is tried out
+
+
+def ledger(settings: Settings) -> Iterator[Finding]:
+    """Reachable, and at this checkout's revision; nothing is created."""
+    engine = engine_of(settings)
+    where = engine.url.render_as_string(hide_password=True)
+    sqlite = engine.dialect.name == "sqlite"
+    if sqlite and not Path(engine.url.database or "").exists():
+        yield Finding(name="ledger", state="warn", said=f"{where} is not made yet", fix=MAKE)
+        return
+    found = revision(engine)
+    if found == REVISION:
+        yield Finding(name="ledger", state="ok", said=f"{where}, revision {found}")
+    elif found is not None and found > REVISION:
+        yield Finding(
+            name="ledger", state="fail", fix="use the newer checkout, or another DATABASE_URL",
+            said=f"{where} has revision {found}, this checkout knows {REVISION} and older ones",
+        )  # fmt: skip
+    else:
+        said = f"{where} has {f'revision {found}' if found else 'no tables'}, not {REVISION}"
+        yield Finding(name="ledger", state="fail" if found else "warn", said=said, fix=MAKE)
+
+
+def storage(settings: Settings) -> Iterator[Finding]:
+    """Run folders: write, read and remove as the control plane does it."""
+    url = settings.storage
+    if url.startswith("file:") and not shelter.is_there(url):
+        yield Finding(name="storage", state="warn", said=f"{url} is not made yet", fix=MAKE)
+        return
+    options = {"config_kwargs": preflight.HASTY} if url.startswith("s3:") else {}
+    place = f"{url}/doctor-{secrets.token_hex(4)}.txt"
+    yield trial("storage", url, preflight.round_trip(f"cannot use {url}", place, options))
+
+
+def trial(name: str, url: str, problem: str) -> Finding:
+    if not problem:
+        return Finding(name=name, state="ok", said=f"{url}: written, read, removed")
+    said, _, fix = problem.partition("; ")
+    return Finding(name=name, state="fail", said=said, fix=fix)
+
+
+def pod_storage(settings: Settings) -> Iterator[Finding]:
+    """The same with what a rented pod gets, where it will see it."""
+    if settings.runpod_api_key is None:
+        return
+    url = storage_url(settings)
+    keys = podcredentials.of(settings, url, LOOK, LOOK)
+    problems = tuple(preflight.storage(settings, LOOK, keys))
+    yield trial("pod storage", url, "".join(problems))
+    if more := podcredentials.warning(settings, url):
+        yield Finding(name="pod storage", state="warn", said=more, fix="docs/runpod.md")
+
+
+def runpod(settings: Settings) -> Iterator[Finding]:
+    """Key, credit, prices, permission to list pods; image and volume."""
+    if settings.runpod_api_key is None:
+        yield Finding(
+            name="runpod", state="skip", said="no key: jobs train on this machine",
+            fix="set BRIGHTRUN_RUNPOD_API_KEY: docs/runpod.md",
+        )  # fmt: skip
+        return
+    account = RunPodProvider.of(settings, patient=False)
+    pods = account.list(OURS)
+    offers = account.offers()
+    if offers:
+        least = min(offers, key=lambda offer: offer.usd_per_hour)
+        said = f"{len(offers)} offers from {shown(least.usd_per_hour)}/h, {len(pods)} pods of ours"
+        yield Finding(name="runpod", state="ok", said=said)
+    else:
+        fix = "allow more of BRIGHTRUN_RUNPOD_CLOUDS, _DATA_CENTERS and _MIN_CUDA"
+        yield Finding(name="runpod", state="warn", said="nothing is offered now", fix=fix)
+    yield credit(account)
+    yield image(settings)
+    yield volume(settings, account)
+
+
+def credit(account: RunPodProvider) -> Finding:
+    try:
+        balance = account.balance()
+    except ProviderError as error:
+        return Finding(name="runpod credit", state="warn", said=error.message, fix=error.fix)
+    if balance is None:
+        said = "RunPod's API does not say it any more"
+        fix = "see its console: at 0 every pod is stopped"
+        return Finding(name="runpod credit", state="warn", said=said, fix=fix)
+    said = f"{shown(balance.usd)} left, {shown(balance.spend_per_hour)}/h spent now"
+    if balance.usd > Decimal(0):
+        return Finding(name="runpod credit", state="ok", said=said)
+    fix = "add credit in RunPod's console; a pod needs one hour's worth to start"
+    return Finding(name="runpod credit", state="fail", said=said, fix=fix)
+
+
+def image(settings: Settings) -> Finding:
+    name = settings.runpod_image
+    if not BY_DIGEST.match(name):
+        said = f"{name!r} is no image by digest"
+        fix = "set BRIGHTRUN_RUNPOD_IMAGE=NAME@sha256:... to a trainer image that you pushed"
+        return Finding(name="runpod image", state="fail", said=said, fix=fix)
+    answer = reachable.image(name, settings.registry_user, settings.registry_token)
+    if answer.reach == "there":
+        return Finding(name="runpod image", state="ok", said=f"{name} is in its registry")
+    if answer.reach == "missing":
+        fix = "push it, or mend BRIGHTRUN_RUNPOD_IMAGE"
+        return Finding(name="runpod image", state="fail", said=f"no {name} there", fix=fix)
+    fix = (
+        "set BRIGHTRUN_RUNPOD_REGISTRY for pods, and BRIGHTRUN_REGISTRY_USER, _TOKEN for this look"
+    )
+    said = f"whether {name} can be pulled is not known from here: {answer.said}"
+    return Finding(name="runpod image", state="warn", said=said, fix=fix)
+
+
+def volume(settings: Settings, account: RunPodProvider) -> Finding:
+    name = settings.runpod_volume
+    if not name:
+        said = "no network volume: every pod fetches its base model anew"
+        fix = "make one in RunPod's console and set BRIGHTRUN_RUNPOD_VOLUME to its id"
+        return Finding(name="runpod volume", state="skip", said=said, fix=fix)
+    said = f"{name}: {account.volume_gb():.0f} GB in {account.volume_place()}"
+    return Finding(name="runpod volume", state="ok", said=said)
+
+
+def slack(settings: Settings) -> Iterator[Finding]:
+    """The token is tried; nothing is posted."""
+    if settings.slack_token is None:
+        said, fix = "no token: no messages on Slack", "docs/notifications.md"
+        yield Finding(name="slack", state="skip", said=said, fix=fix)
+        return
+    bot = slack_notifier(settings, settings.slack_token)
+    if problem := bot.reach():
+        fix = "give BRIGHTRUN_SLACK_TOKEN a bot's token (xoxb-) with the scope chat:write"
+        yield Finding(name="slack", state="fail", said=problem, fix=fix)
+    else:
+        yield Finding(name="slack", state="ok", said="the token is good; nothing was posted")
+
+
+def slack_notifier(settings: Settings, token: SecretStr, channel: str = "") -> SlackNotifier:
+    return SlackNotifier(token.get_secret_value(), channel, settings.slack_base_url)
+
+
+def email(settings: Settings) -> Iterator[Finding]:
+    """Connected, encrypted, logged in; nothing is sent."""
+    if not settings.smtp_host or not settings.email_from:
+        said, fix = "no server and sender: no e-mail", "docs/notifications.md"
+        yield Finding(name="email", state="skip", said=said, fix=fix)
+        return
+    where = f"{settings.smtp_host}:{settings.smtp_port}"
+    if problem := EmailNotifier(settings).reach():
+        fix = "mend BRIGHTRUN_SMTP_HOST, _PORT, _USER, _PASSWORD or _STARTTLS"
+        yield Finding(name="email", state="fail", said=f"{problem} at {where}", fix=fix)
+        return
+    yield Finding(name="email", state="ok", said=f"{where} answers; nothing was sent")
+    if settings.smtp_user and not settings.smtp_starttls:
+        said, fix = "the password goes unencrypted", "set BRIGHTRUN_SMTP_STARTTLS=true"
+        yield Finding(name="email", state="warn", said=said, fix=fix)
+
+
+def webhook(settings: Settings) -> Iterator[Finding]:
+    if not settings.webhook_url:
+        yield Finding(name="webhook", state="skip", said="no address: no events to you")
+    elif settings.webhook_secret is None:
+        said, fix = "an address without a secret: nothing is sent", "set BRIGHTRUN_WEBHOOK_SECRET"
+        yield Finding(name="webhook", state="fail", said=said, fix=fix)
+    else:
+        said = "address and secret are set; it is asked only with the next event"
+        yield Finding(name="webhook", state="ok", said=said)
+
+
+def deliveries(settings: Settings) -> Iterator[Finding]:
+    """One message on every configured channel to everybody who has an address there."""
+    message = Message(title="Bright Run: a test message", lines=("brightrun doctor --send asked.",))
+    people, channels = load_people(settings), channels_of(settings)
+    if settings.slack_token is not None:
+        for channel in sorted({one.slack for one in people if one.slack}):
+            bot = slack_notifier(settings, settings.slack_token, channel)
+            yield delivery("slack", channel, bot.send(message))
+    if "email" in channels:
+        for address in sorted({one.email for one in people if one.email}):
+            yield delivery("email", address, EmailNotifier(settings, address).send(message))
+    if settings.webhook_url:
+        now = datetime.now(UTC)
+        event = webhooks.event_of("doctor", message.kind, "", now, message.model_dump())
+        yield delivery("webhook", "your application", webhooks.send(settings, event, now))
+
+
+def delivery(channel: str, to: str, problem: str | None) -> Finding:
+    if problem is None:
+        return Finding(name=f"{channel} message", state="ok", said=f"sent to {to}")
+    fix = "mend the address or the channel's settings: docs/notifications.md"
+    return Finding(name=f"{channel} message", state="fail", said=f"{to}: {problem}", fix=fix)

@@ -1,0 +1,95 @@
+"""What is deployed at a Prefect server, beside what prefect.yaml and automations.yaml ask for.
+
+Asked over HTTP, without importing Prefect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import yaml
+
+from brightrun.frozen import Frozen
+from brightrun.settings import CHECKOUT
+from flows.worker import POOL
+
+ASKED = CHECKOUT / "prefect.yaml"
+AUTOMATIONS = CHECKOUT / "deployments" / "automations.yaml"
+SECONDS = 10.0
+MOST = 200
+
+
+class Gap(Frozen):
+    """What the server lacks or has otherwise; worker: whether one takes runs of the pool."""
+
+    version: str
+    pool: bool = False
+    deployments: tuple[str, ...] = ()
+    automations: tuple[str, ...] = ()
+    worker: bool = True
+
+    @property
+    def complete(self) -> bool:
+        return not (self.pool or self.deployments or self.automations)
+
+
+def gap(api_url: str) -> Gap:
+    """httpx.HTTPError: the server does not answer."""
+    with httpx.Client(base_url=api_url.rstrip("/"), timeout=SECONDS) as client:
+
+        def asked(method: str, path: str, body: Any = None) -> Any:
+            answer = client.request(method, path, json=body)
+            return None if answer.status_code == 404 else answer.raise_for_status().json()
+
+        there = asked("POST", "/deployments/filter", {"limit": MOST}) or []
+        rules = asked("POST", "/automations/filter", {"limit": MOST}) or []
+        pool = asked("GET", f"/work_pools/{POOL}")
+        return Gap(
+            version=str(asked("GET", "/admin/version")),
+            pool=pool is None,
+            deployments=differing({found["name"]: facts_there(found) for found in there}),
+            automations=tuple(sorted(automations() - {found["name"] for found in rules})),
+            worker=pool is not None and pool.get("status") == "READY",
+        )
+
+
+def differing(there: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Names of the deployments that are not there, or not as prefect.yaml has them."""
+    wanted = yaml.safe_load(ASKED.read_text("utf-8"))["deployments"]
+    return tuple(one["name"] for one in wanted if there.get(one["name"]) != facts_asked(one))
+
+
+def facts_asked(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides how a deployment runs, as prefect.yaml says it."""
+    return {
+        "entrypoint": entry["entrypoint"],
+        "pool": entry["work_pool"]["name"],
+        "schedules": sorted(
+            f"{one.get('cron') or float(one['interval'])} {one.get('timezone') or ''}".strip()
+            for one in entry.get("schedules", ())
+        ),
+        "at_once": entry.get("concurrency_limit", {}).get("limit"),
+    }
+
+
+def facts_there(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The same as the server answers it."""
+    schedules = [one["schedule"] for one in found.get("schedules") or ()]
+    limit = found.get("global_concurrency_limit") or {}
+    return {
+        "entrypoint": found.get("entrypoint"),
+        "pool": found.get("work_pool_name"),
+        "schedules": sorted(
+            f"{one.get('cron') or float(one['interval'])} "
+            f"{one.get('timezone') or '' if one.get('cron') else ''}".strip()
+            for one in schedules
+        ),
+        "at_once": limit.get("limit"),
+    }
+
+
+def automations() -> set[str]:
+    """The names of our automations."""
+    return {one["name"] for one in yaml.safe_load(AUTOMATIONS.read_text("utf-8"))}

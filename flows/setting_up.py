@@ -1,0 +1,119 @@
+"""`brightrun setup`: make what is ours and missing; the second time there is nothing to do.
+
+Each step says what it lacks before it makes it, so that --dry-run tells the same without making.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from brightrun import shelter
+from brightrun.findings import Finding, attempted
+from brightrun.ledger import Ledger
+from brightrun.ledger_schema import REVISION
+from brightrun.ledger_store import engine_of, revision
+from brightrun.settings import Settings
+from brightrun.shelves import Supabase, shelf_of
+from flows import readiness, server
+from flows.worker import POOL
+
+# lacks: what would be made, "" when it is there.
+Step = tuple[Callable[[], str], Callable[[], object]]
+
+
+def steps(settings: Settings) -> dict[str, Step]:
+    """What needs no Prefect server, in the order in which it is made."""
+    found: dict[str, Step] = {
+        "ledger": (partial(ledger_lacks, settings), partial(Ledger.open, settings)),
+        "storage": bucket(settings.storage),
+        "prefect database": (partial(database_lacks, settings), partial(server.migrate, settings)),
+    }
+    if settings.share_url.startswith(("s3:", "file:")):
+        found["shares"] = bucket(settings.share_url)
+    elif settings.share_url:
+        shelf = shelf_of(settings)
+        if isinstance(shelf, Supabase):
+            found["shares"] = (shelf.lacks, shelf.make)
+    return found
+
+
+def bucket(url: str) -> Step:
+    """A folder or bucket; one that may not be looked for or made is a finding that failed."""
+    lacks = f"make {shelter.root(url)}"
+    return (lambda: "" if shelter.is_there(url) else lacks, partial(shelter.make, url))
+
+
+def ledger_lacks(settings: Settings) -> str:
+    engine = engine_of(settings)
+    sqlite = engine.dialect.name == "sqlite"
+    is_new = sqlite and not Path(engine.url.database or "").exists()
+    found = None if is_new else revision(engine)
+    if found == REVISION:
+        return ""
+    return f"migrate it from {found} to {REVISION}" if found else f"make it at {REVISION}"
+
+
+def database_lacks(settings: Settings) -> str:
+    made = settings.prefect_home / f"migrated-{version('prefect')}"
+    return "" if made.exists() else f"make Prefect's database in {settings.prefect_home}"
+
+
+def run(
+    settings: Settings, prefect_url: str, secrets: Sequence[str], *, dry_run: bool
+) -> Iterator[Finding]:
+    """Each step as it is done; one that fails does not keep the next from being tried."""
+    for name, step in steps(settings).items():
+        yield from attempted(name, partial(taken, name, step, dry_run), secrets)
+    url = prefect_url or server.shared_url(settings)
+    if url:
+        look = partial(deployment, settings, url, dry_run)
+        yield from attempted("deployments", look, secrets)
+    else:
+        said = f"{readiness.NO_SERVER}; `make ui` deploys at its own start"
+        yield Finding(name="deployments", state="skip", said=said)
+
+
+def taken(name: str, step: Step, dry_run: bool) -> Iterator[Finding]:
+    lacks, make = step
+    if not (wanted := lacks()):
+        yield Finding(name=name, state="ok", said="is there")
+        return
+    if dry_run:
+        yield Finding(name=name, state="todo", said=f"would {wanted}")
+        return
+    make()
+    yield Finding(name=name, state="done", said=wanted)
+
+
+def deployment(settings: Settings, url: str, dry_run: bool) -> Iterator[Finding]:
+    """Work pool, deployments and automations at a server, where they are not as they should be."""
+    lacking = readiness.missing(readiness.asked(url))
+    if not lacking:
+        yield Finding(name="deployments", state="ok", said=f"{url} has all as prefect.yaml has it")
+        return
+    if dry_run:
+        for name, said in lacking.items():
+            yield Finding(name=name, state="todo", said=f"would mend: {said}")
+        return
+    deploy(settings, url, lacking)
+    still = readiness.missing(readiness.asked(url))
+    for name, said in lacking.items():
+        state = "fail" if name in still else "done"
+        yield Finding.model_validate({"name": name, "state": state, "said": still.get(name, said)})
+
+
+def deploy(settings: Settings, url: str, lacking: Mapping[str, str]) -> None:
+    """By Prefect's own command line; its own profile and cloud workspace are left alone."""
+    from flows.ui import automate, prefect
+
+    server.isolate(settings)
+    os.environ["PREFECT_API_URL"] = url
+    if "work pool" in lacking:
+        prefect("work-pool", "create", POOL, "--type", "process")
+    if "deployments" in lacking:
+        prefect("deploy", "--all")
+    automate()
