@@ -136,6 +136,7 @@ class RowFacts(Frozen):
     characters: int
     parts: tuple[int, ...] = Field((), description="Tokens of each part; empty: it is whole")
     added_tokens: int = Field(0, description="By the system prompts of its parts")
+    copy_of: int = Field(0, description="Index of the first one with the same words; 0: none")
 
     @property
     def sequences(self) -> tuple[int, ...]:

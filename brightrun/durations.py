@@ -43,7 +43,6 @@ PARTS: tuple[Part, ...] = (
 PER_TOKEN: frozenset[str] = frozenset({"preprocessing", "training", "measuring"})
 DETECTION = Range(60.0, 75.0, 120.0)  # seconds until a rented pod is believed lost
 DETECTION_HERE = Range(2.0, 10.0, 75.0)  # a process of this machine is seen to be gone
-GOLDEN_PROMPTS = 3
 # What the trainer computes at once on a GPU at most, padding included.
 GROUPED_TOKENS = 8192
 # A micro-batch is ended rather than padded beyond this share: so much of it may be padding.
@@ -205,7 +204,7 @@ def guess(
     at_once = answers_at_once(work, machine)
     written = generation_seconds(machine, model, work.generated_tokens, values.precision, at_once)
     golden = generation_seconds(
-        machine, model, GOLDEN_PROMPTS * work.max_new_tokens, values.precision, 1
+        machine, model, values.golden_prompts * work.max_new_tokens, values.precision, 1
     )
     return {
         "boot": boot,
@@ -216,7 +215,7 @@ def guess(
         + Range(written.low * 0.5, written.likely * 0.8, written.high),
         "finalization": load
         + Range(5, 9, 40).times(busy)
-        + forward_seconds(machine, model, GOLDEN_PROMPTS * work.prompt_tokens)
+        + forward_seconds(machine, model, values.golden_prompts * work.prompt_tokens)
         + Range(golden.low * 0.5, golden.likely * 0.8, golden.high),
     }
 

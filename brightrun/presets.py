@@ -115,6 +115,11 @@ class Hyperparameters(Frozen):
         option as a whole answer, and no training conversation again."""
         return self.rotations < 4
 
+    @property
+    def golden_prompts(self) -> int:
+        """Answers that the delivered script makes at the end, for the package to be checked by."""
+        return 1 if self.quick else 3
+
 
 SETTABLE: tuple[str, ...] = tuple(Hyperparameters.model_fields)
 
@@ -203,7 +208,7 @@ PRESETS: dict[Preset, PresetInfo] = {
         questions=25,
         rotations=1,
         passes=1,
-        eval_points=2,
+        eval_points=1,
     ),
 }
 

@@ -27,7 +27,6 @@ from evals.sources import (
     load_neutral,
 )
 
-GOLDEN_PROMPTS = 3
 MOST = 1_000_000  # all of ours
 # What clients are promised. The perplexity target is a relative change: 30 % lower.
 TARGETS: dict[MetricName, float | None] = {
@@ -144,7 +143,7 @@ def make_plan(
         golden={
             "prompts": [
                 {"id": s.scenario_id, "messages": _messages(s, system_prompt)}
-                for s in _golden(scenarios)
+                for s in _golden(scenarios, values.golden_prompts)
             ]
         },
         facts={
@@ -163,12 +162,12 @@ def _messages(scenario: Scenario, system_prompt: str) -> list[dict[str, str]]:
     return [{"role": "system", "content": system_prompt}, user]
 
 
-def _golden(scenarios: tuple[Scenario, ...]) -> list[Scenario]:
-    """The first scenarios of the first three different arcs; fewer arcs = fewer prompts."""
+def _golden(scenarios: tuple[Scenario, ...], count: int) -> list[Scenario]:
+    """The first scenarios of the first `count` different arcs; fewer arcs = fewer prompts."""
     first: dict[str, Scenario] = {}
     for scenario in scenarios:
         first.setdefault(scenario.arc, scenario)
-    return list(first.values())[:GOLDEN_PROMPTS]
+    return list(first.values())[:count]
 
 
 def _decoding(values: Hyperparameters) -> dict[str, Any]:

@@ -73,9 +73,10 @@ def validate_file(
             found.rows.append(_facts(record, conversation, length))
             found.ids.append(record.conversation_id)
             found.counts.add(record, quality_min)
-            found.conversations.add(
-                conversation_row(record, found.repeats, found.rows[-1], max_length)
-            )
+            row = conversation_row(record, found.repeats, found.rows[-1], max_length)
+            found.conversations.add(row)
+            if row["earlier_copy"]:
+                found.rows[-1] = found.rows[-1].model_copy(update={"copy_of": row["earlier_copy"]})
             for flags in turn_rows(record, file.format):
                 found.turns.add(flags)
     whole = Columns()

@@ -125,8 +125,14 @@ def dataset(job: JobContext) -> Table:
 
 
 def stage_table(done: Progress, begun: Sequence[Start]) -> Table:
-    """Estimated and actual seconds; the caption says how the first pod came to its first step."""
-    rows = tuple((s.name, round(s.expected_s, 1), round(s.elapsed_s, 1)) for s in done.stages)
+    """Estimated and actual seconds; the caption says how the first pod came to its first step.
+
+    What is not over yet has no actual seconds: the report is written before it is packed.
+    """
+    rows = tuple(
+        (s.name, round(s.expected_s, 1), round(s.elapsed_s, 1) if s.status == "finished" else None)
+        for s in done.stages
+    )
     caption = "Time by stage"
     if begun:
         parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in begun[0].parts.items())
@@ -180,6 +186,11 @@ def cuts(spec: JobSpec) -> tuple[str, ...]:
         said.append(
             "Read no option as a whole answer, no training conversation again for the feedback on "
             "the data, and only some of the neutral texts."
+        )
+    if values.golden_prompts < full.golden_prompts:
+        said.append(
+            f"Made {count(values.golden_prompts, 'answer')} to check the package by; a delivery "
+            f"run makes {full.golden_prompts}."
         )
     if values.max_new_tokens < full.max_new_tokens:
         said.append(

@@ -22,7 +22,7 @@ from evals.sources import (
     source_versions,
 )
 
-DEMO = PRESETS[Preset.demo].values
+DEMO, FULL = (PRESETS[name].values for name in (Preset.demo, Preset.balanced))
 
 
 @pytest.fixture
@@ -58,8 +58,9 @@ def test_the_pod_sees_neither_keys_nor_expected_elements(folder: RunFolder) -> N
 
 def test_golden_prompts_come_from_three_different_arcs() -> None:
     arcs = {s.scenario_id: s.arc for s in load_scenarios()}
-    prompts = make_plan(DEMO, "Be kind.").golden["prompts"]
+    prompts = make_plan(FULL, "Be kind.").golden["prompts"]
     assert len({arcs[p["id"]] for p in prompts}) == 3
+    assert len(make_plan(DEMO, "Be kind.").golden["prompts"]) == 1
 
 
 def test_the_plan_is_the_same_twice_and_moves_with_what_matters(tmp_path: Path) -> None:

@@ -330,6 +330,29 @@ def test_the_split_keeps_its_promises(sizes: list[int], share: float, seed: int)
     assert chosen == held_out(rows, share, seed)
 
 
+@given(
+    copies=st.lists(st.integers(0, 12), min_size=2, max_size=12),
+    share=st.floats(0.01, 0.49),
+    seed=st.integers(0, 1000),
+)
+def test_what_a_file_has_twice_is_never_held_out(
+    copies: list[int], share: float, seed: int
+) -> None:
+    """copies: of which earlier row each is one; what points at itself or later is none."""
+    rows = [
+        facts(n, f"arc-{n % 3}").model_copy(update={"copy_of": of if of < n else 0})
+        for n, of in enumerate(copies, start=1)
+    ]
+    repeated = {one for row in rows if row.copy_of for one in (row.index, row.copy_of)}
+    if len(repeated) == len(rows):
+        with pytest.raises(DatasetError, match="several times, word for word"):
+            held_out(rows, share, seed)
+        return
+    chosen = held_out(rows, share, seed)
+    assert chosen
+    assert not chosen & repeated
+
+
 def test_the_split_follows_the_arcs_of_the_full_file() -> None:
     sizes = {"a": 60, "b": 59, "c": 42, "d": 42, "e": 13, "f": 13, "g": 13}
     arcs = [arc for arc, size in sizes.items() for _ in range(size)]

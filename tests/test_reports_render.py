@@ -76,10 +76,9 @@ def sheets(rendered: Rendered) -> list[str]:
     return pages_of(rendered.pdf)
 
 
-def test_it_is_small_and_quick(rendered: Rendered) -> None:
+def test_it_is_small(rendered: Rendered) -> None:
     assert rendered.html.stat().st_size < 2_000_000
     assert rendered.pdf.stat().st_size < 2_000_000
-    assert rendered.seconds < 30  # target 5 s alone; this machine may run other tests
 
 
 def test_only_the_three_files_are_left(rendered: Rendered) -> None:
