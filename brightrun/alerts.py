@@ -6,11 +6,10 @@ Thresholds are told once each and recorded. What is reached, and who hears of it
 
 from __future__ import annotations
 
-import json
 import shlex
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 
@@ -20,12 +19,11 @@ from brightrun.budget import Alert
 from brightrun.context import JobContext
 from brightrun.errors import StopFailed
 from brightrun.ledger import ApprovalRow, AttemptRow, JobRow, Status
-from brightrun.ledger_jobs import process_is_alive
 from brightrun.money import shown
 from brightrun.notify import Message
-from brightrun.posting import Raised, deliver_due, post, put_out_once
+from brightrun.posting import Raised, post, put_out_once, send_raised
 from brightrun.remains import kept
-from brightrun.settings import Settings
+from brightrun.sharedserver import run_pages
 
 
 def ended(job: JobContext, what: str) -> None:
@@ -62,19 +60,6 @@ def links_of(job: JobContext, row: JobRow) -> tuple[tuple[str, str], ...]:
     if row.flow_run_id and (root := run_pages(job.settings)):
         pages.append(("Run", f"{root}/runs/flow-run/{row.flow_run_id}"))
     return tuple(pages)
-
-
-def run_pages(settings: Settings) -> str:
-    """Address of the run pages while `make ui` of this home is up, else "": one that was killed
-    leaves its record behind."""
-    record = settings.prefect_home / "server.json"
-    try:
-        known = json.loads(record.read_text())
-        since = datetime.fromtimestamp(record.stat().st_mtime, UTC)
-    except (OSError, ValueError):
-        return ""
-    alive = process_is_alive(int(known.get("pid", 0)), since)
-    return str(known.get("api_url", "")).removesuffix("/api") if alive else ""
 
 
 def quality(job: JobContext) -> None:
@@ -119,9 +104,9 @@ def happened(job: JobContext) -> list[Raised]:
 
 def stop_failed(job: JobContext, attempt: AttemptRow, error: StopFailed) -> None:
     """A pod that cannot be ended may bill: every channel, an event, again every day."""
-    message = unstoppable(attempt.pod_name, attempt.provider, attempt.usd_per_hour, error)
-    day = f"{job.clock.now():%Y-%m-%d}"
-    if raised := put_out_once(job.ledger, attempt.pod_name, day, lambda: message):
+    pod, day = attempt.pod_name, f"{job.clock.now():%Y-%m-%d}"
+    said = partial(unstoppable, pod, attempt.provider, attempt.usd_per_hour, error)
+    if raised := put_out_once(job.ledger, pod, day, said):
         job.note("error", error.as_dict())
         deliver(job, [raised])
 
@@ -264,5 +249,4 @@ def approved(job: JobContext, word: ApprovalRow) -> None:
 def deliver(job: JobContext, letters: Sequence[Raised]) -> None:
     """One after the other; a failure becomes a warning event, and is tried again."""
     for raised in letters:
-        problems = deliver_due(job.ledger, datetime.now(UTC), raised.key)
-        undelivered(job, raised.message.title, (*raised.problems, *problems))
+        undelivered(job, raised.message.title, send_raised(job.ledger, raised))

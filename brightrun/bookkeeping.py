@@ -11,7 +11,7 @@ from brightrun.context import JobContext
 from brightrun.ledger import Ledger
 from brightrun.money import shown
 from brightrun.notify import Message
-from brightrun.posting import deliver_due, put_out_once
+from brightrun.posting import put_out_once, send_raised
 from brightrun.reconciling import Difference, Reconciliation, compare
 
 # Bills come late: a week shows that yesterday's difference has mended itself.
@@ -66,7 +66,7 @@ def raise_alarms(ledger: Ledger, found: Reconciliation) -> list[str]:
     for pod in found.alarms:
         scope = f"pod {pod.pod_id or pod.pod_name}"
         if raised := put_out_once(ledger, scope, "bill", partial(alarm, found, pod)):
-            problems += [*raised.problems, *deliver_due(ledger, datetime.now(UTC), raised.key)]
+            problems += send_raised(ledger, raised)
     return problems
 
 

@@ -1,7 +1,7 @@
 """Tell people: write it down for everybody who wants it, send what is due, try the rest again.
 
     problems = post(ledger, message, key)      # what could not be sent now; it is tried again
-    raised = put_out_once(ledger, scope, threshold, compose)    # an alarm; deliver_due sends it
+    raised = put_out_once(ledger, scope, threshold, compose)    # an alarm; send_raised sends it
     deliver_due(ledger, now)                   # called every five minutes by the reaper's flow
 
 A message is told once per key and address. Nothing here raises because of a channel or a letter.
@@ -87,6 +87,11 @@ def put_out_once(
     problems = put_out(ledger, message, key, only=only, at=datetime.now(UTC))
     told = ledger.record_alert(scope, threshold, message.title)
     return Raised(message=message, key=key, problems=tuple(problems)) if told else None
+
+
+def send_raised(ledger: Ledger, raised: Raised) -> list[str]:
+    """Send an alarm; returns what could not be delivered, which is tried again."""
+    return [*raised.problems, *deliver_due(ledger, datetime.now(UTC), raised.key)]
 
 
 def channels_of(settings: Settings) -> tuple[str, ...]:

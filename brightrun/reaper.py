@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 from brightrun import alerts, attempts
 from brightrun.clock import Clock
@@ -21,7 +22,7 @@ from brightrun.frozen import Frozen
 from brightrun.ledger import AttemptRow, Ledger
 from brightrun.notify import Message
 from brightrun.outcomes import STOP_FAILED
-from brightrun.posting import deliver_due, post, put_out_once
+from brightrun.posting import post, put_out_once, send_raised
 from brightrun.reaping import (
     Books,
     Doomed,
@@ -41,7 +42,7 @@ SAVING_SECONDS = 120.0
 class Reaped(Frozen):
     """A pod that had to go. gone None: it was only looked at; False: it is still there.
 
-    foreign: it is another ledger's and is left alone.
+    foreign: it is another ledger's and is left alone. untold: why its message did not go out.
     """
 
     pod: str
@@ -51,6 +52,7 @@ class Reaped(Frozen):
     usd_per_hour: Decimal | None = None
     gone: bool | None = None
     foreign: bool = False
+    untold: tuple[str, ...] = ()
 
 
 def sentence(found: Reaped) -> str:
@@ -58,7 +60,8 @@ def sentence(found: Reaped) -> str:
     if found.foreign:
         return f"Pod {found.pod} at {found.provider}: {found.why}; it is left alone"
     ends = {None: "it would be ended", True: "it is ended", False: "IT IS STILL THERE and may bill"}
-    return f"Pod {found.pod} at {found.provider}: {found.why}; {ends[found.gone]}"
+    untold = f" (not delivered: {'; '.join(found.untold)})" if found.untold else ""
+    return f"Pod {found.pod} at {found.provider}: {found.why}; {ends[found.gone]}{untold}"
 
 
 def accounts(settings: Settings) -> tuple[str, ...]:
@@ -82,7 +85,11 @@ def reap(
             pod: described[pod].model_copy(update={"gone": settle(ledger, rows.get(pod), end)})
             for pod, end in ended.items()
         }
-        tell(ledger, described, ended, clock.now())
+        untold = tell(ledger, described, ended, clock.now())
+        described = {
+            pod: found.model_copy(update={"untold": tuple(untold.get(pod, ()))})
+            for pod, found in described.items()
+        }
     strange = [pod for pod in pods if pod not in rows and is_foreign(pod, owner)]
     return (*described.values(), *(left_alone(pods[pod], name) for pod in strange))
 
@@ -224,28 +231,34 @@ def tell(
     described: Mapping[str, Reaped],
     ended: Mapping[str, Gone | StopFailed],
     now: datetime,
-) -> None:
-    """An event for each known job, one message for all pods that were ended, one for each not."""
-    lines = []
+) -> dict[str, list[str]]:
+    """An event for each known job, one message for all pods that were ended, one for each not.
+
+    Returns pod -> why its message did not go out.
+    """
+    lines: dict[str, str] = {}
+    untold: dict[str, list[str]] = {}
     for found in described.values():
         end = ended[found.pod]
         if isinstance(end, StopFailed):
             if not found.job_id:
-                stray_stays(ledger, found, end, now)
+                untold[found.pod] = stray_stays(ledger, found, end, now)
             continue
         if not end.was_there:
             continue  # nothing ran: only its books were open
-        lines.append(f"{found.pod} at {found.provider}: {found.why}")
+        lines[found.pod] = f"{found.pod} at {found.provider}: {found.why}"
         if found.job_id:
-            said = {"code": "reaped", "message": f"The reaper ended pod {lines[-1]}"}
+            said = {"code": "reaped", "message": f"The reaper ended pod {lines[found.pod]}"}
             JobContext(ledger.settings, ledger, found.job_id).note("warning", said)
     if lines:
         title = "Bright Run: the reaper ended " + ("a pod" if len(lines) == 1 else "pods")
-        post(ledger, Message(title=title, lines=tuple(lines), kind="stop_failed"))
+        message = Message(title=title, lines=tuple(lines.values()), kind="stop_failed")
+        untold |= dict.fromkeys(lines, post(ledger, message))
+    return untold
 
 
-def stray_stays(ledger: Ledger, found: Reaped, error: StopFailed, now: datetime) -> None:
-    """A pod of no job that cannot be ended: every channel, once a day."""
-    message = alerts.unstoppable(found.pod, found.provider, found.usd_per_hour, error)
-    if raised := put_out_once(ledger, found.pod, f"{now:%Y-%m-%d}", lambda: message):
-        deliver_due(ledger, datetime.now(UTC), raised.key)
+def stray_stays(ledger: Ledger, found: Reaped, error: StopFailed, now: datetime) -> list[str]:
+    """A pod of no job that cannot be ended: every channel, once a day; what went wrong."""
+    said = partial(alerts.unstoppable, found.pod, found.provider, found.usd_per_hour, error)
+    raised = put_out_once(ledger, found.pod, f"{now:%Y-%m-%d}", said)
+    return send_raised(ledger, raised) if raised else []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -17,13 +16,13 @@ import sys
 import threading
 import time
 from importlib.metadata import version
-from pathlib import Path
 
 import httpx
 from filelock import FileLock
 
 from brightrun.errors import ConfigurationError
 from brightrun.settings import CHECKOUT, Settings, load
+from brightrun.sharedserver import remembered
 from flows import worker
 
 START_TIMEOUT_SECONDS = 120.0
@@ -195,24 +194,6 @@ def main() -> None:
     from flows.repeating import Repeating
 
     uvicorn.run(Repeating(create_app()), host="127.0.0.1", port=options.port, log_level="error")
-
-
-def remember(settings: Settings, api_url: str, reports_url: str) -> Path:
-    """Record the shared server, so that command-line runs use it while it is up."""
-    place = settings.prefect_home / "server.json"
-    place.write_text(
-        json.dumps({"api_url": api_url, "reports_url": reports_url, "pid": os.getpid()})
-    )
-    return place
-
-
-def remembered(settings: Settings) -> dict[str, str]:
-    """What `make ui` wrote down; {} when there is none or it is being written."""
-    try:
-        found = json.loads((settings.prefect_home / "server.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return {key: str(value) for key, value in found.items()}
 
 
 if __name__ == "__main__":

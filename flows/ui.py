@@ -22,7 +22,7 @@ from typing import Any
 
 import httpx
 
-from brightrun import locking
+from brightrun import locking, sharedserver
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.ledger import Ledger
 from brightrun.settings import CHECKOUT, Settings, load
@@ -96,7 +96,7 @@ def alone(settings: Settings) -> AbstractContextManager[None]:
     """One `make ui` per home, also while it is still starting."""
 
     def refusal() -> ConfigurationError:
-        url = server.remembered(settings).get("api_url", "").removesuffix("/api")
+        url = sharedserver.remembered(settings).get("api_url", "").removesuffix("/api")
         return ConfigurationError(
             f"`make ui` is already running for {settings.home.resolve()}",
             cause=f"it is at {url}" if url else "it is just starting",
@@ -163,7 +163,7 @@ def up(settings: Settings, port: int, reports_port: int) -> None:
             prefect("work-pool", "create", worker.POOL, "--type", "process", "--overwrite")
             prefect("deploy", "--all")
             automate()
-            record = server.remember(settings, api_url, reports_url)
+            record = sharedserver.remember(settings, api_url, reports_url)
             try:
                 work(settings, api_url, reports_url, mark)
             finally:

@@ -184,6 +184,25 @@ def test_what_cannot_be_ended_is_told_stays_in_the_books_and_is_tried_for_ever(
         assert job.ledger.attempts("j1")[0].ended_at is not None
 
 
+def test_an_alarm_of_a_stray_pod_that_does_not_go_out_is_told_with_the_pod(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with renting() as rented:
+        fake, ours, job = rented
+        monkeypatch.setenv("BRIGHTRUN_SMTP_HOST", "127.0.0.1")
+        monkeypatch.setenv("BRIGHTRUN_SMTP_PORT", "9")  # nobody listens
+        monkeypatch.setenv("BRIGHTRUN_EMAIL_FROM", "reaper@example.org")
+        monkeypatch.setenv("BRIGHTRUN_EMAIL_TO", "ops@example.org")
+        told = JobContext(load(), Ledger(job.ledger.engine, load()), "j1")
+        ours.launch(wanted(offer(ours), "br-stray-1-abc"))
+        fake.clock.sleep(3600)
+        fake.account.mischief.script["delete"] = ["delete_ignored"] * 60
+        found = {pod.pod: pod for pod in look((fake, ours, told))}["br-stray-1-abc"]
+    assert found.gone is False
+    assert "email" in found.untold[0]
+    assert f"may bill (not delivered: {found.untold[0]})" in reaper.sentence(found)
+
+
 def test_books_of_a_job_that_is_over_are_closed_although_no_list_shows_its_pod(home: Path) -> None:
     with renting(status="failed") as rented:
         fake, _, job = rented

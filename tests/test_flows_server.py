@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from brightrun import sharedserver
 from brightrun.errors import ConfigurationError, StorageError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
@@ -37,20 +38,20 @@ def test_a_used_port_is_named_with_the_option_that_changes_it() -> None:
 def test_a_second_make_ui_of_a_home_is_told_where_the_first_is(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     with ui.alone(settings):
-        record = server.remember(settings, "http://127.0.0.1:1/api", "http://127.0.0.1:2")
+        record = sharedserver.remember(settings, "http://127.0.0.1:1/api", "http://127.0.0.1:2")
         with pytest.raises(ConfigurationError, match="already running") as caught, \
                 ui.alone(settings):  # fmt: skip
             pass
         assert "http://127.0.0.1:1" in caught.value.cause
     record.unlink()
     with ui.alone(settings):
-        assert server.remembered(settings) == {}
+        assert sharedserver.remembered(settings) == {}
 
 
 def test_a_dead_shared_server_is_not_used(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     settings.prefect_home.mkdir(parents=True)
-    server.remember(settings, f"http://127.0.0.1:{server.free_port()}/api", "")
+    sharedserver.remember(settings, f"http://127.0.0.1:{server.free_port()}/api", "")
     assert server.shared_url(settings) is None
 
 
@@ -155,7 +156,7 @@ def test_a_runs_page_is_on_the_server_that_is_up_or_where_make_ui_will_be(tmp_pa
     (tmp_path / "api" / "health").write_text("true")
     port = server.free_port()
     with ui.serving_reports(tmp_path, port):
-        server.remember(settings, f"http://127.0.0.1:{port}/api", "")
+        sharedserver.remember(settings, f"http://127.0.0.1:{port}/api", "")
         assert server.run_page(settings, "r1") == (
             f"http://127.0.0.1:{port}/runs/flow-run/r1",
             True,
