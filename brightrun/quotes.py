@@ -155,6 +155,25 @@ def model_for(base_model: str, provider: str, settings: Settings) -> ModelProfil
     return ModelProfile.of_prepared(basemodels.profile(folder))
 
 
+def unprepared(base_model: str, provider: str, settings: Settings) -> tuple[str, ...]:
+    """What a job of a base model that is priced without being here would end with."""
+    name = basemodels.chosen(base_model, provider, settings)
+    if name in basemodels.ALIASES or basemodels.is_prepared(name, settings.models):
+        return ()
+    folder = settings.models / basemodels.key_of(name)
+    without = (
+        ""
+        if provider == "local"
+        else (
+            f"; to train elsewhere only, its files but for *.safetensors in {folder} are enough, "
+            "copied from a machine that has prepared it"
+        )
+    )
+    return (
+        f"a job needs {name} on this machine first: `python -m trainer prepare {name}`{without}",
+    )
+
+
 def quote(
     work: Work,
     values: Hyperparameters,

@@ -48,7 +48,10 @@ def quote(
         settings=settings,
         ledger=ledger,
         budget_left=state.left,
-        notes=quotes.notes_of(report),
+        notes=(
+            *quotes.notes_of(report),
+            *quotes.unprepared(base_model, provider, settings),
+        ),
     )
 
 

@@ -407,8 +407,10 @@ def test_runpod_is_estimated_for_its_own_model_without_having_it(
     assert "too late for 2019-05-01" in found["recommendation"]["why"]
     assert found["interruptions_per_hour"]["likely"] == 0.005
     assert found["vram_gb"] > 40
+    assert "prepare meta-llama/Meta-Llama-3-70B-Instruct" in " ".join(found["warnings"])
     local = json.loads(run("estimate", file, "--base-model", "tiny", "--json").stdout)
     assert local["tokens_exact"] is True
+    assert "trainer prepare" not in " ".join(local["warnings"])
     assert found["tokens_per_epoch"] != local["tokens_per_epoch"]
 
 
