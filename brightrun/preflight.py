@@ -158,8 +158,8 @@ def model(reference: BaseModelRef) -> Iterator[str]:
     hub = basemodels.HUB_ID.fullmatch(reference.name) and reference.name not in basemodels.ALIASES
     if hub and not reference.revision:
         yield (
-            f"the base model {reference.name} is not pinned to a revision; "
-            f"use --base-model {reference.name.partition('@')[0]}@REVISION"
+            f"the base model {reference.name} is not pinned to a revision; start a new job "
+            f"with --base-model {reference.name.partition('@')[0]}@REVISION"
         )
     if not reference.sha256:
         yield f"the weights of {reference.name} have no known sha256; prepare the model again"
