@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 # One more than cores: many tests wait for a process or a clock.
 WORKERS ?= 3
-.PHONY: help setup demo test test-postgres lint check ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery bench-measure simulate chaos
+.PHONY: help setup demo test test-postgres lint check audit ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery bench-measure simulate chaos
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -45,6 +45,11 @@ lint: $(INSTALLED)  ## ruff, format, mypy --strict, Dockerfile, shell scripts
 	$(BIN)/shellcheck deployments/*.sh .ci/run
 
 check: lint test  ## lint and test
+
+AUDIT := .brightrun/audit
+audit:  ## known holes in the pinned versions; asks PyPI's advisories, so not part of `make check`
+	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install -q pip-audit==2.10.1; }
+	$(AUDIT)/bin/pip-audit --disable-pip --no-deps -r constraints.txt $(ARGS)
 
 ui: setup  ## Prefect UI, worker, deployments and report pages on loopback; Ctrl-C stops all
 	@$(BIN)/python -m flows.ui

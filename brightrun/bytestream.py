@@ -17,6 +17,11 @@ CHUNK = 1 << 17
 UTF8_BOM = b"\xef\xbb\xbf"
 REPLACEMENT = "\ufffd".encode()
 FOREIGN_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+# Nothing is ever unpacked here: a small archive can hold a disk full of zeros.
+ARCHIVES = {
+    b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7z",
+}  # fmt: skip
 
 # Escaped backslash | surrogate pair | half a pair. The last one is no character: JSON.stringify
 # writes it for an emoji that was cut in two.
@@ -166,13 +171,20 @@ def foreign_encoding(path: Path) -> str | None:
     return FOREIGN_BOMS.get(first_bytes(path)[:2])
 
 
+def archive(path: Path) -> str | None:
+    """Name of a compressed format that the file's first bytes show, whatever its name ends with."""
+    head = first_bytes(path)[:8]
+    return next((name for magic, name in ARCHIVES.items() if head.startswith(magic)), None)
+
+
 def first_bytes(path: Path) -> bytes:
     """The first 4 kB. DatasetError when the file is not there or cannot be opened."""
     try:
         with path.open("rb") as source:
             return source.read(4096)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+        name = str(path).replace("\0", "\\0")
         raise DatasetError(
-            f"cannot read {path}: {error.strerror}",
+            f"cannot read {name}: {getattr(error, 'strerror', None) or error}",
             fix="give the path of a training file, or a name from `brightrun files list`",
         ) from None

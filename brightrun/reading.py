@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from brightrun.bytestream import ByteStream, Progress, first_bytes, foreign_encoding
+from brightrun.bytestream import ByteStream, Progress, archive, first_bytes, foreign_encoding
 from brightrun.conversations import Conversation, Defect, DefectLog
 from brightrun.errors import DatasetError
 from brightrun.jsonstream import JsonStream, top_level_types
 from brightrun.linestream import LineStream
 from brightrun.records import ConversationRecord, PairRecord, pair_record, scaffold
-from brightrun.shapes import Place, Shape, type_name
+from brightrun.shapes import Place, Shape, is_printable, type_name
 
 # How only a JSON document can begin: with its own keys, or with a brace alone on its line.
 DOCUMENT = re.compile(rb'\{\s*"(training_file_metadata|conversations)"|\{[ \t\r]*\n')
@@ -57,6 +57,9 @@ class TrainingFile:
         encoding = foreign_encoding(self.path)
         if encoding is not None:
             self._refuse("invalid_utf8", f"it is {encoding}, expected UTF-8", "save it as UTF-8")
+        elif (packed := archive(self.path)) is not None:
+            what = f"it is compressed ({packed}), expected JSON or JSONL; nothing is unpacked here"
+            self._refuse("compressed", what, "unpack it yourself and look at its size first")
         elif self.format == "json" and self.stream.size > self.max_gb * 1e9:
             size = f"{self.stream.size / 1e9:,.1f} GB in one JSON document"
             self._refuse(
@@ -176,7 +179,7 @@ class TrainingFile:
                 self._meta(value, line)
                 continue
             name = value.get("conversation_id")
-            name = name if isinstance(name, str) and name.strip() else None
+            name = name if isinstance(name, str) and name.strip() and is_printable(name) else None
             if record is None or _starts_anew(record, name, value.get("turn_number")):
                 if record is not None:
                     yield record

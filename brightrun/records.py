@@ -94,7 +94,7 @@ def pair_record(value: dict[str, Any], place: Place, log: DefectLog) -> PairReco
     record = PairRecord(pair=place.pair or 0, line=place.line)
     record.turn_number = shape.count("turn_number", at_least=1)
     shape.text("id")
-    shape.text("conversation_id")
+    shape.printable("conversation_id")
     shape.object("conversation_metadata")
     shape.object("emotional_context")
     record.system_prompt = shape.text("system_prompt")

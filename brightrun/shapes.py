@@ -66,6 +66,11 @@ def is_blank(text: str) -> bool:
     return all(category(character) in INVISIBLE for character in text)
 
 
+def is_printable(text: str) -> bool:
+    """No control character (Unicode category Cc: NUL, tab, newline, escape, ...) in it."""
+    return not any(category(character) == "Cc" for character in text)
+
+
 def type_name(value: object) -> str:
     """JSON's word for the type of a parsed value."""
     if value is None:
@@ -116,6 +121,15 @@ class Shape:
         if found is not None and is_blank(found):
             name = self.prefix + key
             self._fail("blank_id", key, f"'{name}' is blank", "give it the conversation's uuid")
+            return None
+        return None if found is None else self.printable(key)
+
+    def printable(self, key: str) -> str | None:
+        """A string without control characters: it becomes a key in the ledger and in reports."""
+        found = self.text(key)
+        if found is not None and not is_printable(found):
+            what = f"'{self.prefix}{key}' holds control characters, expected printable text"
+            self._fail("wrong_value", key, what, "give it the conversation's uuid")
             return None
         return found
 

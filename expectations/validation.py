@@ -22,6 +22,7 @@ from brightrun.records import ConversationRecord
 from brightrun.splitting import parts_of, trained
 from brightrun.tokens import ChatTokenizer
 from expectations.columns import Columns
+from expectations.privacy import Privacy
 from expectations.runner import Runner
 from expectations.totals import Counts, Repeats, conversation_row, file_row
 from expectations.turns import turn_rows
@@ -64,7 +65,7 @@ def validate_file(
     """
     log = DefectLog()
     file = TrainingFile(path, log, progress, max_json_gb)
-    found = Gathered()
+    found, privacy = Gathered(), Privacy()
     records = iter(file)
     while batch := list(islice(records, AT_ONCE)):
         conversations = [record.conversation(quality_min) for record in batch]
@@ -79,6 +80,8 @@ def validate_file(
                 found.rows[-1] = found.rows[-1].model_copy(update={"copy_of": row["earlier_copy"]})
             for flags in turn_rows(record, file.format):
                 found.turns.add(flags)
+            for defect in privacy.defects(conversation):
+                log.add(defect, warning=True)
     whole = Columns()
     whole.add(file_row(file, found.counts, quality_min, _totals(found.rows)))
     runner = runner or Runner()

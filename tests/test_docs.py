@@ -6,18 +6,21 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from commands import inside
+from pydantic import SecretStr
 
 from brightrun import findings
 from brightrun.doctor import CHECKS
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
-from brightrun.settings import load
+from brightrun.people import Kind
+from brightrun.settings import Settings, load
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = ("budget", "daily-work", "nightly", "notifications", "estimates", "storage")
+PAGES = ("budget", "daily-work", "nightly", "notifications", "estimates", "storage", "runbook")
 JOB = "261122-ab12cd"
 NO_NUMBER = {
     "code": "trainer", "message": "the loss is not a number", "cause": "", "fix": "",
@@ -73,3 +76,18 @@ def test_a_dry_run_of_setup_makes_nothing(home: Path) -> None:
     told = inside(home, "setup", "--dry-run", "--json").json
     assert told["counts"] == {"skip": 1, "todo": 3}
     assert not home.exists()
+
+
+def test_the_runbook_says_what_to_do_for_every_kind_of_message() -> None:
+    sections = re.findall(r"^## (\w+)$", (DOCS / "runbook.md").read_text(), re.MULTILINE)
+    assert sorted(sections) == sorted(get_args(Kind))
+
+
+def test_every_setting_that_is_a_secret_is_in_the_list_of_what_it_needs() -> None:
+    page = (DOCS / "security.md").read_text()
+    table = page[page.index("## The least") :]
+    secrets = [
+        n.upper() for n, f in Settings.model_fields.items() if SecretStr in get_args(f.annotation)
+    ]
+    assert len(secrets) > 10
+    assert [name for name in secrets if name not in table] == []
