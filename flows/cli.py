@@ -16,6 +16,7 @@ from brightrun import __version__
 from brightrun.errors import BrightRunError, UsageError
 from flows import (
     cli_adapters,
+    cli_appfiles,
     cli_clean,
     cli_daily,
     cli_decide,
@@ -83,6 +84,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_adapters.app, name="adapters")
 app.add_typer(cli_limits.app, name="budget")
+cli_files.files.command("fetch")(cli_appfiles.fetch)
 app.add_typer(cli_files.files, name="files", help="Register training files and look at them.")
 app.add_typer(cli_clean.client, name="client")
 app.add_typer(cli_daily.template, name="template")

@@ -76,14 +76,18 @@ def add(
 
 @files.command("list")
 def list_files(json: Json = False) -> None:
-    """Registered files with counts, hash and their last job."""
+    """Registered files with counts, hash and their last job; files of your Supabase project."""
     from brightrun.ledger import Ledger
     from brightrun.settings import load
+    from flows.cli_appfiles import of_supabase, show_supabase
     from flows.terminal import emit, table
 
-    rows = Ledger.open(load()).files()
+    settings = load()
+    rows = Ledger.open(settings).files()
+    there = of_supabase(settings)
     if json:
-        emit({"files": [_file_json(r) for r in rows]})
+        supabase = [one.model_dump() for one in there]
+        emit({"files": [_file_json(r) for r in rows], "supabase": supabase})
         return
     table(
         "Training files",
@@ -101,6 +105,7 @@ def list_files(json: Json = False) -> None:
             for r in rows
         ],
     )
+    show_supabase(there)
 
 
 @files.command("show")

@@ -1,8 +1,10 @@
-"""A fake of Supabase Storage: upload, sign, fetch by signed link, remove. Not the real service.
+"""A fake of Supabase Storage: upload, sign, fetch, remove; and of one table. Not the real service.
 
 Follows the paths and answers that storage3 speaks, below /storage/v1/object: POST {bucket}/{path}
 uploads, POST sign/{bucket}/{path} {expiresIn} signs, GET sign/...?token= fetches, DELETE {bucket}
-{prefixes} removes. HTML is served as text/plain, as the real one does.
+{prefixes} removes, GET {bucket}/{path} fetches with a key. HTML is served as text/plain, as the
+real one does. GET /rest/v1/training_files answers `rows`, the asked columns in the asked order.
+Every call with a key needs it as `apikey` too: the real gateway refuses it otherwise.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from fakes.loopback import Quiet
 KEY = "sb_secret_test"
 SECRET = b"signing secret of the fake"
 ROOT = "/storage/v1/object/"
+TABLE = "/rest/v1/training_files"
 
 
 class Storage:
@@ -29,6 +32,7 @@ class Storage:
 
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, str]] = {}
+        self.rows: list[dict[str, Any]] = []
         self.ahead = 0.0
 
     def now(self) -> float:
@@ -60,7 +64,19 @@ def serving(storage: Storage) -> Iterator[str]:
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
         def known(self) -> bool:
-            return self.headers.get("Authorization") == f"Bearer {KEY}"
+            given = (self.headers.get("apikey"), self.headers.get("Authorization"))
+            return given == (KEY, f"Bearer {KEY}")
+
+        def table(self, query: dict[str, list[str]]) -> None:
+            if not self.known():
+                return self.answer(
+                    401, {"message": "Invalid API key", "hint": self.headers["apikey"]}
+                )
+            columns, key = query["select"][0].split(","), query["order"][0].removesuffix(".asc")
+            if any(column not in row for row in storage.rows for column in columns):
+                return self.answer(400, {"code": "42703", "message": "column does not exist"})
+            rows = sorted(storage.rows, key=lambda row: str(row[key]))[: int(query["limit"][0])]
+            return self.answer(200, [{name: row[name] for name in columns} for row in rows])
 
         def do_POST(self) -> None:
             data, path = self.body(), urlparse(self.path).path.removeprefix(ROOT)
@@ -90,6 +106,15 @@ def serving(storage: Storage) -> Iterator[str]:
 
         def do_GET(self) -> None:
             url = urlparse(self.path)
+            if url.path == TABLE:
+                return self.table(parse_qs(url.query))
+            if self.headers.get("apikey"):
+                name = url.path.removeprefix(ROOT)
+                if not self.known():
+                    return self.refuse(403, "Unauthorized")
+                if name not in storage.objects:
+                    return self.refuse(404, "not_found")
+                return self.answer(200, *storage.objects[name])
             name = url.path.removeprefix(ROOT).removeprefix("sign/")
             given = parse_qs(url.query).get("token", [""])[0]
             until = given.partition(".")[0]

@@ -1,0 +1,98 @@
+"""Files of the user's application in Supabase: listed, fetched, registered; the key is not told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import supabase_storage
+from training_files import document
+from typer.testing import CliRunner
+
+from brightrun import appfiles
+from brightrun.errors import DatasetError, StorageError
+from brightrun.ledger import Ledger
+from brightrun.settings import load
+from flows.cli import app
+
+ID = "7e0c"
+
+
+def row(**more: Any) -> dict[str, Any]:
+    return {
+        "id": ID, "name": "Spring", "json_file_path": f"{ID}/training.json",
+        "jsonl_file_path": f"{ID}/training.jsonl", "storage_bucket": "training-files",
+        "conversation_count": 3, "total_training_pairs": 12, "status": "active",
+        "owner": "x", **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def project(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[supabase_storage.Storage]:
+    fake = supabase_storage.Storage()
+    with supabase_storage.serving(fake) as url:
+        monkeypatch.setenv("SUPABASE_URL", url)
+        monkeypatch.setenv("SUPABASE_KEY", supabase_storage.KEY)
+        yield fake
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, ["files", *words], catch_exceptions=False)
+
+
+def test_rows_stand_beside_registered_files(project: supabase_storage.Storage) -> None:
+    project.rows = [row(), row(id=9, name="Autumn", status=None, conversation_count=None)]
+    shown = json.loads(run("list", "--json").output)
+    assert [(f["name"], f["id"], f["status"]) for f in shown["supabase"]] == [
+        ("Autumn", "9", ""), ("Spring", ID, "active"),
+    ]  # fmt: skip
+    assert shown["files"] == []
+    assert "In Supabase" in run("list").output
+
+
+def test_without_a_project_nobody_is_asked(home: Path) -> None:
+    assert json.loads(run("list", "--json").output) == {"files": [], "supabase": []}
+
+
+def test_a_fetched_file_is_checked_and_registered(project: supabase_storage.Storage) -> None:
+    project.rows = [row()]
+    data = json.dumps(document(3, 4)).encode()
+    project.objects[f"training-files/{ID}/training.json"] = (data, "application/json")
+    assert run("fetch", "Spring").exit_code == 0
+    known = Ledger.open(load()).file("Spring")
+    assert known is not None
+    assert Path(known.path).read_bytes() == data
+    assert known.summary["conversations"] == 3
+
+
+def test_what_others_wrote_names_no_place_on_this_disk(project: supabase_storage.Storage) -> None:
+    bad = appfiles.AppFile(id="../../outside", name="x", json_file_path=f"{ID}/training.json")
+    project.objects[f"training-files/{ID}/training.json"] = (b"{}", "application/json")
+    place = appfiles.fetch(load(), bad)
+    assert place.parent == load().home.resolve() / "fetched" / "outside"
+
+
+def test_a_wrong_key_is_told_without_the_key(
+    project: supabase_storage.Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPABASE_KEY", "sb_secret_wrong")
+    with pytest.raises(StorageError, match="cannot be read") as caught:
+        appfiles.listed(load())
+    assert "sb_secret_wrong" not in str(caught.value)
+    shown = run("list", "--json")
+    assert shown.exit_code == 0  # registered files are shown all the same
+    assert json.loads(shown.stdout) == {"files": [], "supabase": []}
+    assert "SUPABASE_KEY" in caught.value.fix
+
+
+def test_two_of_one_name_are_told_apart_by_their_ids(project: supabase_storage.Storage) -> None:
+    project.rows = [row(), row(id="8f1d")]
+    with pytest.raises(DatasetError, match="2 files") as caught:
+        appfiles.named(load(), "Spring")
+    assert "7e0c, 8f1d" in caught.value.fix
+    assert appfiles.named(load(), "8f1d").id == "8f1d"
+    with pytest.raises(DatasetError, match="no files"):
+        appfiles.named(load(), "Winter")
