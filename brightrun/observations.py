@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import median
+
 from brightrun.durations import Observed, Work, units
 from brightrun.estimates import training_seconds
+from brightrun.happening import Happening
 from brightrun.jobs import Hyperparameters
 from brightrun.physics import Machine, ModelProfile
 from brightrun.progress import Progress
+from brightrun.starts import Start
 
 PARTS = ("model_loading", "preprocessing", "training", "measuring", "finalization")
+LATE = ("measuring", "finalization")  # stages in which nothing of a lost pod's is done again
+BOOT = ("create", "boot", "import")  # of a start; the rest is loading, or waiting for a machine
 
 
 def observed_parts(
@@ -19,31 +27,43 @@ def observed_parts(
     values: Hyperparameters,
     *,
     fetched_s: float = 0.0,
+    starts: Sequence[Start] = (),
+    once: Iterable[str] = (),
 ) -> list[Observed]:
-    """One row per finished pod stage.
+    """One row per finished pod stage, and the boot: the median of its pods' starts.
 
     fetched_s: of preprocessing, while the base model came from elsewhere; the next job finds it.
+    once: stages that one pod did alone (`begun_once`).
 
     A job with several pods loaded its model twice and trained some steps twice: its times would
-    teach the next estimate to expect an interruption. Of such a job only the speed counts that a
-    pod measured in its first micro-steps.
+    teach the next estimate to expect an interruption. Of such a job count the speed that a pod
+    measured in its first micro-steps, and the last stages that one pod did alone.
     """
     sizes = units(work, machine, model, values)
-    if done.pods > 1:
-        if done.calibration is None:
-            return []
-        seconds = training_seconds(done.calibration)
-        key = (machine.key, model.name, values.precision)
-        return [Observed(*key, "training", sizes["training"], seconds)]
-    return [
-        Observed(
-            machine=machine.key,
-            model=model.name,
-            precision=values.precision,
-            part=stage.name,
-            tokens=sizes.get(stage.name, 0.0),
-            seconds=stage.elapsed_s - (fetched_s if stage.name == "preprocessing" else 0.0),
-        )
+
+    def seen(part: str, seconds: float) -> Observed:
+        size = sizes.get(part, 0.0)
+        return Observed(machine.key, model.name, values.precision, part, size, seconds)
+
+    found = []
+    if starts:
+        boots = [sum(start.parts[name] for name in BOOT) for start in starts]
+        found.append(seen("boot", median(boots)))
+    if done.pods > 1 and done.calibration is not None:
+        found.append(seen("training", training_seconds(done.calibration)))
+    undisturbed = PARTS if done.pods <= 1 else tuple(name for name in LATE if name in once)
+    return found + [
+        seen(stage.name, stage.elapsed_s - (fetched_s if stage.name == "preprocessing" else 0.0))
         for stage in done.stages
-        if stage.name in PARTS and stage.status == "finished"
+        if stage.name in undisturbed and stage.status == "finished"
     ]
+
+
+def begun_once(events: Iterable[Happening]) -> frozenset[str]:
+    """Stages that began in one attempt only."""
+    begun = Counter(
+        event.payload["name"]
+        for event in events
+        if event.type == "stage" and event.payload["status"] == "started"
+    )
+    return frozenset(name for name, times in begun.items() if times == 1)

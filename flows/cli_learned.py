@@ -83,4 +83,4 @@ def tell_backtest(as_json: bool) -> None:
     ]
     table("Error of the estimated pod time", ("", "jobs", "median", "90 %"), rows)
     tell(f"Between low and high: {share(found.inside)} (80 % are meant to be)")
-    tell(f"Wanted: median {MEDIAN_TARGET:.0%}, 90 % {P90_TARGET:.0%}; boot and waiting excluded")
+    tell(f"Wanted: median {MEDIAN_TARGET:.0%}, 90 % {P90_TARGET:.0%}; waiting excluded")

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from brightrun import accounts, baselines, basemodels, quotes, starts
 from brightrun.context import JobContext, open_job
-from brightrun.observations import observed_parts
+from brightrun.observations import begun_once, observed_parts
 from brightrun.physics import ModelProfile
 from tasks.intake import stored_report
 
@@ -30,12 +30,15 @@ def learn(job_id: str) -> None:
     work = replace(work, known=frozenset(baselines.known(job.folder, gpu=machine.is_gpu)))
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     model = ModelProfile.of_prepared(basemodels.profile(base))
+    events = job.ledger.events(job_id)
     found = observed_parts(
         job.progress(), work, machine, model, values,
-        fetched_s=starts.fetched(job.ledger.events(job_id)),
+        fetched_s=starts.fetched(events),
+        starts=accounts.starts_of(job),
+        once=begun_once(events),
     )  # fmt: skip
     if request.smoke:  # two steps say nothing of a training's pace, but the model was loaded
-        found = [part for part in found if part.part == "model_loading"]
+        found = [part for part in found if part.part in ("boot", "model_loading")]
     job.ledger.add_observations(job_id, found)
     accounts.settle(job)
     keep_adapter(job)

@@ -12,12 +12,12 @@ from brightrun.advances import advances
 from brightrun.durations import Observed, Work, units
 from brightrun.estimates import calibration_of, revised, training_left
 from brightrun.jobs import Hyperparameters
-from brightrun.observations import observed_parts
+from brightrun.observations import begun_once, observed_parts
 from brightrun.physics import SMOLLM2, Machine
 from brightrun.prices import H100_PCIE
 from brightrun.progress import Progress, progress
 from brightrun.runfolder import Event, EventType
-from brightrun.starts import fetched
+from brightrun.starts import Start, fetched
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 FORECAST = {
@@ -178,6 +178,26 @@ def test_an_interrupted_job_teaches_the_speed_its_pod_measured() -> None:
     # 100 s for eight tenths of the tokens, whatever is computed twice or padded.
     assert found.seconds == pytest.approx(125.0)
     assert found.tokens == units(WORK, Machine("cpu", 2), SMOLLM2, values)["training"]
+
+
+def test_an_interrupted_job_teaches_boots_and_the_last_stages_of_one_pod() -> None:
+    events = [
+        *begun(),
+        stage(100, "training", "started", 2),
+        stage(200, "training", "finished", 2, elapsed_s=100.0),
+        stage(200, "measuring", "started", 2),
+        stage(230, "measuring", "started", 3),
+        stage(250, "measuring", "finished", 3, elapsed_s=20.0),
+        stage(250, "finalization", "started", 3),
+        stage(258, "finalization", "finished", 3, elapsed_s=8.0),
+    ]
+    rest = {"queue": 900.0, "weights": 50.0, "load": 5.0, "step": 3.0}
+    pods = [Start(attempt=n, parts={"create": 1.0, "boot": b, "import": 4.0, **rest})
+            for n, b in ((1, 30.0), (2, 5.0), (3, 7.0))]  # fmt: skip
+    given = (look(events, 260), WORK, Machine("cpu", 2), SMOLLM2, Hyperparameters())
+    once = begun_once(events)
+    found = {o.part: o.seconds for o in observed_parts(*given, starts=pods, once=once)}
+    assert found == {"boot": 12.0, "training": pytest.approx(125.0), "finalization": 8.0}
 
 
 def test_a_model_that_was_fetched_teaches_nothing_wrong() -> None:
