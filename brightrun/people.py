@@ -9,6 +9,7 @@ email = "ann@example.org"
 slack = "U024BE7LH"            # a member's or a channel's id
 quiet = "22:00-07:00"          # alarms about money come all the same
 time_zone = "Europe/Berlin"
+keeps_budget = true            # hears of approvals and money, whatever stands in events
 events = { default = ["email"], failed = ["email", "slack"], started = [] }
 """
 
@@ -34,6 +35,8 @@ Kind = Literal[
 ]  # fmt: skip
 # Whoever sleeps is woken for these.
 MONEY: frozenset[str] = frozenset({"cost", "budget", "stop_failed"})
+# Whoever keeps the budget cannot leave these out.
+KEEPERS = MONEY | {"approved"}
 
 
 class Quiet(Frozen):
@@ -73,6 +76,7 @@ class Person(Frozen):
     slack: str = ""
     quiet: str = ""
     time_zone: str = "UTC"
+    keeps_budget: bool = False
     events: dict[str, tuple[Channel, ...]] = Field(default_factory=everything)
 
     @field_validator("events")
@@ -105,8 +109,12 @@ class Person(Frozen):
             raise ValueError(f"{name!r} is no time zone, like Europe/Berlin or UTC") from None
 
     def channels(self, kind: str) -> tuple[Channel, ...]:
-        """Where this person hears of a kind; what has no line of its own follows `default`."""
-        return self.events.get(kind, self.events.get("default", ()))
+        """Where this person hears of a kind; what has no line of its own follows `default`. Whoever
+        keeps the budget hears of approvals and money everywhere rather than nowhere."""
+        wanted = self.events.get(kind, self.events.get("default", ()))
+        if not wanted and self.keeps_budget and kind in KEEPERS:
+            return ("email", "slack")
+        return wanted
 
 
 class People(Frozen):

@@ -16,10 +16,10 @@ SHOWN = timedelta(days=7)  # letters that were given up since; older ones are on
 def people(json: Json = False) -> None:
     """Who hears of what, where: $BRIGHTRUN_HOME/people.toml, checked; and what is undelivered."""
     from brightrun.ledger import Ledger
-    from brightrun.people import Kind, load_people
-    from brightrun.posting import channels_of
+    from brightrun.people import Kind, load_people, routes
+    from brightrun.posting import BOTH, channels_of
     from brightrun.settings import load
-    from flows.terminal import emit, table, tell
+    from flows.terminal import emit, say, table, tell
 
     settings = load()
     found, on = load_people(settings), channels_of(settings)
@@ -50,6 +50,8 @@ def people(json: Json = False) -> None:
         after = "Given up" if letter.given_up else "Tried again later, not delivered"
         tries = count(letter.tries, "try", "tries")
         tell(f"{after} after {tries}: {letter.message['title']} ({problem})")
+    if not routes(found, "approved", datetime.now(UTC), on or BOTH):
+        say("Nobody hears of approvals: docs/notifications.md shows keeps_budget = true", "yellow")
     if older:
         tell(f"Given up more than {SHOWN.days} days ago: {count(older, 'message')}")
 

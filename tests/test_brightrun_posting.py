@@ -386,3 +386,14 @@ def test_who_hears_of_what_is_a_table(channels: tuple[Inbox, FakeSlack], home: P
     found = inside(home, "people", "--json").json
     assert [person["name"] for person in found["people"]] == ["Ann", "Ben"]
     assert Person(name="x").channels("failed") == ("email", "slack")
+    assert "Nobody hears of approvals" not in inside(home, "people").err
+    nobody = PEOPLE.replace('default = ["email"], ', "")
+    (home / "people.toml").write_text(nobody)
+    assert "Nobody hears of approvals" in inside(home, "people").err
+
+
+def test_whoever_keeps_the_budget_cannot_leave_out_approvals_and_money() -> None:
+    keeper = Person(name="x", keeps_budget=True, events={"default": (), "cost": ("slack",)})
+    assert keeper.channels("approved") == ("email", "slack")
+    assert keeper.channels("cost") == ("slack",)
+    assert keeper.channels("started") == ()
