@@ -35,6 +35,13 @@ class Wish(Frozen):
         description="Prompts beside the scenarios, one a line, up to 4096 letters. Empty: as the "
         "job had",
     )
+    lm_eval_tasks: str = Field(
+        "",
+        title="lm-eval tasks",
+        max_length=4096,
+        description="Tasks of lm-eval that are measured beside ours: names, or YAML files, "
+        "separated by commas, up to 4096 letters. Empty: as the job had",
+    )
     adapter: str = Field(
         "",
         title="Adapter",
@@ -78,6 +85,7 @@ def request_of(before: JobRequest, job_id: str, wish: Wish) -> JobRequest:
             "scenarios_file": wish.scenarios_file or before.scenarios_file,
             "questions_file": wish.questions_file or before.questions_file,
             "prompts_file": wish.prompts_file or before.prompts_file,
+            "lm_eval_tasks": wish.lm_eval_tasks or before.lm_eval_tasks,
             "overrides": Overrides.model_validate(overrides),
             "name": f"{before.name} assessed again".strip()[:120],
             "requested_by": wish.by,

@@ -27,6 +27,7 @@ PART = "0000-000001.jsonl"
 CACHED = "measurements/cached.json"
 MACHINE = "measurements/machine.json"
 SCORES = "scores"
+# Of every plan; tasks of lm-eval are measured beside them where the user asks for some.
 KINDS = ("likelihood", "neutral", "knowledge", "option_text", "answers")
 # What the baseline's mean of a metric is only good for: the items that it was measured on.
 SCORED_ON = "answers"
@@ -56,7 +57,9 @@ def keys(spec: JobSpec, plan: dict[str, Any]) -> dict[str, str]:
         "option_text": {"file": files["plan/questions.jsonl"]},
         "answers": {"file": files["plan/scenarios.jsonl"], **decoding},
     }
-    return {kind: _key({"kind": kind, **same, **asked[kind]}) for kind in KINDS}
+    if "plan/harness.jsonl" in files:
+        asked["harness"] = {"file": files["plan/harness.jsonl"]}
+    return {kind: _key({"kind": kind, **same, **what}) for kind, what in asked.items()}
 
 
 def _key(facts: dict[str, Any]) -> str:

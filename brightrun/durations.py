@@ -62,7 +62,7 @@ class Work:
     sequence; steps: optimizer steps of the whole job; micro_batch: sequences per micro-step;
     evaluations: validation losses during training; prompt_tokens and question_tokens: typical
     length of one scenario's and one question's prompt; option_tokens: of a question answered by one
-    option's text; neutral_tokens: of all neutral passages;
+    option's text; neutral_tokens: of all neutral passages; harness_tokens: of lm-eval's tasks;
     probe_tokens: training conversations read for the data feedback; models: how many are measured;
     known: kinds of measurement that an earlier job made of the baseline (brightrun.baselines);
     interruptions: planned (`--interrupt-at`).
@@ -86,6 +86,7 @@ class Work:
     option_tokens: int = 0
     neutral_tokens: int = 0
     probe_tokens: int = 0
+    harness_tokens: int = 0
     models: int = 2
     known: frozenset[str] = frozenset()
     max_new_tokens: int = 0
@@ -118,6 +119,7 @@ class Work:
             "neutral": self.neutral_tokens,
             "knowledge": self.questions * self.rotations * self.question_tokens,
             "option_text": self.questions * 4 * self.option_tokens,
+            "harness": self.harness_tokens,
             "answers": self.scenarios * self.passes * self.prompt_tokens,
         }
         return sum(self.measured(kind) * n for kind, n in each.items()) + self.probe_tokens

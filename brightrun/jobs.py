@@ -184,6 +184,13 @@ class JobRequest(Frozen):
         description="Prompts that are answered beside the scenarios: one a line, or JSON lines "
         "with prompt, up to 4096 letters. Empty: none",
     )
+    lm_eval_tasks: str = Field(
+        "",
+        title="lm-eval tasks",
+        max_length=4096,
+        description="Tasks of lm-eval that are measured beside ours: names, or YAML files, "
+        "separated by commas, up to 4096 letters. Empty: none",
+    )
     smoke: bool = Field(
         False,
         title="Smoke test",
@@ -234,11 +241,12 @@ class JobRequest(Frozen):
 
     @property
     def tested_with(self) -> dict[str, str]:
-        """Paths of the client's own files, "" for ours."""
+        """Paths of the client's own files, "" for ours, and the tasks of lm-eval."""
         return {
             "scenarios": self.scenarios_file,
             "questions": self.questions_file,
             "prompts": self.prompts_file,
+            "lm_eval": self.lm_eval_tasks,
         }
 
     @property

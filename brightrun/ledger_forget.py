@@ -34,7 +34,7 @@ MONEY = {budgets: ["note"], gate_limits: ["note"], budget_log: ["reason"], holds
 # What people type about everybody; the client's name is replaced in it.
 NOTES = (budget_log.c.reason, budgets.c.note, gate_limits.c.note, templates.c.notes)
 LETTER = ("title", "lines", "links")
-PATHS = ("template", "scenarios_file", "questions_file", "prompts_file", "adapter")
+PATHS = ("template", "scenarios_file", "questions_file", "prompts_file", "lm_eval_tasks", "adapter")
 
 
 def openly_shared(db: Database, now: datetime) -> set[str]:

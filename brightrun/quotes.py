@@ -120,6 +120,7 @@ def only_measuring(work: Work, left: Mapping[str, int], models: int) -> Work:
         evaluations=0, models=models, probe_tokens=0,
         validation_tokens=work.validation_tokens if left["likelihood"] else 0,
         neutral_tokens=work.neutral_tokens if left["neutral"] else 0,
+        harness_tokens=work.harness_tokens if left.get("harness") else 0,
         questions=asked,
         scenarios=share("answers", work.passes),
     )  # fmt: skip

@@ -18,6 +18,7 @@ from brightrun.runfolder import RunFolder
 from brightrun.verdicts import Evaluation, EvidenceKind, MetricName, Verdict
 from evals import answers as answering
 from evals import (
+    choices,
     comparing,
     contamination,
     examples,
@@ -54,6 +55,7 @@ def assess(folder: RunFolder, spec: JobSpec, *, data: Path = DATA) -> Evaluation
     scenarios = _planned_scenarios(folder, known.scenarios)
     questions = _planned_questions(folder, known.questions)
     found = measurements.load(folder, spec, scenarios, questions)
+    found = choices.added(found, folder, known.harness)
     heard = heard_of(folder, data)
     result = evaluate(
         found,

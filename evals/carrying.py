@@ -11,7 +11,7 @@ from typing import Any
 
 from brightrun.baselines import PARTS
 from brightrun.runfolder import RunFolder
-from evals.plan import NEUTRAL, PLAN, QUESTIONS, SCENARIOS
+from evals.plan import HARNESS, NEUTRAL, PLAN, QUESTIONS, SCENARIOS
 
 Row = dict[str, Any]
 # After the cached baseline's part and before those of any attempt.
@@ -33,6 +33,8 @@ def carry_over(source: RunFolder, target: RunFolder, models: tuple[str, ...]) ->
         if _decoding(before) == _decoding(now)
         else none_of,
     }
+    if target.exists(HARNESS):
+        same["harness"] = unchanged(source, target, HARNESS, "item_id")
     counts = {}
     for kind, wanted in same.items():
         rows = source.read_jsonl(f"measurements/{kind}.jsonl")
@@ -77,11 +79,14 @@ def left(target: RunFolder, conversations: int) -> dict[str, int]:
         "option_text": models * n.get("option_texts", n["questions"]),
         "answers": models * n["scenarios"] * n["passes"],
     }
+    if "harness_items" in n:
+        wanted["harness"] = models * n["harness_items"]
     return {kind: max(0, count - _known(target, kind)) for kind, count in wanted.items()}
 
 
 def _known(target: RunFolder, kind: str) -> int:
     parts = f"{PARTS}/{kind}"
-    keys = ("model", "conversation_id", "text_id", "question_id", "rotation", "scenario_id", "pass")
+    keys = ("model", "conversation_id", "text_id", "question_id", "rotation", "item_id",
+            "scenario_id", "pass")  # fmt: skip
     rows = [row for name in target.names(parts) for row in target.read_jsonl(f"{parts}/{name}")]
     return len({tuple(row.get(key) for key in keys) for row in rows})

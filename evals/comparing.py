@@ -15,7 +15,7 @@ import numpy as np
 
 from brightrun.modelnames import BASELINE
 from brightrun.verdicts import Table
-from evals import knowledge, statistics
+from evals import harness, knowledge, statistics
 from evals.likelihood import perplexity
 from evals.measurements import Answer, Measurements, OptionText
 from evals.sources import Question
@@ -54,6 +54,7 @@ def _rows(
         forgetting(found, model),
         _letters(found, questions, rotations, model),
         option_texts(found.option_text, questions, model),
+        *lm_eval_tasks(found, model),
         *_answers(found.answers, model),
     ]
     return [row for row in rows if row is not None]
@@ -110,6 +111,14 @@ def option_texts(
         return [credit(rows[side, q.question_id], q.answer) for q in asked]
 
     return _shares((model, "accuracy, option texts"), credits(BASELINE), credits(model))
+
+
+def lm_eval_tasks(found: Measurements, model: str) -> list[Cells]:
+    """Accuracy in each task of lm-eval that the user has added."""
+    before, after = (
+        harness.scores(found.harness_items, found.harness, side) for side in (BASELINE, model)
+    )
+    return [_shares((model, name), before[name], after[name]) for name in before]
 
 
 def credit(row: OptionText, answer: int) -> float:

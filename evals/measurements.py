@@ -14,6 +14,7 @@ from brightrun.errors import EvaluationError
 from brightrun.jobs import JobSpec
 from brightrun.modelnames import MODELS
 from brightrun.runfolder import RunFolder
+from evals.harness import HarnessItem
 from evals.plan import NEUTRAL, PLAN, QUESTIONS, SCENARIOS, passes
 from evals.sources import Question, Scenario
 
@@ -96,7 +97,7 @@ class GoldAnswer(BaseModel):
 class Measurements:
     """Everything that scoring needs, in plan order; models: baseline, trained, then the others.
 
-    neutral and option_text are empty where an older plan did not ask for them.
+    neutral, option_text and lm-eval's choices are empty where a plan did not ask for them.
     """
 
     plan: dict[str, Any]
@@ -108,6 +109,8 @@ class Measurements:
     models: tuple[str, ...] = MODELS
     neutral: dict[tuple[str, str], NeutralLikelihood] = field(default_factory=dict)
     option_text: dict[tuple[str, str], OptionText] = field(default_factory=dict)
+    harness_items: tuple[HarnessItem, ...] = ()
+    harness: dict[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
 
 
 def load(
@@ -131,38 +134,38 @@ def load(
     _same_scenarios(folder, scenarios)
     likelihood = {
         (row.model, row.conversation_id): row
-        for row in _read(folder, LIKELIHOOD, Likelihood, ("model", "conversation_id"))
+        for row in rows_of(folder, LIKELIHOOD, Likelihood, ("model", "conversation_id"))
     }
     knowledge = {
         (row.model, row.question_id, row.rotation): row
-        for row in _read(folder, KNOWLEDGE, Knowledge, ("model", "question_id", "rotation"))
+        for row in rows_of(folder, KNOWLEDGE, Knowledge, ("model", "question_id", "rotation"))
     }
     answers = {
         (row.model, row.scenario_id, row.number): row
-        for row in _read(folder, ANSWERS, Answer, ("model", "scenario_id", "number"))
+        for row in rows_of(folder, ANSWERS, Answer, ("model", "scenario_id", "number"))
     }
     neutral = {
         (row.model, row.text_id): row
-        for row in _read(folder, NEUTRAL_TEXT, NeutralLikelihood, ("model", "text_id"))
+        for row in rows_of(folder, NEUTRAL_TEXT, NeutralLikelihood, ("model", "text_id"))
     }
     option_text = {
         (row.model, row.question_id): row
-        for row in _read(folder, OPTION_TEXT, OptionText, ("model", "question_id"))
+        for row in rows_of(folder, OPTION_TEXT, OptionText, ("model", "question_id"))
     }
     n, models = plan["n"], tuple(plan["models"])
-    _complete(LIKELIHOOD, {(m, c) for m in models for c in conversations}, likelihood)
+    complete(LIKELIHOOD, {(m, c) for m in models for c in conversations}, likelihood)
     if NEUTRAL in plan["files"]:
         texts = planned(folder, NEUTRAL, "text_id")
-        _complete(NEUTRAL_TEXT, {(m, t) for m in models for t in texts}, neutral)
+        complete(NEUTRAL_TEXT, {(m, t) for m in models for t in texts}, neutral)
         whole = questions[: n.get("option_texts", len(questions))]
         asked = {(m, q.question_id) for m in models for q in whole}
-        _complete(OPTION_TEXT, asked, option_text)
-    _complete(
+        complete(OPTION_TEXT, asked, option_text)
+    complete(
         KNOWLEDGE,
         {(m, q.question_id, r) for m in models for q in questions for r in range(n["rotations"])},
         knowledge,
     )
-    _complete(
+    complete(
         ANSWERS,
         {(m, s.scenario_id, p) for m in models for s in scenarios for p in passes(plan)},
         answers,
@@ -199,7 +202,7 @@ def _plan(folder: RunFolder, spec: JobSpec) -> dict[str, Any]:
     return plan
 
 
-def _read(folder: RunFolder, name: str, kind: type[Any], key: tuple[str, ...]) -> list[Any]:
+def rows_of(folder: RunFolder, name: str, kind: type[Any], key: tuple[str, ...]) -> list[Any]:
     found: dict[tuple[Any, ...], Any] = {}
     for number, raw in enumerate(folder.read_jsonl(name), start=1):
         try:
@@ -216,7 +219,7 @@ def _read(folder: RunFolder, name: str, kind: type[Any], key: tuple[str, ...]) -
     return list(found.values())
 
 
-def _complete(name: str, expected: set[tuple[Any, ...]], found: Mapping[Any, object]) -> None:
+def complete(name: str, expected: set[tuple[Any, ...]], found: Mapping[Any, object]) -> None:
     missing = sorted(expected - set(found))
     if missing:
         shown = "; ".join(" ".join(map(str, item)) for item in missing[:3])

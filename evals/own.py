@@ -1,6 +1,7 @@
 """What a client brings to be tested with: scenarios, questions, prompts; checked, frozen by hash.
 
-Own scenarios or questions replace ours; prompts are asked beside the scenarios. The rows with keys
+Own scenarios or questions replace ours; prompts are asked beside the scenarios, tasks of lm-eval
+beside the questions. The rows with keys
 and expected elements lie under sources/ of the run folder, the pod's plan holds only what is asked.
 """
 
@@ -17,6 +18,8 @@ from pydantic import Field, ValidationError
 
 from brightrun.errors import EvaluationError
 from brightrun.runfolder import RunFolder
+from evals import harness
+from evals.harness import HarnessItem
 from evals.sources import (
     DATA,
     Frozen,
@@ -29,7 +32,7 @@ from evals.sources import (
 )
 
 FOLDER = "sources"
-SCENARIOS, QUESTIONS = "scenarios.jsonl", "questions.jsonl"
+SCENARIOS, QUESTIONS, HARNESS = "scenarios.jsonl", "questions.jsonl", "harness.jsonl"
 MOST_MB = 20
 
 
@@ -47,10 +50,13 @@ class Asked:
     scenarios: tuple[Scenario, ...]
     questions: tuple[Question, ...]
     own: tuple[str, ...] = ()
+    harness: tuple[HarnessItem, ...] = ()
 
     def files(self) -> dict[str, bytes]:
         """The rows of the own files, with keys and all, for the run folder."""
-        rows: dict[str, Any] = {SCENARIOS: self.scenarios, QUESTIONS: self.questions}
+        rows: dict[str, Any] = {
+            SCENARIOS: self.scenarios, QUESTIONS: self.questions, HARNESS: self.harness,
+        }  # fmt: skip
         return {
             name: "".join(row.model_dump_json() + "\n" for row in rows[name]).encode()
             for name in self.own
@@ -73,10 +79,11 @@ def asked(
     scenarios: int, questions: int, given: Mapping[str, str] | None = None, data: Path = DATA
 ) -> Asked:
     """The first so many of ours, or all of a client's own. given: scenarios, questions, prompts ->
-    path; EvaluationError says where a file is wrong."""
+    path, lm_eval -> tasks; EvaluationError says where a file is wrong."""
     paths = {kind: path for kind, path in (given or {}).items() if path}
     told: tuple[Scenario, ...] = load_scenarios(data)[:scenarios]
     keyed: tuple[Question, ...] = load_questions(data)[:questions]
+    items: tuple[HarnessItem, ...] = ()
     own = []
     if "scenarios" in paths:
         told = rows_of(*_read(paths["scenarios"]), Scenario, "scenario_id")
@@ -87,17 +94,20 @@ def asked(
     if "questions" in paths:
         keyed = rows_of(*_read(paths["questions"]), Question, "question_id")
         own.append(QUESTIONS)
+    if "lm_eval" in paths:
+        items = harness.read(paths["lm_eval"])
+        own.append(HARNESS)
     if not told or not keyed:
         raise EvaluationError(
             "there is nothing to measure: no scenarios or no questions",
             fix=f"give files that hold some, or restore ours in {data}",
         )
-    return Asked(told, keyed, tuple(dict.fromkeys(own)))
+    return Asked(told, keyed, tuple(dict.fromkeys(own)), items)
 
 
 def of_folder(folder: RunFolder, data: Path = DATA) -> Asked:
     """What a planned job is tested with: its own files where it has some, else all of ours."""
-    own = tuple(n for n in (SCENARIOS, QUESTIONS) if folder.exists(f"{FOLDER}/{n}"))
+    own = tuple(n for n in (SCENARIOS, QUESTIONS, HARNESS) if folder.exists(f"{FOLDER}/{n}"))
 
     def text(name: str) -> tuple[str, str]:
         return folder.read_bytes(f"{FOLDER}/{name}").decode(), f"{FOLDER}/{name}"
@@ -110,6 +120,7 @@ def of_folder(folder: RunFolder, data: Path = DATA) -> Asked:
         if QUESTIONS in own
         else load_questions(data),
         own,
+        rows_of(*text(HARNESS), HarnessItem, "item_id") if HARNESS in own else (),
     )
 
 

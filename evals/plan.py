@@ -48,6 +48,7 @@ PLAN = "plan/plan.json"
 SCENARIOS = "plan/scenarios.jsonl"
 QUESTIONS = "plan/questions.jsonl"
 NEUTRAL = "plan/neutral.jsonl"
+HARNESS = "plan/harness.jsonl"
 QUICK_TEXTS = 8
 PROBE = {"probe": 40, "influence": 12}
 QUICK_PROBE = {"probe": 0, "influence": 0}
@@ -72,14 +73,15 @@ def beyond(
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """scenarios, questions, neutral: rows for the pod; golden: {prompts}; facts: plan.json without
-    files."""
+    """scenarios, questions, neutral, harness: rows for the pod; golden: {prompts}; facts: plan.json
+    without files."""
 
     scenarios: tuple[dict[str, Any], ...]
     questions: tuple[dict[str, Any], ...]
     neutral: tuple[dict[str, Any], ...]
     golden: dict[str, Any]
     facts: dict[str, Any]
+    harness: tuple[dict[str, Any], ...] = ()
 
     def files(self) -> dict[str, bytes]:
         """The plan's files, plan.json last: it holds the sha256 of the others."""
@@ -88,6 +90,7 @@ class Plan:
             QUESTIONS: _jsonl(self.questions),
             NEUTRAL: _jsonl(self.neutral),
             GOLDEN: _json(self.golden),
+            **({HARNESS: _jsonl(self.harness)} if self.harness else {}),
         }
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
         return {**contents, PLAN: _json({**self.facts, "files": hashes})}
@@ -149,9 +152,10 @@ def make_plan(
         facts={
             "models": list(all_models(name for name in others or {} if name != TRAINED)),
             "adapters": dict(others or {}),
-            **_facts(values, scenarios, questions, neutral),
+            **_facts(values, scenarios, questions, neutral, len(tested.harness)),
             "sources": tested.versions(data),
         },
+        harness=tuple(item.model_dump(include={"item_id", "requests"}) for item in tested.harness),
     )
 
 
@@ -192,6 +196,7 @@ def _facts(
     scenarios: tuple[Scenario, ...],
     questions: tuple[Question, ...],
     neutral: tuple[NeutralText, ...],
+    harness_items: int,
 ) -> dict[str, Any]:
     return {
         "metrics": [name.value for name in TARGETS],
@@ -210,6 +215,7 @@ def _facts(
             "option_texts": 0 if values.quick else len(questions),
             "rotations": values.rotations,
             "passes": values.passes,
+            **({"harness_items": harness_items} if harness_items else {}),
         },
         "asked": {"scenarios": values.scenarios, "questions": values.questions},
         "seeds": {

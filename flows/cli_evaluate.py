@@ -11,7 +11,7 @@ from brightrun.errors import UsageError
 from flows.cli_decide import finish, whoami
 from flows.cli_judge import JudgeCap, JudgePrice
 from flows.cli_train import own_files
-from flows.options import Json, OwnPrompts, OwnQuestions, OwnScenarios
+from flows.options import Json, LmEval, OwnPrompts, OwnQuestions, OwnScenarios
 
 if TYPE_CHECKING:
     from brightrun.context import JobContext
@@ -26,6 +26,7 @@ def evaluate(
     scenarios: OwnScenarios = "",
     questions: OwnQuestions = "",
     prompts: OwnPrompts = "",
+    lm_eval: LmEval = "",
     beside: Annotated[
         list[str] | None,
         typer.Option(help="NAME=JOB or NAME=FOLDER: measured beside it. Repeatable."),
@@ -52,7 +53,8 @@ def evaluate(
     """Assess a finished adapter again; a pod only for what is not measured yet.
 
     Alone: verdicts and the next version of the report from what was measured, without a pod. With
-    other scenarios, questions, prompts or adapters: a job of its own that trains nothing.
+    other scenarios, questions, prompts, lm-eval tasks or adapters: a job of its own that trains
+    nothing.
 
     Examples: `brightrun evaluate 261122-ab12cd --prompts ours.txt`,
     `brightrun evaluate 261122-ab12cd --beside control=261120-99aa00`
@@ -65,8 +67,8 @@ def evaluate(
     source, adapter = found(target, like)
     files = dict(
         zip(
-            ("scenarios_file", "questions_file", "prompts_file"),
-            own_files(scenarios, questions, prompts),
+            ("scenarios_file", "questions_file", "prompts_file", "lm_eval_tasks"),
+            own_files(scenarios, questions, prompts, lm_eval),
             strict=True,
         )
     )

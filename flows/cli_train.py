@@ -13,6 +13,7 @@ from flows.options import (
     BaseModel,
     Gpu,
     Json,
+    LmEval,
     MarketOption,
     NeededBy,
     OwnPrompts,
@@ -54,6 +55,7 @@ def train(
     scenarios: OwnScenarios = "",
     questions: OwnQuestions = "",
     prompts: OwnPrompts = "",
+    lm_eval: LmEval = "",
     quality_min: Annotated[float | None, typer.Option(help="Drop pairs below this score.")] = None,
     smoke: Annotated[
         bool,
@@ -94,7 +96,7 @@ def train(
             file, preset, provider, gpu, market, base_model, name, client, notes,
             requested_by or whoami(), overrides_of(set_), quality_min, steps_of(interrupt_at),
             needed_by.astimezone() if needed_by else None,
-            *own_files(scenarios, questions, prompts), smoke, yes,
+            *own_files(scenarios, questions, prompts, lm_eval), smoke, yes,
         )  # fmt: skip
         job_id = begin(request, json, detach=detach)
     if resume:
@@ -127,7 +129,7 @@ def wish(*fields: Any) -> JobRequest:
     names = (
         "training_file", "preset", "provider", "gpu", "market", "base_model", "name", "client",
         "notes", "requested_by", "overrides", "quality_min", "interrupt_at",
-        "needed_by", "scenarios_file", "questions_file", "prompts_file", "smoke",
+        "needed_by", "scenarios_file", "questions_file", "prompts_file", "lm_eval_tasks", "smoke",
     )  # fmt: skip
     *values, yes = fields
     given = dict(zip(names, values, strict=True))
@@ -151,13 +153,23 @@ def wish(*fields: Any) -> JobRequest:
     return request
 
 
-def own_files(*paths: str) -> list[str]:
-    """Absolute paths of a client's own files, checked; "" for ours."""
-    if any(paths):
+def own_files(scenarios: str, questions: str, prompts: str, lm_eval: str) -> list[str]:
+    """Absolute paths of a client's own files, checked, "" for ours; and lm-eval's tasks."""
+    given = {
+        "scenarios": scenarios, "questions": questions, "prompts": prompts, "lm_eval": lm_eval,
+    }  # fmt: skip
+    if any(given.values()):
         from evals.own import asked
 
-        asked(1, 1, dict(zip(("scenarios", "questions", "prompts"), paths, strict=True)))
-    return [str(Path(path).expanduser().resolve()) if path else "" for path in paths]
+        asked(1, 1, given)
+    paths = [placed(path) if path else "" for path in (scenarios, questions, prompts)]
+    tasks = [name.strip() for name in lm_eval.split(",")]
+    named = [placed(task) if Path(task).expanduser().is_file() else task for task in tasks]
+    return [*paths, ",".join(named)]
+
+
+def placed(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
 
 
 def begin(request: JobRequest, as_json: bool, *, detach: bool, about: str = "") -> str:

@@ -42,6 +42,10 @@ OwnQuestions = Annotated[
 OwnPrompts = Annotated[
     str, typer.Option("--prompts", help="Prompts answered beside the scenarios, one a line.")
 ]
+LmEval = Annotated[
+    str,
+    typer.Option("--lm-eval", help="lm-eval tasks beside ours: names or YAML files, with commas."),
+]
 Job = Annotated[str, typer.Argument(help="Job id, or its unique beginning")]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -31,10 +30,9 @@ from brightrun.jobs import JobRequest
 from brightrun.ledger import ApprovalRow, Status
 from brightrun.physics import ModelProfile
 from evals import attainable
-from evals.carrying import LEFT
 from evals.plan import PLAN, beyond
 from reports import jobcards
-from tasks import artifacts, story
+from tasks import artifacts, sizing, story
 from tasks.intake import stored_report
 
 Answer = Literal["go", "waiting", "rejected"]
@@ -171,21 +169,12 @@ def because(word: ApprovalRow | None) -> str:
 def quote_of(job: JobContext) -> dict[str, Any]:
     """The estimate's JSON, its stage seconds and the budget it was made against."""
     request = job.request
-    kills = len(request.interrupt_at)
-    report = stored_report(job)
-    values = job.spec.values
-    work = quotes.work_of(report, values, interruptions=kills)
-    machine = quotes.machine_for(request.provider, request.gpu, job.settings)
-    known = {} if request.assesses else baselines.known(job.folder, gpu=machine.is_gpu)
-    work = replace(work, known=frozenset(known))
-    if request.assesses:
-        plan = job.folder.read_json(PLAN)
-        work = quotes.only_measuring(work, job.folder.read_json(LEFT), len(plan["models"]))
+    work = sizing.work_of(job, interruptions=len(request.interrupt_at))
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     model = ModelProfile.of_prepared(basemodels.profile(base))
     found = pricing.priced(
         work,
-        values,
+        job.spec.values,
         model,
         preset=request.preset,
         provider=request.provider,
@@ -194,14 +183,14 @@ def quote_of(job: JobContext) -> dict[str, Any]:
         settings=job.settings,
         ledger=job.ledger,
         budget_left=promises.left(job),
-        notes=quotes.notes_of(report),
+        notes=quotes.notes_of(stored_report(job)),
     )
     spent = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
     facts = found.as_json()
     advised = found.recommendation(datetime.now(UTC), request.needed_by)
     return {
         **facts,
-        "known_baseline": saved(known),
+        "known_baseline": saved(sizing.known_baseline(job)),
         "attainable": attainable_gain(job),
         "recommendation": advised.as_json(),
         "warnings": [*warned(job), *facts["warnings"]],

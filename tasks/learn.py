@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import accounts, baselines, basemodels, quotes, starts
+from brightrun import accounts, basemodels, quotes, starts
 from brightrun.context import JobContext, open_job
 from brightrun.observations import begun_once, observed_parts
 from brightrun.physics import ModelProfile
-from tasks.intake import stored_report
+from tasks import sizing
 
 
 @task(name="learn", cache_policy=NO_CACHE)
@@ -22,12 +20,8 @@ def learn(job_id: str) -> None:
     if request.assesses:  # nothing was trained: its parts say nothing about the next job's
         accounts.settle(job)
         return
-    # As in its estimate: a request does not know how many scenarios a client's own file has.
-    values = job.spec.values
-    work = quotes.work_of(stored_report(job), values)
+    values, work = job.spec.values, sizing.work_of(job)
     machine = quotes.machine_for(request.provider, request.gpu, job.settings)
-    # Still there only where the pod has used it.
-    work = replace(work, known=frozenset(baselines.known(job.folder, gpu=machine.is_gpu)))
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     model = ModelProfile.of_prepared(basemodels.profile(base))
     events = job.ledger.events(job_id)

@@ -35,6 +35,7 @@ ONLY_IN = {
     "prefect": {"flows", "tasks"},
     "great_expectations": {"expectations"},
     "typer": {"flows"},
+    "lm_eval": {"evals"},
     "sqlalchemy": {
         "brightrun",
         "deployments",

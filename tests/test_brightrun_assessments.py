@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from brightrun.jobs import PRESETS, Confirm, JobRequest, Overrides, Preset
 from brightrun.quotes import only_measuring
 from brightrun.runfolder import RunFolder
 from evals import carrying
+from evals.harness import HarnessItem
 from evals.own import Asked, asked
 from evals.plan import make_plan
 
@@ -24,10 +26,12 @@ def test_an_assessment_keeps_the_job_and_changes_what_was_asked_for() -> None:
     before = JobRequest(
         training_file="f.json", base_model="tiny", overrides=Overrides(epochs=1),
         questions_file="q.jsonl", interrupt_at=(3,), confirm=Confirm.always,
+        lm_eval_tasks="arc_easy",
     )  # fmt: skip
     made = request_of(before, "job-1", Wish(prompts_file="p.txt", passes=5, by="Ann"))
     assert (made.assesses, made.base_model, made.requested_by) == ("job-1", "tiny", "Ann")
     assert (made.questions_file, made.prompts_file) == ("q.jsonl", "p.txt")
+    assert made.tested_with["lm_eval"] == "arc_easy"
     assert (made.values.epochs, made.values.passes) == (1, 5)
     assert made.interrupt_at == ()
 
@@ -77,6 +81,23 @@ def test_what_was_asked_in_the_same_words_is_not_measured_again(tmp_path: Path) 
     }  # fmt: skip
 
 
+def test_items_of_lm_evals_tasks_are_not_measured_again(tmp_path: Path) -> None:
+    def item(number: int) -> HarnessItem:
+        pairs = (("Q", " a"), ("Q", f" b{number}"))
+        return HarnessItem(
+            item_id=f"t/{number}", task="t", requests=pairs, right=(0,), lengths=(1, 1)
+        )
+
+    ours = asked(12, 25)
+    given = (ours.scenarios, ours.questions, ("harness.jsonl",))
+    first = planned(tmp_path, "first", Asked(*given, (item(0), item(1))))
+    rows = [{"model": m, "item_id": f"t/{n}"} for m in ("baseline", "trained") for n in range(2)]
+    first.write_jsonl("measurements/harness.jsonl", rows)
+    second = planned(tmp_path, "second", Asked(*given, (item(0), item(1), item(2))))
+    assert carrying.carry_over(first, second, ("baseline", "trained"))["harness"] == 4
+    assert carrying.left(second, 2)["harness"] == 2
+
+
 def test_another_decoding_asks_every_answer_again(tmp_path: Path) -> None:
     first = measured(tmp_path)
     second = planned(tmp_path, "second", max_new_tokens=97)
@@ -94,5 +115,8 @@ def test_an_assessment_is_paid_for_what_is_left_only() -> None:
     found = only_measuring(work, {**none, "answers": 12}, 2)
     assert (found.scenarios, found.questions, found.validation_tokens) == (2, 0, 0)
     assert (found.steps, found.micro_steps, found.generated_tokens) == (0, 0, 2 * 2 * 3 * 100)
+    tasks = replace(work, harness_tokens=500)
+    assert only_measuring(tasks, none, 2).harness_tokens == 0
+    assert only_measuring(tasks, {**none, "harness": 7}, 2).harness_tokens == 500
     third = only_measuring(work, {**none, "knowledge": 400, "likelihood": 3}, 3)
     assert (third.questions, third.models, third.validation_tokens) == (34, 3, 700)

@@ -17,6 +17,8 @@ from brightrun.modelnames import all_models
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import Evaluation, MetricName, Verdict
 from evals import assess as assessing
+from evals.harness import HarnessItem
+from evals.own import Asked, asked
 from evals.plan import make_plan
 
 ARCS = ("shame_to_acceptance", "crisis_to_referral", "hostility_to_boundary", "mixed")
@@ -424,6 +426,40 @@ def test_forgetting_option_texts_and_speed_stand_in_one_table_with_intervals(job
     assert texts[3:5] == letters[3:5] == (pytest.approx(36 / 40), pytest.approx(33 / 40))
     speed = rows["seconds per token, in batches"]
     assert (speed[2], speed[5], speed[6], speed[7]) == (4, 0, 0, 0)
+
+
+def test_a_task_of_lm_eval_stands_in_the_same_table(job: Job, data: Path) -> None:
+    items = tuple(
+        HarnessItem(
+            item_id=f"ours/{n}", task="ours", requests=(("Q", " a"), ("Q", " b")), right=(0,),
+            lengths=(1, 1),
+        )
+        for n in range(8)
+    )  # fmt: skip
+    ours = asked(16, 44, data=data)
+    tested = Asked(ours.scenarios, ours.questions, ("harness.jsonl",), items)
+    tested.write(job.folder)
+    plan = make_plan(job.values, "Be kind.", data=data, tested=tested)
+    job.spec = job.spec.model_copy(update={"plan_sha256": plan.write(job.folder)})
+    job.measure()
+    with pytest.raises(EvaluationError, match=r"harness.jsonl: 16 of 16 measurements are missing"):
+        job.assess()
+    rows = [
+        {"model": m, "item_id": f"ours/{n}", "logprobs": [-1.0, -2.0 if right else -0.5]}
+        for n in range(8)
+        for m, right in (("baseline", n < 4), ("trained", n < 6))
+    ]
+    job.folder.write_jsonl("measurements/harness.jsonl", rows)
+    result = job.assess()
+    assert result.comparison is not None
+    (found,) = (row for row in result.comparison.rows if "lm-eval" in str(row[1]))
+    assert found[:6] == ("trained", "accuracy, lm-eval ours", 8, 0.5, 0.75, 0.25)
+    assert isinstance(found[6], float)
+    assert isinstance(found[7], float)
+    assert found[6] < 0 < 0.25 < found[7]
+    job.edit("measurements/harness.jsonl", lambda rows: rows[3]["logprobs"].append(-9.0))
+    with pytest.raises(EvaluationError, match="1 of 16"):
+        job.assess()
 
 
 def test_a_third_model_is_measured_against_the_baseline_too(job: Job, data: Path) -> None:

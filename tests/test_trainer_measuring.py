@@ -341,6 +341,33 @@ def test_a_copy_of_the_held_out_text_helps_and_its_gradient_is_the_same(
     }
 
 
+def test_choices_of_lm_evals_tasks_are_read_in_plain_text_and_once(
+    torch: Any, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    from trainer.harness import choices, pair_of, sample
+
+    before, after = pair_of(tokenizer, "Debt is ", "owed")
+    assert before == tokenizer.plain("Debt is")
+    assert (*before, *after) == tokenizer.plain("Debt is owed")
+    cut = sample((1, 2, 3), (4, 5), 4)
+    assert (cut.ids, cut.labels[2:], cut.supervised) == ((2, 3, 4, 5), (4, 5), 2)
+    told: list[Any] = []
+    reporter = SimpleNamespace(add=lambda *event: told.append(event[1]["done"]))
+    table = replace(
+        bench(torch, adapted(torch)), folder=RunFolder(tmp_path.as_uri(), "job-1"),
+        tokenizer=tokenizer, reporter=reporter, check=lambda: None,
+    )  # fmt: skip
+    item = {"item_id": "ours/0", "requests": [["Debt is ", "owed"], ["", "gold, all of it"]]}
+    assert choices(table, [item]) == 2
+    rows = table.folder.read_jsonl("measurements/harness.jsonl")
+    assert [row["model"] for row in rows] == ["baseline", "trained"]
+    # An adapter that was never trained changes nothing.
+    assert rows[0]["logprobs"] == rows[1]["logprobs"]
+    assert all(value < 0 for value in rows[0]["logprobs"])
+    table = replace(table, check=lambda: pytest.fail("measured again"))
+    assert choices(table, [item]) == 2
+
+
 @pytest.mark.slow
 def test_lm_evals_log_likelihoods_are_ours(torch: Any, tokenizer: ChatTokenizer) -> None:
     """The harness that everybody knows, on our token ids: pip install '.[lm-eval]'."""

@@ -17,7 +17,7 @@ from brightrun.jobs import Hyperparameters
 from brightrun.modelnames import BASELINE, MODELS
 from brightrun.runfolder import RunFolder
 from brightrun.tokens import ChatTokenizer
-from trainer import feedback, likelihoods, loading, questions
+from trainer import feedback, harness, likelihoods, loading, questions
 from trainer.answers import answer_all
 from trainer.data import Sample
 from trainer.items import PARTS, ItemStore
@@ -99,11 +99,18 @@ def measure(
         "neutral": likelihoods.neutral(bench, rows(bench.folder, "plan/neutral.jsonl")),
         "knowledge": questions.knowledge(bench, asked),
         "option_text": questions.option_texts(bench, whole),
+        **lm_eval_tasks(bench),
         "answers": answer_all(bench, rows(bench.folder, "plan/scenarios.jsonl")),
     }
     counts |= feedback.probe(bench, training, held_out, plan)
     bench.folder.remove(PARTS)
     return counts
+
+
+def lm_eval_tasks(bench: Bench) -> dict[str, int]:
+    """Where the user has asked for some."""
+    items = rows(bench.folder, "plan/harness.jsonl")
+    return {"harness": harness.choices(bench, items)} if items else {}
 
 
 def reuse(bench: Bench) -> None:

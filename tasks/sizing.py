@@ -1,0 +1,30 @@
+"""How much work a planned job is, for its estimate and for what later estimates learn from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from brightrun import baselines, quotes
+from brightrun.context import JobContext
+from brightrun.durations import Work
+from evals import harness
+from evals.carrying import LEFT
+from evals.plan import HARNESS, PLAN
+from tasks.intake import stored_report
+
+
+def work_of(job: JobContext, interruptions: int = 0) -> Work:
+    """With what a request does not know: how many scenarios a client's own file has, lm-eval's
+    tasks, and what is known of the baseline. Once a pod has run, that is what it has used of it."""
+    work = quotes.work_of(stored_report(job), job.spec.values, interruptions)
+    work = replace(work, harness_tokens=harness.tokens(job.folder.read_jsonl(HARNESS)))
+    if job.request.assesses:
+        models = len(job.folder.read_json(PLAN)["models"])
+        return quotes.only_measuring(work, job.folder.read_json(LEFT), models)
+    return replace(work, known=frozenset(known_baseline(job)))
+
+
+def known_baseline(job: JobContext) -> dict[str, str]:
+    """{kind: job} of the baseline's measurements that are used again."""
+    machine = quotes.machine_for(job.request.provider, job.request.gpu, job.settings)
+    return {} if job.request.assesses else baselines.known(job.folder, gpu=machine.is_gpu)
