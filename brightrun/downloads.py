@@ -55,7 +55,7 @@ def read(url: str, since: datetime) -> Iterator[str]:
             dated = NAMED.search(PurePosixPath(name).name)
             if dated is None or dated[1] >= first:
                 yield from files.read_text(name, encoding="utf-8", errors="replace").splitlines()
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # noqa: BLE001 each storage has its own tree of them
         raise StorageError(
             f"the access logs below {url} cannot be read: {type(error).__name__}",
             fix="check BRIGHTRUN_SHARE_LOGS and the keys that may read there",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from brightrun.clock import Clock
 from brightrun.errors import BrightRunError, StorageError
 from brightrun.recovery import pause_after
-from brightrun.storagefaults import classify, told_by_storage
+from brightrun.storagefaults import classify, is_outage, told_by_storage
 
 Answer = TypeVar("Answer")
 
@@ -38,7 +38,7 @@ def waited_out(
                 raise
             if fault is None:
                 began = clock.monotonic()
-                on_begin(error)
+                _tell(on_begin, error)
             fault, failures = error, failures + 1
             pause = pause_after(failures, clock.monotonic() - began)
             if pause is None:
@@ -46,8 +46,17 @@ def waited_out(
             clock.sleep(pause)
         else:
             if fault is not None:
-                on_end(fault, clock.monotonic() - began)
+                _tell(on_end, fault, clock.monotonic() - began)
             return found
+
+
+def _tell(tell: Callable[..., None], *what: Any) -> None:
+    """Whoever is told may use the very thing that is away: that must not end the wait."""
+    try:
+        tell(*what)
+    except Exception as error:
+        if not is_outage(error):
+            raise
 
 
 def storage_is_away(error: Exception) -> bool:

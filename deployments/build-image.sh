@@ -44,13 +44,17 @@ docker buildx build . --file "$file" --platform linux/amd64 --provenance=false -
 digest=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["containerimage.digest"])' "$metadata")
 [[ $digest =~ ^sha256:[0-9a-f]{64}$ ]] || refuse "the builder told no digest ('$digest'): use docker buildx 0.10 or newer"
 
-docker buildx imagetools inspect --raw "$name@$digest" | python3 -c '
+manifest=$(docker buildx imagetools inspect --raw "$name@$digest") || refuse "$name@$digest was pushed, but its size cannot be read: log in to the registry and run this again"
+size=$(python3 -c '
 import json, sys
-size = sum(layer["size"] for layer in json.load(sys.stdin)["layers"]) / 1e9
-budget = float(sys.argv[1])
+print(sum(layer["size"] for layer in json.load(sys.stdin)["layers"]))
+' <<< "$manifest") || refuse "the registry described no layers of $name@$digest: its size cannot be read"
+python3 -c '
+import sys
+size, budget = float(sys.argv[1]) / 1e9, float(sys.argv[2])
 print(f"compressed: {size:.2f} GB of at most {budget:g} GB")
 sys.exit(size > budget)
-' "$budget_gb" || refuse "too large, and not written to settings: every start of a pod would pull it (BUDGET_GB)"
+' "$size" "$budget_gb" || refuse "too large, and not written to settings: every start of a pod would pull it (BUDGET_GB)"
 
 echo "$name@$digest" > deployments/trainer-image
 echo "$name@$digest is in deployments/trainer-image: commit it. Pods use it unless BRIGHTRUN_RUNPOD_IMAGE is set."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from brightrun.conversations import RowFacts
@@ -28,7 +28,8 @@ def held_out(rows: Sequence[RowFacts], share: float, seed: int) -> frozenset[int
     arcs: dict[str, list[RowFacts]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: _draw(row, seed)):
         arcs[row.arc].append(row)
-    repeated = {one for row in rows if row.copy_of for one in (row.index, row.copy_of)}
+    same = Counter(row.copy_of or row.index for row in rows)
+    repeated = {row.index for row in rows if same[row.copy_of or row.index] > 1}
     unique = {arc: [r for r in members if r.index not in repeated] for arc, members in arcs.items()}
     most = {arc: min(len(unique[arc]), len(arcs[arc]) - 1) for arc in arcs}
     wanted = min(len(rows) - 1, max(1, round(len(rows) * share)))

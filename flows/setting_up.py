@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from brightrun import shelter
+from brightrun.errors import ConfigurationError
 from brightrun.findings import Finding, attempted
 from brightrun.ledger import Ledger
 from brightrun.ledger_schema import REVISION
@@ -116,4 +117,5 @@ def deploy(settings: Settings, url: str, lacking: Mapping[str, str]) -> None:
         prefect("work-pool", "create", POOL, "--type", "process")
     if "deployments" in lacking:
         prefect("deploy", "--all")
-    automate()
+    if said := automate():
+        raise ConfigurationError(said, fix="python -m flows.automations")

@@ -162,7 +162,8 @@ def up(settings: Settings, port: int, reports_port: int) -> None:
             )
             prefect("work-pool", "create", worker.POOL, "--type", "process", "--overwrite")
             prefect("deploy", "--all")
-            automate()
+            if said := automate():
+                say(said, "yellow")
             record = sharedserver.remember(settings, api_url, reports_url)
             try:
                 work(settings, api_url, reports_url, mark)
@@ -171,8 +172,11 @@ def up(settings: Settings, port: int, reports_port: int) -> None:
                 record.unlink(missing_ok=True)
 
 
-def automate() -> None:
-    """Prefect's own rules (deployments/automations.yaml); without them the sweeps still work."""
+def automate() -> str:
+    """Prefect's own rules (deployments/automations.yaml); without them the sweeps still work.
+
+    What went wrong in words, "" if nothing did.
+    """
     command = [sys.executable, "-m", "flows.automations"]
     try:
         subprocess.run(
@@ -185,7 +189,8 @@ def automate() -> None:
         )
     except subprocess.SubprocessError as error:
         said = str(getattr(error, "stderr", "") or error)[-300:].strip()
-        say(f"Prefect's automations could not be applied: {said}", "yellow")
+        return f"Prefect's automations could not be applied: {said}"
+    return ""
 
 
 def work(settings: Settings, api_url: str, reports_url: str, mark: str) -> None:

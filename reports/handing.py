@@ -237,12 +237,15 @@ def fitting(row: ShareRow, shelf: Shelf) -> None:
 
 def count_downloads(ledger: Ledger, logs: str) -> None:
     """Write down how often shares on S3 were fetched; StorageError when the logs cannot be read."""
-    rows = [row for row in ledger.shares() if row.storage == "s3"]
+    now = datetime.now(UTC)
+    rows = [row for row in ledger.shares() if row.storage == "s3" and row.state(now) == "open"]
     if not (logs and rows):
         return
     counts = downloads.by_place(downloads.read(logs, min(row.created_at for row in rows)))
     for row in rows:
-        ledger.note_downloads(row.share_id, counts.get(row.place, 0))
+        # Without a line nothing is known: logging may have begun later, and logs come hours late.
+        if row.place in counts:
+            ledger.note_downloads(row.share_id, counts[row.place])
 
 
 def tidy(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from prefect.cache_policies import NO_CACHE
 
 from brightrun import basemodels
 from brightrun.context import JobContext, open_job
-from brightrun.errors import BrightRunError, ReportError
+from brightrun.errors import ReportError
+from brightrun.outages import told
 from brightrun.runfolder import sha256_file
 from brightrun.settings import CHECKOUT
 from reports import package
@@ -35,17 +35,17 @@ def check_package(job_id: str) -> None:
 
 def prove(job: JobContext) -> None:
     """Check a new package where that says something; without it, `share` refuses the package."""
-    if golden_answers(job):
-        return
     by_hand = f"brightrun package {job.job_id} --check"
-    if why := unproven(job):
-        story.tell(f"The package was not checked from its zip: {why}. Before sharing: {by_hand}")
-        return
-    story.tell("Making the golden answers again, from the package's zip alone")
     try:
+        if golden_answers(job):
+            return
+        if why := unproven(job):
+            story.tell(f"The package was not checked from its zip: {why}. To share it: {by_hand}")
+            return
+        story.tell("Making the golden answers again, from the package's zip alone")
         found = check(job)
-    except BrightRunError as error:
-        said = f"The package is not deployable: {error.message}"
+    except Exception as error:  # noqa: BLE001 whatever it is, the job is done and paid for
+        said = f"The package is not deployable: {told(error).message}"
         job.note("warning", {"code": "package_check", "message": said, "fix": by_hand})
         story.tell(said, story.WARNING)
         return
@@ -95,7 +95,8 @@ def check(job: JobContext, base: Path | None = None) -> dict[str, Any]:
     """
     name = packed(job)
     model = base or basemodels.prepared_folder(job.spec.base_model, job.settings.models)
-    with tempfile.TemporaryDirectory(prefix="brightrun-check-") as room:
+    with room_for(job) as place:
+        room = str(place)
         zipped = Path(room) / name
         job.folder.download(f"package/{name}", zipped)
         digest = sha256_file(zipped)

@@ -73,7 +73,8 @@ def test_this_checkout_has_what_it_pins(home: Path) -> None:
 def test_looking_at_a_new_home_makes_nothing(home: Path) -> None:
     found = doctor.diagnose(os.environ, {})
     assert not home.exists()
-    assert "fail" not in states(found)
+    # How full this machine's disk is, is not for a test to say.
+    assert "fail" not in states(finding for finding in found if finding.name != "disk")
     mend = {finding.name: finding.fix for finding in found if finding.state == "warn"}
     assert mend["ledger"].startswith("brightrun setup")
     assert mend["base model"].startswith("python -m trainer prepare demo")

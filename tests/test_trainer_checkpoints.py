@@ -104,6 +104,27 @@ def test_no_kill_costs_more_than_the_interval(steps: int, total: int, data: st.D
             under_way.append(step)
 
 
+def test_what_waits_for_the_storage_is_not_at_stake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute is the interval, a step takes 20 seconds, storing 70: still several steps a save."""
+    now = [0.0]
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    schedule = checkpoints.Schedule(steps=1000, minutes=1, total=100_000, resumed_at=0)
+    stored, under_way, saves = 0, [(0, 0.0)], 0
+    for step in range(1, 61):
+        needed, begun = schedule.needed(step, 20.0), now[0]
+        while stored < needed:
+            stored, done = under_way.pop(0)
+            now[0] = max(now[0], done)
+        schedule.waited(now[0] - begun)
+        now[0] += 20
+        if schedule.due(step, 20.0):
+            schedule.saved(step)
+            saves += 1
+            last = max(done for _, done in under_way) if under_way else 0.0
+            under_way.append((step, max(now[0], last) + 70))
+    assert saves <= 30
+
+
 def test_only_the_last_three_are_kept_and_no_pickle_is_published(
     folder: RunFolder, tmp_path: Path
 ) -> None:

@@ -48,6 +48,10 @@ class Schedule:
     def saved(self, step: int) -> None:
         self._saved.append((step, time.monotonic()))
 
+    def waited(self, seconds: float) -> None:
+        """Training stood still so long: nothing more came to be at stake."""
+        self._saved = [(step, at + seconds) for step, at in self._saved]
+
     def needed(self, step: int, step_seconds: float) -> int:
         """Before a step: the checkpoint that must be stored, or it would put too much at stake.
 

@@ -1,7 +1,9 @@
 """Whether the trainer in this container still works: `python -m trainer.health`, 0 yes, 1 no.
 
-The thread that writes the pod's events touches the file that BRIGHTRUN_ALIVE names (the image sets
-it), whether or not the storage can be reached. Standard library only: it is asked every 30 seconds.
+The thread that writes the pod's events touches the file that BRIGHTRUN_ALIVE names (the image
+sets it). A storage that refuses is no trouble; a call to it that hangs for over a minute looks
+like one, so nothing may end the container for this answer alone. Standard library only: it is
+asked every 30 seconds.
 """
 
 from __future__ import annotations

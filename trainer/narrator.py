@@ -71,6 +71,7 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         self.trainer.wait_for_storage()
         self.begun = time.monotonic()
         self.saving += self.begun - waiting
+        self.schedule.waited(self.begun - waiting)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.step_finished()

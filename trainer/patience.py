@@ -95,6 +95,11 @@ class Outages:
         self._told = ""
         self._lock = threading.Lock()
 
+    @property
+    def going_on(self) -> bool:
+        """Whether the last call, or the last writing one, failed."""
+        return self._spell is not None
+
     def failed(self, fault: Trouble, what: str, writing: bool) -> Spell:
         """Note a failed call; the trouble that it belongs to."""
         with self._lock:

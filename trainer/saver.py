@@ -37,6 +37,7 @@ class Saver:
     ) -> None:  # fmt: skip
         self.control = control
         self.reporter = reporter
+        self.storage = folder.outages
         self.patience = folder.outages.limits.away
         self._behind_since: float | None = None
         self._told = False
@@ -79,6 +80,8 @@ class Saver:
 
         Neither an outage is waited for, nor a storage that is slower than one would last.
         """
+        if not self.storage.going_on:
+            self.uploads.goes_on()
         if self.control.stop is not None or self.uploads.keep_up(needed, MOMENT_SECONDS):
             self._behind_since = None
             return False

@@ -83,6 +83,11 @@ class Uploads:
                 seconds,
             )
 
+    def goes_on(self) -> None:
+        """The storage takes what is under way: it is waited for again."""
+        with self._changed:
+            self._refused = False
+
     @property
     def _idle(self) -> bool:
         return self._running is None and self._waiting is None
