@@ -33,9 +33,9 @@ def remembered(settings: Settings) -> dict[str, str]:
 
 def run_pages(settings: Settings) -> str:
     """Address of the run pages while `make ui` is up, else "": one that was killed leaves its
-    record behind."""
+    record behind, and a record without a process says nothing of pages."""
     known = remembered(settings)
-    if not known:
+    if "pid" not in known:
         return ""
     since = datetime.fromtimestamp(record(settings).stat().st_mtime, UTC)
     alive = process_is_alive(int(known["pid"]), since)
