@@ -338,11 +338,11 @@ def test_the_split_keeps_its_promises(sizes: list[int], share: float, seed: int)
 def test_what_a_file_has_twice_is_never_held_out(
     copies: list[int], share: float, seed: int
 ) -> None:
-    """copies: of which earlier row each is one; what points at itself or later is none."""
-    rows = [
-        facts(n, f"arc-{n % 3}").model_copy(update={"copy_of": of if of < n else 0})
-        for n, of in enumerate(copies, start=1)
-    ]
+    """copies: of which earlier row each is one; what points at itself, later or a copy is none."""
+    rows: list[RowFacts] = []
+    for n, of in enumerate(copies, start=1):
+        first = of if 0 < of < n and not rows[of - 1].copy_of else 0
+        rows.append(facts(n, f"arc-{n % 3}").model_copy(update={"copy_of": first}))
     repeated = {one for row in rows if row.copy_of for one in (row.index, row.copy_of)}
     if len(repeated) == len(rows):
         with pytest.raises(DatasetError, match="several times, word for word"):

@@ -237,7 +237,7 @@ def test_the_unpacked_package_gives_the_golden_answers_without_the_project(
         check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 of 3 answers are the same" in done.stdout
+    assert "1 of 1 answers are the same" in done.stdout
 
 
 def test_no_planted_secret_is_found_anywhere(job: Finished, tmp_path: Path) -> None:
