@@ -42,7 +42,8 @@ def test_time_grows_no_faster_than_the_file(ending: str, tmp_path: Path, runner:
 
     seconds(small)  # first use compiles what is lazy
     base = median(seconds(small) for _ in range(3))
-    assert seconds(large) < 8 * base  # linear: 2 to 4, for each file has a fixed cost too
+    # Linear is at most 10, less for each file's fixed cost; the square would be up to 100.
+    assert seconds(large) < 16 * base
 
 
 MEASURE = """
