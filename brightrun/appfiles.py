@@ -6,14 +6,14 @@ StorageError here, without keys or links in them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
-
-import httpx
 
 from brightrun.errors import DatasetError, StorageError
 from brightrun.frozen import Frozen
 from brightrun.settings import Settings
+from brightrun.shelves import storage_client, supabase_headers
 
 TABLE = "training_files"
 COLUMNS = (
@@ -48,24 +48,31 @@ def is_configured(settings: Settings) -> bool:
 
 def listed(settings: Settings) -> tuple[AppFile, ...]:
     """The rows by name, up to 1,000. StorageError: the project refuses or does not answer."""
-    from postgrest import SyncPostgrestClient
+    return _rows(settings, lambda query: query.order("name").limit(MOST))
+
+
+def _rows(settings: Settings, chosen: Callable[[Any], Any]) -> tuple[AppFile, ...]:
+    import httpx
+    from postgrest import APIError, SyncPostgrestClient
     from pydantic import ValidationError
 
-    root = f"{_root(settings)}/rest/v1"
+    root = f"{settings.supabase_url.rstrip('/')}/rest/v1"
     try:
         with httpx.Client(base_url=root, timeout=SECONDS) as http:
             client = SyncPostgrestClient(
-                root, headers=_headers(settings), http_client=http, retry_enabled=False
-            )
-            query = client.from_(TABLE).select(*COLUMNS).order("name").limit(MOST)
-            return tuple(row_of(row) for row in cast(list[dict[str, Any]], query.execute().data))
+                root, headers=supabase_headers(_key(settings)), http_client=http,
+                retry_enabled=False,
+            )  # fmt: skip
+            found = chosen(client.from_(TABLE).select(*COLUMNS)).execute().data
+    except (APIError, httpx.HTTPError) as error:
+        raise _told(f"the table {TABLE} of Supabase cannot be read", error) from None
+    try:
+        return tuple(row_of(row) for row in cast(list[dict[str, Any]], found))
     except (ValidationError, AttributeError, KeyError, TypeError):
         raise StorageError(
             f"the table {TABLE} of Supabase holds something else than training files",
             fix=f"it needs the columns {', '.join(COLUMNS)}",
         ) from None
-    except Exception as error:  # noqa: BLE001 postgrest's tree and httpx's; their words may hold the key
-        raise _told(f"the table {TABLE} of Supabase cannot be read", error) from None
 
 
 def row_of(row: dict[str, Any]) -> AppFile:
@@ -75,7 +82,8 @@ def row_of(row: dict[str, Any]) -> AppFile:
 
 def named(settings: Settings, name: str) -> AppFile:
     """By id or name. DatasetError: there is none, or several have that name."""
-    same = [one for one in listed(settings) if name in (one.id, one.name)]
+    same = _rows(settings, lambda query: query.eq("name", name).limit(MOST))
+    same = same or tuple(one for one in listed(settings) if one.id == name)
     if len(same) == 1:
         return same[0]
     ids = ", ".join(one.id for one in same)
@@ -85,9 +93,15 @@ def named(settings: Settings, name: str) -> AppFile:
     )
 
 
+def room(settings: Settings) -> Path:
+    """Where the copies lie, each in a folder of its own."""
+    return settings.home.resolve() / "fetched"
+
+
 def fetch(settings: Settings, file: AppFile) -> Path:
     """A copy below the home, replaced by the next fetch. DatasetError, StorageError."""
-    from storage3 import SyncStorageClient
+    import httpx
+    from storage3.utils import StorageException
 
     kind = Path(file.path).suffix
     if kind not in (".json", ".jsonl"):
@@ -96,11 +110,11 @@ def fetch(settings: Settings, file: AppFile) -> Path:
         )
     # Of ids and paths that others wrote, nothing becomes a place on this disk.
     safe = "".join(c for c in file.id if c.isalnum() or c == "-")[:64]
-    place = settings.home.resolve() / "fetched" / (safe or "file") / f"training{kind}"
+    place = room(settings) / (safe or "file") / f"training{kind}"
+    client = storage_client(settings.supabase_url, _key(settings))
     try:
-        client = SyncStorageClient(f"{_root(settings)}/storage/v1/", _headers(settings))
         data = client.from_(file.storage_bucket).download(file.path)
-    except Exception as error:  # noqa: BLE001 storage3's tree and httpx's; their words may hold the key
+    except (StorageException, httpx.HTTPError, ValueError) as error:  # ValueError: its path
         raise _told(f"{file.storage_bucket}/{file.path} cannot be fetched", error) from None
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_suffix(".part")
@@ -109,13 +123,8 @@ def fetch(settings: Settings, file: AppFile) -> Path:
     return place
 
 
-def _root(settings: Settings) -> str:
-    return settings.supabase_url.rstrip("/")
-
-
-def _headers(settings: Settings) -> dict[str, str]:
-    key = "" if settings.supabase_key is None else settings.supabase_key.get_secret_value()
-    return {"apikey": key, "Authorization": f"Bearer {key}"}
+def _key(settings: Settings) -> str:
+    return "" if settings.supabase_key is None else settings.supabase_key.get_secret_value()
 
 
 def _told(what: str, error: Exception) -> StorageError:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from brightrun import appfiles
 from brightrun.context import JobContext, driver_name
 from brightrun.errors import ConfigurationError, StorageError
 from brightrun.history import HistoryRow, Wanted
@@ -25,7 +26,7 @@ KEPT = (
     "cost reports of a month for all clients, as they were issued: HTML and PDF, with its name",
 )
 ELSEWHERE = (
-    "the training file itself: it is yours, where it lies",
+    "the training file itself: it is yours, where it lies (a copy that we fetched goes)",
     "runs in Prefect's own database: delete them in its pages",
     "messages that were sent, and packages and reports that were handed out",
     "a provider's network volumes, and backups",
@@ -167,18 +168,26 @@ def must_have_ended(client: str, running: Sequence[str]) -> None:
 
 
 def pages_of(ledger: Ledger, client: str, ids: Sequence[str]) -> list[Path]:
-    """Folders of this home with reports of the client."""
+    """What this home holds of the client: reports, copies of fetched files, and packages (those
+    of earlier versions, and rooms whose making was killed)."""
     home = ledger.settings.home.resolve()
     rooms = [home / "reports" / job_id for job_id in ids]
+    packed = [home / "packages" / name for i in ids for name in (i, f"{i}-package.zip")]
+    packed += [place for job_id in ids for place in home.glob(f"package-{job_id}-*")]
     issued = [(home / "reports" / place).resolve() for place in ledger.report_folders(client, ids)]
-    return rooms + [place for place in issued if home / "reports" in place.parents]
+    issued = [place for place in issued if home / "reports" in place.parents]
+    copies = [Path(path).parent for path in ledger.own_files(ids)]
+    copies = [place for place in copies if appfiles.room(ledger.settings) in place.parents]
+    return rooms + packed + issued + copies
 
 
 def take_away(place: Path) -> None:
-    """A folder of this machine with all in it. StorageError: something of it stays."""
+    """A file or folder of this machine with all in it. StorageError: something of it stays."""
     try:
-        if place.exists():
+        if place.is_dir():
             shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
             f"{place} cannot be removed: {error.strerror}", fix="mend its rights, then repeat"

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from brightrun import basemodels
 from brightrun.errors import ConfigurationError
-from brightrun.findings import Finding, names
+from brightrun.findings import Finding, State, names
 from brightrun.people import load_people
 from brightrun.settings import CHECKOUT, Settings, load
 
@@ -152,7 +152,7 @@ def models(settings: Settings) -> Iterator[Finding]:
     hub = basemodels.HUB_ID.fullmatch(rented) is not None
     if hub and "@" not in rented:
         yield Finding(
-            name="base model", state="warn", said=f"{rented} of RunPod has no revision",
+            name="base model", state="fail", said=f"{rented} of RunPod has no revision",
             fix=f"set BRIGHTRUN_RUNPOD_BASE_MODEL={rented}@REVISION: else no pod is rented",
         )  # fmt: skip
 
@@ -161,13 +161,17 @@ def disk(settings: Settings) -> Iterator[Finding]:
     place = settings.home.resolve()
     while not place.exists():
         place = place.parent
-    free = shutil.disk_usage(place).free
-    state, fix = "ok", ""
-    if free < DISK_WARN:
-        state = "fail" if free < DISK_FAIL else "warn"
-        fix = "brightrun clean, or BRIGHTRUN_HOME on a larger disk"
+    yield room(shutil.disk_usage(place).free, place)
+
+
+def room(free: float, place: Path) -> Finding:
+    """What so many free bytes are enough for. Pure."""
     said = f"{free / GB:.0f} GB free at {place}"
-    yield Finding.model_validate({"name": "disk", "state": state, "said": said, "fix": fix})
+    if free >= DISK_WARN:
+        return Finding(name="disk", state="ok", said=said)
+    state: State = "fail" if free < DISK_FAIL else "warn"
+    fix = "brightrun clean, or BRIGHTRUN_HOME on a larger disk"
+    return Finding(name="disk", state=state, said=said, fix=fix)
 
 
 def memory(settings: Settings) -> Iterator[Finding]:

@@ -9,18 +9,17 @@ import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 from pydantic import SecretStr
 
-from brightrun import podcredentials, preflight, reachable, shelter
+from brightrun import podcredentials, preflight, shelter
 from brightrun import webhook as webhooks
 from brightrun.compute.provider import OURS
 from brightrun.compute.runpod.provider import BY_DIGEST, RunPodProvider
 from brightrun.errors import ProviderError
 from brightrun.findings import Finding
 from brightrun.ledger_schema import REVISION
-from brightrun.ledger_store import engine_of, revision
+from brightrun.ledger_store import newer, standing
 from brightrun.money import shown
 from brightrun.notify import EmailNotifier, Message, SlackNotifier
 from brightrun.people import load_people
@@ -34,23 +33,18 @@ LOOK = "doctor"  # in the place of a job's id, where a pod's own prefix is tried
 
 def ledger(settings: Settings) -> Iterator[Finding]:
     """Reachable, and at this checkout's revision; nothing is created."""
-    engine = engine_of(settings)
+    engine, found = standing(settings)
     where = engine.url.render_as_string(hide_password=True)
-    sqlite = engine.dialect.name == "sqlite"
-    if sqlite and not Path(engine.url.database or "").exists():
+    if found is None:
         yield Finding(name="ledger", state="warn", said=f"{where} is not made yet", fix=MAKE)
-        return
-    found = revision(engine)
-    if found == REVISION:
-        yield Finding(name="ledger", state="ok", said=f"{where}, revision {found}")
-    elif found is not None and found > REVISION:
-        yield Finding(
-            name="ledger", state="fail", fix="use the newer checkout, or another DATABASE_URL",
-            said=f"{where} has revision {found}, this checkout knows {REVISION} and older ones",
-        )  # fmt: skip
+    elif found > REVISION:
+        told = newer(found)
+        yield Finding(name="ledger", state="fail", said=f"{where}: {told.message}", fix=told.fix)
+    elif found < REVISION:
+        said = f"{where} has revision {found}, not {REVISION}"
+        yield Finding(name="ledger", state="fail", said=said, fix=MAKE)
     else:
-        said = f"{where} has {f'revision {found}' if found else 'no tables'}, not {REVISION}"
-        yield Finding(name="ledger", state="fail" if found else "warn", said=said, fix=MAKE)
+        yield Finding(name="ledger", state="ok", said=f"{where}, revision {found}")
 
 
 def storage(settings: Settings) -> Iterator[Finding]:
@@ -59,7 +53,7 @@ def storage(settings: Settings) -> Iterator[Finding]:
     if url.startswith("file:") and not shelter.is_there(url):
         yield Finding(name="storage", state="warn", said=f"{url} is not made yet", fix=MAKE)
         return
-    options = {"config_kwargs": preflight.HASTY} if url.startswith("s3:") else {}
+    options = shelter.hasty(url)
     place = f"{url}/doctor-{secrets.token_hex(4)}.txt"
     yield trial("storage", url, preflight.round_trip(f"cannot use {url}", place, options))
 
@@ -128,17 +122,14 @@ def image(settings: Settings) -> Finding:
         said = f"{name!r} is no image by digest"
         fix = "set BRIGHTRUN_RUNPOD_IMAGE=NAME@sha256:... to a trainer image that you pushed"
         return Finding(name="runpod image", state="fail", said=said, fix=fix)
-    answer = reachable.image(name, settings.registry_user, settings.registry_token)
-    if answer.reach == "there":
-        return Finding(name="runpod image", state="ok", said=f"{name} is in its registry")
-    if answer.reach == "missing":
-        fix = "push it, or mend BRIGHTRUN_RUNPOD_IMAGE"
-        return Finding(name="runpod image", state="fail", said=f"no {name} there", fix=fix)
-    fix = (
-        "set BRIGHTRUN_RUNPOD_REGISTRY for pods, and BRIGHTRUN_REGISTRY_USER, _TOKEN for this look"
-    )
-    said = f"whether {name} can be pulled is not known from here: {answer.said}"
-    return Finding(name="runpod image", state="warn", said=said, fix=fix)
+    stops, doubtful = preflight.image(settings)
+    if stops:
+        said, _, fix = stops.partition("; ")
+        return Finding(name="runpod image", state="fail", said=said, fix=fix)
+    if doubtful:
+        fix = "set BRIGHTRUN_REGISTRY_USER and _TOKEN for this look"
+        return Finding(name="runpod image", state="warn", said=doubtful, fix=fix)
+    return Finding(name="runpod image", state="ok", said=f"{name} is in its registry")
 
 
 def volume(settings: Settings, account: RunPodProvider) -> Finding:

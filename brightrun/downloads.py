@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from brightrun.errors import StorageError
+from brightrun import shelter
 
 FETCHED = "REST.GET.OBJECT"
 # Field, "quoted field" or [time], in the order of Amazon's server access log format.
@@ -50,13 +50,13 @@ def read(url: str, since: datetime) -> Iterator[str]:
 
     first = f"{since - timedelta(days=1):%Y-%m-%d}"
     try:
-        files, root = fsspec.url_to_fs(url)
-        for name in sorted(files.find(root)):
-            dated = NAMED.search(PurePosixPath(name).name)
-            if dated is None or dated[1] >= first:
-                yield from files.read_text(name, encoding="utf-8", errors="replace").splitlines()
+        files, root = fsspec.url_to_fs(url, **shelter.hasty(url))
+        dated = {name: NAMED.search(PurePosixPath(name).name) for name in files.find(root)}
+        wanted = sorted(name for name, day in dated.items() if day is None or day[1] >= first)
+        # All at once: a bucket's logs are very many small objects.
+        for content in files.cat(wanted).values() if wanted else ():
+            yield from content.decode("utf-8", errors="replace").splitlines()
     except Exception as error:  # noqa: BLE001 each storage has its own tree of them
-        raise StorageError(
-            f"the access logs below {url} cannot be read: {type(error).__name__}",
-            fix="check BRIGHTRUN_SHARE_LOGS and the keys that may read there",
+        raise shelter.told(
+            f"the access logs below {url} (BRIGHTRUN_SHARE_LOGS) cannot be read", error
         ) from None

@@ -180,6 +180,7 @@ class Ledger:
 
     openly_shared = ledger_forget.openly_shared
     report_folders = ledger_forget.report_folders
+    own_files = ledger_forget.own_files
     forget_texts = ledger_forget.forget_texts
 
     add_approval = ledger_records.add_approval

@@ -50,6 +50,12 @@ def report_folders(db: Database, client: str, ids: Sequence[str]) -> tuple[str, 
         return tuple(row.folder for row in _reports_of(c, client, ids))
 
 
+def own_files(db: Database, ids: Sequence[str]) -> tuple[str, ...]:
+    """Paths of the registered files that these jobs trained on, and no other job."""
+    with db.read() as c:
+        return tuple(row.path for row in _files_of(c, ids))
+
+
 def _reports_of(c: Connection, client: str, ids: Sequence[str]) -> list[Row[Any]]:
     return [
         row
@@ -65,7 +71,7 @@ def forget_texts(db: Database, client: str, ids: Sequence[str], by: str, now: da
     """
     alias = f"{GONE}-{hashlib.sha256(f'{client}:{now.isoformat()}'.encode()).hexdigest()[:8]}"
     with db.write() as c:
-        files = _files_of(c, client, ids)
+        files = [row.name for row in _files_of(c, ids)]
         told = _any_of([client, *_names(c, ids), *files])
         _forget_reports(c, client, ids, alias)
         for job_id in ids:
@@ -99,13 +105,13 @@ def _names(c: Connection, ids: Sequence[str]) -> set[str]:
     return {word for word in called(True) if word.casefold() not in others}
 
 
-def _files_of(c: Connection, client: str, ids: Sequence[str]) -> list[str]:
+def _files_of(c: Connection, ids: Sequence[str]) -> list[Row[str, str]]:
     """Registered files that were trained on for this client and for nobody else."""
     uses = c.execute(select(jobs.c.training_file, jobs.c.job_id)).all()
     mine = {row.training_file for row in uses if row.job_id in ids}
     others = {row.training_file for row in uses if row.job_id not in ids}
     known = c.execute(select(registered_files.c.name, registered_files.c.path))
-    return [row.name for row in known if set(row) & mine and not set(row) & others]
+    return [row for row in known.all() if set(row) & mine and not set(row) & others]
 
 
 def _any_of(words: Iterable[str]) -> re.Pattern[str]:

@@ -132,6 +132,25 @@ def transaction(engine: Engine, *, write: bool) -> Iterator[Connection]:
         ) from None
 
 
+def is_new(engine: Engine) -> bool:
+    """Whether it is a SQLite file that is not there yet."""
+    return engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists()
+
+
+def standing(settings: Settings) -> tuple[Engine, str | None]:
+    """The database and its revision, None: not made, or without tables. Nothing is created."""
+    engine = engine_of(settings)
+    return engine, None if is_new(engine) else revision(engine)
+
+
+def newer(found: str) -> ConfigurationError:
+    """What a checkout says that is older than its database."""
+    return ConfigurationError(
+        f"the ledger has revision {found}, this checkout knows {REVISION} and older ones",
+        fix="use the newer checkout, or another DATABASE_URL",
+    )
+
+
 def revision(engine: Engine) -> str | None:
     """Revision of the database, None when it is new."""
     schema = POSTGRES_SCHEMA if engine.dialect.name == "postgresql" else None
@@ -148,11 +167,11 @@ def migrate(engine: Engine, settings: Settings) -> None:
     home = settings.home.resolve()
     try:
         home.mkdir(parents=True, exist_ok=True)
-        is_new = engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists()
-        if not is_new and revision(engine) == REVISION:
+        made_now = is_new(engine)
+        if not made_now and revision(engine) == REVISION:
             return
         with FileLock(home / "ledger.lock", timeout=LOCK_SECONDS):
-            if is_new and engine.url.database:
+            if made_now and engine.url.database:
                 Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
             if revision(engine) != REVISION:
                 _upgrade(engine)

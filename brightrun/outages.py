@@ -38,7 +38,7 @@ def waited_out(
                 raise
             if fault is None:
                 began = clock.monotonic()
-                _tell(on_begin, error)
+                unless_away(on_begin, error)
             fault, failures = error, failures + 1
             pause = pause_after(failures, clock.monotonic() - began)
             if pause is None:
@@ -46,12 +46,12 @@ def waited_out(
             clock.sleep(pause)
         else:
             if fault is not None:
-                _tell(on_end, fault, clock.monotonic() - began)
+                unless_away(on_end, fault, clock.monotonic() - began)
             return found
 
 
-def _tell(tell: Callable[..., None], *what: Any) -> None:
-    """Whoever is told may use the very thing that is away: that must not end the wait."""
+def unless_away(tell: Callable[..., None], *what: Any) -> None:
+    """Tell somebody who may use the very thing that is away: then nobody is told."""
     try:
         tell(*what)
     except Exception as error:

@@ -27,8 +27,8 @@ PHONE = re.compile(
 )
 CARD = re.compile(r"(?<![\d.,$€£-])(?:\d[ -]?){12,18}\d(?![\d-])")
 IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+# Cheap to look for, and in everything below but an e-mail address.
 DIGIT = re.compile(r"\d[\d ()./-]{7}")
-"""Cheap to look for, and in everything below but an e-mail address."""
 
 
 def digits(text: str) -> str:

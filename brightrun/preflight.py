@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 from pydantic import SecretStr
 
-from brightrun import basemodels, podcredentials, reachable
+from brightrun import basemodels, podcredentials, reachable, shelter
 from brightrun.compute.provider import LaunchRequest
 from brightrun.context import JobContext
 from brightrun.errors import ConfigurationError, ProviderError, StorageError
@@ -28,7 +28,6 @@ S3_NAMES = {
 }
 
 # Who waits for the answer is a person, or a job that rents nothing meanwhile.
-HASTY = {"retries": {"max_attempts": 1}, "connect_timeout": 10}
 
 
 def require(
@@ -121,7 +120,7 @@ def storage(settings: Settings, job_id: str, credentials: Mapping[str, SecretStr
             )
             return
         options["endpoint_url"] = settings.pod_storage_endpoint or None
-        options["config_kwargs"] = HASTY
+        options |= shelter.hasty(url)
     else:
         options = {"auto_mkdir": True} if url.startswith("file:") else {}
     place = f"{url}/jobs/{job_id}/control/preflight-{secrets.token_hex(4)}.txt"
@@ -171,18 +170,12 @@ def reach(job: JobContext) -> Iterator[str]:
     What cannot be found out from here becomes a warning.
     """
     settings, base = job.settings, job.spec.base_model
-    name = settings.runpod_image
-    if "@sha256:" in name:
-        found = reachable.image(name, settings.registry_user, settings.registry_token)
-        if found.reach == "missing":
-            yield f"the registry has no image {name}; push it, or mend BRIGHTRUN_RUNPOD_IMAGE"
-        elif found.reach == "denied" and not settings.runpod_registry:
-            yield (
-                f"the registry does not give {name} to everybody ({found.said}); set "
-                "BRIGHTRUN_RUNPOD_REGISTRY to RunPod's id of a credential, or publish the image"
-            )
-        elif found.reach != "there":
-            doubt(job, f"whether {name} can be pulled is not known from here: {found.said}")
+    if "@sha256:" in settings.runpod_image:
+        stops, doubtful = image(settings)
+        if stops:
+            yield stops
+        if doubtful:
+            doubt(job, doubtful)
     if basemodels.HUB_ID.fullmatch(base.name) and base.revision:
         found = reachable.model(settings.hub_url, base.name, base.revision, settings.pod_hub_token)
         if found.reach == "missing":
@@ -195,6 +188,22 @@ def reach(job: JobContext) -> Iterator[str]:
             )
         elif found.reach != "there":
             doubt(job, f"whether the hub gives {base.name} is not known from here: {found.said}")
+
+
+def image(settings: Settings) -> tuple[str, str]:
+    """What keeps pods from the trainer's image, with its mend, and what is not known; "" each."""
+    name = settings.runpod_image
+    found = reachable.image(name, settings.registry_user, settings.registry_token)
+    if found.reach == "there":
+        return "", ""
+    if found.reach == "missing":
+        return f"the registry has no image {name}; push it, or mend BRIGHTRUN_RUNPOD_IMAGE", ""
+    if found.reach == "denied" and not settings.runpod_registry:
+        return (
+            f"the registry does not give {name} to everybody ({found.said}); set "
+            "BRIGHTRUN_RUNPOD_REGISTRY to RunPod's id of a credential, or publish the image"
+        ), ""
+    return "", f"whether {name} can be pulled is not known from here: {found.said}"
 
 
 def doubt(job: JobContext, message: str, code: str = "preflight") -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from brightrun import basemodels, comparing, costs, prices, speed
 from brightrun.comparing import Recommendation, recommend
-from brightrun.conversations import FileReport
+from brightrun.conversations import CHARACTERS_PER_TOKEN, FileReport
 from brightrun.counting import count
 from brightrun.durations import Observed, Part, Work, guess
 from brightrun.jobs import Hyperparameters, Market
@@ -79,7 +79,7 @@ def work_of(report: FileReport, values: Hyperparameters, interruptions: int = 0)
     per_step = max(1, round(values.pairs_per_step * sequences / max(1.0, pairs * share)))
     # Read twice for the data feedback; of 12 and up to 8 held out the gradients, three times.
     probed = 0 if values.quick else 2 * min(40, sequences) + 3 * 20
-    prompt = round(len(report.system_prompt) / 4.66 * SYSTEM_TO_PROMPT) + 40
+    prompt = round(len(report.system_prompt) / CHARACTERS_PER_TOKEN * SYSTEM_TO_PROMPT) + 40
     return Work(
         train_tokens=round(sum(lengths) * share * repeats),
         sum_squared_tokens=round(sum(n * n for n in lengths) * share),

@@ -9,8 +9,13 @@ from urllib.parse import urlsplit
 import fsspec
 
 from brightrun.errors import StorageError
-from brightrun.preflight import HASTY
 from brightrun.storagefaults import DENIED, classify
+
+
+def hasty(url: str) -> dict[str, Any]:
+    """Options of fsspec for a look that a person waits for."""
+    quick = {"retries": {"max_attempts": 1}, "connect_timeout": 10}
+    return {"config_kwargs": quick} if url.startswith("s3:") else {}
 
 
 def root(url: str) -> str:
@@ -30,7 +35,7 @@ def is_there(url: str) -> bool:
     except FileNotFoundError:
         return False
     except Exception as error:  # noqa: BLE001 every storage library has its own
-        raise _told(f"whether {root(url)} is there cannot be known", error) from None
+        raise told(f"whether {root(url)} is there cannot be known", error) from None
     return True
 
 
@@ -46,16 +51,16 @@ def make(url: str) -> None:
         else:
             fs.makedirs(path, exist_ok=True)
     except Exception as error:  # noqa: BLE001 every storage library has its own
-        raise _told(f"{root(url)} cannot be made", error) from None
+        raise told(f"{root(url)} cannot be made", error) from None
 
 
 def _opened(url: str) -> tuple[Any, str]:
-    options = {"config_kwargs": HASTY} if url.startswith("s3:") else {}
-    fs, path = fsspec.core.url_to_fs(root(url), **options)
+    fs, path = fsspec.core.url_to_fs(root(url), **hasty(url))
     return fs, str(path)
 
 
-def _told(what: str, error: Exception) -> StorageError:
+def told(what: str, error: Exception) -> StorageError:
+    """Any storage library's exception in words."""
     trouble = classify(error)
     if trouble is None:
         return StorageError(f"{what}: {type(error).__name__}", fix="mend the URL and its keys")

@@ -139,6 +139,17 @@ class Bucket:
                 files.rm_file(place)
 
 
+def supabase_headers(key: str) -> dict[str, str]:
+    return {"apikey": key, "Authorization": f"Bearer {key}"}
+
+
+def storage_client(url: str, key: str) -> Any:
+    """Supabase's own client of the files of a project."""
+    from storage3 import SyncStorageClient
+
+    return SyncStorageClient(f"{url.rstrip('/')}/storage/v1/", supabase_headers(key))
+
+
 class Supabase:
     """Supabase Storage: signed links of any length; HTML opens as plain text there."""
 
@@ -152,10 +163,7 @@ class Supabase:
         return self._client().from_(bucket)
 
     def _client(self) -> Any:
-        from storage3 import SyncStorageClient
-
-        headers = {"apikey": self.key, "Authorization": f"Bearer {self.key}"}
-        return SyncStorageClient(f"{self.url}/storage/v1/", headers)
+        return storage_client(self.url, self.key)
 
     def lacks(self) -> str:
         """What `make` would make; "" when it is there."""

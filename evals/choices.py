@@ -36,7 +36,7 @@ def added(found: Measurements, folder: RunFolder, items: tuple[HarnessItem, ...]
         )
     rows = {
         (row.model, row.item_id): row.logprobs
-        for row in measurements.rows_of(folder, CHOICES, Choices, ("model", "item_id"))
+        for row in measurements.measured_rows(folder, CHOICES, Choices, ("model", "item_id"))
     }
     wanted = {(model, item.item_id): len(item.requests) for model in found.models for item in items}
     whole = {key: logs for key, logs in rows.items() if len(logs) == wanted.get(key)}

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from brightrun.conversations import CHARACTERS_PER_TOKEN
 from brightrun.errors import EvaluationError
 from evals.sources import Frozen
 
 MOST_ITEMS = 20_000
-TOKENS_PER_CHARACTER = 1 / 4.66  # of Llama 3's tokenizer, on the training files
 FEWSHOT_SEED = 1234  # the harness's own
 # Below any log-likelihood: what the other choices get while a task is asked which one is right.
 WORSE = -1e9
@@ -60,7 +60,7 @@ def read(wish: str) -> tuple[HarnessItem, ...]:
 def tokens(rows: Sequence[Mapping[str, Any]]) -> int:
     """About how many a pod reads for these rows of the plan, with one model."""
     letters = sum(len(before) + len(after) for row in rows for before, after in row["requests"])
-    return round(letters * TOKENS_PER_CHARACTER)
+    return round(letters / CHARACTERS_PER_TOKEN)
 
 
 def _tasks(names: Sequence[str]) -> dict[str, Any]:

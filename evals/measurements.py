@@ -134,23 +134,23 @@ def load(
     _same_scenarios(folder, scenarios)
     likelihood = {
         (row.model, row.conversation_id): row
-        for row in rows_of(folder, LIKELIHOOD, Likelihood, ("model", "conversation_id"))
+        for row in measured_rows(folder, LIKELIHOOD, Likelihood, ("model", "conversation_id"))
     }
     knowledge = {
         (row.model, row.question_id, row.rotation): row
-        for row in rows_of(folder, KNOWLEDGE, Knowledge, ("model", "question_id", "rotation"))
+        for row in measured_rows(folder, KNOWLEDGE, Knowledge, ("model", "question_id", "rotation"))
     }
     answers = {
         (row.model, row.scenario_id, row.number): row
-        for row in rows_of(folder, ANSWERS, Answer, ("model", "scenario_id", "number"))
+        for row in measured_rows(folder, ANSWERS, Answer, ("model", "scenario_id", "number"))
     }
     neutral = {
         (row.model, row.text_id): row
-        for row in rows_of(folder, NEUTRAL_TEXT, NeutralLikelihood, ("model", "text_id"))
+        for row in measured_rows(folder, NEUTRAL_TEXT, NeutralLikelihood, ("model", "text_id"))
     }
     option_text = {
         (row.model, row.question_id): row
-        for row in rows_of(folder, OPTION_TEXT, OptionText, ("model", "question_id"))
+        for row in measured_rows(folder, OPTION_TEXT, OptionText, ("model", "question_id"))
     }
     n, models = plan["n"], tuple(plan["models"])
     complete(LIKELIHOOD, {(m, c) for m in models for c in conversations}, likelihood)
@@ -202,7 +202,8 @@ def _plan(folder: RunFolder, spec: JobSpec) -> dict[str, Any]:
     return plan
 
 
-def rows_of(folder: RunFolder, name: str, kind: type[Any], key: tuple[str, ...]) -> list[Any]:
+def measured_rows(folder: RunFolder, name: str, kind: type[Any], key: tuple[str, ...]) -> list[Any]:
+    """Rows of a measurements file, one of each key; EvaluationError: line and field."""
     found: dict[tuple[Any, ...], Any] = {}
     for number, raw in enumerate(folder.read_jsonl(name), start=1):
         try:
@@ -220,6 +221,7 @@ def rows_of(folder: RunFolder, name: str, kind: type[Any], key: tuple[str, ...])
 
 
 def complete(name: str, expected: set[tuple[Any, ...]], found: Mapping[Any, object]) -> None:
+    """EvaluationError when something planned was not measured."""
     missing = sorted(expected - set(found))
     if missing:
         shown = "; ".join(" ".join(map(str, item)) for item in missing[:3])

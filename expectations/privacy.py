@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from brightrun.conversations import Conversation, Defect
 from brightrun.personal import kinds
+from brightrun.records import ConversationRecord
 from brightrun.shapes import Place
 
 FIX = "replace it, or make sure that its owner agrees: a model can repeat what it was trained on"
@@ -18,15 +19,16 @@ class Privacy:
     def __init__(self) -> None:
         self._prompt = ""
 
-    def defects(self, conversation: Conversation) -> Iterator[Defect]:
+    def defects(self, conversation: Conversation, record: ConversationRecord) -> Iterator[Defect]:
         index, name = conversation.index, conversation.conversation_id or None
         if conversation.system_prompt != self._prompt:
             self._prompt = conversation.system_prompt
-            yield from _told(
-                Place(index, name), "the words of the system prompt", "system_prompt", self._prompt
-            )
+            place = Place(index, name, line=record.line)
+            whose = "the words of the system prompt"
+            yield from _told(place, whose, "system_prompt", self._prompt)
+        lines = {pair.pair: pair.line for pair in record.pairs}
         for turn in conversation.turns:
-            place = Place(index, name, turn.number, turn.pair)
+            place = Place(index, name, turn.number, turn.pair, lines.get(turn.pair or 0))
             field = "target_response" if turn.role == "assistant" else "current_user_input"
             yield from _told(place, WHOSE[turn.role], field, turn.content)
 

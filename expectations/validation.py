@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Literal
 
 from brightrun.bytestream import Progress
-from brightrun.conversations import Conversation, DefectLog, FileReport, Message, RowFacts
+from brightrun.conversations import (
+    CHARACTERS_PER_TOKEN,
+    Conversation,
+    DefectLog,
+    FileReport,
+    Message,
+    RowFacts,
+)
 from brightrun.reading import TrainingFile
 from brightrun.records import ConversationRecord
 from brightrun.splitting import parts_of, trained
@@ -27,7 +34,6 @@ from expectations.runner import Runner
 from expectations.totals import Counts, Repeats, conversation_row, file_row
 from expectations.turns import turn_rows
 
-CHARACTERS_PER_TOKEN = 4.66
 """Measured for the Llama-3 tokenizer on real files (7 files, 142 conversations)."""
 AT_ONCE = 64
 
@@ -80,7 +86,7 @@ def validate_file(
                 found.rows[-1] = found.rows[-1].model_copy(update={"copy_of": row["earlier_copy"]})
             for flags in turn_rows(record, file.format):
                 found.turns.add(flags)
-            for defect in privacy.defects(conversation):
+            for defect in privacy.defects(conversation, record):
                 log.add(defect, warning=True)
     whole = Columns()
     whole.add(file_row(file, found.counts, quality_min, _totals(found.rows)))

@@ -13,16 +13,15 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.events.schemas.automations import Automation, AutomationCore
 
-from brightrun.settings import CHECKOUT
+from flows.deployed import AUTOMATIONS
 
-PLACE = CHECKOUT / "deployments" / "automations.yaml"
 OURS = "brightrun: "
 
 
 def read(ids: Mapping[str, UUID]) -> list[AutomationCore]:
     """The file's automations. ids: of the deployments that they start, by `flow/deployment`."""
     found = []
-    for entry in yaml.safe_load(PLACE.read_text("utf-8")):
+    for entry in yaml.safe_load(AUTOMATIONS.read_text("utf-8")):
         facts: dict[str, Any] = dict(entry)
         started = ids[facts.pop("deployment")]
         action = {"type": "run-deployment", "source": "selected", "deployment_id": started}
@@ -32,7 +31,7 @@ def read(ids: Mapping[str, UUID]) -> list[AutomationCore]:
 
 def started() -> set[str]:
     """The deployments that the file names."""
-    return {entry["deployment"] for entry in yaml.safe_load(PLACE.read_text("utf-8"))}
+    return {entry["deployment"] for entry in yaml.safe_load(AUTOMATIONS.read_text("utf-8"))}
 
 
 def apply(client: SyncPrefectClient) -> list[str]:

@@ -40,12 +40,12 @@ def gap(api_url: str) -> Gap:
     with httpx.Client(base_url=api_url.rstrip("/"), timeout=SECONDS) as client:
 
         def asked(method: str, path: str, body: Any = None) -> Any:
-            answer = client.request(method, path, json=body)
-            return None if answer.status_code == 404 else answer.raise_for_status().json()
+            return client.request(method, path, json=body).raise_for_status().json()
 
-        there = asked("POST", "/deployments/filter", {"limit": MOST}) or []
-        rules = asked("POST", "/automations/filter", {"limit": MOST}) or []
-        pool = asked("GET", f"/work_pools/{POOL}")
+        there = asked("POST", "/deployments/filter", {"limit": MOST})
+        rules = asked("POST", "/automations/filter", {"limit": MOST})
+        answer = client.get(f"/work_pools/{POOL}")
+        pool = None if answer.status_code == 404 else answer.raise_for_status().json()
         return Gap(
             version=str(asked("GET", "/admin/version")),
             pool=pool is None,
@@ -61,15 +61,19 @@ def differing(there: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(one["name"] for one in wanted if there.get(one["name"]) != facts_asked(one))
 
 
+def schedule(one: Mapping[str, Any]) -> str:
+    """A schedule in one line; those by rules, which we have none of, are equal to no other."""
+    if one.get("cron"):
+        return f"{one['cron']} {one.get('timezone') or ''}".strip()
+    return str(float(one["interval"]) if one.get("interval") else dict(one))
+
+
 def facts_asked(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What decides how a deployment runs, as prefect.yaml says it."""
     return {
         "entrypoint": entry["entrypoint"],
         "pool": entry["work_pool"]["name"],
-        "schedules": sorted(
-            f"{one.get('cron') or float(one['interval'])} {one.get('timezone') or ''}".strip()
-            for one in entry.get("schedules", ())
-        ),
+        "schedules": sorted(map(schedule, entry.get("schedules", ()))),
         "at_once": entry.get("concurrency_limit", {}).get("limit"),
     }
 
@@ -81,11 +85,7 @@ def facts_there(found: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "entrypoint": found.get("entrypoint"),
         "pool": found.get("work_pool_name"),
-        "schedules": sorted(
-            f"{one.get('cron') or float(one['interval'])} "
-            f"{one.get('timezone') or '' if one.get('cron') else ''}".strip()
-            for one in schedules
-        ),
+        "schedules": sorted(map(schedule, schedules)),
         "at_once": limit.get("limit"),
     }
 

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from importlib.metadata import version
+from pathlib import Path
 
 import httpx
 from filelock import FileLock
@@ -123,10 +124,15 @@ def start(
     )
 
 
+def migrated(settings: Settings) -> Path:
+    """The file that says that Prefect's database is made for its version."""
+    return settings.prefect_home / f"migrated-{version('prefect')}"
+
+
 def migrate(settings: Settings) -> None:
     """Make Prefect's database, once per version of it: the first start is quicker then."""
     isolate(settings)
-    done = settings.prefect_home / f"migrated-{version('prefect')}"
+    done = migrated(settings)
     with FileLock(settings.prefect_home / "start.lock"):
         if done.exists():
             return

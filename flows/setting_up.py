@@ -8,15 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 
 from brightrun import shelter
 from brightrun.errors import ConfigurationError
-from brightrun.findings import Finding, attempted
+from brightrun.findings import Finding, State, attempted
 from brightrun.ledger import Ledger
 from brightrun.ledger_schema import REVISION
-from brightrun.ledger_store import engine_of, revision
+from brightrun.ledger_store import newer, standing
 from brightrun.settings import Settings
 from brightrun.shelves import Supabase, shelf_of
 from flows import readiness, server
@@ -49,17 +47,16 @@ def bucket(url: str) -> Step:
 
 
 def ledger_lacks(settings: Settings) -> str:
-    engine = engine_of(settings)
-    sqlite = engine.dialect.name == "sqlite"
-    is_new = sqlite and not Path(engine.url.database or "").exists()
-    found = None if is_new else revision(engine)
+    _, found = standing(settings)
     if found == REVISION:
         return ""
+    if found is not None and found > REVISION:
+        raise newer(found)
     return f"migrate it from {found} to {REVISION}" if found else f"make it at {REVISION}"
 
 
 def database_lacks(settings: Settings) -> str:
-    made = settings.prefect_home / f"migrated-{version('prefect')}"
+    made = server.migrated(settings)
     return "" if made.exists() else f"make Prefect's database in {settings.prefect_home}"
 
 
@@ -103,8 +100,8 @@ def deployment(settings: Settings, url: str, dry_run: bool) -> Iterator[Finding]
     deploy(settings, url, lacking)
     still = readiness.missing(readiness.asked(url))
     for name, said in lacking.items():
-        state = "fail" if name in still else "done"
-        yield Finding.model_validate({"name": name, "state": state, "said": still.get(name, said)})
+        state: State = "fail" if name in still else "done"
+        yield Finding(name=name, state=state, said=still.get(name, said))
 
 
 def deploy(settings: Settings, url: str, lacking: Mapping[str, str]) -> None:

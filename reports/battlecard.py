@@ -170,8 +170,8 @@ def chart(data: CardData) -> Chart:
             said.append(f"{question.ask} {', '.join(f'{n}: {a}' for n, a in parts)}")
         axes.set_xlim(-0.5, len(names) - 0.5)
         axes.set_ylim(len(questions) - 0.5, -0.5)
-        axes.set_xticks(range(len(names)), [plain(formats.clip(n, 24)) for n in names])
-        axes.set_yticks(range(len(questions)), [plain(wrapped(q.ask)) for q in questions])
+        axes.set_xticks(range(len(names)), [formats.plotted(n, 24) for n in names])
+        axes.set_yticks(range(len(questions)), [wrapped(q.ask) for q in questions])
         axes.tick_params(length=0, labeltop=True, labelbottom=False)
         axes.grid(visible=False)
         for spine in axes.spines.values():
@@ -181,11 +181,7 @@ def chart(data: CardData) -> Chart:
     return Chart("battlecard", picture, " ".join(said), caption)
 
 
-def plain(text: str) -> str:
-    """matplotlib reads `$...$` as mathematics: a person's dollars stay dollars."""
-    return text.replace("$", r"\$")
-
-
 def wrapped(text: str) -> str:
     """In two lines at most."""
-    return "\n".join(textwrap.wrap(text, 38, max_lines=2, placeholder=" …"))
+    lines = textwrap.wrap(text, 38, max_lines=2, placeholder=" …")
+    return "\n".join(formats.plotted(line, 38) for line in lines)

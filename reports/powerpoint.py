@@ -41,15 +41,12 @@ PARAGRAPH = (
 PLACED = re.compile(
     r'(<p:pic>.*?<a:off x=")(\d+)(" y=")(\d+)("\s*/>\s*<a:ext cx=")(\d+)(" cy=")(\d+)(")', re.S
 )
-WIDTH, HIGHEST, LOWEST = (
-    9_144_000,
-    1_050_000,
-    4_860_000,
-)  # a slide; below its title; above the stamp
+WIDTH = 9_144_000  # of a slide
+HIGHEST, LOWEST = 1_050_000, 4_860_000  # below its title, above the stamp
 LINE = 220_000  # of a sentence below a picture, in points of 13
 TITLES, TEXTS = "2800", "2000"  # hundredths of a point; pandoc's 33 and 24 leave five lines a slide
-ACROSS, DOWN = 62, 11  # characters a line and lines a slide in points of 20
-BELOW = 105  # characters a line below a picture
+ACROSS, DOWN = 62, 11  # characters a line, lines a slide in points of 20: counted on the sample
+BELOW = 105  # characters a line below a picture: counted on the sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +158,8 @@ def finished(made: bytes, frame: Frame) -> bytes:
 def filled(text: str, slide: Slide, frame: Frame) -> str:
     """A slide's XML with words for its picture and its sentences below."""
     if slide.chart:
-        text = DESCRIBED.sub(
-            f"descr={quoteattr(clean(slide.chart.alt))}".replace("\\", r"\\"), text
-        )
+        said = f"descr={quoteattr(clean(slide.chart.alt))}"
+        text = DESCRIBED.sub(lambda _: said, text)
     if not shows(slide):
         return text
     rows = sum(math.ceil(len(point) / BELOW) for point in slide.points)

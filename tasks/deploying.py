@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from brightrun import basemodels
 from brightrun.context import JobContext, open_job
 from brightrun.errors import ReportError
-from brightrun.outages import told
+from brightrun.outages import told, unless_away
 from brightrun.runfolder import sha256_file
 from brightrun.settings import CHECKOUT
 from reports import package
@@ -44,12 +44,15 @@ def prove(job: JobContext) -> None:
             return
         story.tell("Making the golden answers again, from the package's zip alone")
         found = check(job)
+    except ReportError as error:
+        said = f"The package is not deployable: {error.message}"
     except Exception as error:  # noqa: BLE001 whatever it is, the job is done and paid for
-        said = f"The package is not deployable: {told(error).message}"
-        job.note("warning", {"code": "package_check", "message": said, "fix": by_hand})
-        story.tell(said, story.WARNING)
+        said = f"The package could not be checked: {told(error).message}"
+    else:
+        story.tell(f"The zip alone gave {found['same']} of {found['asked']} golden answers")
         return
-    story.tell(f"The zip alone gave {found['same']} of {found['asked']} golden answers")
+    story.tell(said, story.WARNING)
+    unless_away(job.note, "warning", {"code": "package_check", "message": said, "fix": by_hand})
 
 
 def unproven(job: JobContext) -> str:
@@ -96,18 +99,17 @@ def check(job: JobContext, base: Path | None = None) -> dict[str, Any]:
     name = packed(job)
     model = base or basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     with room_for(job) as place:
-        room = str(place)
-        zipped = Path(room) / name
+        zipped = place / name
         job.folder.download(f"package/{name}", zipped)
         digest = sha256_file(zipped)
         with zipfile.ZipFile(zipped) as archive:
-            archive.extractall(Path(room) / "client")
-        folder = next((Path(room) / "client").iterdir())
+            archive.extractall(place / "client")
+        folder = next((place / "client").iterdir())
         try:
             done = subprocess.run(
                 [sys.executable, "-I", "inference.py", "--check", "--base", str(model.resolve())],
                 cwd=folder,
-                env={"PATH": "/usr/bin:/bin", "HOME": room, "HF_HUB_OFFLINE": "1"},
+                env={"PATH": "/usr/bin:/bin", "HOME": str(place), "HF_HUB_OFFLINE": "1"},
                 capture_output=True,
                 text=True,
                 timeout=CHECK_SECONDS,

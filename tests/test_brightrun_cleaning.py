@@ -56,10 +56,12 @@ def test_what_ended_long_ago_may_go(
     assert [removal.what for removal in found] == ([] if what is None else [what])
 
 
-def ended(ledger: Ledger, name: str, client: str, days: int) -> RunFolder:
+def ended(
+    ledger: Ledger, name: str, client: str, days: int, file: str = "secret.json"
+) -> RunFolder:
     """A completed job with a checkpoint, a sample and two dollars on its bill."""
     at = NOW - timedelta(days=days)
-    wish = JobRequest(training_file="secret.json", client=client, notes="a private word")
+    wish = JobRequest(training_file=file, client=client, notes="a private word")
     ledger.create_job(name, wish, at=at)
     ledger.add_attempt(
         name, 1, provider="local", market="spot", pod_name=name, usd_per_hour=Decimal(1),
@@ -186,13 +188,20 @@ def test_a_page_that_cannot_be_removed_is_told_and_the_client_still_known(
 
 def test_a_forgotten_client_leaves_money_and_no_word(home: Path) -> None:
     ledger = Ledger.open(load())
-    gone, other = ended(ledger, "a", "Acme", 1), ended(ledger, "b", "Bolt", 1)
+    gone, other = ended(ledger, "a", "Acme", 1), ended(ledger, "b", "Bolt", 1, "bolt.json")
     ledger.register_adapter("a", "secret.json", "x", "y")
     ledger.move_adapter("a", Stage.production, by="Ann", reason="the best")
     ledger.set_month_limit(f"{NOW:%Y-%m}", Decimal(50), set_by="Ann", client="Acme")
     ledger.save_template("usual", {"client": "Acme", "training_file": "secret.json"}, by="Ann")
-    pages = home / "reports" / "a"
-    pages.mkdir(parents=True)
+    theirs = [home / name for name in ("reports/a", "packages/a", "package-a-x1", "fetched/7")]
+    ours = [home / name for name in ("reports/b", "packages/b", "package-b-x1", "fetched/8")]
+    for place in theirs + ours:
+        place.mkdir(parents=True)
+    old = home / "packages" / "a-package.zip"
+    old.write_bytes(b"zip")
+    for name, row in (("secret.json", "7"), ("bolt.json", "8")):
+        copy = home / "fetched" / row / "training.json"
+        ledger.register_file(name, copy, {}, "0" * 64)
     shown = inside(home, "client", "forget", "Acme", "--json").json
     assert (shown["jobs"], shown["adapters_in_use"], shown["done"]) == (["a"], ["a"], False)
     assert gone.exists("data/train.jsonl")
@@ -200,7 +209,8 @@ def test_a_forgotten_client_leaves_money_and_no_word(home: Path) -> None:
     said = inside(home, "client", "forget", "Acme", "--yes", "--by", "Ann")
     assert "the books of the month" in said.out
     assert not Path(gone.root).exists()
-    assert not pages.exists()
+    assert not any(place.exists() for place in [*theirs, old])
+    assert all(place.exists() for place in ours)
     assert other.exists("data/train.jsonl")
     assert ledger.spent_this_month(NOW) == spent == 4
     row = ledger.job("a")

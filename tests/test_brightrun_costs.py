@@ -32,6 +32,7 @@ from brightrun.jobs import PRESETS, Hyperparameters, Market, Preset
 from brightrun.physics import (
     SMOLLM2,
     activation_bytes,
+    cpu_speedup,
     generation_seconds,
     kept_on_cpu,
     training_flops,
@@ -141,6 +142,11 @@ def test_a_cpu_trains_smollm2_at_the_measured_speed() -> None:
     assert 1.27 <= long[0].likely / long[1].likely <= 1.35
     short = [training_seconds(one, SMOLLM2, 900, 900**2, 1, twice) for twice in (True, False)]
     assert short[0] == short[1]  # it fits into memory: nothing is computed twice
+
+
+def test_two_threads_of_a_job_gain_what_two_whole_jobs_showed() -> None:
+    assert cpu_speedup(1) == 1
+    assert cpu_speedup(2) == pytest.approx(0.65 * 1.7, rel=0.01)
 
 
 def test_a_first_estimate_of_the_demo_fits_two_whole_jobs() -> None:

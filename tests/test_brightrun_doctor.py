@@ -70,6 +70,12 @@ def test_this_checkout_has_what_it_pins(home: Path) -> None:
     assert states(doctor_machine.packages(load())) == ["ok"]
 
 
+def test_room_on_the_disk_is_judged_by_what_a_job_leaves_behind(tmp_path: Path) -> None:
+    found = [doctor_machine.room(gb * 1e9, tmp_path) for gb in (1, 5, 20)]
+    assert states(found) == ["fail", "warn", "ok"]
+    assert all("brightrun clean" in finding.fix for finding in found[:2])
+
+
 def test_looking_at_a_new_home_makes_nothing(home: Path) -> None:
     found = doctor.diagnose(os.environ, {})
     assert not home.exists()

@@ -90,3 +90,15 @@ def test_logs_that_cannot_be_read_do_not_hide_the_list(
     assert listed() == "issued 2, downloads unknown"
     with pytest.raises(StorageError, match="BRIGHTRUN_SHARE_LOGS"):
         list(downloads.read("nowhere://logs", START))
+
+
+def test_a_bucket_of_logs_that_does_not_answer_is_a_storage_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing listens there: botocore's own error, which is no OSError."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-of-nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-nobody")
+    with pytest.raises(StorageError, match="BRIGHTRUN_SHARE_LOGS") as told:
+        list(downloads.read("s3://logs/shares", START))
+    assert "nobody" not in str(told.value)

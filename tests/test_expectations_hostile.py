@@ -125,5 +125,9 @@ def test_personal_data_is_a_warning_with_its_place_and_without_its_value(
         (1, None, "system_prompt"), (2, 4, "target_response"),
     ]  # fmt: skip
     assert found[1].message.endswith("hold an e-mail address (1), a telephone number (1)")
+    lines = validate_file(tf.write_jsonl(tmp_path / "x.jsonl", tf.jsonl_rows(doc)), runner=runner)
+    placed = [w.line for w in lines.warnings if w.code == "personal_data"]
+    assert len(placed) == 2
+    assert all(placed)
     told = json.dumps(report.summary())
     assert not [value for value in ("ann.lee", "867-5309", "078-05") if value in told]

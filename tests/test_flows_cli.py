@@ -192,7 +192,6 @@ def test_a_file_that_holds_what_we_test_with_is_invalid(home: Path, tmp_path: Pa
         assert defect["conversation_id"] == found
         assert defect["message"] in " ".join(done.err.split())
     assert not home.exists()
-    assert not home.exists()
 
 
 def test_without_git_it_is_the_systems_user_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -62,8 +63,16 @@ def pages_of(pdf: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    return render(report_samples.sample(), tmp_path_factory.mktemp("report"))
+def timed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rendered, float]:
+    """The report and the CPU seconds of all processes that made it."""
+    began = sum(os.times()[:4])
+    made = render(report_samples.sample(), tmp_path_factory.mktemp("report"))
+    return made, sum(os.times()[:4]) - began
+
+
+@pytest.fixture(scope="module")
+def rendered(timed: tuple[Rendered, float]) -> Rendered:
+    return timed[0]
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +85,11 @@ def sheets(rendered: Rendered) -> list[str]:
     return pages_of(rendered.pdf)
 
 
-def test_it_is_small(rendered: Rendered) -> None:
+def test_it_is_small_and_quick(timed: tuple[Rendered, float]) -> None:
+    rendered, cpu_seconds = timed
     assert rendered.html.stat().st_size < 2_000_000
     assert rendered.pdf.stat().st_size < 2_000_000
+    assert cpu_seconds < 30  # of the processor, whatever else runs on this machine
 
 
 def test_only_the_three_files_are_left(rendered: Rendered) -> None:

@@ -135,7 +135,7 @@ def test_training_goes_on_while_the_storage_is_down(office: Office) -> None:
     with office.saver.draining():
         office.save(2)
         until(lambda: office.codes() == ["storage_away"])
-        until(lambda: office.saver.uploads._refused)
+        until(lambda: office.outages.going_on)
         for step in (4, 6):  # training goes on and saves
             assert not office.saver.behind(step - 2)
             office.saver.check()

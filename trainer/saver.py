@@ -37,7 +37,6 @@ class Saver:
     ) -> None:  # fmt: skip
         self.control = control
         self.reporter = reporter
-        self.storage = folder.outages
         self.patience = folder.outages.limits.away
         self._behind_since: float | None = None
         self._told = False
@@ -50,7 +49,8 @@ class Saver:
             lambda seconds: self.uploads.pause(seconds),
             self._guard,
         )
-        self.uploads = Uploads(Publisher(patient, reporter, facts).publish, stored)
+        send = Publisher(patient, reporter, facts).publish
+        self.uploads = Uploads(send, stored, lambda: folder.outages.going_on)
 
     def save(self, local: Path, step: int, facts: dict[str, Any], stalled_s: float) -> None:
         """Hand over a written checkpoint; returns at once."""
@@ -80,8 +80,6 @@ class Saver:
 
         Neither an outage is waited for, nor a storage that is slower than one would last.
         """
-        if not self.storage.going_on:
-            self.uploads.goes_on()
         if self.control.stop is not None or self.uploads.keep_up(needed, MOMENT_SECONDS):
             self._behind_since = None
             return False

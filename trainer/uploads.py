@@ -36,14 +36,18 @@ class Saved:
 class Uploads:
     """The one thread that runs send(saved), and the one place in front of it."""
 
-    def __init__(self, send: Callable[[Saved], None], stored: int = 0) -> None:
-        """stored: step of the newest checkpoint that is stored already."""
+    def __init__(
+        self, send: Callable[[Saved], None], stored: int = 0, away: Callable[[], bool] | None = None
+    ) -> None:
+        """stored: step of the newest checkpoint that is stored already. away: whether the storage
+        refuses now; then nobody waits for it."""
         self._send = send
+        self._away = away or (lambda: False)
         self._stored = stored
         self._waiting: Saved | None = None
         self._running: Saved | None = None
         self._failure: BaseException | None = None
-        self._over = self._refused = False
+        self._over = False
         self._changed = threading.Condition()
         self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
@@ -79,14 +83,9 @@ class Uploads:
         """
         with self._changed:
             return self._changed.wait_for(
-                lambda: self._over or self._refused or self._stored >= needed or self._idle,
+                lambda: self._over or self._away() or self._stored >= needed or self._idle,
                 seconds,
             )
-
-    def goes_on(self) -> None:
-        """The storage takes what is under way: it is waited for again."""
-        with self._changed:
-            self._refused = False
 
     @property
     def _idle(self) -> bool:
@@ -118,7 +117,6 @@ class Uploads:
     def pause(self, seconds: float) -> None:
         """A pause between two tries: short once the pod wants to end."""
         with self._changed:
-            self._refused = True
             self._changed.notify_all()
         if not self._hurry.wait(seconds):
             return
@@ -132,13 +130,13 @@ class Uploads:
                 if self._over:
                     return
                 self._running, self._waiting = self._waiting, None
-                self._refused = False
                 self._changed.notify_all()
             saved = self._running
             try:
                 if saved is not None:
                     self._send(saved)
-                    self._stored = saved.step
+                    with self._changed:
+                        self._stored = saved.step
             except Abandoned:
                 return
             except BaseException as error:  # noqa: BLE001 raised again in the training thread

@@ -72,10 +72,13 @@ def serving(storage: Storage) -> Iterator[str]:
                 return self.answer(
                     401, {"message": "Invalid API key", "hint": self.headers["apikey"]}
                 )
-            columns, key = query["select"][0].split(","), query["order"][0].removesuffix(".asc")
+            columns = query["select"][0].split(",")
+            key = query.get("order", ["id"])[0].removesuffix(".asc")
             if any(column not in row for row in storage.rows for column in columns):
                 return self.answer(400, {"code": "42703", "message": "column does not exist"})
-            rows = sorted(storage.rows, key=lambda row: str(row[key]))[: int(query["limit"][0])]
+            wanted = query.get("name", [""])[0].removeprefix("eq.")
+            rows = [row for row in storage.rows if wanted in ("", row["name"])]
+            rows = sorted(rows, key=lambda row: str(row[key]))[: int(query["limit"][0])]
             return self.answer(200, [{name: row[name] for name in columns} for row in rows])
 
         def do_POST(self) -> None:
