@@ -52,9 +52,11 @@ def is_iban(text: str) -> bool:
 
 
 def is_phone(text: str) -> bool:
-    """8-15 digits (E.164), and not one that is kept for stories (555-0100 to -0199)."""
+    """8-15 digits (E.164); not one that is kept for stories (555-0100 to -0199), nor a toll-free
+    line, which an organisation has and no person: crisis answers name them."""
     number = digits(text)
-    return 8 <= len(number) <= 15 and not re.search(r"55501\d\d$", number)
+    nobodys = re.search(r"55501\d\d$|^1?8(?:00|33|44|55|66|77|88)\d{7}$", number)
+    return 8 <= len(number) <= 15 and not nobodys
 
 
 def is_email(text: str) -> bool:
