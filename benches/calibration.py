@@ -48,10 +48,9 @@ def main() -> int:
     parser.add_argument("--sizes", default="S,M,L", help="S alone is a quick look")
     parser.add_argument("--out", type=Path, default=Path(".brightrun/bench/calibration.jsonl"))
     given = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(given.threads)
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    from trainer import offline
+    from trainer import offline, threads
 
+    threads.settle(os.environ, given.threads)
     offline.apply()
     import torch
 

@@ -52,11 +52,9 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Exit status 0; the result is the last line of stdout."""
     given = arguments()
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(given.threads)
-    # Threads that spin while they wait would count as work and disturb their neighbours.
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    from trainer import offline
+    from trainer import offline, threads
 
+    threads.settle(os.environ, given.threads)
     offline.apply()
     from benches.sample import FILES, material
     from brightrun import basemodels

@@ -26,6 +26,7 @@ from trainer.course import Course
 from trainer.labelled import activation_limit
 from trainer.narrator import Narrator
 from trainer.reporter import Reporter
+from trainer.saver import Saver
 from trainer.stall import StallWatch
 from trainer.train import lora_config, train
 from trainer.work import Work
@@ -87,13 +88,16 @@ class ClockedNarrator(Narrator):
             self.race.meter.step()
 
 
-class NoCheckpoints:
+class NoCheckpoints(Saver):
     """Stands where the saver is: checkpoints are measured in whole jobs, not here."""
 
-    def save(self, *_: Any) -> None:
+    def __init__(self) -> None:
+        """No storage, no thread."""
+
+    def save(self, local: Path, step: int, facts: dict[str, Any], stalled_s: float) -> None:
         raise RuntimeError("this bench does not save")
 
-    def behind(self) -> bool:
+    def behind(self, needed: int) -> bool:
         return False
 
 
@@ -115,7 +119,7 @@ def ours(race: Race) -> None:
     )  # fmt: skip
     narrator.race = race
     work = Work(race.spec, race.samples, race.plan, race.scratch, None, lambda: None, race.limit)
-    train(work, race.base, narrator, NoCheckpoints())  # type: ignore[arg-type]
+    train(work, race.base, narrator, NoCheckpoints())
 
 
 def bare(race: Race) -> None:

@@ -91,10 +91,9 @@ def compared(ours: dict[str, Any], naive: dict[str, Any]) -> dict[str, Any]:
 
 def run_here(given: argparse.Namespace) -> int:
     """One contender in this process; its result is the last line of stdout."""
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(given.threads)
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    from trainer import offline
+    from trainer import offline, threads
 
+    threads.settle(os.environ, given.threads)
     offline.apply()
     import torch
 

@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from trainer import offline, rebirth
+from trainer import offline, rebirth, threads
 from trainer.logtee import LogTee
 from trainer.outbox import Outbox
 from trainer.pod import MissingVariable, Pod
@@ -106,11 +106,7 @@ def main() -> int:
     except (MissingVariable, KeyError, ValueError) as error:
         print(f"the pod cannot start: {error}", file=sys.stderr)
         return 2
-    # Before torch is imported: its thread pool reads it once.
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(pod.threads)
-    # Threads that spin while they wait take the cores from their own partners as soon as anything
-    # else runs here: measured 26 s instead of 11 s for one sequence on two busy cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    threads.settle(os.environ, pod.threads)
     outbox = Outbox(pod.storage_url, pod.job_id)
     if seat.leads and (life := rebirth.found(outbox, pod.folder())):
         return rebirth.end(outbox, pod.folder(), life)

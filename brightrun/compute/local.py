@@ -27,8 +27,6 @@ from brightrun.errors import CapacityError
 from brightrun.settings import CHECKOUT
 
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-# Idle OpenMP threads sleep instead of spinning: two jobs on few cores do not starve each other.
-QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 # The trainer ends within 5 seconds of SIGTERM.
 TERM_GRACE_SECONDS = 6.0
 KILL_GRACE_SECONDS = 5.0
@@ -61,7 +59,7 @@ class LocalProvider:
     def launch(self, request: LaunchRequest) -> Pod:
         self.records.mkdir(parents=True, exist_ok=True)
         inherited = {k: os.environ[k] for k in INHERITED if k in os.environ}
-        mine = {**inherited, **QUIET_THREADS, **request.environment, POD_VARIABLE: request.name}
+        mine = {**inherited, **request.environment, POD_VARIABLE: request.name}
         mine |= {name: value.get_secret_value() for name, value in request.secrets.items()}
         with (self.records / f"{request.name}.log").open("wb") as console:
             try:
