@@ -27,11 +27,10 @@ RECOMPUTED = 1.31  # time with activations computed twice; measured on a CPU: 27
 # says 0.47.
 CALLED = 0.022
 LAYER_PEAK = 73.0  # bytes an element of hidden size while one layer is computed
-# Of the speed that two threads reach with nothing beside, what a job's pod has: two whole demo jobs
-# (2 cores; driver and Prefect server beside it, 18 % idle) trained at 103-116 tokens/s where quiet
-# steps reach 150-159, read at 250 where 425 were measured, wrote at 39 where 54 were reckoned.
-# More cores: not measured.
-IN_A_JOB = 0.65
+# Of the speed that two threads reach with nothing beside, what a job's pod has: a whole demo job (2
+# cores; driver and Prefect server beside it) trained at 128-150 tokens/s where quiet steps reach
+# 150-159, and the same machine is a sixth slower at other hours. More cores: not measured.
+IN_A_JOB = 0.8
 DEMO_TOKENS = 900  # of the demo's sequences (544-1,104), at which its steps were timed
 BUSY = 4.0  # high / likely on a CPU that others use too; measured up to 10 with 8 processes
 
