@@ -44,12 +44,10 @@ lint: $(INSTALLED)  ## ruff, format, mypy --strict, Dockerfile, shell scripts
 	$(BIN)/hadolint deployments/*.Dockerfile
 	$(BIN)/shellcheck deployments/*.sh .ci/run
 
-check: lint test  ## lint and test
+check: lint audit test  ## lint, audit and test
 
-AUDIT := .brightrun/audit
-audit:  ## known holes in the pinned versions; asks PyPI's advisories, so not part of `make check`
-	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install -q pip-audit==2.10.1; }
-	$(AUDIT)/bin/pip-audit --disable-pip --no-deps -r constraints.txt $(ARGS)
+audit: $(INSTALLED)  ## secrets in tracked files, licences, known holes ("not checked" where PyPI's advisories are away)
+	$(BIN)/python -m audit
 
 ui: setup  ## Prefect UI, worker, deployments and report pages on loopback; Ctrl-C stops all
 	@$(BIN)/python -m flows.ui

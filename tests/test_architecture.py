@@ -23,6 +23,7 @@ BELOW = {
     "trainer": {"brightrun"},
     "simulation": {"brightrun"},
     "benches": {"trainer", "brightrun"},
+    "audit": set(),
     "brightrun": set(),
 }
 TORCH = {
