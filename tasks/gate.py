@@ -169,7 +169,8 @@ def because(word: ApprovalRow | None) -> str:
 def quote_of(job: JobContext) -> dict[str, Any]:
     """The estimate's JSON, its stage seconds and the budget it was made against."""
     request = job.request
-    work = sizing.work_of(job, interruptions=len(request.interrupt_at))
+    known = sizing.known_baseline(job)
+    work = sizing.work_of(job, known, interruptions=len(request.interrupt_at))
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     model = ModelProfile.of_prepared(basemodels.profile(base))
     found = pricing.priced(
@@ -190,7 +191,7 @@ def quote_of(job: JobContext) -> dict[str, Any]:
     advised = found.recommendation(datetime.now(UTC), request.needed_by)
     return {
         **facts,
-        "known_baseline": saved(sizing.known_baseline(job)),
+        "known_baseline": saved(known),
         "attainable": attainable_gain(job),
         "recommendation": advised.as_json(),
         "warnings": [*warned(job), *facts["warnings"]],

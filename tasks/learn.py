@@ -20,7 +20,7 @@ def learn(job_id: str) -> None:
     if request.assesses:  # nothing was trained: its parts say nothing about the next job's
         accounts.settle(job)
         return
-    values, work = job.spec.values, sizing.work_of(job)
+    values, work = job.spec.values, sizing.work_of(job, sizing.known_baseline(job))
     machine = quotes.machine_for(request.provider, request.gpu, job.settings)
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     model = ModelProfile.of_prepared(basemodels.profile(base))

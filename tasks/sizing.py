@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from brightrun import baselines, quotes
@@ -13,15 +14,18 @@ from evals.plan import HARNESS, PLAN
 from tasks.intake import stored_report
 
 
-def work_of(job: JobContext, interruptions: int = 0) -> Work:
+def work_of(job: JobContext, known: Collection[str], interruptions: int = 0) -> Work:
     """With what a request does not know: how many scenarios a client's own file has, lm-eval's
-    tasks, and what is known of the baseline. Once a pod has run, that is what it has used of it."""
+    tasks, and what is known of the baseline. Once a pod has run, that is what it has used of it.
+
+    known: the kinds of `known_baseline`.
+    """
     work = quotes.work_of(stored_report(job), job.spec.values, interruptions)
     work = replace(work, harness_tokens=harness.tokens(job.folder.read_jsonl(HARNESS)))
     if job.request.assesses:
         models = len(job.folder.read_json(PLAN)["models"])
         return quotes.only_measuring(work, job.folder.read_json(LEFT), models)
-    return replace(work, known=frozenset(known_baseline(job)))
+    return replace(work, known=frozenset(known))
 
 
 def known_baseline(job: JobContext) -> dict[str, str]:
