@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from pydantic import SecretStr
-
 from brightrun import podcredentials, preflight, shelter
 from brightrun import webhook as webhooks
 from brightrun.compute.provider import OURS
@@ -144,20 +142,15 @@ def volume(settings: Settings, account: RunPodProvider) -> Finding:
 
 def slack(settings: Settings) -> Iterator[Finding]:
     """The token is tried; nothing is posted."""
-    if settings.slack_token is None:
+    bot = SlackNotifier.of(settings)
+    if bot is None:
         said, fix = "no token: no messages on Slack", "docs/notifications.md"
         yield Finding(name="slack", state="skip", said=said, fix=fix)
-        return
-    bot = slack_notifier(settings, settings.slack_token)
-    if problem := bot.reach():
+    elif problem := bot.reach():
         fix = "give BRIGHTRUN_SLACK_TOKEN a bot's token (xoxb-) with the scope chat:write"
         yield Finding(name="slack", state="fail", said=problem, fix=fix)
     else:
         yield Finding(name="slack", state="ok", said="the token is good; nothing was posted")
-
-
-def slack_notifier(settings: Settings, token: SecretStr, channel: str = "") -> SlackNotifier:
-    return SlackNotifier(token.get_secret_value(), channel, settings.slack_base_url)
 
 
 def email(settings: Settings) -> Iterator[Finding]:
@@ -192,9 +185,8 @@ def deliveries(settings: Settings) -> Iterator[Finding]:
     """One message on every configured channel to everybody who has an address there."""
     message = Message(title="Bright Run: a test message", lines=("brightrun doctor --send asked.",))
     people, channels = load_people(settings), channels_of(settings)
-    if settings.slack_token is not None:
-        for channel in sorted({one.slack for one in people if one.slack}):
-            bot = slack_notifier(settings, settings.slack_token, channel)
+    for channel in sorted({one.slack for one in people if one.slack}):
+        if (bot := SlackNotifier.of(settings, channel)) is not None:
             yield delivery("slack", channel, bot.send(message))
     if "email" in channels:
         for address in sorted({one.email for one in people if one.email}):

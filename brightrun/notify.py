@@ -49,6 +49,14 @@ class SlackNotifier:
         self.client = WebClient(token=token, base_url=base_url, timeout=TIMEOUT_SECONDS)
         self.client.retry_handlers.append(RateLimitErrorRetryHandler(max_retry_count=2))
 
+    @classmethod
+    def of(cls, settings: Settings, channel: str = "", thread: str = "") -> SlackNotifier | None:
+        """The notifier that the settings describe; None while no token is set."""
+        if settings.slack_token is None:
+            return None
+        token = settings.slack_token.get_secret_value()
+        return cls(token, channel, settings.slack_base_url, thread)
+
     def reach(self) -> str | None:
         """What is wrong with the token, or None; posts nothing."""
         try:

@@ -126,12 +126,10 @@ def send(ledger: Ledger, letter: Letter, now: datetime) -> str | None:
         return webhook.send(settings, event, now)
     if letter.channel == "email":
         return EmailNotifier(settings, letter.address).send(message)
-    if settings.slack_token is None:  # switched off since it was written down
-        return "slack: no token is set"
     thread = ledger.thread_of(letter.job_id, letter.address) if letter.job_id else ""
-    slack = SlackNotifier(
-        settings.slack_token.get_secret_value(), letter.address, settings.slack_base_url, thread
-    )
+    slack = SlackNotifier.of(settings, letter.address, thread)
+    if slack is None:  # switched off since it was written down
+        return "slack: no token is set"
     problem = slack.send(message)
     if problem is None and letter.job_id and not thread and slack.posted:
         ledger.begin_thread(letter.job_id, letter.address, slack.posted)

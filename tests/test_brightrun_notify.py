@@ -76,7 +76,9 @@ def mailed(settings: Settings, message: Message = MESSAGE) -> str | None:
 
 
 def slacked(settings: Settings) -> str | None:
-    return SlackNotifier(TOKEN, settings.slack_channel, settings.slack_base_url).send(MESSAGE)
+    slack = SlackNotifier.of(settings, settings.slack_channel)
+    assert slack is not None
+    return slack.send(MESSAGE)
 
 
 def test_nothing_is_sent_unless_configured() -> None:
