@@ -29,7 +29,9 @@ def follow(job: JobContext, attempt: AttemptRow, on_tick: Tick) -> None:
     inside its lease, and what it wrote meanwhile is taken in afterwards.
     """
     watch, clock = Watch(job, attempt, on_tick), job.clock
-    while not waited_out(clock, watch.ended, is_outage, on_end=watch.answered_again):
+    while not waited_out(
+        clock, watch.ended, is_outage, on_begin=job.outage_began, on_end=watch.answered_again
+    ):
         clock.sleep(POLL_SECONDS)
 
 

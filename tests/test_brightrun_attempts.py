@@ -705,9 +705,11 @@ def test_a_storage_that_is_away_for_a_while_ends_neither_pod_nor_job(home: Path)
     assert left == [0]
     assert len(provider_of(job).launched) == 1
     assert outcomes(job) == ["done"]
-    (said,) = [e.payload for e in job.ledger.events("job-1", 0, "warning")]
-    assert said["code"] == "outage"
-    assert "the disk is away" in said["message"]
+    began, ended = (e.payload for e in job.ledger.events("job-1", 0, "warning"))
+    assert began["code"] == ended["code"] == "outage"
+    assert "asked again for up to 10 minutes: the disk is away" in began["message"]
+    assert "did not answer for" in ended["message"]
+    assert "the disk is away" in ended["message"]
     assert launched.number == 1
 
 
