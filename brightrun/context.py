@@ -28,6 +28,7 @@ from brightrun.recovery import OUTAGE_SECONDS
 from brightrun.runfolder import Event, EventType, RunFolder
 from brightrun.settings import Settings, load
 from brightrun.stopping import obey
+from brightrun.verdicts import REPORT
 
 Answer = TypeVar("Answer")
 
@@ -90,9 +91,10 @@ class JobContext:
     @property
     def report_url(self) -> str:
         """Over loopback when `make ui` serves the reports, else the file itself."""
+        page = f"{REPORT}.html"
         if self.settings.reports_url:
-            return f"{self.settings.reports_url.rstrip('/')}/{self.job_id}/validation-report.html"
-        return (self.reports_folder / "validation-report.html").as_uri()
+            return f"{self.settings.reports_url.rstrip('/')}/{self.job_id}/{page}"
+        return (self.reports_folder / page).as_uri()
 
     def note(self, type_: EventType, payload: dict[str, Any]) -> None:
         """An event of the control plane itself: attempt 0, straight into the ledger."""

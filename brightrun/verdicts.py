@@ -12,6 +12,9 @@ from brightrun.brand import Brand
 from brightrun.figures import Figures
 from brightrun.frozen import Frozen
 
+# The report's template, and with an ending its files.
+REPORT = "validation-report"
+
 
 class EvidenceKind(StrEnum):
     human = "human"

@@ -14,13 +14,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from brightrun.verdicts import ReportData
+from brightrun.verdicts import REPORT, ReportData
 from reports import blocks, engines, paper, validation
 from reports.escape import Markdown
 from reports.paper import Paper, Stamp
 
-NAME = "validation-report"
-HTML, PDF = f"{NAME}.html", f"{NAME}.pdf"
+HTML, PDF = f"{REPORT}.html", f"{REPORT}.pdf"
 CONTRACT = "report.json"
 
 
@@ -72,7 +71,7 @@ def render(
     engine = engine or engines.find()
     mark = fingerprint(data)
     document = paper_of(data, engine.name, mark, attached or {})
-    return write(document, data, out, NAME, engine, started)
+    return write(document, data, out, REPORT, engine, started)
 
 
 def write(
@@ -107,7 +106,7 @@ def paper_of(data: ReportData, engine: str, mark: str, attached: Mapping[str, by
     engine_rows = blocks.pairs([row for row in rows if row[1]], code=True)
     values["provenance"] = Markdown(f"{values['provenance']}{engine_rows}")
     return Paper(
-        template=NAME,
+        template=REPORT,
         title=validation.title(data),
         stamp=Stamp(f"Job {data.job_id}", data.issue.report_id, mark),
         moment=data.finished_at,
