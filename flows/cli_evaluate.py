@@ -65,13 +65,7 @@ def evaluate(
     from flows.terminal import say
 
     source, adapter = found(target, like)
-    files = dict(
-        zip(
-            ("scenarios_file", "questions_file", "prompts_file", "lm_eval_tasks"),
-            own_files(scenarios, questions, prompts, lm_eval),
-            strict=True,
-        )
-    )
+    files = own_files(scenarios, questions, prompts, lm_eval)
     wish = Wish(**files, adapter=adapter, beside=tuple(beside or ()), passes=passes, by=whoami())
     if wish == Wish(by=wish.by):
         if judges:

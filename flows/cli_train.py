@@ -93,10 +93,12 @@ def train(
         job_id, request = resumed(resume)
     else:
         request = wish(
-            file, preset, provider, gpu, market, base_model, name, client, notes,
-            requested_by or whoami(), overrides_of(set_), quality_min, steps_of(interrupt_at),
-            needed_by.astimezone() if needed_by else None,
-            *own_files(scenarios, questions, prompts, lm_eval), smoke, yes,
+            training_file=file, preset=preset, provider=provider, gpu=gpu, market=market,
+            base_model=base_model, name=name, client=client, notes=notes,
+            requested_by=requested_by or whoami(), overrides=overrides_of(set_),
+            quality_min=quality_min, interrupt_at=steps_of(interrupt_at),
+            needed_by=needed_by.astimezone() if needed_by else None,
+            **own_files(scenarios, questions, prompts, lm_eval), smoke=smoke, yes=yes,
         )  # fmt: skip
         job_id = begin(request, json, detach=detach)
     if resume:
@@ -120,19 +122,12 @@ def only_resume(context: typer.Context) -> None:
         )
 
 
-def wish(*fields: Any) -> JobRequest:
+def wish(*, yes: bool, **given: Any) -> JobRequest:
     """The request as a value; UsageError lists every field that is out of range."""
     from pydantic import ValidationError
 
     from brightrun.jobs import Confirm, JobRequest, apply_overrides, preset_of
 
-    names = (
-        "training_file", "preset", "provider", "gpu", "market", "base_model", "name", "client",
-        "notes", "requested_by", "overrides", "quality_min", "interrupt_at",
-        "needed_by", "scenarios_file", "questions_file", "prompts_file", "lm_eval_tasks", "smoke",
-    )  # fmt: skip
-    *values, yes = fields
-    given = dict(zip(names, values, strict=True))
     apply_overrides(preset_of(given["preset"]).values, given["overrides"])
     path = Path(given["training_file"])
     if path.exists():
@@ -153,8 +148,8 @@ def wish(*fields: Any) -> JobRequest:
     return request
 
 
-def own_files(scenarios: str, questions: str, prompts: str, lm_eval: str) -> list[str]:
-    """Absolute paths of a client's own files, checked, "" for ours; and lm-eval's tasks."""
+def own_files(scenarios: str, questions: str, prompts: str, lm_eval: str) -> dict[str, str]:
+    """The fields of a request: a client's own files (checked, absolute, "" for ours); tasks."""
     given = {
         "scenarios": scenarios, "questions": questions, "prompts": prompts, "lm_eval": lm_eval,
     }  # fmt: skip
@@ -162,14 +157,19 @@ def own_files(scenarios: str, questions: str, prompts: str, lm_eval: str) -> lis
         from evals.own import asked
 
         asked(1, 1, given)
-    paths = [placed(path) if path else "" for path in (scenarios, questions, prompts)]
     tasks = [name.strip() for name in lm_eval.split(",")]
     named = [placed(task) if Path(task).expanduser().is_file() else task for task in tasks]
-    return [*paths, ",".join(named)]
+    return {
+        "scenarios_file": placed(scenarios),
+        "questions_file": placed(questions),
+        "prompts_file": placed(prompts),
+        "lm_eval_tasks": ",".join(named),
+    }
 
 
 def placed(path: str) -> str:
-    return str(Path(path).expanduser().resolve())
+    """Absolute; "" stays what it is."""
+    return str(Path(path).expanduser().resolve()) if path else ""
 
 
 def begin(request: JobRequest, as_json: bool, *, detach: bool, about: str = "") -> str:
