@@ -27,8 +27,6 @@ PART = "0000-000001.jsonl"
 CACHED = "measurements/cached.json"
 MACHINE = "measurements/machine.json"
 SCORES = "scores"
-# Of every plan; tasks of lm-eval are measured beside them where the user asks for some.
-KINDS = ("likelihood", "neutral", "knowledge", "option_text", "answers")
 # What the baseline's mean of a metric is only good for: the items that it was measured on.
 SCORED_ON = "answers"
 MEANS = {

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from brightrun.assessments import Wish, named, request_of
-from brightrun.baselines import KINDS
 from brightrun.durations import Work
 from brightrun.errors import UsageError
 from brightrun.jobs import PRESETS, Confirm, JobRequest, Overrides, Preset
@@ -111,7 +110,7 @@ def test_an_assessment_is_paid_for_what_is_left_only() -> None:
         epochs=2, steps=9, validation_tokens=700, evaluations=3, scenarios=50, passes=3,
         questions=100, rotations=4, max_new_tokens=100, neutral_tokens=1900,
     )  # fmt: skip
-    none = dict.fromkeys(KINDS, 0)
+    none = dict.fromkeys(("likelihood", "neutral", "knowledge", "option_text", "answers"), 0)
     found = only_measuring(work, {**none, "answers": 12}, 2)
     assert (found.scenarios, found.questions, found.validation_tokens) == (2, 0, 0)
     assert (found.steps, found.micro_steps, found.generated_tokens) == (0, 0, 2 * 2 * 3 * 100)

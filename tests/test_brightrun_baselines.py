@@ -13,6 +13,7 @@ from brightrun.runfolder import RunFolder
 from evals.plan import PLAN, make_plan
 
 DEMO = PRESETS[Preset.demo].values
+KINDS = ("likelihood", "neutral", "knowledge", "option_text", "answers")
 MACHINE = {"hardware": {"device": "cpu"}, "threads": 2}
 
 
@@ -32,12 +33,12 @@ def planned(root: Path, job_id: str, **values: Any) -> tuple[RunFolder, JobSpec,
 def measured(root: Path, job_id: str, machine: dict[str, Any] = MACHINE) -> RunFolder:
     """A finished job whose baseline is kept."""
     folder, spec, plan = planned(root, job_id)
-    for kind in baselines.KINDS:
+    for kind in KINDS:
         rows = [{"model": m, "item": n} for m in ("baseline", "trained") for n in range(3)]
         folder.write_jsonl(f"measurements/{kind}.jsonl", rows)
     folder.write_json(baselines.MACHINE, machine)
     scores = [{"metric": "safety", "evidence": "measurement", "n": 6, "baseline": 0.5}]
-    assert baselines.keep(folder, spec, plan, scores) == list(baselines.KINDS)
+    assert baselines.keep(folder, spec, plan, scores) == list(KINDS)
     return folder
 
 
@@ -45,12 +46,12 @@ def test_the_next_job_finds_the_baseline_as_finished_items(tmp_path: Path) -> No
     measured(tmp_path, "first")
     folder, spec, plan = planned(tmp_path, "second")
     found = baselines.lay_out(folder, spec, plan)
-    assert set(found) == set(baselines.KINDS)
+    assert set(found) == set(KINDS)
     assert found["answers"] == {"job": "first", "rows": 3}
     rows = folder.read_jsonl(f"{baselines.PARTS}/answers/{baselines.PART}")
     assert {row["model"] for row in rows} == {"baseline"}
     assert folder.read_json(baselines.CACHED)["machine"] == MACHINE
-    assert baselines.known(folder, gpu=False) == dict.fromkeys(baselines.KINDS, "first")
+    assert baselines.known(folder, gpu=False) == dict.fromkeys(KINDS, "first")
     assert baselines.known(folder, gpu=True) == {}  # measured on a CPU: no use there
 
 
@@ -94,7 +95,7 @@ def test_scores_are_those_of_the_same_scenarios(tmp_path: Path) -> None:
     # Who comes later without raters takes no rating away.
     later, same, plan_again = planned(tmp_path, "later")
     later.write_json(baselines.MACHINE, MACHINE)
-    for kind in baselines.KINDS:
+    for kind in KINDS:
         later.write_jsonl(f"measurements/{kind}.jsonl", [])
     measured_again = [{"metric": "safety", "evidence": "measurement", "n": 6, "baseline": 0.5}]
     baselines.keep(later, same, plan_again, measured_again)
