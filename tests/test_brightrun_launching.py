@@ -402,6 +402,7 @@ def job_with_broken_storage(home: Path, rents: RunPodProvider, error: str) -> Jo
     ("error", "words"),
     [
         ("full", "No space left on device"),
+        ("QuotaExceeded", "the server says QuotaExceeded"),
         ("InvalidAccessKeyId", "the storage refuses access"),
         ("NoSuchBucket", "the bucket or folder of the run does not exist"),
     ],
@@ -412,10 +413,11 @@ def test_a_storage_that_no_wait_mends_is_refused_at_once(
     with account() as fake:
         job = job_with_broken_storage(home, provider(fake), error)
         before = fake.clock.monotonic()
-        with pytest.raises(ConfigurationError, match=words):
+        with pytest.raises(ConfigurationError, match=words) as told:
             rent(job)
         assert fake.clock.monotonic() == before
         assert fake.account.pods == {}
+    assert "credentials" not in str(told.value)
 
 
 class Mending(ManualClock):
