@@ -62,7 +62,7 @@ def warnings_of(reporter: Reporter, folder: RunFolder) -> list[str]:
     ("wished", "total", "every"),
     [(100, 40, 4), (100, 5, 2), (1, 5, 1), (2, 40, 2), (100, 5000, 100)],
 )
-def test_interval_is_the_smaller_of_the_wish_and_a_tenth(
+def test_interval_is_the_smaller_of_the_wish_and_a_tenth_but_two_steps_where_the_wish_allows(
     wished: int, total: int, every: int
 ) -> None:
     assert intervals.step_interval(wished, total) == every
