@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
-from brightrun import shelter
+from brightrun import ledger_access, shelter
 from brightrun.errors import ConfigurationError
 from brightrun.findings import Finding, State, attempted
 from brightrun.ledger import Ledger
@@ -21,6 +21,8 @@ from flows import readiness, server
 from flows.worker import POOL
 
 # lacks: what would be made, "" when it is there.
+RULES = "row level security"
+SHOWN = 5  # of the rules that are missing, by name
 Step = tuple[Callable[[], str], Callable[[], object]]
 
 
@@ -66,6 +68,8 @@ def run(
     """Each step as it is done; one that fails does not keep the next from being tried."""
     for name, step in steps(settings).items():
         yield from attempted(name, partial(taken, name, step, dry_run), secrets)
+    if settings.database.startswith("postgres"):
+        yield from attempted(RULES, partial(access, settings, dry_run), secrets)
     url = prefect_url or server.shared_url(settings)
     if url:
         look = partial(deployment, settings, url, dry_run)
@@ -85,6 +89,29 @@ def taken(name: str, step: Step, dry_run: bool) -> Iterator[Finding]:
         return
     make()
     yield Finding(name=name, state="done", said=wanted)
+
+
+def access(settings: Settings, dry_run: bool) -> Iterator[Finding]:
+    """Who signs in at a Supabase project sees what the rules say; the ledger comes before them."""
+    if ledger_lacks(settings):
+        yield Finding(name=RULES, state="skip", said="after the ledger is at its newest revision")
+        return
+    if not ledger_access.is_supabase(settings):
+        said = "no Supabase project: who may connect to the database is its administrator's choice"
+        yield Finding(name=RULES, state="skip", said=said)
+        return
+    lacking = ledger_access.lacking(settings)
+    if not lacking:
+        yield Finding(
+            name=RULES, state="ok", said="grants, policies and views are as they should be"
+        )
+        return
+    more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
+    said = f"set {', '.join(lacking[:SHOWN])}{more}"
+    if not dry_run:
+        ledger_access.apply(settings)
+    state: State = "todo" if dry_run else "done"
+    yield Finding(name=RULES, state=state, said=f"would {said}" if dry_run else said)
 
 
 def deployment(settings: Settings, url: str, dry_run: bool) -> Iterator[Finding]:
