@@ -6,32 +6,14 @@ what had been learned by then, and how many actuals lay between low and high (80
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from brightrun.frozen import Frozen
-from brightrun.learning import LAST, fit
+from brightrun.replay import Past, replayed
 
 MEDIAN_TARGET = 0.05
 P90_TARGET = 0.15
-
-
-class Part(NamedTuple):
-    """units: see `durations.units` (1 for a part of fixed length); guess: by physics, or None."""
-
-    name: str
-    units: float
-    seconds: float
-    guess: float | None = None
-
-
-class Past(NamedTuple):
-    """A finished job, with the parts that were observed. key: machine, model, precision."""
-
-    job_id: str
-    key: tuple[str, str, str]
-    parts: tuple[Part, ...]
+INSIDE_TARGET = 0.8
 
 
 class Errors(Frozen):
@@ -42,36 +24,37 @@ class Errors(Frozen):
     p90: float | None
 
 
+class Coverage(Frozen):
+    """share of n actuals that lay between low and high."""
+
+    n: int
+    share: float | None
+
+
 class Backtest(Frozen):
     with_history: Errors
     physics_of_the_same: Errors  # the guess for exactly those jobs, where it is known
     physics: Errors
     inside: float | None  # share of actuals between low and high, of with_history
+    settled: Coverage  # the same of jobs whose bounds come from whole jobs before them
     met: bool | None
 
 
 def backtest(jobs: Iterable[Past]) -> Backtest:
     """jobs: oldest first. A job counts as learned when each of its parts had history by then."""
-    seen: dict[tuple[tuple[str, str, str], str], deque[tuple[float, float]]]
-    seen = defaultdict(lambda: deque(maxlen=LAST))
-    learned, guessed, same, inside = [], [], [], []
-    for job in jobs:
-        actual = sum(part.seconds for part in job.parts)
-        if actual <= 0:
+    learned, guessed, same, inside, settled = [], [], [], [], []
+    for job in replayed(jobs):
+        off = None if job.guess is None else abs(job.guess / job.actual - 1)
+        if off is not None:
+            guessed.append(off)
+        if job.estimate is None:
             continue
-        guesses = [part.guess for part in job.parts]
-        guess = None if None in guesses else sum(g for g in guesses if g is not None)
-        if guess is not None:
-            guessed.append(abs(guess / actual - 1))
-        found = [fit(tuple(seen[job.key, p.name]), p.units) for p in job.parts]
-        if all(fit is not None for fit in found):
-            low, likely, high = (sum(f[i] for f in found if f is not None) for i in range(3))
-            learned.append(abs(likely / actual - 1))
-            inside.append(low <= actual <= high)
-            if guess is not None:
-                same.append(abs(guess / actual - 1))
-        for part in job.parts:
-            seen[job.key, part.name].appendleft((part.units, part.seconds))
+        learned.append(abs(job.estimate.likely / job.actual - 1))
+        inside.append(job.estimate.low <= job.actual <= job.estimate.high)
+        if job.estimate.settled:
+            settled.append(inside[-1])
+        if off is not None:
+            same.append(off)
     errors = errors_of(learned)
     met = None
     if errors.median is not None and errors.p90 is not None:
@@ -80,9 +63,14 @@ def backtest(jobs: Iterable[Past]) -> Backtest:
         with_history=errors,
         physics_of_the_same=errors_of(same),
         physics=errors_of(guessed),
-        inside=sum(inside) / len(inside) if inside else None,
+        inside=coverage(inside).share,
+        settled=coverage(settled),
         met=met,
     )
+
+
+def coverage(inside: Sequence[bool]) -> Coverage:
+    return Coverage(n=len(inside), share=sum(inside) / len(inside) if inside else None)
 
 
 def errors_of(found: Sequence[float]) -> Errors:

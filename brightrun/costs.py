@@ -36,7 +36,6 @@ from brightrun.physics import (
     Range,
     machine_of,
     recomputes,
-    total,
 )
 from brightrun.prices import Price
 
@@ -82,7 +81,8 @@ class CostRange:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Pod hours and dollars; turnaround_h adds the control plane's stages. parts: seconds.
+    """Pod hours and dollars; turnaround_h adds the control plane's stages. parts: seconds; their
+    bounds are each one's own, and add up to more than those of hours (`learning.whole`).
 
     rate: interruptions an hour; interruption: seconds that one of them costs.
     """
@@ -173,15 +173,17 @@ def estimate(
 
     rates: what is known of interruptions; markets that are not in it have their prior.
     """
-    parts, seen = remembered.expected(work, machine, model, values, observed)
+    known = remembered.expected(work, machine, model, values, observed)
+    parts = dict(known.parts)
     every = checkpoint_interval(values, work.steps, parts["training"].likely / max(1, work.steps))
     parts["saving"] = saving(work, model, values, every)
     loss = one_interruption(work, machine, parts, every)
     rate = rate_of(machine, price.market, rates or {})
-    parts["interruptions"] = interruptions(work, rate.per_hour, parts, loss)
+    done = known.whole + parts["saving"]
+    parts["interruptions"] = interruptions(work, rate.per_hour, done, loss)
     parts = {name: parts[name] for name in PARTS}
 
-    seconds = total(list(parts.values()))
+    seconds = done + parts["interruptions"]
     hours = seconds.times(1 / 3600)
     cost = CostRange.of(hours, price.usd_per_hour)
     vram = memory_gb(
@@ -210,7 +212,7 @@ def estimate(
         parts=parts,
         hard_limit_usd=hard_limit(cost.high, budget_left, price.usd_per_hour),
         checkpoint_every=every,
-        basis=remembered.basis(machine, seen),
+        basis=remembered.basis(machine, known.seen),
         rate=rate,
         interruption=loss,
     )

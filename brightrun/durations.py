@@ -16,7 +16,6 @@ from brightrun.physics import (
     forward_seconds,
     generation_seconds,
     recomputing,
-    total,
     training_seconds,
 )
 
@@ -135,7 +134,8 @@ class Work:
 class Observed:
     """What one part of a past job took: `tokens` from `units`, wall-clock `seconds`.
 
-    machine: `Machine.key`; model: `ModelProfile.name`; tokens is ignored outside PER_TOKEN.
+    machine: `Machine.key`; model: `ModelProfile.name`; tokens is ignored outside PER_TOKEN; job_id:
+    "" before the ledger has it.
     """
 
     machine: str
@@ -144,6 +144,7 @@ class Observed:
     part: str
     tokens: float
     seconds: float
+    job_id: str = ""
 
 
 def checkpoint_interval(values: Hyperparameters, steps: int, seconds_per_step: float) -> int:
@@ -240,12 +241,11 @@ def one_interruption(work: Work, machine: Machine, parts: dict[Part, Range], eve
     return seen + parts["boot"] + parts["model_loading"] + exactly(interval / 2)
 
 
-def interruptions(work: Work, rate: Range, parts: dict[Part, Range], loss: Range) -> Range:
+def interruptions(work: Work, rate: Range, done: Range, loss: Range) -> Range:
     """Seconds lost to lost pods: the planned ones, and what `rate` an hour adds to the work.
 
-    parts: all the others; loss: of one interruption. See `markets.expected_hours`.
+    done: seconds of all the other parts; loss: of one interruption. See `markets.expected_hours`.
     """
-    done = total(list(parts.values()))
 
     def bound(per_hour: float, seconds: float, lost: float) -> float:
         work_s = seconds + work.interruptions * lost

@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, or_, select
 
-from brightrun.backtest import Part, Past
 from brightrun.durations import PER_TOKEN
 from brightrun.history import HistoryRow, Quality, Wanted
 from brightrun.ledger_attempts import is_interruption
@@ -15,6 +14,7 @@ from brightrun.ledger_money import cost_of
 from brightrun.ledger_schema import attempts, jobs, observations, verdicts
 from brightrun.ledger_store import Database
 from brightrun.money import to_usd
+from brightrun.replay import Part, Past
 from brightrun.verdicts import MetricName
 
 _COLUMNS = (

@@ -250,10 +250,14 @@ def add_observations(
         raise ConfigurationError(f"there is no job {job_id!r}") from None
 
 
-def observed(db: Database, machine: str, model: str, limit: int = 200) -> tuple[Observed, ...]:
-    """Newest rows of past jobs on a machine (`Machine.key`) with a model, for `costs.estimate`."""
+def observed(db: Database, machine: str, model: str, limit: int = 300) -> tuple[Observed, ...]:
+    """Newest rows of past jobs on a machine (`Machine.key`) with a model, for `costs.estimate`.
+
+    limit: of rows; 19 jobs whose estimates are looked at, and 20 before them, have up to six each.
+    """
     o = observations.c
-    query = select(o.machine, o.model, o.precision, o.part, o.tokens, o.seconds)
-    query = query.where(o.machine == machine, o.model == model).order_by(o.at.desc()).limit(limit)
+    query = select(o.machine, o.model, o.precision, o.part, o.tokens, o.seconds, o.job_id)
+    query = query.where(o.machine == machine, o.model == model)
+    query = query.order_by(o.at.desc(), o.job_id, o.part).limit(limit)
     with db.read() as c:
         return tuple(Observed(*row) for row in c.execute(query))

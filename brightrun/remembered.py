@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from brightrun.durations import PER_TOKEN, Observed, Part, Work, guess, units
 from brightrun.jobs import Hyperparameters
-from brightrun.learning import fit
-from brightrun.physics import Machine, ModelProfile, Range
+from brightrun.learning import Fit, Whole, fit, whole
+from brightrun.physics import Machine, ModelProfile, Range, total
 from brightrun.prices import CPU
+from brightrun.replay import Key, Past, last_misses
+from brightrun.replay import Part as PastPart
 
 BUSY_CPU = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Seconds of every part but saving and interruptions, and of them together; seen: how many past
+    jobs speak of training or measuring."""
+
+    parts: dict[Part, Range]
+    whole: Range
+    seen: int
 
 
 def expected(
@@ -20,43 +33,71 @@ def expected(
     model: ModelProfile,
     values: Hyperparameters,
     observed: Sequence[Observed],
-) -> tuple[dict[Part, Range], int]:
-    """Seconds of every part but saving and interruptions; how many past jobs speak.
+) -> Expected:
+    """observed: newest first.
 
     Where an earlier job has measured the baseline, the high end counts it all the same: a pod of
     another kind measures it again.
     """
-    parts = guess(work, machine, model, values)
     key = (machine.key, model.name, values.precision)
-    sizes, seen = units(work, machine, model, values), 0
+    parts, known = guess(work, machine, model, values), {}
+    sizes = units(work, machine, model, values)
     for part in parts:
-        known = from_history(part, sizes.get(part, 1.0), key, observed)
-        if known is not None:
-            parts[part] = known[0]
-            seen = max(seen, known[1] if part in ("training", "measuring") else 0)
+        found = from_history(part, sizes.get(part, 1.0), key, observed)
+        if found is not None:
+            known[part], parts[part] = found, allowing_for_others(found, key)
+    together = in_all(parts, known, key, observed)
     if work.known:
-        whole, _ = expected(replace(work, known=frozenset()), machine, model, values, observed)
+        again = expected(replace(work, known=frozenset()), machine, model, values, observed)
         less = parts["measuring"]
-        parts["measuring"] = Range(less.low, less.likely, whole["measuring"].high)
-    return parts, seen
+        parts["measuring"] = Range(less.low, less.likely, again.parts["measuring"].high)
+        together = replace(together, high=again.whole.high)
+    speaking = [known[part].n for part in ("training", "measuring") if part in known]
+    return Expected(parts, together, max(speaking, default=0))
 
 
-def from_history(
-    part: str, size: float, key: tuple[str, str, str], observed: Sequence[Observed]
-) -> tuple[Range, int] | None:
-    """Seconds of a part from past jobs with the same (machine, model, precision), and their n.
-
-    observed: newest first; low and high: see `learning.fit`. On a CPU high is at least 2.5 x
-    likely: another job may share the cores, and the hard limit that follows from it must not stop a
-    healthy run.
-    """
-    past = [o for o in observed if o.part == part and (o.machine, o.model, o.precision) == key]
+def from_history(part: str, size: float, key: Key, observed: Sequence[Observed]) -> Fit | None:
+    """Seconds of a part from past jobs of the same kind; low and high: see `learning.fit`."""
+    past = [o for o in observed if o.part == part and kind(o) == key]
     grows = part in PER_TOKEN
-    found = fit([(o.tokens if grows else 1.0, o.seconds) for o in past], size if grows else 1.0)
-    if found is None:
-        return None
-    high = max(found.high, found.likely * BUSY_CPU) if key[0].startswith(CPU) else found.high
-    return Range(found.low, found.likely, high), found.n
+    return fit([(o.tokens if grows else 1.0, o.seconds) for o in past], size if grows else 1.0)
+
+
+def in_all(
+    parts: dict[Part, Range], known: dict[Part, Fit], key: Key, observed: Sequence[Observed]
+) -> Range:
+    """Seconds of all parts together: those of past jobs as `learning.whole` says, then the rest."""
+    rest = total([span for part, span in parts.items() if part not in known])
+    if not known:
+        return rest
+    misses = last_misses(past_jobs(key, observed))
+    return rest + allowing_for_others(whole(list(known.values()), misses), key)
+
+
+def allowing_for_others(found: Fit | Whole, key: Key) -> Range:
+    """On a CPU high is at least 2.5 x likely: another job may share the cores, and the hard limit
+    that follows from it must not stop a healthy run."""
+    most = found.likely * BUSY_CPU if key[0].startswith(CPU) else 0.0
+    return Range(found.low, found.likely, max(found.high, most))
+
+
+def past_jobs(key: Key, observed: Sequence[Observed]) -> list[Past]:
+    """Jobs of one kind, oldest first."""
+    mine = [o for o in reversed(observed) if kind(o) == key and o.job_id]
+    return [
+        Past(
+            job_id,
+            key,
+            tuple(
+                PastPart(o.part, o.tokens if o.part in PER_TOKEN else 1.0, o.seconds) for o in parts
+            ),
+        )
+        for job_id, parts in groupby(mine, key=lambda o: o.job_id)
+    ]
+
+
+def kind(past: Observed) -> Key:
+    return past.machine, past.model, past.precision
 
 
 def basis(machine: Machine, seen: int) -> str:

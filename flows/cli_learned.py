@@ -82,5 +82,9 @@ def tell_backtest(as_json: bool) -> None:
         )
     ]
     table("Error of the estimated pod time", ("", "jobs", "median", "90 %"), rows)
-    tell(f"Between low and high: {share(found.inside)} (80 % are meant to be)")
+    inside = f"{share(found.inside)} of {count(found.with_history.n, 'job')}"
+    tell(f"Between low and high: {inside} (80 % are meant to be)")
+    if found.settled.n:
+        of = count(found.settled.n, "job")
+        tell(f"With bounds from whole jobs before: {share(found.settled.share)} of {of}")
     tell(f"Wanted: median {MEDIAN_TARGET:.0%}, 90 % {P90_TARGET:.0%}; waiting excluded")

@@ -13,11 +13,17 @@ from commands import inside
 
 from benches import year
 from brightrun import history
-from brightrun.backtest import Part, Past, backtest, errors_of
+from brightrun.backtest import backtest, errors_of
+from brightrun.durations import Observed, Work, units
 from brightrun.history import HistoryRow
-from brightrun.learning import fit
+from brightrun.jobs import PRESETS, Preset
+from brightrun.learning import Fit, Whole, bounds, fit, whole
 from brightrun.ledger import Ledger
+from brightrun.physics import LLAMA_3_70B, machine_of
 from brightrun.presetcards import experience
+from brightrun.prices import H100_PCIE
+from brightrun.remembered import expected, past_jobs
+from brightrun.replay import Part, Past, last_misses, replayed
 from brightrun.settings import load
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -87,6 +93,88 @@ def test_what_was_learned_from_rented_gpus_beats_physics_and_keeps_the_targets()
     assert found.inside >= 0.8
 
 
+def history_of(chance: random.Random, jobs: int, together: float, alone: float) -> list[Past]:
+    """Jobs of two parts, which are slow together (log-normal), and each by itself (a skewed
+    delay: exponential, never negative)."""
+    found = []
+    for number in range(jobs):
+        slow, parts = math.exp(chance.gauss(0, together)), []
+        for name, rate in (("training", 1.0), ("measuring", 0.6)):
+            units = chance.uniform(200, 2000)
+            seconds = units * rate * slow * (1 + chance.expovariate(1) * alone)
+            parts.append(Part(name, units, seconds))
+        found.append(Past(f"j{number}", H100, tuple(parts)))
+    return found
+
+
+def binomial(n: int) -> float:
+    """Standard error of a share of 80 %."""
+    return math.sqrt(0.8 * 0.2 / n)
+
+
+def test_eight_of_ten_jobs_lie_between_low_and_high_however_their_parts_depend() -> None:
+    """One question each to histories of their own; two standard errors, three for each kind."""
+    chance, n, hits = random.Random(11), 120, []
+    for together, alone in ((0.0, 0.05), (0.08, 0.0), (0.05, 0.05), (0.0, 0.4)):
+        inside_of = 0
+        for _ in range(n):
+            *_, last = replayed(history_of(chance, 14, together, alone))
+            assert last.estimate is not None
+            assert last.estimate.settled
+            inside_of += last.estimate.low <= last.actual <= last.estimate.high
+        assert abs(inside_of / n - 0.8) <= 3 * binomial(n), (together, alone)
+        hits.append(inside_of)
+    assert abs(sum(hits) / (4 * n) - 0.8) <= 2 * binomial(4 * n), hits
+
+
+def test_a_long_history_of_rented_gpus_keeps_four_of_five_inside() -> None:
+    """Bounds that were added up held 95 %: these parts are off each by itself."""
+    chance = random.Random(3)
+    jobs = [rented(chance, number) for number in range(600)]
+    found = backtest(jobs)
+    assert found.settled.share is not None
+    assert abs(found.settled.share - 0.8) <= 2 * binomial(found.settled.n)
+
+
+def test_with_few_whole_jobs_the_bounds_of_the_parts_are_added() -> None:
+    parts = [Fit(8, 10, 13, 5), Fit(4, 5, 8, 5)]
+    assert whole(parts, [0.0] * 8) == Whole(12, 15, 21, False, (12, 21))
+    assert whole(parts, [0.0] * 9) == Whole(15, 15, 15, True, (12, 21))
+    found = whole(parts, [-0.5, -0.3, -0.2, 0, 0, 0.1, 0.1, 0.2, 2])
+    assert (found.low, found.high) == (pytest.approx(15 * 0.8**0.5), pytest.approx(15 * 1.4**2))
+    assert (found.miss(found.low), found.miss(found.high)) == pytest.approx((-0.5, 2))
+    between = bounds([n / 100 for n in range(-7, 8)])  # 15 of them: ranks 1.6 and 14.4
+    assert between == (pytest.approx(-0.064), pytest.approx(0.064))
+    assert bounds([0.1] * 9) == (0.0, 0.1)
+
+
+def test_an_estimate_of_a_rented_gpu_is_as_wide_as_whole_jobs_were_off() -> None:
+    machine, values = machine_of(H100_PCIE), PRESETS[Preset.balanced].values
+    work = Work(
+        train_tokens=500_000, sum_squared_tokens=10**9, supervised_tokens=1, sequences=200,
+        longest=4000, epochs=3, steps=120, scenarios=50, max_new_tokens=500,
+    )  # fmt: skip
+    sizes, chance = units(work, machine, LLAMA_3_70B, values), random.Random(5)
+    key = (machine.key, LLAMA_3_70B.name, values.precision)
+    names = ("boot", "model_loading", "preprocessing", "training", "measuring", "finalization")
+    past = [
+        Observed(*key, name, sizes.get(name, 1.0),
+                 sizes.get(name, 300.0) * 1e-3 * math.exp(chance.gauss(0, 0.04)), f"j{job:02}")
+        for job in range(30, 0, -1) for name in names
+    ]  # fmt: skip
+    few, many = (
+        expected(work, machine, LLAMA_3_70B, values, seen) for seen in (past[: 9 * 6], past)
+    )
+    assert few.whole.high == pytest.approx(sum(part.high for part in few.parts.values()))
+    added = sum(part.high for part in many.parts.values())
+    assert many.whole.likely == pytest.approx(sum(part.likely for part in many.parts.values()))
+    assert many.whole.likely < many.whole.high < added
+    known = bounds(last_misses(past_jobs(key, past)))
+    assert known is not None
+    wide = math.log(many.whole.high / many.whole.likely) / math.log(added / many.whole.likely)
+    assert wide == pytest.approx(known[1])
+
+
 def test_a_job_is_estimated_from_the_ones_before_it_and_of_its_kind_only() -> None:
     def past(name: str, key: tuple[str, str, str], seconds: float) -> Past:
         part = Part(name="training", units=10, seconds=seconds)
@@ -138,6 +226,7 @@ def test_a_preset_shows_its_success_and_errors_beside_the_plan(home: Path) -> No
 def test_the_backtest_of_a_ledger_is_told(home: Path) -> None:
     year.fill(Ledger.open(load()), 30, 30)
     found = inside(home, "estimate", "--backtest", "--json").json
+    assert found["settled"]["n"] == found["with_history"]["n"] - 9
     assert found["with_history"]["n"] > 20
     assert found["with_history"]["median"] < 0.05
     assert found["physics_of_the_same"]["median"] > 0.05

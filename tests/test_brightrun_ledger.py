@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -374,7 +375,7 @@ def test_observations_come_back_for_their_machine_and_model(ledger: Ledger) -> N
     other = Observed("cpu/8", "tiny", "nf4", "measuring", 1000.0, 2.0)
     ledger.add_observations("a", [mine, other])
     ledger.add_observations("a", [mine])
-    assert ledger.observed("cpu/2", "tiny") == (mine,)
+    assert ledger.observed("cpu/2", "tiny") == (replace(mine, job_id="a"),)
     assert ledger.observed("cpu/2", "demo") == ()
     with pytest.raises(ConfigurationError, match="no job"):
         ledger.add_observations("b", [mine])
