@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,14 +60,17 @@ FILES = {
 }
 
 
-def imports(name: str) -> Iterator[str]:
+@cache
+def imports(name: str) -> tuple[str, ...]:
     """Dotted names that a module imports, wherever in it; `from a import b` gives a.b."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name}: write imports in full"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += (f"{node.module}.{alias.name}" for alias in node.names)
+    return tuple(found)
 
 
 def package(dotted: str) -> str:
@@ -88,6 +92,26 @@ def test_imports_point_down_and_siblings_do_not_know_each_other() -> None:
         and package(found) not in BELOW[package(name)]
     ]
     assert wrong == []
+
+
+def test_no_room_may_import_what_it_does_not() -> None:
+    used: dict[str, set[str]] = {room: set() for room in BELOW}
+    for name in FILES:
+        found = {package(dotted) for dotted in imports(name)}
+        used[package(name)] |= (found & set(BELOW)) - {package(name)}
+    assert used == BELOW
+
+
+def test_the_picture_of_the_house_is_its_table_of_imports() -> None:
+    arrows = [f"    {room} --> {lower}" for room, floor in BELOW.items() for lower in sorted(floor)]
+    drawn = "\n".join(["```mermaid", "flowchart TD", *arrows, "```"])
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    shown = page.partition("<!-- picture -->\n")[2].partition("\n<!-- /picture -->")[0]
+    assert shown == drawn
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([\w, `]+) \|$", page, re.MULTILINE))
+    assert {library: set(re.findall(r"`(\w+)`", rows.get(library, ""))) for library in ONLY_IN} == (
+        ONLY_IN
+    )
 
 
 def test_every_library_stays_in_its_room() -> None:

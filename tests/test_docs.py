@@ -20,7 +20,10 @@ from brightrun.people import Kind
 from brightrun.settings import Settings, load
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = ("budget", "daily-work", "nightly", "notifications", "estimates", "storage", "runbook")
+PAGES = (
+    "budget", "daily-work", "nightly", "notifications", "estimates", "storage", "runbook",
+    "presets", "troubleshooting",
+)  # fmt: skip
 JOB = "261122-ab12cd"
 NO_NUMBER = {
     "code": "trainer", "message": "the loss is not a number", "cause": "", "fix": "",
