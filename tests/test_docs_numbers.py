@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any, get_args
 
+import pytest
 from commands import ROOT, inside
 
 from brightrun.errors import FAMILIES
 from brightrun.jobs import PRESETS, SETTABLE
+from brightrun.verdicts import EvidenceKind, MetricName, TargetMet
+from evals import statistics
+from evals.plan import FLOORS, TARGETS
 
 DOCS = ROOT / "docs"
 FILE = str(ROOT / "examples" / "training-file.json")
@@ -50,6 +55,47 @@ def test_the_page_of_presets_has_their_words_and_their_estimates(home: Path) -> 
         assert hours == f"{found['hours']['likely']:.2f}"
         assert likely == f"${cost['likely']:.2f}"
         assert span == f"${cost['low']:.2f} to ${cost['high']:.2f}"
+
+
+def minutes(estimate: dict[str, Any], part: str) -> str:
+    return f"{estimate['parts'][part]['likely'] / 60:.1f}"
+
+
+@pytest.mark.slow
+def test_the_page_of_costs_has_what_the_estimate_says(home: Path) -> None:
+    def estimate(*more: str) -> dict[str, Any]:
+        return inside(home, "estimate", FILE, "--provider", "runpod", "--json", *more).json
+
+    plain = estimate()
+    parts = {name.replace(" ", "_"): value for name, value in rows("cost", "| part | likely")}
+    assert parts == {name: minutes(plain, name) for name in plain["parts"]}
+    table = rows("cost", "| `--set` | steps |")
+    assert len(table) > 8
+    for change, *told in table:
+        found = plain if change == "none" else estimate("--set", change)
+        assert told == [
+            str(found["steps"]),
+            f"{found['tokens_per_epoch']:,}",
+            minutes(found, "training"),
+            minutes(found, "measuring"),
+            f"${found['cost_usd']['likely']:.2f}",
+        ]
+
+
+def test_the_page_of_the_method_has_the_plans_targets_kinds_and_rules() -> None:
+    def shown(metric: MetricName, value: float | None) -> str:
+        return "none" if value is None else f"{value:+.0%}" if metric in FLOORS else f"{value:.0%}"
+
+    told = {row[0]: row[2] for row in rows("evaluation", "| metric | on what |")}
+    assert told == {m.value: shown(m, target) for m, target in TARGETS.items()}
+    page = (DOCS / "evaluation.md").read_text()
+    assert ", ".join(f"{v:+.0%} for `{m.value}`" for m, v in FLOORS.items()) in page
+    assert f"{statistics.DRAWS:,} draws" in page
+    assert f"fewer than {statistics.MIN_CLUSTERS} clusters" in page
+    kinds = [row[0] for row in rows("evaluation", "| kind | what it is |")]
+    assert kinds == [kind.value for kind in EvidenceKind]
+    verdicts = [row[0].replace(" ", "_") for row in rows("evaluation", "| verdict | when |")]
+    assert verdicts == list(get_args(TargetMet))
 
 
 def test_the_readme_links_every_page() -> None:
