@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from brightrun import doctor_machine, doctor_services
+from brightrun import doctor_machine, doctor_services, doctor_supabase
 from brightrun.findings import Check, Finding, examine, hidden, masked
 
 CHECKS: dict[str, Check] = {
@@ -19,6 +19,7 @@ CHECKS: dict[str, Check] = {
     "storage": doctor_services.storage,
     "pod storage": doctor_services.pod_storage,
     "runpod": doctor_services.runpod,
+    "supabase": doctor_supabase.check,
     "people": doctor_machine.people,
     "slack": doctor_services.slack,
     "email": doctor_services.email,
