@@ -35,7 +35,7 @@ test: $(INSTALLED)  ## the suite offline, all but the slow tests (make soak)
 
 test-postgres: $(INSTALLED)  ## the ledger's tests on a real Postgres instead of SQLite
 	$(BIN)/python -m pytest --postgres -n $(WORKERS) $$(ls tests/test_brightrun_ledger*.py) tests/test_brightrun_promises.py \
-	  tests/test_brightrun_history.py tests/test_brightrun_reaper.py tests/test_brightrun_alerts.py $(ARGS)
+	  tests/test_brightrun_history.py tests/test_brightrun_reaper.py tests/test_brightrun_alerts.py tests/test_brightrun_backup.py $(ARGS)
 
 lint: $(INSTALLED)  ## ruff, format, mypy --strict, Dockerfile, shell scripts
 	$(BIN)/ruff check .

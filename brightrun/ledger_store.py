@@ -151,6 +151,12 @@ def newer(found: str) -> ConfigurationError:
     )
 
 
+def require_known(found: str) -> None:
+    """ConfigurationError: the revision is newer than this checkout."""
+    if found > REVISION:
+        raise newer(found)
+
+
 def revision(engine: Engine) -> str | None:
     """Revision of the database, None when it is new."""
     schema = POSTGRES_SCHEMA if engine.dialect.name == "postgresql" else None
@@ -162,19 +168,22 @@ def revision(engine: Engine) -> str | None:
         return None if found is None else str(found)
 
 
-def migrate(engine: Engine, settings: Settings) -> None:
-    """Bring the database to REVISION; one process at a time, the others wait and find it done."""
-    home = settings.home.resolve()
+def migrate(engine: Engine, settings: Settings, to: str = "") -> None:
+    """Bring the database up to a revision, by default REVISION.
+
+    One process at a time; the others wait and find it done.
+    """
+    home, wanted = settings.home.resolve(), to or REVISION
     try:
         home.mkdir(parents=True, exist_ok=True)
         made_now = is_new(engine)
-        if not made_now and revision(engine) == REVISION:
+        if not made_now and revision(engine) == wanted:
             return
         with FileLock(home / "ledger.lock", timeout=LOCK_SECONDS):
             if made_now and engine.url.database:
                 Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-            if revision(engine) != REVISION:
-                _upgrade(engine)
+            if revision(engine) != wanted:
+                _upgrade(engine, wanted)
     except Timeout:
         raise StorageError(
             f"another process has been migrating the ledger for {LOCK_SECONDS} s",
@@ -187,7 +196,7 @@ def migrate(engine: Engine, settings: Settings) -> None:
         ) from None
 
 
-def _upgrade(engine: Engine) -> None:
+def _upgrade(engine: Engine, to: str) -> None:
     # 0.2 s of imports that an up-to-date ledger never pays
     from alembic import command
     from alembic.config import Config
@@ -201,7 +210,7 @@ def _upgrade(engine: Engine) -> None:
     with transaction(engine, write=True) as connection:
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
         except CommandError as error:
             raise ConfigurationError(
                 f"the ledger cannot be migrated: {error}",

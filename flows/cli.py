@@ -17,6 +17,7 @@ from brightrun.errors import BrightRunError, UsageError
 from flows import (
     cli_adapters,
     cli_appfiles,
+    cli_backup,
     cli_clean,
     cli_daily,
     cli_decide,
@@ -98,7 +99,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     cli_history.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
     cli_daily.note, cli_daily.scorecard,
     cli_doctor.doctor, cli_doctor.setup, cli_money.reconcile, cli_adapters.nightly,
-    cli_people.people, cli_people.digest, cli_clean.clean,
+    cli_people.people, cli_people.digest, cli_clean.clean, cli_backup.backup, cli_backup.restore,
     cli_reports.report, cli_reports.compare, cli_reports.reports, cli_reports.verify,
     cli_share.share, cli_export.export, cli_export.package,
 )  # fmt: skip

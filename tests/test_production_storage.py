@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from commands import (
 from pydantic import SecretStr
 from s3_server import BUCKET, POD, S3Server, s3_server
 
-from brightrun import doctor_services, preflight, shelter
+from brightrun import backup, doctor_services, preflight, restoring, shelter
 from brightrun.compute.provider import LaunchRequest
 from brightrun.context import JobContext
 from brightrun.errors import ConfigurationError, StorageError
@@ -38,7 +38,7 @@ from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.outages import told
 from brightrun.runfolder import RunFolder
-from brightrun.settings import load
+from brightrun.settings import Settings, load
 
 pytestmark = pytest.mark.heavy
 
@@ -128,6 +128,24 @@ def test_a_bucket_that_is_missing_is_made_where_the_keys_may(folder: Any) -> Non
     assert "ask the storage's owner" in caught.value.fix
     with pytest.raises(StorageError, match="s3://other cannot be made"):
         shelter.make("s3://other")
+
+
+def test_a_backup_lies_in_a_bucket_and_comes_back_from_it(
+    server: S3Server, folder: Any, home: Path, tmp_path: Path
+) -> None:
+    place = folder(STORAGE_URL=f"s3://{BUCKET}/lost")
+    place.write_bytes("checkpoints/step-00000002/state.pt", bytes(range(256)) * 100)
+    place.write_json("checkpoints/step-00000002/manifest.json", {"files": {}})
+    Ledger.open(load()).create_job("j1", JobRequest(training_file="f.json"))
+    url = backup.make(load(), f"s3://{BUCKET}/backups", datetime.now(UTC))
+    new = Settings.model_validate(
+        {"home": tmp_path / "new", "STORAGE_URL": f"s3://{BUCKET}/new", "DATABASE_URL": None}
+    )
+    assert restoring.restore(new, url) == restoring.check(url)
+    assert Ledger.open(new).job("j1").training_file == "f.json"
+    again = RunFolder(new.storage, "j1")
+    state = "checkpoints/step-00000002/state.pt"
+    assert (again.read_bytes(state), again.checkpoints()) == (place.read_bytes(state), [2])
 
 
 def test_a_local_pod_without_keys_of_its_own_is_refused_before_it_starts(
