@@ -134,10 +134,7 @@ def test_the_format_is_told_by_the_first_line_then_by_the_name(
 
 # --- conversations ---------------------------------------------------------------------------
 def both(tmp_path: Path, doc: dict[str, Any]) -> list[list[Conversation]]:
-    paths = (
-        tf.write_json(tmp_path / "x.json", doc),
-        tf.write_jsonl(tmp_path / "x.jsonl", tf.jsonl_rows(doc)),
-    )
+    paths = [tf.write(tmp_path / name, doc) for name in ("x.json", "x.jsonl")]
     return [list(conversations(path)) for path in paths]
 
 

@@ -220,10 +220,7 @@ def test_any_bytes_in_any_place_are_survived(
 ) -> None:
     file = tmp_path / ("x.jsonl" if jsonl else "x.json")
     doc = tf.document(2, 3)
-    if jsonl:
-        tf.write_jsonl(file, tf.jsonl_rows(doc))
-    else:
-        tf.write_json(file, doc)
+    tf.write(file, doc)
     whole = file.read_bytes()
     start = int(at * len(whole))
     file.write_bytes(whole[:start] + junk + (b"" if end else whole[start + cut :]))

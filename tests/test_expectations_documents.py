@@ -175,11 +175,7 @@ def test_a_turn_gap_is_located_once(kind: str, tmp_path: Path, runner: Runner) -
 def test_a_duplicate_conversation_is_refused(kind: str, tmp_path: Path, runner: Runner) -> None:
     doc = tf.document()
     twice(doc)
-    path = tmp_path / f"x.{kind}"
-    if kind == "json":
-        tf.write_json(path, doc)
-    else:
-        tf.write_jsonl(path, tf.jsonl_rows(doc))
+    path = tf.write(tmp_path / f"x.{kind}", doc)
     report = validate_file(path, runner=runner)
     assert errors(report) == ["duplicate_conversation"]
     assert report.errors[0].conversation == 4

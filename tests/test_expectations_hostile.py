@@ -78,11 +78,7 @@ def test_control_characters_in_an_id_are_refused_and_paths_and_markup_are_only_t
         doc["conversations"][0]["conversation_metadata"]["conversation_id"] = name
         for pair in doc["conversations"][0]["training_pairs"]:
             pair["conversation_id"] = name
-        path = tmp_path / f"x.{kind}"
-        if kind == "json":
-            tf.write_json(path, doc)
-        else:
-            tf.write_jsonl(path, tf.jsonl_rows(doc))
+        path = tf.write(tmp_path / f"x.{kind}", doc)
         report = validate_file(path, runner=runner)
         assert "\0" not in report.model_dump_json()
         assert "\\u0000" not in report.model_dump_json()

@@ -61,11 +61,7 @@ def test_the_snapshot_holds_every_conversation_once_and_its_totals(
     kind: str, tmp_path: Path, runner: Runner, tokenizer: ChatTokenizer
 ) -> None:
     doc = tf.document(21, 6)
-    path = tmp_path / f"x.{kind}"
-    if kind == "json":
-        tf.write_json(path, doc)
-    else:
-        tf.write_jsonl(path, tf.jsonl_rows(doc))
+    path = tf.write(tmp_path / f"x.{kind}", doc)
     report = valid(path, runner, tokenizer)
     run = folder(tmp_path)
     manifest = snapshot(path, report, run, VALUES, tokenizer=tokenizer)

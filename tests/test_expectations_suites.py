@@ -200,10 +200,7 @@ def bad_file(folder: Path, key: tuple[str, str]) -> Path:
     kind, change, _ = BAD[key]
     doc = tf.document()
     change(doc)
-    path = folder / f"bad.{kind}"
-    if kind == "jsonl":
-        return tf.write_jsonl(path, tf.jsonl_rows(doc))
-    return tf.write_json(path, doc)
+    return tf.write(folder / f"bad.{kind}", doc)
 
 
 def codes(report: FileReport, severity: str) -> set[str]:

@@ -139,11 +139,7 @@ def test_a_conversation_longer_than_the_limit_is_refused_not_cut(
 ) -> None:
     doc = tf.document()
     doc["conversations"][1] = tf.conversation(2, 4, length=80)
-    path = tmp_path / f"x.{kind}"
-    if kind == "json":
-        tf.write_json(path, doc)
-    else:
-        tf.write_jsonl(path, tf.jsonl_rows(doc))
+    path = tf.write(tmp_path / f"x.{kind}", doc)
     report = validate_file(path, runner=runner, max_length=1024)
     assert [(d.code, d.conversation) for d in report.errors] == [("too_long", 2)]
     assert str(report.longest) in report.errors[0].message
@@ -154,10 +150,7 @@ def test_a_quality_filter_that_leaves_nothing_says_what_would(
     tmp_path: Path, runner: Runner
 ) -> None:
     doc = tf.document()
-    for path in (
-        tf.write_json(tmp_path / "x.json", doc),
-        tf.write_jsonl(tmp_path / "x.jsonl", tf.jsonl_rows(doc)),
-    ):
+    for path in [tf.write(tmp_path / name, doc) for name in ("x.json", "x.jsonl")]:
         report = validate_file(path, runner=runner, quality_min=3.5)
         assert errors(report) == ["quality_filter_leaves_nothing"]
         assert "at least 3.5: the best is 3" in report.errors[0].message

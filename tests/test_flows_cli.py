@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from commands import brightrun, furnish, inside
-from training_files import document, jsonl_rows, write_json, write_jsonl
+from training_files import document, jsonl_rows, write, write_json
 from typer.testing import CliRunner
 
 from brightrun.context import JobContext
@@ -39,13 +39,6 @@ def without_targets(doc: Json) -> None:
         pair["target_response"] = None
 
 
-def written(place: Path, doc: Json, ending: str) -> Path:
-    """The document as a file of that kind."""
-    if ending == ".json":
-        return write_json(place / "a.json", doc)
-    return write_jsonl(place / "a.jsonl", jsonl_rows(doc))
-
-
 def run(*arguments: str) -> Any:
     """In this process: quick, for what needs no process of its own."""
     return CliRunner().invoke(app, list(arguments))
@@ -67,8 +60,8 @@ def test_every_command_explains_itself(command: str) -> None:
 
 def test_a_valid_file_is_exit_0_in_both_forms(home: Path, tmp_path: Path) -> None:
     for command, path in (
-        (brightrun, write_json(tmp_path / "a.json", document(3, 4))),
-        (inside, write_jsonl(tmp_path / "b.jsonl", jsonl_rows(document(3, 4)))),
+        (brightrun, write(tmp_path / "a.json", document(3, 4))),
+        (inside, write(tmp_path / "b.jsonl", document(3, 4))),
     ):
         done = command(home, "validate", str(path), "--json")
         assert done.code == 0, done.err
@@ -88,7 +81,7 @@ def test_a_bad_file_is_exit_1_and_nothing_is_written(
 ) -> None:
     doc = document(3, 4)
     doc["conversations"][1]["training_pairs"][1]["target_response"] = " "
-    path = written(tmp_path, doc, ending)
+    path = write(tmp_path / f"a{ending}", doc)
     extra = ["--yes"] if command == "train" else []
     done = inside(home, command, str(path), *extra, "--json")
     assert done.code == 1
@@ -143,7 +136,7 @@ def test_a_base_model_that_reads_next_to_nothing_is_refused_in_words(
     shutil.copytree(models / "tiny", small)
     facts = json.loads((small / "prepared.json").read_text())
     (small / "prepared.json").write_text(json.dumps({**facts, "context": 64}))
-    path = written(tmp_path, document(3, 4), ".json")
+    path = write_json(tmp_path / "a.json", document(3, 4))
     for command in (("validate", str(path)), ("train", str(path), "--yes")):
         done = inside(home, *command)
         assert done.code == 1
@@ -162,7 +155,7 @@ def test_a_conversation_beyond_the_models_context_is_refused(
     shutil.copytree(models / "tiny", small)
     facts = json.loads((small / "prepared.json").read_text())
     (small / "prepared.json").write_text(json.dumps({**facts, "context": 128}))
-    path = written(tmp_path, document(3, 4), ending)
+    path = write(tmp_path / f"a{ending}", document(3, 4))
     extra = ["--yes"] if command == "train" else []
     done = inside(home, command, str(path), *extra, "--json")
     assert done.code == 1

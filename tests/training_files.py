@@ -134,6 +134,11 @@ def write_jsonl(path: Path, rows: list[Json]) -> Path:
     return path
 
 
+def write(path: Path, doc: Json) -> Path:
+    """The document as a file of the kind that its ending names."""
+    return write_jsonl(path, jsonl_rows(doc)) if path.suffix == ".jsonl" else write_json(path, doc)
+
+
 def write_large(
     path: Path, *, turns: int = 0, size: int = 0, each: int = 8, length: int = 8
 ) -> int:
