@@ -109,6 +109,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, databases: Any) -> Pat
     return place
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver's same waiting, a hundred times shorter."""
+    from brightrun import following, recovery
+
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.002)
+    monkeypatch.setattr(recovery, "LONGEST_PAUSE_SECONDS", 0.01)
+
+
 @pytest.fixture(scope="module")
 def torch() -> Any:
     """torch in this process, on one thread: only for tests that must look inside."""

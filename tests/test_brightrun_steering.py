@@ -9,17 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_brightrun_attempts import (
-    Trainer,
-    drive,
-    finishes,
-    job_with,
-    obeys,
-    outcomes,
-    provider_of,
-)
+from pod_lives import Trainer, drive, finishes, job_with, obeys, outcomes, provider_of
 
-from brightrun import attempts, following, steering
+from brightrun import attempts, steering
 from brightrun.context import JobContext
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import Market
@@ -40,9 +32,7 @@ def market(name: str, usd: float, rate: float, *, offered: bool = True) -> dict[
 MARKETS = [market("spot", 1.0, 0.2), market("on_demand", 2.0, 0.005)]
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "POLL_SECONDS", 0.002)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def running(

@@ -8,9 +8,9 @@ import pytest
 from fakes.clock import ManualClock
 from fakes.compute import FakeProvider
 from fakes.mail import mail_server
-from test_brightrun_attempts import Trainer, drive, finishes, hangs, job_with, outcomes, stale_after
+from pod_lives import Trainer, drive, finishes, hangs, job_with, outcomes, stale_after
 
-from brightrun import attempts, following
+from brightrun import attempts
 from brightrun.context import JobContext
 from brightrun.errors import StopFailed
 from brightrun.launching import launch
@@ -27,9 +27,7 @@ class Deaf(FakeProvider):
             super().terminate(name)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "POLL_SECONDS", 0.002)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def deaf(home: Path, *lives: object) -> tuple[JobContext, Deaf]:
