@@ -7,12 +7,15 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fakes.clock import ManualClock
 from fakes.runpod import Contract, FakeRunPod
+from fakes.runpod.market import GpuKind
+from fakes.runpod.market import Market as Stock
 from fakes.runpod.server import KEY
 from pydantic import SecretStr
 
@@ -24,10 +27,11 @@ from brightrun.compute.runpod.pods import Place
 from brightrun.compute.runpod.provider import RunPodProvider
 from brightrun.context import JobContext, driver_name
 from brightrun.jobs import JobRequest, Market
-from brightrun.ledger import Ledger
+from brightrun.ledger import AttemptRow, Ledger
 from brightrun.settings import Settings
 
 IMAGE = "ghcr.io/brightrun/trainer@sha256:" + "a" * 64
+SECRETS = {"pod_storage_key_id": "AKpod", "pod_storage_secret": "s3cret-of-pods"}
 POD_SCRIPT = Path(__file__).parent / "fakes/runpod/pod_script.py"
 MANNERS = Manners(second_look_s=15.0, gone_gap_s=60.0, lease_s=900, far_away=True)
 
@@ -132,3 +136,33 @@ def job_on(home: Path, rents: RunPodProvider, **settings: Any) -> JobContext:
     job.folder.write_json("estimate.json", estimate())
     job.folder.write_json("gate.json", {"hard_limit_usd": 17.5})
     return job
+
+
+def kind(gpu: str, price: float, **stock: int) -> GpuKind:
+    places = {name.replace("_", "-"): n for name, n in stock.items()}
+    return GpuKind(gpu, 80, price, 0.0, None, places)
+
+
+def two_places() -> Stock:
+    """PCIe in two places and, dearer, SXM."""
+    return Stock(
+        [
+            kind("NVIDIA H100 PCIe", 2.39, US_KS_2=3, EU_RO_1=6),
+            kind("NVIDIA H100 80GB HBM3", 2.99, US_CA_2=8),
+            kind("NVIDIA A100 80GB PCIe", 1.64, US_KS_2=2),
+        ]
+    )
+
+
+def row(job: JobContext, number: int = 1) -> AttemptRow:
+    return job.ledger.attempts("job-1")[number - 1]
+
+
+def cost(job: JobContext, number: int = 1) -> Decimal:
+    usd = row(job, number).cost_usd
+    assert usd is not None
+    return usd
+
+
+def notes(job: JobContext, type_: str) -> list[str]:
+    return [str(e.payload["message"]) for e in job.ledger.events("job-1", 0, type_)]
