@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from training_files import document, write_json
+from typer.testing import CliRunner
 
 from brightrun.ledger import Ledger
 from brightrun.runfolder import RunFolder
@@ -119,6 +121,11 @@ def inside(home: Path, *arguments: str) -> Done:
         with pytest.raises(SystemExit) as ended:
             cli.main()
     return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def run(*arguments: str) -> Result:
+    """In this process, with the environment of the test."""
+    return CliRunner().invoke(cli.app, list(arguments))
 
 
 def small_file(place: Path, conversations: int = 14) -> Path:
