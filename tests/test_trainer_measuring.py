@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import json
-import sys
-import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from trainer_jobs import conversation, row, tiny_models
+from trainer_jobs import adapted, bench, conversation, samples, tiny_models
 
 from brightrun import baselines, basemodels
 from brightrun.errors import ConfigurationError
-from brightrun.jobs import Hyperparameters
 from brightrun.runfolder import RunFolder
 from brightrun.tokens import ChatTokenizer
 from evals import knowledge
@@ -29,37 +24,11 @@ pytestmark = [
     pytest.mark.usefixtures("torch"),
     pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
 ]
-TARGETS = ["q_proj", "v_proj"]
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> ChatTokenizer:
     return ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
-
-
-def adapted(torch: Any, precision: str = "fp32") -> Any:
-    """`tiny` with an adapter as it is before the first step: B is zero."""
-    from peft import LoraConfig, get_peft_model
-
-    from trainer import loading
-
-    base = loading.load_base(basemodels.prepared_folder("tiny", tiny_models()), precision)  # type: ignore[arg-type]
-    torch.manual_seed(1)
-    return get_peft_model(base.model, LoraConfig(r=8, lora_alpha=16, target_modules=TARGETS)).eval()
-
-
-def bench(torch: Any, model: Any, models: tuple[str, ...] = ("baseline", "trained")) -> Any:
-    from trainer.measure import Bench
-
-    nothing: Any = None
-    return Bench(model, torch.float32, nothing, nothing, nothing, 1, nothing, nothing, models)
-
-
-def samples(tokenizer: ChatTokenizer, count: int = 3) -> list[Any]:
-    from trainer import data
-
-    rows = [row(n, conversation(n), tokenizer) for n in range(count)]
-    return data.samples(rows, tokenizer, "conversation", 1024)
 
 
 def test_a_model_that_knows_nothing_has_the_vocabularys_perplexity(
@@ -240,107 +209,6 @@ def test_answers_of_an_earlier_attempt_stay_only_from_the_same_engine(
     assert folder.exists("measurements/parts/answers") is (engine == "transformers")
 
 
-def test_gradients_that_do_not_fit_are_given_back_before_the_job_goes_on(
-    torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from trainer import feedback
-
-    held: list[Any] = []
-    still_held: list[Any] = []
-
-    def too_large(*_: Any) -> Any:
-        gradients = torch.zeros(1)
-        held.append(weakref.ref(gradients))
-        raise RuntimeError("CUDA out of memory")
-
-    monkeypatch.setattr(feedback, "gradient", too_large)
-    monkeypatch.setattr(feedback, "free_memory", lambda: still_held.append(held[0]()))
-    folder, warned = RunFolder(tmp_path.as_uri(), "job-1"), []
-    table = replace(
-        bench(torch, adapted(torch)), folder=folder,
-        reporter=SimpleNamespace(warn=lambda *said: warned.append(said[0])),
-    )  # fmt: skip
-    assert feedback.influence(table, [], [None]) == 0  # type: ignore[list-item]
-    assert still_held == [None]
-    assert warned == ["out_of_memory"]
-
-
-def test_the_playground_writes_what_generation_at_temperature_0_writes(
-    torch: Any, tokenizer: ChatTokenizer
-) -> None:
-    from trainer.playground import Playground, messages_of, serve
-
-    model = adapted(torch)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(0, 0.2)
-    played = Playground(replace(bench(torch, model), tokenizer=tokenizer), 6)
-    asked, told = (
-        io.StringIO('{"messages": [{"role": "user", "content": "Hi"}]}\nx\n'),
-        io.StringIO(),
-    )
-    serve(played, asked, told)
-    events = [json.loads(line) for line in told.getvalue().splitlines()]
-    assert events[0] == {"ready": True}
-    assert "request" in events[-1]["error"]["message"]
-    prompt = torch.tensor([tokenizer.prompt(messages_of(asked.getvalue().splitlines()[0]))])
-    texts = set()
-    for name in ("baseline", "trained"):
-        with played.bench.as_model(name):
-            made = model.generate(
-                input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=6,
-                do_sample=False, eos_token_id=tokenizer.eot_id, pad_token_id=tokenizer.eot_id,
-            )[0, prompt.shape[1] :].tolist()  # fmt: skip
-        expected = tokenizer.decode([token for token in made if token != tokenizer.eot_id])
-        found = "".join(e.get("text", "") for e in events if e.get("model") == name)
-        assert found == expected
-        texts.add(found)
-    assert len(texts) == 2
-
-
-def test_whatever_a_library_raises_the_next_line_is_answered(torch: Any) -> None:
-    from trainer.playground import serve
-
-    def answer(messages: list[Any]) -> Any:
-        if messages[0]["content"] == "bad":
-            raise IndexError("position 9 is out of range")
-        yield {"done": messages[0]["content"]}
-
-    lines = [json.dumps({"messages": [{"role": "user", "content": c}]}) for c in ("bad", "Grüße")]
-    told, played = io.StringIO(), SimpleNamespace(answer=answer)
-    serve(played, io.StringIO("\n".join(lines)), told)  # type: ignore[arg-type]
-    _, problem, answered = (json.loads(line) for line in told.getvalue().splitlines())
-    assert problem["error"]["message"] == "position 9 is out of range"
-    assert answered == {"done": "Grüße"}
-    assert told.getvalue().isascii()
-
-
-def test_a_copy_of_the_held_out_text_helps_and_its_gradient_is_the_same(
-    torch: Any, tokenizer: ChatTokenizer, tmp_path: Path
-) -> None:
-    from trainer.feedback import drawn, influence
-
-    model = adapted(torch)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(0, 0.05)
-    folder = RunFolder(tmp_path.as_uri(), "job-1")
-    table = replace(
-        bench(torch, model), folder=folder, check=lambda: None,
-        reporter=SimpleNamespace(add=lambda *_: None),
-    )  # fmt: skip
-    made = samples(tokenizer, 3)
-    assert influence(table, made, made[:1]) == 3
-    found = folder.read_jsonl("measurements/influence.jsonl")
-    rows = {r["conversation_id"]: r["cosine"] for r in found}
-    assert rows["conversation-0"] == pytest.approx(1.0, abs=1e-4)
-    assert -1 <= rows["conversation-2"] < 0.9999
-    assert not any(p.grad is not None for p in model.parameters())
-    assert {s.conversation_id for s in drawn(made, 7, 2)} == {
-        s.conversation_id for s in drawn(made[::-1], 7, 2)
-    }
-
-
 def test_choices_of_lm_evals_tasks_are_read_in_plain_text_and_once(
     torch: Any, tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:
@@ -399,81 +267,3 @@ def test_lm_evals_log_likelihoods_are_ours(torch: Any, tokenizer: ChatTokenizer)
     with torch.no_grad():
         ours = [-one["nll"] for one in summed(model, made)]
     assert [value for value, _ in found] == pytest.approx(ours, abs=1e-3)
-
-
-class Engine:
-    """A fake of vLLM's interface: what it was given, and one answer of two tokens."""
-
-    made: ClassVar[list[Any]] = []
-    held: ClassVar[list[Any]] = []
-
-    def __init__(self, **given: Any) -> None:
-        if given["dtype"] != "float32":
-            self.held.append(weakref.ref(self))
-            raise RuntimeError("this GPU cannot do that\nmore")
-        self.made.append(given)
-
-    def generate(self, prompts: Any, params: Any, **given: Any) -> Any:
-        self.made.append((prompts, params, given["lora_request"]))
-        output = SimpleNamespace(token_ids=[65, 66, 0], finish_reason="stop")
-        return [SimpleNamespace(outputs=[output]) for _ in prompts]
-
-
-@pytest.mark.parametrize("starts", [True, False])
-def test_vllm_writes_where_it_is_and_another_engines_rows_are_never_mixed_in(
-    torch: Any, tokenizer: ChatTokenizer, tmp_path: Path, monkeypatch: Any, starts: bool
-) -> None:
-    from trainer import writers
-
-    interface = SimpleNamespace(LLM=Engine, SamplingParams=lambda **given: given)
-    request = SimpleNamespace(LoRARequest=lambda *given: given)
-    for name, module in (
-        ("vllm", interface),
-        ("vllm.lora", request),
-        ("vllm.lora.request", request),
-    ):
-        monkeypatch.setitem(sys.modules, name, module)
-    # Memory that others have taken since the measuring began changes nothing.
-    monkeypatch.setattr(writers, "obstacle", lambda _: "no room is left")
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (60e9, 80e9))
-    still_held: list[Any] = []
-    monkeypatch.setattr(writers, "free_memory", lambda: still_held.append(Engine.held[-1]()))
-    folder, told = RunFolder(tmp_path.as_uri(), "job-1"), []
-    folder.write_jsonl("measurements/parts/answers/0001-000001.jsonl", [{"model": "baseline"}])
-    model = adapted(torch)
-    table = replace(
-        bench(torch, model), folder=folder, tokenizer=tokenizer, values=Hyperparameters(),
-        dtype=torch.float32 if starts else torch.bfloat16, no_vllm="",
-        reporter=SimpleNamespace(add=lambda *event: told.append(event[1]["message"])),
-    )  # fmt: skip
-    own = writers.Writer(lambda *_: [], 12, "the loaded model")
-    found = writers.chosen(table, own, {}, {0})
-    assert folder.exists("measurements/parts/answers") is starts
-    if not starts:
-        assert found is own
-        assert still_held == [None]
-        assert told == ["answers: the loaded model: vLLM did not start (this GPU cannot do that)"]
-        return
-    rows = found.write("trained", [[1, 2], [3]], 7)
-    assert rows[0]["finish_reason"] == "stop"
-    assert rows[0]["tokens"] == 2
-    prompts, params, lora = Engine.made[-1]
-    assert prompts == [{"prompt_token_ids": [1, 2]}, {"prompt_token_ids": [3]}]
-    assert (params["temperature"], params["seed"], params["stop_token_ids"]) == (0.0, 7, [0])
-    assert (Path(lora[2]) / "adapter_model.safetensors").is_file()
-    found.write("baseline", [[1]], 7)
-    assert Engine.made[-1][2] is None
-    assert Engine.made[0]["gpu_memory_utilization"] == 0.68
-    assert "not yet proven" in told[0]
-
-
-def test_without_a_gpu_the_loaded_model_writes(torch: Any) -> None:
-    from trainer import writers
-
-    table = bench(torch, adapted(torch))
-    assert writers.obstacle(table) == "vLLM needs a GPU"
-    own = writers.Writer(lambda *_: [], 12, "the loaded model")
-    told: list[Any] = []
-    table = replace(table, reporter=SimpleNamespace(add=lambda *event: told.append(event)))
-    assert writers.chosen(table, own, {}, {0}) is own
-    assert "vLLM was not looked for" in told[0][1]["message"]

@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 JOB = "job-1"
 SYSTEM = "You are Elena Morales, a warm financial planner. Money is emotional: feelings first."
 WORRIES = ("my debt", "our budget", "the 401k", "a crash", "my rent", "saving", "the house")
+TARGETS = ["q_proj", "v_proj"]
 SMALL = Hyperparameters(
     epochs=2, pairs_per_step=4, learning_rate=1e-3, lora_r=8, lora_alpha=16, lora_dropout=0.1,
     max_length=1024, scenarios=3, questions=3, rotations=2, max_new_tokens=8, eval_points=2,
@@ -202,3 +203,28 @@ def log_of(folder: RunFolder, attempt: int = 1) -> str:
     names = [n for n in folder.names(f"attempts/{attempt}") if n.startswith("log-")]
     parts = [folder.read_bytes(f"attempts/{attempt}/{n}").decode() for n in names]
     return "".join(parts)
+
+
+def adapted(torch: Any, precision: str = "fp32") -> Any:
+    """`tiny` with an adapter as it is before the first step: B is zero."""
+    from peft import LoraConfig, get_peft_model
+
+    from trainer import loading
+
+    base = loading.load_base(basemodels.prepared_folder("tiny", tiny_models()), precision)  # type: ignore[arg-type]
+    torch.manual_seed(1)
+    return get_peft_model(base.model, LoraConfig(r=8, lora_alpha=16, target_modules=TARGETS)).eval()
+
+
+def bench(torch: Any, model: Any, models: tuple[str, ...] = ("baseline", "trained")) -> Any:
+    from trainer.measure import Bench
+
+    nothing: Any = None
+    return Bench(model, torch.float32, nothing, nothing, nothing, 1, nothing, nothing, models)
+
+
+def samples(tokenizer: ChatTokenizer, count: int = 3) -> list[Any]:
+    from trainer import data
+
+    rows = [row(n, conversation(n), tokenizer) for n in range(count)]
+    return data.samples(rows, tokenizer, "conversation", 1024)
