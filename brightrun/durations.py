@@ -132,7 +132,8 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What one part of a past job took: `tokens` from `units`, wall-clock `seconds`.
+    """What one part of a past job took: `tokens` from `units`, wall-clock `seconds`, and those of
+    the processors, None where nobody counted them.
 
     machine: `Machine.key`; model: `ModelProfile.name`; tokens is ignored outside PER_TOKEN; job_id:
     "" before the ledger has it.
@@ -145,6 +146,7 @@ class Observed:
     tokens: float
     seconds: float
     job_id: str = ""
+    cpu_seconds: float | None = None
 
 
 def checkpoint_interval(values: Hyperparameters, steps: int, seconds_per_step: float) -> int:

@@ -53,15 +53,16 @@ def observed_jobs(db: Database) -> tuple[Past, ...]:
     """Every finished job with what its parts took, oldest first, and what physics had guessed."""
     o = observations.c
     guess = jobs.c.estimate["guess_s"]
-    query = select(o.job_id, o.machine, o.model, o.precision, o.part, o.tokens, o.seconds)
+    key, took = (o.machine, o.model, o.precision), (o.part, o.tokens, o.seconds, o.cpu_seconds)
+    query = select(o.job_id, *key, *took)
     with db.read() as c:
         rows = c.execute(query.order_by(o.at, o.job_id, o.part)).all()
         guesses = dict(c.execute(select(jobs.c.job_id, guess).where(guess.is_not(None))).all())
     found: dict[str, tuple[tuple[str, str, str], list[Part]]] = {}
-    for job_id, machine, model, precision, part, tokens, seconds in rows:
+    for job_id, machine, model, precision, part, tokens, seconds, cpu in rows:
         _, parts = found.setdefault(job_id, ((machine, model, precision), []))
         guess_s = (guesses.get(job_id) or {}).get(part)
-        parts.append(Part(part, tokens if part in PER_TOKEN else 1.0, seconds, guess_s))
+        parts.append(Part(part, tokens if part in PER_TOKEN else 1.0, seconds, guess_s, cpu))
     return tuple(Past(job_id, key, tuple(parts)) for job_id, (key, parts) in found.items())
 
 

@@ -241,6 +241,7 @@ def add_observations(
                     "precision": o.precision,
                     "tokens": o.tokens,
                     "seconds": o.seconds,
+                    "cpu_seconds": o.cpu_seconds,
                     "at": now,
                 }
                 row = insert(c, observations).values(job_id=job_id, part=o.part, **facts)
@@ -256,7 +257,8 @@ def observed(db: Database, machine: str, model: str, limit: int = 300) -> tuple[
     limit: of rows; 19 jobs whose estimates are looked at, and 20 before them, have up to six each.
     """
     o = observations.c
-    query = select(o.machine, o.model, o.precision, o.part, o.tokens, o.seconds, o.job_id)
+    facts = (o.machine, o.model, o.precision, o.part, o.tokens, o.seconds, o.job_id, o.cpu_seconds)
+    query = select(*facts)
     query = query.where(o.machine == machine, o.model == model)
     query = query.order_by(o.at.desc(), o.job_id, o.part).limit(limit)
     with db.read() as c:

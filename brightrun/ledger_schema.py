@@ -27,7 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0006"
+REVISION = "0007"
 POSTGRES_SCHEMA = "brightrun"
 
 
@@ -262,6 +262,7 @@ observations = Table(
     Column("precision", Text, nullable=False),
     Column("tokens", Float, nullable=False),
     Column("seconds", Float, nullable=False),
+    Column("cpu_seconds", Float),
     Column("at", Moment, nullable=False),
     Index(None, "machine", "model", "precision"),
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
+from types import MappingProxyType
 
 from brightrun.durations import Observed, Work, units
 from brightrun.estimates import training_seconds
@@ -16,6 +17,7 @@ from brightrun.starts import Start
 
 PARTS = ("model_loading", "preprocessing", "training", "measuring", "finalization")
 LATE = ("measuring", "finalization")  # stages in which nothing of a lost pod's is done again
+NOT_COUNTED: Mapping[str, float] = MappingProxyType({})
 BOOT = ("create", "boot", "import")  # of a start; the rest is loading, or waiting for a machine
 
 
@@ -29,11 +31,13 @@ def observed_parts(
     fetched_s: float = 0.0,
     starts: Sequence[Start] = (),
     once: Iterable[str] = (),
+    cpu: Mapping[str, float] = NOT_COUNTED,
 ) -> list[Observed]:
     """One row per finished pod stage, and the boot: the median of its pods' starts.
 
     fetched_s: of preprocessing, while the base model came from elsewhere; the next job finds it.
-    once: stages that one pod did alone (`begun_once`).
+    once: stages that one pod did alone (`begun_once`); cpu: `cpu_seconds`; none of preprocessing
+    with a fetch in it.
 
     A job with several pods loaded its model twice and trained some steps twice: its times would
     teach the next estimate to expect an interruption. Of such a job count the speed that a pod
@@ -41,9 +45,9 @@ def observed_parts(
     """
     sizes = units(work, machine, model, values)
 
-    def seen(part: str, seconds: float) -> Observed:
-        size = sizes.get(part, 0.0)
-        return Observed(machine.key, model.name, values.precision, part, size, seconds)
+    def seen(part: str, seconds: float, worked: float | None = None) -> Observed:
+        key, size = (machine.key, model.name, values.precision), sizes.get(part, 0.0)
+        return Observed(*key, part, size, seconds, cpu_seconds=worked)
 
     found = []
     if starts:
@@ -52,11 +56,21 @@ def observed_parts(
     if done.pods > 1 and done.calibration is not None:
         found.append(seen("training", training_seconds(done.calibration)))
     undisturbed = PARTS if done.pods <= 1 else tuple(name for name in LATE if name in once)
-    return found + [
-        seen(stage.name, stage.elapsed_s - (fetched_s if stage.name == "preprocessing" else 0.0))
-        for stage in done.stages
-        if stage.name in undisturbed and stage.status == "finished"
-    ]
+    for stage in done.stages:
+        if stage.name in undisturbed and stage.status == "finished":
+            fetched = fetched_s if stage.name == "preprocessing" else 0.0
+            worked = None if fetched else cpu.get(stage.name)
+            found.append(seen(stage.name, stage.elapsed_s - fetched, worked))
+    return found
+
+
+def cpu_seconds(events: Iterable[Happening]) -> dict[str, float]:
+    """Of the processors by stage, as the pod that finished it says; older trainers do not."""
+    return {
+        event.payload["name"]: float(event.payload["cpu_s"])
+        for event in events
+        if event.type == "stage" and event.payload.get("cpu_s")
+    }
 
 
 def begun_once(events: Iterable[Happening]) -> frozenset[str]:

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from brightrun.learning import LAST, WHOLE, Whole, fit, whole
+from brightrun.prices import CPU
 
 Key = tuple[str, str, str]  # machine, model, precision
+Clock = Literal["cpu", "wall"]
+WALL: Clock = "wall"
+BOOT = "boot"
 
 
 class Part(NamedTuple):
-    """units: see `durations.units` (1 for a part of fixed length); guess: by physics, or None."""
+    """units: see `durations.units` (1 for a part of fixed length); guess: by physics, or None;
+    cpu_seconds: those of the processors, None where nobody counted them."""
 
     name: str
     units: float
     seconds: float
     guess: float | None = None
+    cpu_seconds: float | None = None
 
 
 class Past(NamedTuple):
@@ -30,17 +36,36 @@ class Past(NamedTuple):
     key: Key
     parts: tuple[Part, ...]
 
+    @property
+    def clock(self) -> Clock:
+        """On a CPU, which others use too, that of the processors if every stage was counted."""
+        counted = [bool(part.cpu_seconds) for part in self.parts if part.name != BOOT]
+        return "cpu" if self.key[0].startswith(CPU) and counted and all(counted) else "wall"
+
+    def sizes(self, clock: Clock) -> list[tuple[str, float, float]]:
+        """(part, units, seconds) by a clock; nobody counts what starting a pod takes."""
+        if clock == "wall":
+            return [(part.name, part.units, part.seconds) for part in self.parts]
+        return [(p.name, p.units, p.cpu_seconds) for p in self.parts if p.cpu_seconds]
+
+    @property
+    def guess(self) -> float | None:
+        """Wall-clock seconds by physics, None where one part's are not known."""
+        known = [part.guess for part in self.parts if part.guess is not None]
+        return sum(known) if len(known) == len(self.parts) else None
+
 
 class Replayed(NamedTuple):
     """A job beside what was known before it; estimate None: a part of it had no history by then.
 
-    guess: seconds by physics, None where one part's is not known.
+    actual: seconds by its clock; wall: by the wall's.
     """
 
     job: Past
+    clock: Clock
+    wall: float
     actual: float
     estimate: Whole | None
-    guess: float | None
 
     @property
     def miss(self) -> float | None:
@@ -49,28 +74,26 @@ class Replayed(NamedTuple):
 
 
 def replayed(jobs: Iterable[Past]) -> Iterator[Replayed]:
-    """jobs: oldest first; those that took no time are left out."""
-    seen: dict[tuple[Key, str], deque[tuple[float, float]]]
+    """jobs: oldest first; those that took no time are left out. Each clock has its own history."""
+    seen: dict[tuple[Key, Clock, str], deque[tuple[float, float]]]
     seen = defaultdict(lambda: deque(maxlen=LAST))
-    misses: dict[Key, deque[float]] = defaultdict(lambda: deque(maxlen=WHOLE))
+    misses: dict[tuple[Key, Clock], deque[float]] = defaultdict(lambda: deque(maxlen=WHOLE))
     for job in jobs:
-        actual = sum(part.seconds for part in job.parts)
-        if actual <= 0:
+        wall = sum(part.seconds for part in job.parts)
+        if wall <= 0:
             continue
-        guesses = [part.guess for part in job.parts if part.guess is not None]
-        found = [fit(tuple(seen[job.key, part.name]), part.units) for part in job.parts]
+        clock = job.clock
+        sizes = job.sizes(clock)
+        found = [fit(tuple(seen[job.key, clock, part]), units) for part, units, _ in sizes]
         fits = [fit for fit in found if fit is not None]
-        told = Replayed(
-            job,
-            actual,
-            whole(fits, misses[job.key]) if len(fits) == len(job.parts) else None,
-            sum(guesses) if len(guesses) == len(job.parts) else None,
-        )
+        estimate = whole(fits, misses[job.key, clock]) if len(fits) == len(sizes) else None
+        told = Replayed(job, clock, wall, sum(seconds for *_, seconds in sizes), estimate)
         yield told
         if told.miss is not None:
-            misses[job.key].append(told.miss)
-        for part in job.parts:
-            seen[job.key, part.name].appendleft((part.units, part.seconds))
+            misses[job.key, clock].append(told.miss)
+        for kept in {clock, WALL}:
+            for part, units, seconds in job.sizes(kept):
+                seen[job.key, kept, part].appendleft((units, seconds))
 
 
 def last_misses(jobs: Iterable[Past]) -> tuple[float, ...]:

@@ -77,6 +77,8 @@ def tell_backtest(as_json: bool) -> None:
         (name, errors.n, share(errors.median), share(errors.p90))
         for name, errors in (
             ("with history", found.with_history),
+            ("- of these in CPU seconds", found.in_cpu_seconds),
+            ("- of these by the clock", found.in_wall_seconds),
             ("the same jobs, by physics", found.physics_of_the_same),
             ("all jobs, by physics", found.physics),
         )
@@ -88,3 +90,5 @@ def tell_backtest(as_json: bool) -> None:
         of = count(found.settled.n, "job")
         tell(f"With bounds from whole jobs before: {share(found.settled.share)} of {of}")
     tell(f"Wanted: median {MEDIAN_TARGET:.0%}, 90 % {P90_TARGET:.0%}; waiting excluded")
+    if found.in_cpu_seconds.n:
+        tell("CPU seconds: of the pod's processes on this machine, without boot")

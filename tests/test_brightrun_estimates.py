@@ -12,7 +12,7 @@ from brightrun.advances import advances
 from brightrun.durations import Observed, Work, units
 from brightrun.estimates import calibration_of, revised, training_left
 from brightrun.jobs import Hyperparameters
-from brightrun.observations import begun_once, observed_parts
+from brightrun.observations import begun_once, cpu_seconds, observed_parts
 from brightrun.physics import SMOLLM2, Machine
 from brightrun.prices import H100_PCIE
 from brightrun.progress import Progress, progress
@@ -209,8 +209,20 @@ def test_a_model_that_was_fetched_teaches_nothing_wrong() -> None:
     ]
     given = (look(events, 700), WORK, Machine("cpu", 2), SMOLLM2, Hyperparameters())
     assert fetched(events) == 600.0
-    found = {o.part: o.seconds for o in observed_parts(*given, fetched_s=600.0)}
-    assert found == {"preprocessing": 40.0, "measuring": 60.0}
+    cpu = {"preprocessing": 30.0, "measuring": 110.0}
+    found = observed_parts(*given, fetched_s=600.0, cpu=cpu)
+    assert {o.part: o.seconds for o in found} == {"preprocessing": 40.0, "measuring": 60.0}
+    assert {o.part: o.cpu_seconds for o in found} == {"preprocessing": None, "measuring": 110.0}
+
+
+def test_what_the_processors_did_is_told_by_stage() -> None:
+    events = [
+        stage(0, "training", "started"),
+        stage(9, "training", "finished", elapsed_s=9.0, cpu_s=16.5),
+        stage(9, "measuring", "started"),
+        stage(12, "measuring", "finished", elapsed_s=3.0),  # an older trainer's
+    ]
+    assert cpu_seconds(events) == {"training": 16.5}
 
 
 def test_a_cpu_that_trains_slower_than_estimated_does_everything_slower() -> None:

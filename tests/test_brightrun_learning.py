@@ -188,6 +188,44 @@ def test_a_job_is_estimated_from_the_ones_before_it_and_of_its_kind_only() -> No
     assert errors_of([0.1 * n for n in range(1, 11)]).p90 == pytest.approx(0.9)
 
 
+def here(chance: random.Random, number: int, counted: bool) -> Past:
+    """A job on a CPU that others use too: the clock goes up to three times slower, the processors'
+    seconds vary by 2 %."""
+    tokens, slower = chance.uniform(3e4, 3e5), chance.uniform(1, 3)
+    parts = [Part("boot", 1.0, 8.0 * slower, 9.0)]
+    for name in ("training", "measuring"):
+        cpu = 2e-2 * tokens * math.exp(chance.gauss(0, 0.02))
+        known = cpu if counted else None
+        parts.append(Part(name, tokens, cpu / 2 * slower, 1.3e-2 * tokens, known))
+    return Past(f"j{number}", ("cpu/2", "demo", "nf4"), tuple(parts))
+
+
+def test_jobs_on_this_machine_are_judged_by_what_they_took_of_its_processors() -> None:
+    chance = random.Random(9)
+    jobs = [here(chance, number, counted=number >= 20) for number in range(60)]
+    found = backtest([*jobs, rented(chance, 60), rented(chance, 61)])
+    cpu, wall = found.in_cpu_seconds, found.in_wall_seconds
+    # The first of them that was counted has no other to learn from: nor has the first rented one.
+    assert (cpu.n, wall.n, found.with_history.n) == (39, 19 + 1, 59)
+    assert cpu.median is not None
+    assert cpu.p90 is not None
+    assert wall.median is not None
+    assert cpu.median <= 0.05
+    assert cpu.p90 <= 0.15
+    assert wall.median > 0.15
+    assert found.physics.n == 62  # by the wall's clock, all of them
+    assert [job.clock for job in jobs] == ["wall"] * 20 + ["cpu"] * 40
+
+
+def test_a_job_with_a_stage_that_nobody_counted_is_judged_by_the_clock() -> None:
+    boot, told = Part("boot", 1.0, 5.0), Part("training", 10, 50.0, None, 90.0)
+    here, silent = ("cpu/2", "demo", "nf4"), Part("measuring", 10, 20.0)
+    assert Past("a", here, (boot, told)).clock == "cpu"
+    assert Past("a", here, (boot, told, silent)).clock == "wall"
+    assert Past("a", here, (boot,)).clock == "wall"
+    assert Past("a", H100, (told,)).clock == "wall"
+
+
 def done(name: str, usd: str, hours: float, status: str = "completed") -> HistoryRow:
     return HistoryRow(
         job_id=name, status=status, stage="", name="", client="", requested_by="", preset="demo",

@@ -371,7 +371,7 @@ def test_an_alert_is_told_once(ledger: Ledger) -> None:
 
 def test_observations_come_back_for_their_machine_and_model(ledger: Ledger) -> None:
     ledger.create_job("a", WISH)
-    mine = Observed("cpu/2", "tiny", "nf4", "training", 1000.0, 12.5)
+    mine = Observed("cpu/2", "tiny", "nf4", "training", 1000.0, 12.5, cpu_seconds=20.5)
     other = Observed("cpu/8", "tiny", "nf4", "measuring", 1000.0, 2.0)
     ledger.add_observations("a", [mine, other])
     ledger.add_observations("a", [mine])
@@ -381,7 +381,7 @@ def test_observations_come_back_for_their_machine_and_model(ledger: Ledger) -> N
         ledger.add_observations("b", [mine])
 
 
-def test_a_ledger_of_the_first_revision_keeps_its_attempts(settings: Settings) -> None:
+def test_a_ledger_of_the_first_revision_keeps_what_it_holds(settings: Settings) -> None:
     engine = engine_of(settings)
     settings.home.mkdir(parents=True)
     config = Config()
@@ -408,6 +408,15 @@ def test_a_ledger_of_the_first_revision_keeps_its_attempts(settings: Settings) -
             ),
             {"now": "2026-11-22 12:00:00"},
         )
+        connection.execute(
+            text(
+                "INSERT INTO observations (job_id, part, machine, model, precision, tokens, "
+                "seconds, at) VALUES ('a', 'training', 'cpu/2', 'tiny', 'nf4', 1000, 12.5, :now)"
+            ),
+            {"now": "2026-11-22 12:00:00"},
+        )
     (kept,) = Ledger.open(settings).attempts("a")
     assert (kept.pod_name, kept.usd_per_hour) == ("br-a-1", Decimal("0.5"))
     assert (kept.data_center, kept.gpu, kept.ended_at) == ("", "", None)
+    (seen,) = Ledger.open(settings).observed("cpu/2", "tiny")
+    assert (seen.job_id, seen.seconds, seen.cpu_seconds) == ("a", 12.5, None)

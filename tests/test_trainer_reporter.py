@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,21 @@ def test_a_long_outage_keeps_what_cannot_be_told_again_and_says_what_is_missing(
     assert types == ["metric"] * 100 + ["checkpoint", "warning"]
     said = list(folder.events(1))[-1].payload["message"]
     assert said == "200 events were dropped while the storage was away"
+
+
+def test_a_stage_says_what_it_and_its_processes_took_of_the_processors(storage: Path) -> None:
+    folder = RunFolder(f"faulty://{storage}", "job-1")
+    reporter = Reporter(folder, 1, {})
+    busy = "import time\nwhile time.process_time() < 0.2: pass"
+    with reporter.stage("idle"):
+        time.sleep(0.2)
+    with reporter.stage("busy"):
+        subprocess.run([sys.executable, "-c", busy], check=True)
+    reporter.flush()
+    took = {e.payload["name"]: e.payload for e in folder.events(1) if e.payload.get("cpu_s")}
+    assert took["busy"]["cpu_s"] >= 0.2
+    assert took["busy"]["elapsed_s"] > 0
+    assert "idle" not in took or took["idle"]["cpu_s"] < 0.1
 
 
 def test_no_heartbeats_pile_up_while_the_storage_is_away(

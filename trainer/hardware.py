@@ -67,6 +67,12 @@ def versions() -> dict[str, str]:
     return {**libraries, "trainer's numerics": str(NUMERICS)}
 
 
+def cpu_seconds() -> float:
+    """What this process, and those that it started and that have ended, took of the processors."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(seen.ru_utime + seen.ru_stime for seen in used)
+
+
 def memory_mb() -> int:
     """Resident memory of this process in MB (10^6 bytes)."""
     try:

@@ -66,7 +66,7 @@ class Reporter:
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
         """Events at the start and end of a stage; the yielded dict is the end's `detail`."""
-        begun = time.monotonic()
+        begun, worked = time.monotonic(), hardware.cpu_seconds()
         self.stage_name = name
         print(f"stage {name}", flush=True)
         common = {"name": name, "expected_s": self.expected.get(name)}
@@ -75,7 +75,8 @@ class Reporter:
         yield detail
         elapsed = round(time.monotonic() - begun, 3)
         self.seconds[name] = elapsed
-        self.add("stage", {**common, "status": "finished", "elapsed_s": elapsed, "detail": detail})
+        took = {"elapsed_s": elapsed, "cpu_s": round(hardware.cpu_seconds() - worked, 3)}
+        self.add("stage", {**common, "status": "finished", **took, "detail": detail})
 
     def skip(self, name: str, why: str) -> None:
         """The event of a stage whose work an earlier attempt has finished."""
