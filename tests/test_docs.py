@@ -22,7 +22,7 @@ from brightrun.settings import Settings, load
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = (
     "budget", "daily-work", "nightly", "notifications", "estimates", "storage", "runbook",
-    "presets", "troubleshooting", "evaluation", "cost",
+    "presets", "troubleshooting", "evaluation", "first-run", "cost",
 )  # fmt: skip
 JOB = "261122-ab12cd"
 NO_NUMBER = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +15,7 @@ from brightrun.jobs import PRESETS, SETTABLE
 from brightrun.verdicts import EvidenceKind, MetricName, TargetMet
 from evals import statistics
 from evals.plan import FLOORS, TARGETS
+from trainer import inference, merge
 
 DOCS = ROOT / "docs"
 FILE = str(ROOT / "examples" / "training-file.json")
@@ -96,6 +98,20 @@ def test_the_page_of_the_method_has_the_plans_targets_kinds_and_rules() -> None:
     assert kinds == [kind.value for kind in EvidenceKind]
     verdicts = [row[0].replace(" ", "_") for row in rows("evaluation", "| verdict | when |")]
     assert verdicts == list(get_args(TargetMet))
+
+
+def test_the_integration_guide_lists_the_packages_files_and_options_that_there_are() -> None:
+    """The guide's table is that of the README in the zip; its commands are understood."""
+    inside_zip = (ROOT / "reports" / "package_files" / "README.md").read_text()
+    table = inside_zip.partition("## What is inside")[2].partition("## Set-up")[0]
+    files = re.findall(r"^\| (.+) \| .+ \|$", table, re.MULTILINE)[1:]
+    assert [row[0] for row in rows("integration", "| File | what for |")] == files
+    page = (DOCS / "integration.md").read_text()
+    scripts = {"inference.py": inference.arguments, "merge.py": merge.arguments}
+    found = re.findall(r"^python (\w+\.py) (.+)$", page, re.MULTILINE)
+    assert {script for script, _ in found} == set(scripts)
+    for script, words in found:
+        scripts[script](shlex.split(words))
 
 
 def test_the_readme_links_every_page() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -219,6 +220,24 @@ def test_a_damaged_zip_is_found(parts: dict[str, Any], tmp_path: Path) -> None:
             new.writestr(name, content + b" " if name.endswith("README.md") else content)
     with pytest.raises(ReportError, match=r"README\.md differ"):
         archive.verify(tmp_path / "bad.zip")
+
+
+def test_the_guides_check_of_the_download_runs_and_finds_damage(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    """The first block of docs/integration.md, as a client's engineer types it."""
+    made = package.build(tmp_path / "out", **parts)
+    guide = (SCRIPT.parents[1] / "docs" / "integration.md").read_text()
+    block = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)[0]
+    typed = block.replace("JOB", made.name.removesuffix("-package.zip"))
+    command = ["sh", "-ec", f'python() {{ {sys.executable} "$@"; }}\n{typed}']
+    done = subprocess.run(command, cwd=made.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 19
+    (made.parent / made.stem / "inference.py").write_text("other")
+    again = ["sha256sum", "-c", "SHA256SUMS"]
+    found = subprocess.run(again, cwd=made.parent / made.stem, capture_output=True, check=False)
+    assert found.returncode == 1
 
 
 def isolated(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
