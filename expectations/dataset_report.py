@@ -9,7 +9,8 @@ from brightrun.verdicts import Table
 
 
 def dataset_tables(report: FileReport) -> Table:
-    """Two columns, fact and value; tokens are per epoch, one sequence per conversation or part."""
+    """Two columns, fact and value; tokens are of the whole file, one sequence per conversation or
+    part: what is held out is not taken off."""
     about = "" if report.tokens_exact else " (about: characters / 4.66)"
     used = [row for row in report.rows if row.supervised_pairs]
     split = [row for row in report.rows if len(row.parts) > 1]
@@ -23,8 +24,8 @@ def dataset_tables(report: FileReport) -> Table:
         ("Conversations with an answer to train on", len(used)),
         ("Training pairs in the file", report.pairs),
         ("Supervised pairs", report.supervised_pairs),
-        (f"Tokens per epoch{about}", report.tokens),
-        (f"Supervised tokens per epoch{about}", report.supervised_tokens),
+        (f"Tokens in the file{about}", report.tokens),
+        (f"Supervised tokens in the file{about}", report.supervised_tokens),
         ("Supervised share of the tokens", None if share is None else round(share, 4)),
         (f"Longest sequence, tokens{about}", report.longest),
         ("Median conversation, tokens", round(median(r.tokens for r in used)) if used else None),

@@ -183,7 +183,10 @@ def preview(
     existing(file)
     wanted = list(islice(conversations(file), first, last))
     if not wanted:
-        raise DatasetError(f"{file} has no conversation {first + 1}", fix="1 is the first")
+        there = sum(1 for _ in conversations(file))
+        raise DatasetError(
+            f"{file} has no conversation {first + 1}", fix=f"it has {count(there, 'conversation')}"
+        )
     tokenizer = tokenizer_of(base_model)
     whole = None
     if file.stat().st_size <= CHECKED_BYTES:

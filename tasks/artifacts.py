@@ -5,6 +5,8 @@ A flow run has one artifact per key: a retry or a restart after the gate goes on
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -23,48 +25,56 @@ from prefect.client.schemas.filters import (
 )
 from prefect.context import TaskRunContext
 
+from tasks import story
+
 
 def publish(key: str, markdown: str, description: str) -> UUID | None:
     """Show a card under the running task; without one (a plain call) there is nothing to do."""
     if TaskRunContext.get() is None:
         return None
-    if (known := _mine(key)) is not None:
-        rewrite(known, markdown)
-        return known
-    made = create_markdown_artifact(markdown=markdown, key=key, description=description)
-    assert isinstance(made, UUID)  # called outside of async code
-    return made
+    with only_shown(key):
+        if (known := _mine(key)) is not None:
+            rewrite(known, markdown)
+            return known
+        made = create_markdown_artifact(markdown=markdown, key=key, description=description)
+        assert isinstance(made, UUID)  # called outside of async code
+        return made
+    return None
 
 
 def table(key: str, rows: list[dict[str, Any]], description: str) -> None:
     """A table under the running task; one without rows is not shown."""
     if TaskRunContext.get() is not None and rows:
-        create_table_artifact(table=rows, key=key, description=description)
+        with only_shown(key):
+            create_table_artifact(table=rows, key=key, description=description)
 
 
 def rewrite(artifact: UUID | None, markdown: str) -> None:
-    """Replace the text of an artifact.
-
-    A server that is away for a moment must not end the training that the card only shows: the
-    next writing brings the card up to date.
-    """
+    """Replace the text of an artifact; the next writing brings up to date what was missed."""
     if artifact is None:
         return
-    try:
-        with get_client(sync_client=True) as client:
-            client.update_artifact(artifact, ArtifactUpdate(data=markdown))
-    except httpx.HTTPError:
-        return
+    with only_shown(str(artifact)), get_client(sync_client=True) as client:
+        client.update_artifact(artifact, ArtifactUpdate(data=markdown))
 
 
 def link(key: str, url: str, text: str, description: str) -> None:
     """A link that opens the report; only http links can be clicked from the UI."""
     if TaskRunContext.get() is None:
         return
-    if (known := _mine(key)) is not None:
-        rewrite(known, f"[{text}]({url})")
-        return
-    create_link_artifact(link=url, link_text=text, key=key, description=description)
+    with only_shown(key):
+        if (known := _mine(key)) is not None:
+            rewrite(known, f"[{text}]({url})")
+            return
+        create_link_artifact(link=url, link_text=text, key=key, description=description)
+
+
+@contextmanager
+def only_shown(card: str) -> Iterator[None]:
+    """A server that is away must not end the training that a card only shows."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        story.tell(f"Card {card} not written: {type(error).__name__}", story.WARNING)
 
 
 def existing(key: str, flow_run_id: UUID) -> UUID | None:

@@ -111,9 +111,9 @@ def progress_card(job: JobContext, state: Progress) -> str:
 
 def last_card(job: JobContext, flow_run_id: UUID) -> None:
     """The progress card of an ended job."""
-    artifacts.rewrite(
-        artifacts.existing("progress", flow_run_id), progress_card(job, job.progress())
-    )
+    with artifacts.only_shown("progress"):
+        card = artifacts.existing("progress", flow_run_id)
+        artifacts.rewrite(card, progress_card(job, job.progress()))
 
 
 def pod_sentence(attempt: int, launched: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from brightrun.errors import DatasetError
 from brightrun.jobs import BaseModelRef, DataRef, JobSpec
 from brightrun.preparing import prepare_offline
 from brightrun.tokens import ChatTokenizer
+from brightrun.verdicts import Table
 from evals import contamination
 from evals.own import Asked, asked
 from evals.plan import PLAN, make_plan
@@ -45,6 +46,8 @@ def validate(job_id: str) -> None:
     """All defects at once; a broken file ends the job here."""
     job = open_job(job_id)
     if job.folder.exists("validation.json"):
+        # Another flow run goes on with the job: its page shows the file too.
+        show(dataset_tables(stored_report(job)))
         return
     with job.stage("validate", "validating"):
         report = read_file(job)
@@ -54,6 +57,10 @@ def validate(job_id: str) -> None:
         if job.request.smoke:
             report = smoke.sample(report)
         job.folder.write_json("validation.json", json.loads(report.model_dump_json()))
+    show(table)
+
+
+def show(table: Table) -> None:
     artifacts.publish("dataset", cards.dataset(table), "What is in the training file")
 
 

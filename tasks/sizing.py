@@ -8,6 +8,7 @@ from dataclasses import replace
 from brightrun import baselines, quotes
 from brightrun.context import JobContext
 from brightrun.durations import Work
+from brightrun.specs import JobSpec
 from evals import harness
 from evals.carrying import LEFT
 from evals.plan import HARNESS, PLAN
@@ -25,7 +26,26 @@ def work_of(job: JobContext, known: Collection[str], interruptions: int = 0) -> 
     if job.request.assesses:
         models = len(job.folder.read_json(PLAN)["models"])
         return quotes.only_measuring(work, job.folder.read_json(LEFT), models)
-    return replace(work, known=frozenset(known))
+    return replace(as_split(work, job.spec), known=frozenset(known))
+
+
+def as_split(work: Work, spec: JobSpec) -> Work:
+    """With the counts of the split that was made; a file alone tells the held-out share only. Pure.
+
+    One sequence per pair is counted nowhere before the pod: that stays in proportion.
+    """
+    if spec.values.sequence == "pair":
+        return work
+    data = spec.data
+    longer = data.train_tokens / max(1, work.train_tokens)
+    return replace(
+        work,
+        train_tokens=data.train_tokens,
+        sum_squared_tokens=round(work.sum_squared_tokens * longer),
+        supervised_tokens=data.supervised_tokens,
+        sequences=spec.sequences,
+        steps=spec.total_steps,
+    )
 
 
 def known_baseline(job: JobContext) -> dict[str, str]:

@@ -130,7 +130,7 @@ def test_the_dataset_table_shows_what_the_report_holds(tmp_path: Path, runner: R
     cells = {row[0]: row[1] for row in dataset_tables(report).rows}
     assert cells["Conversations"] == 3
     assert cells["Supervised pairs"] == 6
-    assert cells["Tokens per epoch (about: characters / 4.66)"] == report.tokens
+    assert cells["Tokens in the file (about: characters / 4.66)"] == report.tokens
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl"])

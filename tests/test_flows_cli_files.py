@@ -191,7 +191,10 @@ def test_a_preview_shows_what_is_trained_on(home: Path, tmp_path: Path) -> None:
     assert "Advisor 2.2" in run("preview", file, "--conversation", "2").stdout
     assert run("preview", file, "--html", str(page)).exit_code == 0
     assert "<html" in page.read_text()
-    assert run("preview", file, "--conversation", "9").exit_code == 1
+    beyond = run("preview", file, "--conversation", "9")
+    assert beyond.exit_code == 1
+    assert isinstance(beyond.exception, DatasetError)
+    assert beyond.exception.fix == "it has 3 conversations"
 
 
 def test_a_preview_of_a_bad_file_says_so_in_one_line(home: Path, tmp_path: Path) -> None:

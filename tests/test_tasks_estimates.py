@@ -83,7 +83,7 @@ def test_after_a_finished_job_the_table_and_the_terminal_show_the_same_number(
 
 
 def test_a_job_teaches_what_it_ran_and_not_what_its_form_said(
-    home: Path, tmp_path: Path, models: Path
+    home: Path, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client's own file has three scenarios; the baseline is an earlier job's."""
     furnish(home, models)
@@ -107,6 +107,11 @@ def test_a_job_teaches_what_it_ran_and_not_what_its_form_said(
         quotes.machine_for("local", "", settings),
         quotes.model_for("tiny", "local", settings),
     )
+
+    shown: list[str] = []
+    monkeypatch.setattr(intake.artifacts, "publish", lambda key, *_: shown.append(key))
+    intake.validate.fn("j1")
+    assert shown == ["dataset"]  # another flow run's page shows the file too
 
     def learned() -> dict[str, float]:
         learn.learn.fn("j1")
