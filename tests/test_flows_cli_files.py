@@ -13,6 +13,7 @@ import pytest
 from commands import brightrun, inside, run
 from training_files import document, jsonl_rows, write, write_json
 
+from brightrun.errors import DatasetError
 from evals.sources import load_scenarios
 
 Json = dict[str, Any]
