@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import ui_browser as ui
 from commands import ROOT, environment, furnish, ledger, small_file, until
@@ -40,6 +41,11 @@ def test_the_examples_create_show_start_and_cancel_a_job(
         run, job = done.stdout.split()[-2:]
         assert '"ACCEPT"' in done.stdout
         assert running.api(f"/flow_runs/{run}")["state"]["type"] == "CANCELLED"
+        wrong = {"parameters": {"request": {"training_file": str(file), "preset": "none"}}}
+        place = f"/api/deployments/{running.deployment('finetune')}/create_flow_run"
+        refused = httpx.post(f"{running.url}{place}", json=wrong)
+        assert refused.status_code == 409
+        assert "preset" in refused.text
         books = ledger(home)
         until(lambda: books.job(job).status == "cancelled", 60, "the job's books are closed")
         request = books.job(job).request
