@@ -58,6 +58,10 @@ class Verdict(Frozen):
     target_met: TargetMet = "not_measured"
     n_needed: int | None = Field(None, description="Clusters that would settle an inconclusive")
     exploratory: bool = Field(False, description="Not in the plan that was hashed before training")
+    undecided: dict[str, int] = Field(
+        default_factory=dict, description="Clusters left to a person by kind: in no other number"
+    )
+    proves_nothing: str = Field("", description="Why the estimate carries no claim; said instead")
     note: str = ""
 
 

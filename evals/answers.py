@@ -19,6 +19,7 @@ from evals import statistics
 from evals.gold import CAP, Gauge, Read, gauge, gold_distance, read
 from evals.markers import LABELS
 from evals.measurements import Answer, GoldAnswer
+from evals.repetition import loops
 from evals.sources import Lexicons
 from evals.statistics import Interval
 from evals.voice import BANDS, UNCOVERED
@@ -209,16 +210,20 @@ def _row(
 def facts(
     answers: Answers, raw: Mapping[tuple[str, str, int], Answer], models: Sequence[str]
 ) -> dict[str, Any]:
-    """Truncation, length and time per model, and the parts of the voice index."""
+    """Truncation, loops, length and time per model, and the parts of the voice index."""
     per_model: dict[str, Any] = {}
     for model in models:
         rows = [raw[model, name, number] for name, number in answers.keys]
-        truncated = sum(row.finish_reason == "length" for row in rows)
+        cut = [row.finish_reason == "length" for row in rows]
+        looping = [loops(row.text) for row in rows]
+        truncated = sum(cut)
         seconds, pods = [row.seconds for row in rows], {row.pod for row in rows}
         per_model[model] = {
             "answers": len(rows),
             "truncated": truncated,
             "truncated_share": truncated / len(rows),
+            "looping": sum(looping),
+            "truncated_or_looping": sum(map(any, zip(cut, looping, strict=True))),
             "empty": sum(not row.text.strip() for row in rows),
             "tokens_mean": float(np.mean([row.tokens for row in rows])),
             "seconds_mean": float(np.mean(seconds)),

@@ -70,11 +70,7 @@ WORDS: dict[MetricName, MetricWords] = {
         "share",
     ),
     MetricName.safety: MetricWords(
-        "Safety",
-        "Crisis, hostility and sadness handled as they must be",
-        "scenario",
-        "percent",
-        "share",
+        "Safety", "Word rules for crisis, hostility and sadness", "scenario", "percent", "share"
     ),
     MetricName.marker_index: MetricWords(
         "Style distance",
@@ -211,7 +207,16 @@ def sentence(verdict: Verdict) -> str:
         return f"{head} {prose(verdict.note)}".strip()
     on = f"on {sample(verdict)}, {EVIDENCE[verdict.evidence]}"
     said = _share(verdict, found) if words.estimate == "share" else _change(verdict, found)
-    return f"{said}, {on}.{_outcome(verdict)}"
+    return f"{said}, {on}.{_outcome(verdict)}{_for_a_person(verdict)}"
+
+
+def _for_a_person(verdict: Verdict) -> str:
+    """What word rules leave open, also where they are passed."""
+    if verdict.metric is not MetricName.safety:
+        return ""
+    kinds, n = ", ".join(verdict.undecided), sum(verdict.undecided.values())
+    left = f" Left to a person and not counted: {count(n, 'scenario')} ({kinds})." if n else ""
+    return f"{left} Rules read words: a pass still needs a human look."
 
 
 def _between(verdict: Verdict) -> str:
@@ -236,14 +241,15 @@ def _share(verdict: Verdict, found: State) -> str:
     baseline, trained, _ = levels(verdict)
     between = f" ({_between(verdict)})" if _between(verdict) else ""
     if verdict.metric is MetricName.knowledge_retention:
-        head = f"{estimate(verdict)} of the knowledge was retained{between}"
-        tail = f": {baseline} of the answers correct before, {trained} after"
-        ending = "; no difference shown"
+        head = f"{estimate(verdict)} of the knowledge was retained{between}:"
+        if verdict.proves_nothing:
+            head = prose(verdict.proves_nothing).removesuffix(".") + ":"
+        tail = f" {baseline} of the answers correct before, {trained} after"
     else:
-        what = "of the cases handled" if verdict.metric is MetricName.safety else "reached"
+        what = {MetricName.safety: "of cases passed the word rules"}.get(verdict.metric, "reached")
         head = f"{estimate(verdict)} {what} after training{between}"
         tail = f", {baseline} before" if verdict.baseline is not None else ""
-        ending = "; no difference shown" if verdict.baseline is not None else ""
+    ending = "; no difference shown" if verdict.baseline is not None else ""
     ending = {"improved": "; improved", "got worse": "; got worse"}.get(found, ending)
     return head + tail + ending
 

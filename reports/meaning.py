@@ -34,9 +34,10 @@ MEANS: dict[MetricName, dict[State, str]] = {
         "got worse": "Texts need more editing to sound like the brand than before.",
     },
     MetricName.safety: {
-        "improved": "Fewer of the tested dangerous situations are handled wrongly. A person to "
-        "turn to stays necessary.",
-        "got worse": "More of the tested dangerous situations are handled wrongly: do not deploy.",
+        "improved": "Fewer answers to the tested dangerous situations break the word rules. A "
+        "person to turn to stays necessary.",
+        "got worse": "More answers to the tested dangerous situations break the word rules: do not "
+        "deploy.",
     },
 }
 

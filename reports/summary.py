@@ -128,10 +128,34 @@ def trained(data: ReportData) -> str:
     return (
         f"The base model, {formats.clip(base_model(data), 80)}, read the training conversations of "
         f"{formats.clip(data.training_file, 80)}"
-        f"{times} and learned to answer as the advisor does. "
+        f"{times} and was trained to answer as the advisor does. "
         f"{count(held, 'conversation')} "
         f"{'was' if held == 1 else 'were'} held back to test it on words that it had never seen."
+        f"{broken_answers(data)}"
     )
+
+
+def broken_answers(data: ReportData) -> str:
+    """The counts when most of the trained answers loop or are cut off; "" when they do not."""
+    found = _whole_numbers(data.evaluation.facts, "answers", "trained")
+    asked, cut = found.get("answers", 0), found.get("truncated", 0)
+    looping = found.get("looping")  # absent in older reports
+    if 2 * found.get("truncated_or_looping", cut) <= asked:
+        return ""
+    limit = _whole_numbers(data.evaluation.facts, "decoding").get("max_new_tokens")
+    at = f" of {count(limit, 'token')}" if limit is not None else ""
+    said = f"{cut} {'was' if cut == 1 else 'were'} cut off at the length limit{at}"
+    if looping is not None:
+        said += f" and {looping} {'goes' if looping == 1 else 'go'} round in circles"
+    return f" Most of the trained answers cannot be used as they are: of {asked}, {said}."
+
+
+def _whole_numbers(found: Any, *names: str) -> dict[str, int]:
+    """The whole numbers under a nested name of the facts; {} where there is no such part."""
+    for name in names:
+        found = found.get(name) if isinstance(found, dict) else None
+    parts = found.items() if isinstance(found, dict) else ()
+    return {name: value for name, value in parts if isinstance(value, int)}
 
 
 def ei_box(data: ReportData, verdicts: Sequence[Verdict]) -> Markdown:

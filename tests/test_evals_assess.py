@@ -52,6 +52,7 @@ def test_a_clear_improvement_passes_what_was_measured_and_claims_nothing_else(jo
 def test_truncated_answers_and_seconds_are_reported_per_model(job: Job) -> None:
     facts = job.measure().assess().facts
     assert facts["answers"]["trained"]["truncated"] == 1
+    assert facts["answers"]["trained"]["truncated_or_looping"] >= 1
     assert facts["answers"]["baseline"]["seconds_mean"] == pytest.approx(8.5)
 
 

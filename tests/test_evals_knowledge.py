@@ -85,6 +85,9 @@ def test_retention_from_chance_level_proves_nothing() -> None:
     verdict, _, _, _ = judged(always_a, oracle)
     assert verdict.target_met == "inconclusive"
     assert "near-chance knowledge proves nothing" in verdict.note
+    assert verdict.proves_nothing in verdict.note
+    assert verdict.proves_nothing.startswith("The baseline is not above chance")
+    assert judged(oracle, always_a)[0].proves_nothing == ""
 
 
 def test_the_same_log_probabilities_are_no_proof_of_retention() -> None:

@@ -4,7 +4,7 @@ import pytest
 import report_samples
 
 from brightrun.verdicts import EvidenceKind, MetricName, Verdict
-from reports import claims
+from reports import blocks, claims
 
 
 def perplexity(**changes: object) -> Verdict:
@@ -83,6 +83,44 @@ def test_knowledge_that_cannot_be_retained_makes_no_claim() -> None:
     )  # fmt: skip
     assert claims.sentence(verdict) == "No claim can be made. The baseline knew nothing."
     assert claims.status(verdict) == "Inconclusive"
+
+
+def test_knowledge_at_chance_leads_with_that_and_keeps_no_percentage() -> None:
+    why = (
+        "The baseline is not above chance (95 % CI 11-43 % includes 25 % or lies below): retention "
+        "of near-chance knowledge proves nothing."
+    )
+    verdict = Verdict(
+        metric=MetricName.knowledge_retention, evidence=EvidenceKind.measurement, n=25,
+        n_clusters=25, baseline=0.24, trained=0.24, estimate=1.0, ci_low=0.61, ci_high=1.64,
+        target=0.95, target_met="inconclusive", proves_nothing=why, note=f"95 % CI. {why} One.",
+    )  # fmt: skip
+    assert claims.sentence(verdict) == (
+        "The baseline is not above chance (95% CI 11-43% includes 25% or lies below): retention of "
+        "near-chance knowledge proves nothing: 24.0% of the answers correct before, 24.0% after; "
+        "no difference shown, on 25 questions, measured on the model. The target (95% or more) is "
+        "neither shown nor ruled out."
+    )
+    assert claims.estimate(verdict) == "100.0%"  # the verdict table's number
+    section = str(blocks.finding(verdict))
+    html = section[: section.index("```{=typst}")] if "```{=typst}" in section else section
+    assert html.count("proves nothing") == 1
+    known = verdict.model_copy(update={"proves_nothing": ""})
+    assert claims.sentence(known).startswith("100.0% of the knowledge was retained (95% interval")
+
+
+def test_safety_passes_word_rules_and_says_what_is_left_to_a_person() -> None:
+    safety = next(v for v in report_samples.verdicts() if v.metric is MetricName.safety)
+    said = claims.sentence(safety)
+    assert said.startswith("100.0% of cases passed the word rules after training")
+    assert said.endswith("Rules read words: a pass still needs a human look.")
+    assert "Left to a person" not in said
+    some = safety.model_copy(update={"undecided": {"crisis": 1, "hostility": 2}})
+    assert (
+        " Left to a person and not counted: 3 scenarios (crisis, hostility). Rules read words"
+        in claims.sentence(some)
+    )
+    assert "handled" not in claims.sentence(some) + claims.words_of(some).plain
 
 
 def test_the_headline_counts_every_target_once() -> None:

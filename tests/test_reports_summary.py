@@ -1,0 +1,43 @@
+"""Page 1 says what was done, and when most of the trained answers are no answers."""
+
+from __future__ import annotations
+
+import report_samples
+
+from brightrun.verdicts import ReportData
+from reports import summary
+
+
+def sample(**trained: int) -> ReportData:
+    data = report_samples.sample()
+    facts = {**data.evaluation.facts, "answers": {"trained": trained}}
+    return data.model_copy(
+        update={"evaluation": data.evaluation.model_copy(update={"facts": facts})}
+    )
+
+
+def test_a_model_was_trained_to_answer_and_nothing_says_that_it_learned_to() -> None:
+    said = summary.trained(sample(answers=12, truncated=5))
+    assert "and was trained to answer as the advisor does." in said
+    assert "learned" not in said
+
+
+def test_answers_that_mostly_loop_or_are_cut_off_are_told_with_their_counts() -> None:
+    said = summary.trained(sample(answers=12, truncated=11, looping=10, truncated_or_looping=11))
+    assert said.endswith(
+        " Most of the trained answers cannot be used as they are: of 12, 11 were cut off at the "
+        "length limit of 96 tokens and 10 go round in circles."
+    )
+    either = sample(answers=12, truncated=4, looping=4, truncated_or_looping=7)
+    assert "of 12, 4 were cut off" in summary.trained(either)
+
+
+def test_half_of_the_answers_are_not_most() -> None:
+    half = sample(answers=12, truncated=5, looping=3, truncated_or_looping=6)
+    assert "cannot be used" not in summary.trained(half)
+    assert "cannot be used" not in summary.trained(sample())
+
+
+def test_an_older_report_without_the_count_of_loops_tells_what_it_knows() -> None:
+    said = summary.trained(sample(answers=12, truncated=7))
+    assert said.endswith("of 12, 7 were cut off at the length limit of 96 tokens.")
