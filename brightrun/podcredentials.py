@@ -2,13 +2,16 @@
 
 With a role (BRIGHTRUN_POD_STORAGE_ROLE) they are made for this attempt by STS AssumeRole: a session
 policy leaves one job's prefix, and they expire. Amazon's and MinIO's STS speak it. Without a role
-the pod gets the keys of the settings as they are; plain keys are told as a warning.
+the pod gets the keys of the settings as they are; plain keys are told as a warning. With a Supabase
+project's JWT secret (BRIGHTRUN_POD_STORAGE_SIGNING) a session token is signed here instead, which
+row level security (deployments/supabase/storage.sql) leaves one job's prefix.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlparse
 
@@ -62,6 +65,9 @@ def of(settings: Settings, url: str, job_id: str, name: str) -> dict[str, Secret
         "AWS_SESSION_TOKEN": settings.pod_storage_token,
     }
     given = {key: value for key, value in fixed.items() if value is not None}
+    if url.startswith("s3:") and (secret := settings.pod_storage_signing) is not None:
+        until = datetime.now(UTC) + timedelta(seconds=settings.pod_storage_seconds)
+        return {**given, "AWS_SESSION_TOKEN": signed(secret, job_id, until)}
     if not url.startswith("s3:") or not settings.pod_storage_role:
         return given
     return assumed(settings, given, *scope(url, job_id), name)
@@ -69,20 +75,35 @@ def of(settings: Settings, url: str, job_id: str, name: str) -> dict[str, Secret
 
 def lifetime(settings: Settings, url: str) -> timedelta | None:
     """So long a pod may work with what it got; None: as long as it likes."""
-    if not url.startswith("s3:") or not settings.pod_storage_role:
+    made = settings.pod_storage_role or settings.pod_storage_signing
+    if not url.startswith("s3:") or not made:
         return None
     return timedelta(seconds=min(LONGEST_SECONDS, settings.pod_storage_seconds)) - MARGIN
 
 
 def warning(settings: Settings, url: str) -> str:
     """Why the credentials are more than this job needs; "" = they are not."""
-    if not url.startswith("s3:") or settings.pod_storage_role or settings.pod_storage_token:
+    made = settings.pod_storage_role or settings.pod_storage_signing
+    if not url.startswith("s3:") or made or settings.pod_storage_token:
         return ""
     return (
         "the pod's storage keys do not expire and may reach more than this job: give a role "
         "(BRIGHTRUN_POD_STORAGE_ROLE) or a session token (_TOKEN) where the storage has them, or "
         "keys that may touch jobs/ only"
     )
+
+
+def signed(secret: SecretStr, job_id: str, until: datetime) -> SecretStr:
+    """A session token of Supabase for one job, as deployments/supabase/storage.sql expects it."""
+    import jwt
+
+    claims = {
+        "role": "brightrun_pod",
+        "brightrun_job": job_id,
+        "sub": str(uuid.uuid5(uuid.NAMESPACE_URL, f"brightrun:{job_id}")),
+        "exp": until,
+    }
+    return SecretStr(jwt.encode(claims, secret.get_secret_value(), algorithm="HS256"))
 
 
 def assumed(

@@ -147,6 +147,9 @@ class Settings(BaseSettings):
     pod_storage_key_id: SecretStr | None = Field(None, description="For pods: only its prefix")
     pod_storage_secret: SecretStr | None = None
     pod_storage_token: SecretStr | None = Field(None, description="Session token, short-lived")
+    pod_storage_signing: SecretStr | None = Field(
+        None, description="JWT secret of a Supabase project: signs each pod's session token"
+    )
     pod_storage_role: str = Field("", description="STS makes each pod's keys from it, for its job")
     pod_storage_sts: str = Field("", description="Endpoint of STS; empty: the storage's, Amazon's")
     pod_storage_seconds: int = Field(

@@ -11,7 +11,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -25,7 +24,7 @@ from brightrun.errors import ConfigurationError, StorageError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
 from brightrun.ledger_schema import REVISION, metadata, verdicts
-from brightrun.ledger_store import MIGRATIONS, engine_of
+from brightrun.ledger_store import MIGRATIONS
 from brightrun.settings import Settings
 from brightrun.verdicts import Evaluation, EvidenceKind, MetricName, Table, Verdict
 
@@ -379,44 +378,3 @@ def test_observations_come_back_for_their_machine_and_model(ledger: Ledger) -> N
     assert ledger.observed("cpu/2", "demo") == ()
     with pytest.raises(ConfigurationError, match="no job"):
         ledger.add_observations("b", [mine])
-
-
-def test_a_ledger_of_the_first_revision_keeps_what_it_holds(settings: Settings) -> None:
-    engine = engine_of(settings)
-    settings.home.mkdir(parents=True)
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.execute(
-            text(
-                "INSERT INTO training_jobs (job_id, status, stage, name, client, requested_by, "
-                "notes, preset, provider, market, gpu, base_model, training_file, request, "
-                "spec_hash, flow_run_id, run_folder, report_html, report_pdf, package, "
-                "adapter_sha256, created_at, updated_at) VALUES ('a', 'failed', '', '', '', '', "
-                "'', '', '', '', '', '', 'f', '{}', '', '', '', '', '', '', '', :now, :now)"
-            ),
-            {"now": "2026-11-22 12:00:00"},
-        )
-        connection.execute(
-            text(
-                "INSERT INTO attempts (job_id, number, provider, market, pod_name, pod_id, "
-                "usd_per_hour_micro, launched_at, outcome) "
-                "VALUES ('a', 1, 'local', 'on_demand', 'br-a-1', '', 500000, :now, '')"
-            ),
-            {"now": "2026-11-22 12:00:00"},
-        )
-        connection.execute(
-            text(
-                "INSERT INTO observations (job_id, part, machine, model, precision, tokens, "
-                "seconds, at) VALUES ('a', 'training', 'cpu/2', 'tiny', 'nf4', 1000, 12.5, :now)"
-            ),
-            {"now": "2026-11-22 12:00:00"},
-        )
-    (kept,) = Ledger.open(settings).attempts("a")
-    assert (kept.pod_name, kept.usd_per_hour) == ("br-a-1", Decimal("0.5"))
-    assert (kept.data_center, kept.gpu, kept.ended_at) == ("", "", None)
-    (seen,) = Ledger.open(settings).observed("cpu/2", "tiny")
-    assert (seen.job_id, seen.seconds, seen.cpu_seconds) == ("a", 12.5, None)

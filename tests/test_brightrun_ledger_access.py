@@ -23,6 +23,7 @@ from flows import setting_up
 
 HIDDEN = {"outbox", "threads", "alembic_version"}
 POD = {"sub": "pod", "brightrun_job": "job-a"}
+PODS = "brightrun_pod"
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def test_a_pods_token_reaches_the_objects_of_its_own_job_alone(ruled: str) -> No
         session.execute("INSERT INTO storage.buckets VALUES ('other', 'other', false)")
         for name in ("job-a", "job-b"):
             session.execute(put.format("runs", f"prod/jobs/{name}/spec.json"))  # type: ignore[arg-type]
-    with signed_in(ruled, "authenticated", **POD) as session:
+    with signed_in(ruled, PODS, **POD) as session:
         session.execute(put.format("runs", "prod/jobs/job-a/adapter/x"))  # type: ignore[arg-type]
         for bucket, name in (
             ("runs", "prod/jobs/job-b/x"), ("runs", "prod/jobs/job-ab/x"), ("runs", "jobs/job-a/x"),
@@ -183,8 +184,12 @@ def test_a_pods_token_reaches_the_objects_of_its_own_job_alone(ruled: str) -> No
         seen = session.execute("SELECT name FROM storage.objects ORDER BY name").fetchall()
         assert seen == [("prod/jobs/job-a/adapter/x",), ("prod/jobs/job-a/spec.json",)]
         session.execute("DELETE FROM storage.objects")
-    for claims in (person("owner"), {"brightrun_job": ""}):
-        with signed_in(ruled, "authenticated", **claims) as session:
+        for table in metadata.sorted_tables:
+            refused(session, f"SELECT 1 FROM brightrun.{table.name}")
+    others = (("authenticated", person("owner")), ("authenticated", POD),
+              (PODS, {}), (PODS, {"brightrun_job": ""}))  # fmt: skip
+    for role, claims in others:
+        with signed_in(ruled, role, **claims) as session:
             assert counted(session, "storage.objects") == 0
             refused(session, put.format("runs", "prod/jobs//x"))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from fakes.sts import ROLE, sts
 from runpod_rentals import account, job_on, provider
@@ -63,6 +65,20 @@ def test_a_role_that_is_no_arn_is_told_as_that_and_not_waited_for() -> None:
             settings(pod_storage_sts=fake.url, pod_storage_role="pods"), S3, "job-1", "br-x"
         )
     assert fake.asked == []
+
+
+def test_with_supabases_secret_each_pod_gets_a_token_of_its_job_that_ends() -> None:
+    secret = "a project's JWT secret, thirty-two letters"
+    known = settings(pod_storage_role="", pod_storage_signing=secret, pod_storage_seconds=7200)
+    found = podcredentials.of(known, S3, "job-1", "br-x")
+    assert found["AWS_ACCESS_KEY_ID"].get_secret_value() == "AKmaker"
+    token = found["AWS_SESSION_TOKEN"].get_secret_value()
+    claims = jwt.decode(token, secret, algorithms=["HS256"])
+    assert (claims["role"], claims["brightrun_job"]) == ("brightrun_pod", "job-1")
+    assert 7100 < claims["exp"] - time.time() <= 7200
+    assert secret not in str({name: one.get_secret_value() for name, one in found.items()})
+    assert podcredentials.warning(known, S3) == ""
+    assert podcredentials.lifetime(known, S3) == timedelta(minutes=110)
 
 
 def test_without_a_role_the_keys_go_as_they_are_and_it_is_said(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from fakes import loopback
 from fakes.loopback import Quiet
 from supabase_database import person, prepare
 
-from brightrun import appfiles, ledger_access
+from brightrun import appfiles, ledger_access, podcredentials
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.settings import load
@@ -61,7 +61,7 @@ def postgrest(program: Path, database: str) -> Iterator[str]:
     environ = {
         "PATH": os.environ["PATH"],
         "PGRST_DB_URI": database.replace("//postgres:@", "//authenticator:test@"),
-        "PGRST_DB_SCHEMAS": "public,brightrun",
+        "PGRST_DB_SCHEMAS": "public,brightrun,storage",
         "PGRST_DB_ANON_ROLE": "anon",
         "PGRST_JWT_SECRET": SIGNING,
         "PGRST_SERVER_HOST": "127.0.0.1",
@@ -142,6 +142,9 @@ def test_supabases_client_sees_through_a_real_postgrest_what_the_rules_say(
         url = databases.fresh()
         prepare(url)
         monkeypatch.setenv("DATABASE_URL", url)
+        monkeypatch.setenv("BRIGHTRUN_POD_STORAGE_ENDPOINT", "https://p.supabase.co/storage/v1/s3")
+        monkeypatch.setenv("BRIGHTRUN_POD_STORAGE_URL", "s3://runs")
+        monkeypatch.setenv("BRIGHTRUN_POD_STORAGE_SIGNING", SIGNING)
         ledger = Ledger.open(load())
         ledger.create_job("job-a", JobRequest(training_file="spring", requested_by="Ann"))
         ledger_access.apply(load())
@@ -193,6 +196,14 @@ def test_supabases_client_sees_through_a_real_postgrest_what_the_rules_say(
             job = secret.schema(into).table("training_jobs").update({"notes": "seen"})
             (changed,) = job.eq("job_id", "job-a").execute().data
             assert changed["notes"] == "seen"
+
+            keys = podcredentials.of(load(), "s3://runs", "job-a", "br-job-a-1")
+            pod = client(keys["AWS_SESSION_TOKEN"].get_secret_value())
+            refused(pod.table("brightrun_jobs").select("*"), "42501")
+            objects = [{"bucket_id": "runs", "name": f"jobs/{job}/x"} for job in ("job-a", "job-b")]
+            (stored,) = pod.schema("storage").table("objects").insert(objects[0]).execute().data
+            assert stored["name"] == "jobs/job-a/x"
+            refused(pod.schema("storage").table("objects").insert(objects[1]), "42501")
 
             monkeypatch.setenv("SUPABASE_KEY", SECRET)
             assert [file.name for file in appfiles.listed(load())] == ["Spring"]

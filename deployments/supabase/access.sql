@@ -14,10 +14,6 @@ AS $$ SELECT brightrun.claims() -> 'app_metadata' ->> 'brightrun' $$;
 CREATE OR REPLACE FUNCTION brightrun.sign_in_name() RETURNS text LANGUAGE sql STABLE SET search_path = ''
 AS $$ SELECT coalesce(nullif(brightrun.claims() ->> 'email', ''), brightrun.claims() ->> 'sub', '') $$;
 
--- The one job whose run folder a pod's own token reaches; NULL for people.
-CREATE OR REPLACE FUNCTION brightrun.pod_job() RETURNS text LANGUAGE sql STABLE SET search_path = ''
-AS $$ SELECT nullif(brightrun.claims() ->> 'brightrun_job', '') $$;
-
 -- The column named by the trigger holds who signed in, whatever the row says, and keeps it.
 CREATE OR REPLACE FUNCTION brightrun.stamp_sign_in() RETURNS trigger LANGUAGE plpgsql SET search_path = ''
 AS $$

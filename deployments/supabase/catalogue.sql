@@ -29,3 +29,5 @@ UNION ALL SELECT 'trigger ' || tgname, pg_get_triggerdef(t.oid) || ' ' || tgenab
 JOIN ours ON ours.oid = tgrelid WHERE NOT tgisinternal
 UNION ALL SELECT 'policy ' || policyname || ' on ' || tablename, p::text FROM pg_policies p
 WHERE schemaname = 'brightrun' OR schemaname = 'storage' AND policyname LIKE 'brightrun%'
+UNION ALL SELECT 'role ' || pg_get_userbyid(member) || ' in ' || pg_get_userbyid(roleid), 'member'
+FROM pg_auth_members WHERE 'brightrun_pod' IN (pg_get_userbyid(member), pg_get_userbyid(roleid))
