@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from brightrun import remembered
+from brightrun import crowding, remembered
 from brightrun.durations import (
     PARTS,
     Observed,
@@ -26,7 +26,7 @@ from brightrun.durations import (
     saving,
     units,
 )
-from brightrun.footprint import memory_gb
+from brightrun.footprint import peak_gb
 from brightrun.jobs import Hyperparameters, Market
 from brightrun.markets import STEADY, Rate, hourly_rate
 from brightrun.physics import (
@@ -35,7 +35,6 @@ from brightrun.physics import (
     ModelProfile,
     Range,
     machine_of,
-    recomputes,
 )
 from brightrun.prices import Price
 
@@ -186,15 +185,14 @@ def estimate(
     seconds = done + parts["interruptions"]
     hours = seconds.times(1 / 3600)
     cost = CostRange.of(hours, price.usd_per_hour)
-    vram = memory_gb(
+    vram = peak_gb(
         model,
         machine,
         precision=values.precision,
         lora_r=values.lora_r,
-        tokens=work.longest * work.micro_batch,
-        checkpointing=recomputes(machine, model, work.longest, values.gradient_checkpointing),
-        # Measured on a CPU: the loss never holds them. On a GPU nothing is promised before it ran.
-        logits=2.5 if machine.is_gpu else 0.0,
+        longest=work.longest,
+        micro_batch=work.micro_batch,
+        may_recompute=values.gradient_checkpointing,
     )
     fits = machine.memory_gb is None or vram <= machine.memory_gb
     turnaround = (seconds.likely + CONTROL_PLANE.likely) / 3600
@@ -254,6 +252,7 @@ def warnings(
         said.append(f"{found.price.market}: {found.price.note}")
     elif found.price.note:
         said.append(f"price: {found.price.note}")
+    said.extend(crowding.told(machine.free))
     claim = hours_claimed(users_hours)
     if claim is not None and not claim[0] <= hours.likely <= claim[1]:
         said.append(

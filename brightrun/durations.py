@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from brightrun.crowding import under_load
 from brightrun.intervals import seconds_between, step_interval, steps_between
 from brightrun.jobs import Hyperparameters
 from brightrun.markets import expected_hours
@@ -189,13 +190,14 @@ def guess(
 
     Loading: file bytes at 2 / 1 / 0.2 GB/s (a GPU's network volume; 16-bit weights are read) or
     0.5 / 0.2 / 0.05 GB/s (this machine, repacking included). An answer uses 50-100 % of
-    max_new_tokens. Finalization is a process of its own, that loads, reads and answers.
+    max_new_tokens. Finalization is a process of its own, that loads, reads and answers. What else
+    runs on a CPU now: see `crowding.under_load`.
     """
     size = 2.0 * model.parameters / 1e9
-    gpu, busy = machine.is_gpu, 1 / machine.speed
-    boot = Range(60, 240, 600) if gpu else Range(6, 12, 60).times(busy)
+    gpu, slower = machine.is_gpu, 1 / machine.speed
+    boot = Range(60, 240, 600) if gpu else Range(6, 12, 60).times(slower)
     load = Range(size / 2, size, size / 0.2) if gpu else Range(size / 0.5, size / 0.2, size / 0.05)
-    load = (load + Range(0.3, 1.5, 8)).times(busy)
+    load = (load + Range(0.3, 1.5, 8)).times(slower)
     tokens = work.train_tokens + work.validation_tokens
     train = training_seconds(
         machine,
@@ -211,7 +213,7 @@ def guess(
     golden = generation_seconds(
         machine, model, values.golden_prompts * work.max_new_tokens, values.precision, 1
     )
-    return {
+    parts: dict[Part, Range] = {
         "boot": boot,
         "model_loading": load,
         "preprocessing": Range(0.05, 0.3, 5) + Range(tokens / 1e6, tokens / 3e5, tokens / 3e4),
@@ -219,10 +221,11 @@ def guess(
         "measuring": forward_seconds(machine, model, work.forward_tokens)
         + Range(written.low * 0.5, written.likely * 0.8, written.high),
         "finalization": load
-        + Range(5, 9, 40).times(busy)
+        + Range(5, 9, 40).times(slower)
         + forward_seconds(machine, model, values.golden_prompts * work.prompt_tokens)
         + Range(golden.low * 0.5, golden.likely * 0.8, golden.high),
     }
+    return parts if gpu else under_load(parts, machine.free)
 
 
 def saving(work: Work, model: ModelProfile, values: Hyperparameters, every: int) -> Range:

@@ -71,7 +71,8 @@ def total(parts: list[Range]) -> Range:
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What a pod runs on. memory_gb: GPU memory, or the machine's RAM for "cpu" (None: unknown);
-    speed: of a CPU, as a share of the reference machine's (`brightrun.speed`)."""
+    speed: of a CPU, as a share of the reference machine's; free: share of its cores that other
+    processes leave now (`brightrun.speed`)."""
 
     name: str
     threads: int = 1
@@ -79,6 +80,7 @@ class Machine:
     tflops: float = 0.0  # dense bf16
     terabytes_per_s: float = 0.0
     speed: float = 1.0
+    free: float = 1.0
 
     @property
     def is_gpu(self) -> bool:
@@ -175,7 +177,13 @@ def activation_bytes(model: ModelProfile, each: float) -> float:
 
 def recomputes(machine: Machine, model: ModelProfile, longest: int, allowed: bool) -> bool:
     """Whether the longest sequence has its activations computed twice, if that is allowed."""
-    return allowed and (machine.is_gpu or longest > kept_on_cpu(model))
+    return allowed and (machine.is_gpu or longest > kept_on(machine, model))
+
+
+def kept_on(machine: Machine, model: ModelProfile) -> int:
+    """`kept_on_cpu` of a machine on which nothing else is in memory."""
+    room = None if machine.memory_gb is None else machine.memory_gb * GIGA
+    return kept_on_cpu(model, room)
 
 
 def kept_on_cpu(model: ModelProfile, free_bytes: float | None = None) -> int:
@@ -207,7 +215,7 @@ def recomputing(
     """
     if not allowed:
         return 1.0
-    if machine.is_gpu or sum_squared > tokens * kept_on_cpu(model):
+    if machine.is_gpu or sum_squared > tokens * kept_on(machine, model):
         return RECOMPUTED
     return 1.0
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import psutil
+
 from brightrun import basemodels, comparing, costs, prices, speed
 from brightrun.comparing import Recommendation, recommend
 from brightrun.conversations import CHARACTERS_PER_TOKEN, FileReport
@@ -15,7 +17,15 @@ from brightrun.counting import count
 from brightrun.durations import Observed, Part, Work, guess
 from brightrun.jobs import Hyperparameters, Market
 from brightrun.markets import Rate
-from brightrun.physics import LLAMA_3_70B, SMOLLM2, Machine, ModelProfile, Range, machine_of
+from brightrun.physics import (
+    GIGA,
+    LLAMA_3_70B,
+    SMOLLM2,
+    Machine,
+    ModelProfile,
+    Range,
+    machine_of,
+)
 from brightrun.settings import Settings
 
 OPTION_TOKENS, NEUTRAL_TOKENS = 60, 1900  # of our questions and passages, all of them
@@ -139,8 +149,9 @@ def notes_of(report: FileReport) -> tuple[str, ...]:
 
 
 def machine_for(provider: str, gpu: str, settings: Settings) -> Machine:
-    """The machine that would be rented."""
-    return machine_of(prices.gpu_name(gpu, provider), threads=settings.threads)
+    """The machine that would be rented; this one with all of its memory."""
+    name = prices.gpu_name(gpu, provider)
+    return machine_of(name, settings.threads, psutil.virtual_memory().total / GIGA)
 
 
 def model_for(base_model: str, provider: str, settings: Settings) -> ModelProfile:
@@ -194,8 +205,9 @@ def quote(
     """Price every market on offer and estimate the chosen one."""
     machine = machine_for(provider, gpu, settings)
     if not machine.is_gpu and not any(past.part == "training" for past in observed):
-        share = settings.cpu_speed or speed.measured(machine.threads)
-        machine = replace(machine, speed=share)
+        given = settings.cpu_speed
+        now = speed.Sample(given) if given else speed.measured(machine.threads)
+        machine = replace(machine, speed=now.speed, free=now.free)
     offered = prices.offers(provider, gpu, settings, live=live)
     price, note = prices.choose(offered, market)
     estimate = costs.estimate(

@@ -1,9 +1,11 @@
-"""How fast this machine multiplies now, against the one that `physics` was measured on.
+"""How fast this machine multiplies against the one that `physics` was measured on, and how much of
+its cores others leave now.
 
-    python -m brightrun.speed THREADS    # billions of multiply-adds and the like per second
+    python -m brightrun.speed THREADS    # GFLOP per CPU second, share of the wall's time it ran
 
-Half of what differs between two machines is their cores, the other half is what else they do: so
-the clock is the wall's, and nothing is remembered beyond this process.
+A slow machine takes many CPU seconds, a busy one few of those that the wall's clock counts: the
+first stays as it is for the whole job, the second may pass. Nothing is remembered beyond this
+process.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from functools import cache
 
 # GFLOP/s of one thread of the reference machine (2 cores, AMD EPYC of 2021), with nothing beside.
@@ -24,9 +27,18 @@ SHAPE = (512, 576, 1536)
 PATIENCE_SECONDS = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """speed: of the cores, as a share of the reference machine's; free: share of the wall's time
+    that the threads ran, the rest went to other processes."""
+
+    speed: float = 1.0
+    free: float = 1.0
+
+
 @cache
-def measured(threads: int) -> float:
-    """Share of what the reference machine does with so many threads; 1.0 if it cannot be measured.
+def measured(threads: int) -> Sample:
+    """What the machine does with so many threads; the reference, free, if it cannot be measured.
 
     In a process of its own: a BLAS library cannot be told its threads once it is loaded.
     """
@@ -37,9 +49,10 @@ def measured(threads: int) -> float:
             command, env={**os.environ, **single}, capture_output=True, text=True, check=True,
             timeout=PATIENCE_SECONDS,
         )  # fmt: skip
-        return share(float(done.stdout), threads)
+        gflops, ran = map(float, done.stdout.split())
+        return Sample(share(gflops, threads), free(ran))
     except (OSError, subprocess.SubprocessError, ValueError):
-        return 1.0
+        return Sample()
 
 
 def share(gflops: float, threads: int) -> float:
@@ -47,30 +60,37 @@ def share(gflops: float, threads: int) -> float:
     return max(0.01, round(gflops / REFERENCE / threads, 2))
 
 
-def rate(threads: int, seconds: float = SECONDS) -> float:
-    """GFLOP/s of fp32 matrix products, all threads together, by the wall's clock."""
-    found: list[float] = []
+def free(ran: float) -> float:
+    """The share of time that the threads ran, rounded; the two clocks may differ by a little."""
+    return min(1.0, max(0.01, round(ran, 2)))
+
+
+def rate(threads: int, seconds: float = SECONDS) -> tuple[float, float]:
+    """(GFLOP/s of fp32 matrix products, all threads together, by their CPU seconds; share of the
+    wall's time that they ran)."""
+    found: list[tuple[float, float]] = []
     busy = [threading.Thread(target=_multiply, args=(found, seconds)) for _ in range(threads)]
     for thread in busy:
         thread.start()
     for thread in busy:
         thread.join()
-    return sum(found)
+    return sum(gflops for gflops, _ in found), sum(ran for _, ran in found) / threads
 
 
-def _multiply(found: list[float], seconds: float) -> None:
+def _multiply(found: list[tuple[float, float]], seconds: float) -> None:
     import numpy as np
 
     rows, inner, outer = SHAPE
     left, right = np.ones((rows, inner), np.float32), np.ones((inner, outer), np.float32)
     for _ in range(WARM_UP):
         np.matmul(left, right)
-    count, begun = 0, time.perf_counter()
+    count, begun, spent = 0, time.perf_counter(), time.thread_time()
     while (took := time.perf_counter() - begun) < seconds:
         np.matmul(left, right)
         count += 1
-    found.append(2.0 * rows * inner * outer * count / took / 1e9)
+    spent = time.thread_time() - spent
+    found.append((2.0 * rows * inner * outer * count / spent / 1e9, spent / took))
 
 
 if __name__ == "__main__":
-    print(rate(int(sys.argv[1])))
+    print(*rate(int(sys.argv[1])))
