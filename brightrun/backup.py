@@ -10,16 +10,18 @@ import gzip
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import fsspec
 from sqlalchemy import Engine
+from sqlalchemy.exc import ProgrammingError
 
 from brightrun import ledger_store
 from brightrun.backup_place import Backup, Place, Stored, manifests_last
 from brightrun.errors import ConfigurationError, StorageError
-from brightrun.ledger_dump import as_one_view, content, lines, tables
+from brightrun.ledger_dump import as_one_view, content, lines, refuse_hidden_rows, tables
 from brightrun.runfolder import JOB_ID, RunFolder
 from brightrun.settings import Settings
 
@@ -51,7 +53,8 @@ def make(settings: Settings, to: str, now: datetime, *, checkpoints: bool = True
 
 def _ledger_out(engine: Engine, place: Place, room: Path) -> dict[str, Stored]:
     files: dict[str, Stored] = {}
-    with ledger_store.transaction(as_one_view(engine), write=False) as connection:
+    with ledger_store.transaction(as_one_view(engine), write=False) as connection, _readable():
+        refuse_hidden_rows(connection)
         for table in tables(connection):
             packed = room / "table"
             with gzip.open(packed, "wb") as out:
@@ -59,6 +62,18 @@ def _ledger_out(engine: Engine, place: Place, room: Path) -> dict[str, Stored]:
             name = f"ledger/{table.name}.jsonl.gz"
             files[name] = place.put(packed, name).model_copy(update={"content": found})
     return files
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except ProgrammingError as error:
+        raise ConfigurationError(
+            f"not all of the ledger can be read: {str(error.orig).splitlines()[0]}",
+            cause="the user of DATABASE_URL is not the owner of its tables, and policies hide rows",
+            fix="back up with the owner's DATABASE_URL",
+        ) from None
 
 
 def _written(told: Iterable[bytes], write: Callable[[bytes], object]) -> Iterator[bytes]:
