@@ -34,6 +34,7 @@ from brightrun.physics import (
     Machine,
     ModelProfile,
     Range,
+    exactly,
     machine_of,
 )
 from brightrun.prices import Price
@@ -175,7 +176,9 @@ def estimate(
     known = remembered.expected(work, machine, model, values, observed)
     parts = dict(known.parts)
     every = checkpoint_interval(values, work.steps, parts["training"].likely / max(1, work.steps))
-    parts["saving"] = saving(work, model, values, every)
+    # What past jobs took to train has their saves in it.
+    learned = "training" in known.learned
+    parts["saving"] = exactly(0.0) if learned else saving(work, model, values, every)
     loss = one_interruption(work, machine, parts, every)
     rate = rate_of(machine, price.market, rates or {})
     done = known.whole + parts["saving"]

@@ -19,11 +19,12 @@ BUSY_CPU = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Seconds of every part but saving and interruptions, and of them together; seen: how many past
-    jobs speak of training or measuring."""
+    """Seconds of every part but saving and interruptions, and of them together; learned: parts that
+    past jobs speak of; seen: how many speak of training or measuring."""
 
     parts: dict[Part, Range]
     whole: Range
+    learned: frozenset[Part]
     seen: int
 
 
@@ -53,7 +54,7 @@ def expected(
         parts["measuring"] = Range(less.low, less.likely, again.parts["measuring"].high)
         together = replace(together, high=again.whole.high)
     speaking = [known[part].n for part in ("training", "measuring") if part in known]
-    return Expected(parts, together, max(speaking, default=0))
+    return Expected(parts, together, frozenset(known), max(speaking, default=0))
 
 
 def from_history(part: str, size: float, key: Key, observed: Sequence[Observed]) -> Fit | None:

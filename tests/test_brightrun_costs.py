@@ -128,6 +128,15 @@ def test_history_of_the_same_machine_replaces_the_guess_and_narrows_it() -> None
     assert known.parts["training"].high / known.parts["training"].likely == pytest.approx(2.5)
 
 
+def test_saves_are_counted_once_where_training_was_learned_with_them() -> None:
+    guess = estimate(SMALL, CPU2, SMOLLM2, BALANCED, HERE)
+    assert guess.parts["saving"].likely > 0
+    known = estimate(SMALL, CPU2, SMOLLM2, BALANCED, HERE, [seen("training", 1.0)])
+    assert known.parts["saving"].high == 0
+    other = estimate(SMALL, CPU2, SMOLLM2, BALANCED, HERE, [seen("measuring", 1.0)])
+    assert other.parts["saving"].likely == guess.parts["saving"].likely
+
+
 def test_history_of_another_machine_or_precision_says_nothing() -> None:
     guess = estimate(SMALL, CPU2, SMOLLM2, BALANCED, HERE)
     others = [seen("training", 9.0, machine="cpu/8"), seen("training", 9.0, precision="bf16")]
