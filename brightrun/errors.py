@@ -11,7 +11,8 @@ BrightRunError
 ├── InterruptionError
 │   └── SpotInterrupted a pod was lost; the task's retry brings a new one
 ├── OutOfMemory         carries an adjustment (micro_batch 4 -> 2)
-├── StorageError        run folder or object storage
+├── StorageError        run folder, object storage or ledger
+│   └── LedgerAway      the ledger's server does not answer: waiting mends it
 ├── TrainerError        the trainer itself failed: never retried blindly
 ├── EvaluationError     measurements are missing or contradict the plan
 └── ReportError         rendering or packaging
@@ -126,6 +127,12 @@ class StorageError(BrightRunError):
     code = "storage"
 
 
+class LedgerAway(StorageError):
+    """Asking again is safe: what was asked for was committed whole, or not at all."""
+
+    code = "ledger_away"
+
+
 class TrainerError(BrightRunError):
     code = "trainer"
 
@@ -153,6 +160,7 @@ FAMILIES: dict[str, type[BrightRunError]] = {
         SpotInterrupted,
         OutOfMemory,
         StorageError,
+        LedgerAway,
         TrainerError,
         EvaluationError,
         ReportError,

@@ -27,11 +27,12 @@ from sqlalchemy.exc import (
     DBAPIError,
     IntegrityError,
     NoSuchModuleError,
+    OperationalError,
     ProgrammingError,
 )
 from sqlalchemy.pool import NullPool
 
-from brightrun.errors import ConfigurationError, StorageError
+from brightrun.errors import ConfigurationError, LedgerAway, StorageError
 from brightrun.ledger_schema import POSTGRES_SCHEMA, REVISION
 from brightrun.settings import CHECKOUT, Settings
 
@@ -125,11 +126,18 @@ def transaction(engine: Engine, *, write: bool) -> Iterator[Connection]:
     except DatabaseError as error:
         if isinstance(error, IntegrityError | ProgrammingError | DataError):
             raise
-        raise StorageError(
+        kind = LedgerAway if _is_away(error) else StorageError
+        raise kind(
             f"the ledger cannot be used: {error.orig}",
             cause="the disk is full, the file is not writable, or the database is away",
             fix="mend it and run the same command again: nothing was half-written",
         ) from None
+
+
+def _is_away(error: DatabaseError) -> bool:
+    """A Postgres that cannot be reached gives no SQLSTATE; 08: connection lost, 57P: shut down."""
+    state = getattr(error.orig, "sqlstate", "of another database")
+    return isinstance(error, OperationalError) and str(state or "08").startswith(("08", "57P"))
 
 
 def is_new(engine: Engine) -> bool:

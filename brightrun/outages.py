@@ -1,4 +1,4 @@
-"""Wait while somebody else is away: the storage, or who rents out pods."""
+"""Wait while somebody else is away: the storage, the ledger, or who rents out pods."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from brightrun.clock import Clock
-from brightrun.errors import BrightRunError, StorageError
+from brightrun.errors import BrightRunError, LedgerAway, StorageError
 from brightrun.recovery import pause_after
 from brightrun.storagefaults import classify, is_outage, told_by_storage
 
@@ -23,7 +23,7 @@ def waited_out(
 ) -> Answer:
     """The answer of `ask`, which may run several times.
 
-    away: whether an exception is worth waiting for; by default a storage that is away for a while.
+    away: whether an exception is worth waiting for; by default a storage or ledger that is away.
     10 minutes after the first of them the last one is raised, that of a storage as a StorageError.
     on_begin, on_end: told of the first failure, and of the last one with the seconds of them all.
     """
@@ -60,7 +60,9 @@ def unless_away(tell: Callable[..., None], *what: Any) -> None:
 
 
 def storage_is_away(error: Exception) -> bool:
-    """Full, denied, expired or gone is not away: waiting does not mend it."""
+    """The ledger's server counts. Full, denied, expired, gone do not: waiting does not mend it."""
+    if isinstance(error, LedgerAway):
+        return True
     trouble = classify(error)
     return trouble is not None and not trouble.lasting
 

@@ -123,6 +123,28 @@ def test_an_outage_is_tried_again_and_told_once(channels: tuple[Inbox, FakeSlack
     assert (len(inbox.mails), len(chat.calls)) == (1, 4)
 
 
+def test_after_an_hour_without_slack_and_mail_everybody_has_heard_once(
+    channels: tuple[Inbox, FakeSlack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reaper's flow delivers every five minutes; pauses between tries grow."""
+    inbox, chat = channels
+    there, back = load(), NOW + timedelta(hours=1)
+    with monkeypatch.context() as away:
+        away.setenv("BRIGHTRUN_SMTP_PORT", "9")
+        chat.answers += [(500, {}, {"ok": False})] * 100
+        ledger = Ledger.open(load())
+        assert len(post(ledger, message("failed"), "k", now=NOW)) == 3
+        for minutes in range(5, 60, 5):
+            deliver_due(ledger, NOW + timedelta(minutes=minutes))
+    assert (inbox.mails, len(ledger.undelivered(NOW))) == ([], 3)
+    chat.answers.clear()
+    chat.calls.clear()
+    ledger = Ledger.open(there)
+    tries = [back + timedelta(minutes=minutes) for minutes in range(0, 125, 5)]
+    assert [problem for at in tries for problem in deliver_due(ledger, at)] == []
+    assert (len(inbox.mails), len(chat.calls), ledger.undelivered(NOW)) == (1, 2, ())
+
+
 def taken(ledger: Ledger, now: datetime) -> list[Letter]:
     return list(iter(lambda: ledger.take_due(now), None))
 
