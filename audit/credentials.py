@@ -18,7 +18,7 @@ WHAT = "secrets in tracked files"
 SHAPES = {
     "private key": (
         ("PRIVATE KEY-----",),
-        r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----\s*[A-Za-z0-9+/=]{40,}",
+        r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----(?:\s|\\n)*[A-Za-z0-9+/=]{40,}",
     ),
     "Amazon access key": (("AKIA", "ASIA"), r"\bA[KS]IA[0-9A-Z]{16}\b"),
     "Slack token": (("xox",), r"\bxox[abeoprs]-\d[\w-]{15,}"),
@@ -40,7 +40,7 @@ SHAPES = {
     # A host with a dot: neither loopback nor the short ones of examples.
     "password in a URL": (
         ("://",),
-        r"://[^\s/:@\"'`]+:[^\s/@\"'`$<{]{6,}@(?![\d.]+\b|(?:[\w-]+\.)*example\b)[\w-]+\.\w",
+        r"://[^\s/:@\"'`]+:[^\s/@\"'`$<{]{6,}@(?!(?:127|0)\.[\d.]+\b|(?:[\w-]+\.)*example\b)[\w-]+\.\w",
     ),
 }
 

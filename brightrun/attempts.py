@@ -64,10 +64,10 @@ def train_once(job: JobContext, on_tick: Tick) -> dict[str, Any]:
         if ending is not None and ending[0] == DONE:
             return ending[1]
         raise still_there(job)
-    alerts.check(job)
+    job.waited_out(lambda: alerts.check(job))
     action = job.waited_out(lambda: decide(job))
     if action.do in ("launch", "wait"):
-        last = job.ledger.attempts(job.job_id)[-1].outcome
+        last = job.waited_out(lambda: job.ledger.attempts(job.job_id))[-1].outcome
         if last == "stopped:switch" or last.startswith("failed:"):  # wanted, or mended: no loss
             return train_once(job, on_tick)
         raise SpotInterrupted(f"pod {mine.pod_name} was lost: {action.why}")

@@ -10,13 +10,14 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import fsspec
 
-from brightrun.errors import StorageError
+from brightrun.errors import ConfigurationError, StorageError
 from brightrun.frozen import Frozen
 from brightrun.ledger_dump import Content
 from brightrun.runfolder import MANIFEST, sha256_file
@@ -61,6 +62,10 @@ class Place:
 
     def __init__(self, url: str) -> None:
         # Only a file system of this machine knows folders that must be made first.
+        if not url.strip("/ "):
+            raise ConfigurationError(
+                "no place is named", fix="name a folder, or s3://BUCKET/PREFIX"
+            )
         local = urlsplit(url).scheme in ("", "file")
         fs, root = fsspec.core.url_to_fs(url.rstrip("/"), **({"auto_mkdir": True} if local else {}))
         self.fs, self.root, self.url = fs, str(root), url.rstrip("/")
@@ -68,13 +73,15 @@ class Place:
     def put(self, file: Path, name: str) -> Stored:
         """Copy a file of this machine in under its name."""
         stored = Stored(size=file.stat().st_size, sha256=sha256_file(file))
-        self.fs.put_file(str(file), f"{self.root}/{name}")
+        with self._permitted():
+            self.fs.put_file(str(file), f"{self.root}/{name}")
         return stored
 
     def get(self, name: str, expected: Stored, to: Path) -> None:
         """Fetch one file. StorageError: it is not what was stored."""
         try:
-            self.fs.get_file(f"{self.root}/{name}", str(to))
+            with self._permitted():
+                self.fs.get_file(f"{self.root}/{name}", str(to))
         except FileNotFoundError:
             raise StorageError(f"{self.url}/{name} is missing", fix=OTHER_BACKUP) from None
         if sha256_file(to) != expected.sha256:
@@ -83,21 +90,38 @@ class Place:
             )
 
     def finish(self, backup: Backup) -> None:
-        self.fs.pipe_file(f"{self.root}/{MANIFEST}", backup.model_dump_json(indent=1).encode())
+        with self._permitted():
+            self.fs.pipe_file(f"{self.root}/{MANIFEST}", backup.model_dump_json(indent=1).encode())
 
     def backup(self) -> Backup:
         """What lies here. StorageError: no complete backup, or one that cannot be read here."""
         try:
-            told = json.loads(self.fs.cat_file(f"{self.root}/{MANIFEST}"))
+            with self._permitted():
+                told = json.loads(self.fs.cat_file(f"{self.root}/{MANIFEST}"))
+            if told.get("format") != FORMAT:
+                raise StorageError(f"{self.url} has another format", fix="use the newer checkout")
+            return Backup.model_validate(told)
+        except (AttributeError, ValueError):
+            raise StorageError(
+                f"{self.url}/{MANIFEST} cannot be read", cause="it is damaged", fix=OTHER_BACKUP
+            ) from None
         except (FileNotFoundError, NotADirectoryError):
             raise StorageError(
                 f"{self.url} is no complete backup: it has no {MANIFEST}",
                 cause="another folder, or a backup that was cut off",
                 fix="name the folder with the time in its name that `brightrun backup` printed",
             ) from None
-        if told.get("format") != FORMAT:
-            raise StorageError(f"{self.url} has another format", fix="use the newer checkout")
-        return Backup.model_validate(told)
+
+    @contextmanager
+    def _permitted(self) -> Iterator[None]:
+        try:
+            yield
+        except PermissionError as error:
+            raise StorageError(
+                f"{self.url} may not be used: {error.strerror or error}",
+                cause="rights of the folder, or of the bucket's key",
+                fix="name a place that may be written, or mend the rights",
+            ) from None
 
 
 def manifests_last(name: str) -> tuple[bool, str]:

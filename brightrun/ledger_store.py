@@ -39,6 +39,12 @@ from brightrun.settings import CHECKOUT, Settings
 MIGRATIONS = CHECKOUT / "deployments" / "migrations"
 VERSION_TABLE = "alembic_version"
 BUSY_SECONDS = 30
+# Seconds to connect, seconds of silence before it is asked whether the other side still lives, and
+# milliseconds after which what was sent counts as lost.
+LIBPQ = {
+    "connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}  # fmt: skip
 LOCK_SECONDS = 120
 
 
@@ -100,7 +106,11 @@ def engine_of(settings: Settings) -> Engine:
 @cache
 def _postgres(url: URL) -> Engine:
     """One engine, so one small pool, per process: every task opens the ledger afresh."""
-    engine = create_engine(url, json_serializer=to_json, pool_size=2, pool_pre_ping=True)
+    # A server that swallows packets must not hold up who renews a pod's lease.
+    patience = LIBPQ if url.get_driver_name().startswith("psycopg") else {}
+    engine = create_engine(
+        url, json_serializer=to_json, pool_size=2, pool_pre_ping=True, connect_args=patience
+    )
     return engine.execution_options(schema_translate_map={None: POSTGRES_SCHEMA})
 
 

@@ -28,7 +28,7 @@ RECOMPUTED = 1.31  # time with activations computed twice; measured on a CPU: 27
 CALLED = 0.022
 LAYER_PEAK = 73.0  # bytes an element of hidden size while one layer is computed
 # Of the speed that two threads reach with nothing beside, what a job's pod has: a whole demo job (2
-# cores; driver and Prefect server beside it) trained at 128-150 tokens/s where quiet steps reach
+# cores; driver and Prefect server beside it) trained at 114-152 tokens/s where quiet steps reach
 # 150-159, and the same machine is a sixth slower at other hours. More cores: not measured.
 IN_A_JOB = 0.8
 DEMO_TOKENS = 900  # of the demo's sequences (544-1,104), at which its steps were timed

@@ -16,6 +16,7 @@ Key = tuple[str, str, str]  # machine, model, precision
 Clock = Literal["cpu", "wall"]
 WALL: Clock = "wall"
 BOOT = "boot"
+TRAINING = "training"
 
 
 class Part(NamedTuple):
@@ -49,6 +50,11 @@ class Past(NamedTuple):
         return [(p.name, p.units, p.cpu_seconds) for p in self.parts if p.cpu_seconds]
 
     @property
+    def trained(self) -> bool:
+        """A smoke test is none: how far off its start was says nothing of a whole job's range."""
+        return any(part.name == TRAINING for part in self.parts)
+
+    @property
     def guess(self) -> float | None:
         """Wall-clock seconds by physics, None where one part's are not known."""
         known = [part.guess for part in self.parts if part.guess is not None]
@@ -56,7 +62,8 @@ class Past(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """A job beside what was known before it; estimate None: a part of it had no history by then.
+    """A job beside what was known before it; estimate None: it was no training, or
+    a part of it had no history by then.
 
     actual: seconds by its clock; wall: by the wall's.
     """
@@ -86,11 +93,12 @@ def replayed(jobs: Iterable[Past]) -> Iterator[Replayed]:
         sizes = job.sizes(clock)
         found = [fit(tuple(seen[job.key, clock, part]), units) for part, units, _ in sizes]
         fits = [fit for fit in found if fit is not None]
-        estimate = whole(fits, misses[job.key, clock]) if len(fits) == len(sizes) else None
-        told = Replayed(job, clock, wall, sum(seconds for *_, seconds in sizes), estimate)
-        yield told
-        if told.miss is not None:
-            misses[job.key, clock].append(told.miss)
+        told = job.trained and len(fits) == len(sizes)
+        estimate = whole(fits, misses[job.key, clock]) if told else None
+        again = Replayed(job, clock, wall, sum(seconds for *_, seconds in sizes), estimate)
+        yield again
+        if again.miss is not None:
+            misses[job.key, clock].append(again.miss)
         for kept in {clock, WALL}:
             for part, units, seconds in job.sizes(kept):
                 seen[job.key, kept, part].appendleft((units, seconds))

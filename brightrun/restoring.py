@@ -27,14 +27,24 @@ def check(url: str) -> Backup:
     return backup
 
 
-def restore(settings: Settings, url: str, *, run_folders: bool = True) -> Backup:
+def restore(
+    settings: Settings, url: str, *, run_folders: bool = True, original_is_gone: bool = False
+) -> Backup:
     """Run folders, then the ledger, into places that hold neither; may be repeated after a failure.
 
-    run_folders: False where the storage was not lost. The rows are read back and compared before
-    they are committed. Nothing is overwritten:
-    ConfigurationError: the ledger has rows. StorageError: the storage holds another object of that
-    name, or the backup is damaged.
+    run_folders: False where the storage was not lost; original_is_gone: nobody works with the
+    ledger that was copied. The rows are read back and compared before they are committed. Nothing
+    is overwritten:
+    ConfigurationError: the ledger has rows, or the copy could end the original's pods.
+    StorageError: the storage holds another object of that name, or the backup is damaged.
     """
+    if settings.runpod_api_key and not original_is_gone:
+        raise ConfigurationError(
+            "the copy would end pods that the original works with",
+            cause="both have one name at RunPod, and a reaper ends what its own ledger lacks",
+            fix="rehearse without BRIGHTRUN_RUNPOD_API_KEY; where the original is lost: "
+            "--original-is-gone",
+        )
     place = Place(url)
     backup = place.backup()
     ledger_store.require_known(backup.revision)

@@ -40,6 +40,9 @@ def restore(
     run_folders: Annotated[
         bool, typer.Option(help="Without, where the storage was not lost.")
     ] = True,
+    original_is_gone: Annotated[
+        bool, typer.Option("--original-is-gone", help="Needed where RunPod's key is set.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Make ledger and run folders again in an empty database and storage; nothing is overwritten.
@@ -52,7 +55,9 @@ def restore(
     if dry_run:
         found = restoring.check(place)
     else:
-        found = restoring.restore(load(), place, run_folders=run_folders)
+        found = restoring.restore(
+            load(), place, run_folders=run_folders, original_is_gone=original_is_gone
+        )
     tell("Is whole" if dry_run else "Restored", place, found, json)
 
 

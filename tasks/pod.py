@@ -39,8 +39,9 @@ def train(job_id: str) -> str:
     if done is None:
         with turns.turn(job), watched(job) as board:
             done = attempts.train_once(job, board.tick)
-    job.ledger.update_job(job_id, adapter_sha256=done["adapter_sha256"])
-    return str(done["adapter_sha256"])
+    made = str(done["adapter_sha256"])
+    job.waited_out(lambda: job.ledger.update_job(job_id, adapter_sha256=made))
+    return made
 
 
 def finished(job: JobContext) -> dict[str, Any] | None:

@@ -42,13 +42,16 @@ def turn(job: JobContext, slots: Slots = prefect_slots) -> Iterator[None]:
     """Inside, the job may have a GPU. Without a quota at once."""
     quota = job.settings.gpu_quota
     with ExitStack() as held:
-        if quota and any(a.ended_at is None for a in job.ledger.attempts(job.job_id)):
+        tried = job.waited_out(lambda: job.ledger.attempts(job.job_id))
+        if quota and any(attempt.ended_at is None for attempt in tried):
             # Its pod runs already and is adopted, whether or not there is a free place.
             with suppress(*NOT_NOW):
                 held.enter_context(slots(quota, 1.0))
         elif quota:
             wait(job, quota, slots, held)
-        job.ledger.update_job(job.job_id, status=Status.running, stage="train")
+        job.waited_out(
+            lambda: job.ledger.update_job(job.job_id, status=Status.running, stage="train")
+        )
         yield
 
 

@@ -36,6 +36,20 @@ def test_a_secret_of_each_kind_is_found_in_its_line(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (
+            "private key",
+            '{"private_key": "-----BEGIN ' + "PRIVATE KEY-----\\n" + "A1b2" * 12 + '"}',
+        ),
+        ("password in a URL", "postgresql://ann:" + "pa55word@10.1.2.3/ledger"),
+    ],
+)
+def test_keys_inside_json_and_hosts_by_number_are_found(kind: str, text: str) -> None:
+    assert list(credentials.secrets_in(text)) == [(1, kind)]
+
+
+@pytest.mark.parametrize(
     "text",
     ["xoxb-planted-1111", "postgresql://USER:PASSWORD@HOST/DATABASE", "http://u:planted@127.0.0.1:9",
      "risk-based-approach-to-every-question", "sb_secret_...", "postgresql://ann:pa55word@db.example/x",

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from commands import inside
+from pydantic import SecretStr
 from sqlalchemy import JSON, Boolean, DateTime, Float, Integer, Text, select
 from sqlalchemy.engine import make_url
 
@@ -193,6 +194,32 @@ def test_nothing_is_restored_over_a_ledger_that_has_rows(lost: Settings, tmp_pat
     url = backup.make(lost, str(tmp_path / "safe"), NOW)
     with pytest.raises(ConfigurationError, match="not empty"):
         restoring.restore(lost, url)
+
+
+def test_a_copy_that_could_end_the_originals_pods_is_not_made(
+    lost: Settings, other: Settings, tmp_path: Path
+) -> None:
+    url = backup.make(lost, str(tmp_path / "safe"), NOW)
+    keyed = other.model_copy(update={"runpod_api_key": SecretStr("planted")})
+    with pytest.raises(ConfigurationError, match="end pods") as caught:
+        restoring.restore(keyed, url)
+    assert "--original-is-gone" in caught.value.fix
+    assert restoring.restore(keyed, url, original_is_gone=True).rows > 0
+
+
+@pytest.mark.parametrize("told", ["{", "[]", '{"format": 1}'])
+def test_a_manifest_that_cannot_be_read_is_damaged_and_no_fault_of_ours(
+    told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "manifest.json").write_text(told)
+    with pytest.raises(StorageError) as caught:
+        Place(str(tmp_path)).backup()
+    assert caught.value.fix
+
+
+def test_no_place_is_told(home: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no place"):
+        Place("")
 
 
 def test_an_object_that_differs_is_kept_and_the_ledger_stays_empty(

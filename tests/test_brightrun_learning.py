@@ -93,6 +93,17 @@ def test_what_was_learned_from_rented_gpus_beats_physics_and_keeps_the_targets()
     assert found.inside >= 0.8
 
 
+def test_a_smoke_test_is_no_job_whose_miss_narrows_the_range() -> None:
+    """Ten starts that all took what was thought, then trainings: nothing is settled by them."""
+    load = Part(name="model_loading", units=1.0, seconds=240.0, guess=141.0)
+    smoke = [Past(f"s{number}", H100, (load,)) for number in range(10)]
+    chance = random.Random(5)
+    jobs = [rented(chance, number) for number in range(3)]
+    told = list(replayed([*smoke, *jobs]))
+    assert all(job.estimate is None for job in told[:10])
+    assert len(last_misses([*smoke, *jobs])) == 2
+
+
 def history_of(chance: random.Random, jobs: int, together: float, alone: float) -> list[Past]:
     """Jobs of two parts, which are slow together (log-normal), and each by itself (a skewed
     delay: exponential, never negative)."""

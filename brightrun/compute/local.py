@@ -26,7 +26,8 @@ from brightrun.compute.provider import Billed, LaunchRequest, Manners, Offer, Po
 from brightrun.errors import CapacityError
 from brightrun.settings import CHECKOUT
 
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV",
+             "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # fmt: skip
 # The trainer ends within 5 seconds of SIGTERM.
 TERM_GRACE_SECONDS = 6.0
 KILL_GRACE_SECONDS = 5.0
