@@ -66,7 +66,8 @@ class Done:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    kept = {k: os.environ[k] for k in ("PATH", "LANG", "TMPDIR") if k in os.environ}
+    known = ("PATH", "LANG", "TMPDIR", "OMP_WAIT_POLICY")
+    kept = {k: os.environ[k] for k in known if k in os.environ}
     mine = {"HOME": str(home.parent), "BRIGHTRUN_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     mine["BRIGHTRUN_CPU_SPEED"] = "1"  # not measured anew by every command
     return {**kept, **mine, "COLUMNS": "100", **more}

@@ -41,6 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
         DO_NOT_TRACK="1",
         HF_HUB_OFFLINE="1",
         BRIGHTRUN_CPU_SPEED="1",
+        # More processes than cores: a thread that waits for another sleeps at once.
+        OMP_WAIT_POLICY="PASSIVE",
         # Whatever image this checkout names: no test asks its registry.
         BRIGHTRUN_RUNPOD_IMAGE="",
     )
