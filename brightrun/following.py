@@ -30,7 +30,7 @@ def follow(job: JobContext, attempt: AttemptRow, on_tick: Tick) -> None:
     """
     watch, clock = Watch(job, attempt, on_tick), job.clock
     while not waited_out(
-        clock, watch.ended, is_outage, on_begin=job.outage_began, on_end=watch.answered_again
+        clock, watch.ended, is_outage, on_begin=watch.deafened, on_end=watch.answered_again
     ):
         clock.sleep(POLL_SECONDS)
 
@@ -42,6 +42,7 @@ class Watch:
         self.job, self.attempt, self.on_tick = job, attempt, on_tick
         self.last_sign, self.renewed, self.asked = self.now(), -math.inf, math.inf
         self.alerted = self.looked = -math.inf
+        self.deaf = False
 
     def now(self) -> float:
         return self.job.clock.monotonic()
@@ -52,6 +53,8 @@ class Watch:
         if job.folder.marker(number) is not None:
             return True
         now = self.now()
+        if self.deaf:  # nor could the pod hear: its silence and its time to obey start anew
+            self.last_sign, self.asked = now, math.inf
         if now - self.renewed > min(job.lease_seconds, CLAIM_STALE_SECONDS) / 4:
             renew(job, self.attempt)
             self.renewed = now
@@ -96,9 +99,14 @@ class Watch:
             return False  # nothing is known: the pod's own signs of life tell
         return pod is None or pod.state == "ended"
 
+    def deafened(self, error: Exception) -> None:
+        """An outage begins: until a look succeeds the pod cannot be heard."""
+        self.deaf = True
+        self.job.outage_began(error)
+
     def answered_again(self, error: Exception, seconds: float) -> None:
-        """The outage is over. The pod could not be heard in it: its silence starts anew."""
-        self.last_sign = self.now()
+        """A look has succeeded, however long it took."""
+        self.deaf, self.last_sign = False, self.now()
         self.job.outage_ended(error, seconds)
 
 

@@ -177,12 +177,70 @@ def test_a_storage_that_is_away_for_a_while_ends_neither_pod_nor_job(home: Path)
     assert launched.number == 1
 
 
-def test_the_pods_silence_in_an_outage_does_not_count_against_it(home: Path) -> None:
-    job = job_with(home, finishes)
+def through_an_outage(job: JobContext, monkeypatch: pytest.MonkeyPatch) -> ManualClock:
+    """The pod is rented; from second 5 to 300 its events cannot be read."""
+    monkeypatch.setattr(following, "POLL_SECONDS", 1.0)
+    monkeypatch.setattr(recovery, "LONGEST_PAUSE_SECONDS", 15.0)
+    clock = vars(job)["clock"] = ManualClock(job.clock.now())
+    read = job.folder.events
+
+    def events(attempt: int, after_seq: int = 0) -> Iterator[Any]:
+        if 5 <= clock.monotonic() < 300:
+            raise StorageError("the disk is away")
+        return read(attempt, after_seq)
+
+    vars(job.folder)["events"] = events
     launch(job)
-    stale_after(job, 0.02)
-    failing(job, 5)
+    return clock
+
+
+def test_the_pods_silence_in_an_outage_does_not_count_against_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not write either, and asks again only a while after the storage is back."""
+
+    def late(environment: dict[str, str]) -> Iterator[None]:
+        pod = Trainer(environment)
+        pod.beat()
+        while clock.monotonic() < 340:
+            yield
+        pod.steps(1, 9)
+        pod.end("_DONE", adapter_sha256="abc", steps=9)
+
+    job = job_with(home, late)
+    clock = through_an_outage(job, monkeypatch)
     assert drive(job)["steps"] == 9
+    assert outcomes(job) == ["done"]
+
+
+def test_a_pod_that_stays_silent_after_an_outage_is_lost(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_with(home, hangs)
+    clock = through_an_outage(job, monkeypatch)
+    with pytest.raises(SpotInterrupted):
+        drive(job)
+    stale = job.settings.heartbeat_stale_seconds
+    assert 300 + stale < clock.monotonic() < 330 + stale
+
+
+def test_a_pod_that_could_not_hear_a_stop_in_an_outage_has_its_time_to_obey_afterwards(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def obeys_late(environment: dict[str, str]) -> Iterator[None]:
+        pod = Trainer(environment)
+        pod.beat()
+        while clock.monotonic() < 340:
+            yield
+        pod.save(2)
+        pod.end("_STOPPED.json", reason="cancel", by="Ann")
+
+    job = job_with(home, obeys_late)
+    clock = through_an_outage(job, monkeypatch)
+    with pytest.raises(JobCancelled):
+        train_once(job, lambda attempt: job.folder.request_stop("cancel", "Ann"))
+    assert provider_of(job).terminated == []
+    assert job.folder.checkpoints() != []
 
 
 def test_a_storage_that_stays_away_ends_the_job(
