@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from brightrun import alerts, interruptions
@@ -44,10 +45,10 @@ def train_once(job: JobContext, on_tick: Tick) -> dict[str, Any]:
     """
     attempt = job.waited_out(lambda: live_attempt(job))
     if not job.waited_out(lambda: settle_open_attempts(job, but=attempt)):
-        raise still_there(job)
+        raise job.waited_out(lambda: still_there(job))
     found = rent(job) if attempt is None else attempt
     if isinstance(found, Action):
-        return conclude(job, found.do, found.why)
+        return job.waited_out(partial(conclude, job, found.do, found.why))
     mine, fresh = found, attempt is None
     try:
         if fresh:
@@ -63,7 +64,7 @@ def train_once(job: JobContext, on_tick: Tick) -> dict[str, Any]:
         ending = job.waited_out(lambda: job.folder.marker(mine.number))
         if ending is not None and ending[0] == DONE:
             return ending[1]
-        raise still_there(job)
+        raise job.waited_out(lambda: still_there(job))
     job.waited_out(lambda: alerts.check(job))
     action = job.waited_out(lambda: decide(job))
     if action.do in ("launch", "wait"):

@@ -11,6 +11,7 @@ from brightrun import accounts
 from brightrun.context import JobContext
 from brightrun.errors import SpotInterrupted
 from brightrun.ledger import EventRow
+from brightrun.outages import unless_away
 from brightrun.progress import Progress
 from reports import formats, jobcards, moneywords
 from tasks import artifacts, story
@@ -21,15 +22,18 @@ STEP_SECONDS = 5.0
 
 @contextmanager
 def watched(job: JobContext) -> Iterator[Board]:
-    """A board for as long as a pod is followed; a lost pod is told before it is raised again."""
-    board = Board(job)
+    """A board for as long as a pod is followed; a lost pod is told before it is raised again.
+
+    A ledger that is away at the end costs a card, and does not hide how the pod ended.
+    """
+    board = job.waited_out(lambda: Board(job))
     try:
         try:
             yield board
         finally:
-            board.close()
+            unless_away(board.close)
     except SpotInterrupted:
-        story.tell(lost_sentence(job), story.WARNING)
+        unless_away(lambda: story.tell(lost_sentence(job), story.WARNING))
         raise
 
 
@@ -52,8 +56,8 @@ class Board:
     def tick(self, attempt: int) -> None:
         """About once a second while the pod of this attempt runs."""
         if attempt != self.attempt:
-            self.attempt = attempt
             story.tell(pod_sentence(attempt, self.job.folder.read_json(_launch(attempt))))
+            self.attempt = attempt
         if self.relay() or self.job.clock.monotonic() - self.written >= REWRITE_SECONDS:
             self.rewrite()
 

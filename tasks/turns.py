@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 
 import httpx
 from prefect.client.orchestration import get_client
@@ -16,6 +17,7 @@ from brightrun import attempts, turns
 from brightrun.context import JobContext, driver_name
 from brightrun.deciding import decide
 from brightrun.ledger import Status
+from brightrun.queueing import Place
 from tasks import story
 
 LIMIT = "brightrun-gpus"
@@ -57,20 +59,25 @@ def turn(job: JobContext, slots: Slots = prefect_slots) -> Iterator[None]:
 
 def wait(job: JobContext, quota: int, slots: Slots, held: ExitStack) -> None:
     """Until the job is next and a place is free. JobCancelled, JobPaused when that is asked."""
-    job.ledger.update_job(job.job_id, status=Status.queued)
+    job.waited_out(lambda: job.ledger.update_job(job.job_id, status=Status.queued))
     told = ""
     while True:
-        action = decide(job)
-        if action.do in ("cancelled", "paused"):
-            attempts.conclude(job, action.do, action.why)
-        job.ledger.renew_claim(job.job_id, driver_name())
-        place = turns.place_of(job)
+        place = job.waited_out(lambda: look(job))
         if place is None or place.position == 1:
             with suppress(*NOT_NOW):
                 held.enter_context(slots(quota, LOOK_SECONDS))
                 return
         if place is not None and (said := turns.sentence(place)) != told:
             told = said
-            job.ledger.update_job(job.job_id, stage=said)
+            job.waited_out(partial(job.ledger.update_job, job.job_id, stage=said))
             story.tell(said)
         job.clock.sleep(LOOK_SECONDS)
+
+
+def look(job: JobContext) -> Place | None:
+    """Its place now; others learn that it still waits."""
+    action = decide(job)
+    if action.do in ("cancelled", "paused"):
+        attempts.conclude(job, action.do, action.why)
+    job.ledger.renew_claim(job.job_id, driver_name())
+    return turns.place_of(job)

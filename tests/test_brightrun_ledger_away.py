@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fakes.clock import ManualClock
-from pod_lives import drive, finishes, job_with, outcomes, provider_of
+from pod_lives import drive, finishes, hangs, job_with, outcomes, provider_of
+from without_ledger import WithoutLedger
 
+from brightrun import attempts
 from brightrun.context import JobContext
-from brightrun.errors import LedgerAway, StorageError
+from brightrun.deciding import decide
+from brightrun.errors import LedgerAway, StopFailed, StorageError
 from brightrun.jobs import JobRequest
 from brightrun.launching import launch
 from brightrun.ledger import Ledger
-from brightrun.ledger_store import engine_of
 from brightrun.outages import storage_is_away
 from brightrun.settings import Settings
-
-
-class WithoutLedger(ManualClock):
-    """Nobody listens where the ledger's Postgres was, until `back` seconds have passed."""
-
-    def __init__(self, job: JobContext, back: float) -> None:
-        super().__init__(datetime.now(UTC))
-        self.ledger, self.back, self.there = job.ledger, back, job.ledger.engine
-        nobody = {"home": job.settings.home, "DATABASE_URL": "postgresql://u@127.0.0.1:9/l"}
-        job.ledger.engine = engine_of(Settings.model_validate(nobody))
-        vars(job)["clock"] = self
-
-    def sleep(self, seconds: float) -> None:
-        super().sleep(max(seconds, 5.0))  # the pauses of these tests are too short for an hour
-        if self.monotonic() >= self.back:
-            self.ledger.engine = self.there
+from brightrun.situation import Action
+from brightrun.stopping import JobCancelled
 
 
 @pytest.mark.usefixtures("quick")
@@ -49,6 +36,43 @@ def test_a_ledger_that_is_away_for_minutes_ends_neither_pod_nor_job(
     assert (outcomes(job), len(provider_of(job).launched)) == (["done"], 1)
     (said,) = [e.payload["message"] for e in job.ledger.events("job-1", 0, "warning")]
     assert re.match(r"storage, ledger or provider did not answer for 3\d\d s", said)
+
+
+def test_why_a_job_ends_is_told_when_the_ledger_is_back(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_with(home)
+    job.folder.request_stop("cancel", "Ann")
+
+    def decided(job: JobContext) -> Action:
+        found = decide(job)
+        WithoutLedger(job, back=300)
+        return found
+
+    monkeypatch.setattr(attempts, "decide", decided)
+    with pytest.raises(JobCancelled):
+        drive(job)
+    assert job.clock.monotonic() >= 300
+
+
+@pytest.mark.parametrize("rented", [True, False])
+def test_a_pod_that_may_still_run_is_told_when_the_ledger_is_back(
+    home: Path, rented: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start of a driver, and after the pod that it followed."""
+
+    def not_ended(job: JobContext, *_: Any, **__: Any) -> bool:
+        WithoutLedger(job, back=300)
+        return False
+
+    job = job_with(home, hangs)
+    if rented:
+        launch(job)
+        monkeypatch.setattr(attempts, "follow", lambda *_: None)
+    monkeypatch.setattr(attempts, "release" if rented else "settle_open_attempts", not_ended)
+    with pytest.raises(StopFailed, match="rents no further pod"):
+        drive(job)
+    assert job.clock.monotonic() >= 300
 
 
 @pytest.mark.usefixtures("quick")

@@ -14,9 +14,11 @@ import prefect.settings
 import pytest
 from fakes.clock import START, ManualClock
 from fakes.compute import FakeProvider
+from without_ledger import WithoutLedger
 
 from brightrun import following
 from brightrun.context import JobContext
+from brightrun.errors import SpotInterrupted
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.runfolder import Event, EventWriter
@@ -133,6 +135,27 @@ def test_the_end_of_a_pod_leaves_the_cards_up_to_date(job: JobContext, shelf: Sh
         step(job, 2)
     assert shown.seen > 0
     assert "step 2 of 9" in shelf.texts["progress"]
+
+
+def test_a_ledger_that_is_away_when_a_pod_ends_costs_a_card_and_hides_nothing(
+    job: JobContext, shelf: Shelf
+) -> None:
+    def lost() -> None:
+        WithoutLedger(job, back=3600)
+        raise SpotInterrupted("gone")
+
+    with pytest.raises(SpotInterrupted, match="gone"), board.watched(job):
+        lost()
+    assert shelf.rewritten == []
+
+
+def test_a_ledger_that_is_away_when_a_board_is_made_is_waited_for(
+    job: JobContext, shelf: Shelf
+) -> None:
+    clock = WithoutLedger(job, back=300)
+    with board.watched(job):
+        assert set(shelf.texts) == {"progress", "loss-curve"}
+    assert clock.monotonic() >= 300
 
 
 def test_an_event_is_in_the_ledger_and_told_at_most_ten_seconds_after_it_was_written(

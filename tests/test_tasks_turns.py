@@ -10,6 +10,7 @@ import pytest
 from fakes.clock import ManualClock
 from fakes.compute import FakeProvider
 from typer.testing import CliRunner
+from without_ledger import WithoutLedger
 
 from brightrun import turns
 from brightrun.context import JobContext
@@ -102,6 +103,19 @@ def test_whoever_is_not_next_leaves_a_free_place_to_the_one_that_is(ledger: Ledg
     with turn(late, only_count):
         assert asked == [1]  # not before it was moved to the front
     assert turns.priority(late) == 5
+
+
+def test_a_ledger_that_is_away_while_a_job_waits_is_waited_for(ledger: Ledger) -> None:
+    slots = Places(0)
+
+    def gone() -> None:
+        WithoutLedger(known, back=300)
+        slots.free = 1
+
+    known = job(ledger, "j1", gone)
+    with turn(known, slots):
+        assert ledger.job("j1").status == "running"
+    assert known.clock.monotonic() >= 300
 
 
 @pytest.mark.parametrize(("reason", "error"), [("cancel", JobCancelled), ("pause", JobPaused)])
