@@ -30,11 +30,12 @@ RAISE = "raise max_length (up to the base model's context)"
 class Part:
     """One of the two files: where it is written, and its totals per epoch.
 
-    sequences: rows, the parts of `split` conversations counted each; added_tokens: by their
-    repeated system prompts.
+    by_pair: tokens are those of one sequence per answer; sequences: rows, the parts of `split`
+    conversations counted each; added_tokens: by their repeated system prompts.
     """
 
     path: Path
+    by_pair: bool = False
     conversations: int = 0
     sequences: int = 0
     supervised_pairs: int = 0
@@ -62,10 +63,10 @@ def snapshot(
     Conversations without an answer are left out and counted (`left_out`); only: indexes of the
     conversations to use at all (None: every one; the report is of these alone). With
     values.too_long = split, a conversation longer than values.max_length becomes several rows of
-    the same file, with its id and `part`, `parts`. Token totals are those of values.sequence.
-    DatasetError when
-    the file is invalid or has changed since, when a sequence is longer than values.max_length or
-    has too few supervised tokens, or when there is too little to split. ConfigurationError when
+    the same file, with its id and `part`, `parts`. What is trained on has the token
+    totals of values.sequence; what is held out is read whole. DatasetError when the file is invalid
+    or has changed since, when a sequence is longer than values.max_length or has too few supervised
+    tokens, or when there is too little to split. ConfigurationError when
     our chat template does not write what the base model's own writes.
     """
     if not report.valid:
@@ -80,7 +81,7 @@ def snapshot(
     wanted = (one for one in records if only is None or one.index in only)
     trained = (one for one in wanted if one.supervised_pairs)
     with tempfile.TemporaryDirectory(prefix="brightrun-snapshot-") as place:
-        train = Part(Path(place) / "train.jsonl")
+        train = Part(Path(place) / "train.jsonl", by_pair=values.sequence == "pair")
         validation = Part(Path(place) / "validation.jsonl")
         compared = _write(trained, train, validation, chosen, values, tokenizer)
         _refuse_changed(report, file, (train, validation), used_count=len(used))
@@ -203,7 +204,7 @@ def _add(part: Part, row: dict[str, Any], values: Hyperparameters, tok: ChatToke
         place = f", part {row['part']}" if "part" in row else ""
         part.too_long.append(f"conversation {row['index']}{place} ({row['tokens']:,} tokens)")
     sequences = [row["tokens"]]
-    if values.sequence == "pair":
+    if part.by_pair:
         # The reference mode: one sequence per answer, each with all that was said before it.
         messages = row["messages"]
         answers = [at for at, message in enumerate(messages) if trained(message)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 from brightrun import baselines, quotes
 from brightrun.context import JobContext
 from brightrun.durations import Work
+from brightrun.runfolder import MANIFEST
 from brightrun.specs import JobSpec
 from evals import harness
 from evals.carrying import LEFT
@@ -26,25 +28,21 @@ def work_of(job: JobContext, known: Collection[str], interruptions: int = 0) -> 
     if job.request.assesses:
         models = len(job.folder.read_json(PLAN)["models"])
         return quotes.only_measuring(work, job.folder.read_json(LEFT), models)
-    return replace(as_split(work, job.spec), known=frozenset(known))
+    split = as_split(work, job.spec, job.folder.read_json(f"data/{MANIFEST}"))
+    return replace(split, known=frozenset(known))
 
 
-def as_split(work: Work, spec: JobSpec) -> Work:
-    """With the counts of the split that was made; a file alone tells the held-out share only. Pure.
-
-    One sequence per pair is counted nowhere before the pod: that stays in proportion.
-    """
-    if spec.values.sequence == "pair":
-        return work
-    data = spec.data
-    longer = data.train_tokens / max(1, work.train_tokens)
+def as_split(work: Work, spec: JobSpec, manifest: Mapping[str, Any]) -> Work:
+    """With what data/manifest.json counts; a file alone tells the held-out share only. Pure."""
+    pairs = spec.values.sequence == "pair"
     return replace(
         work,
-        train_tokens=data.train_tokens,
-        sum_squared_tokens=round(work.sum_squared_tokens * longer),
-        supervised_tokens=data.supervised_tokens,
-        sequences=spec.sequences,
+        train_tokens=manifest["train_tokens"],
+        sum_squared_tokens=manifest["sum_squared_tokens"],
+        supervised_tokens=manifest["supervised_tokens"],
+        sequences=manifest["supervised_pairs" if pairs else "train_sequences"],
         steps=spec.total_steps,
+        validation_tokens=manifest["validation_tokens"],
     )
 
 

@@ -143,6 +143,7 @@ def test_per_pair_totals_count_what_is_said_before_again(
     )
     assert by_pair["train_tokens"] == expected > whole["train_tokens"]
     assert by_pair["supervised_tokens"] == whole["supervised_tokens"]
+    assert by_pair["validation_tokens"] == whole["validation_tokens"]  # held out: read whole
     assert by_pair["files"] == whole["files"]
 
 

@@ -100,6 +100,8 @@ def test_a_job_teaches_what_it_ran_and_not_what_its_form_said(
     job.ledger.create_job("j1", JobRequest(training_file="f", base_model="tiny"))
     job.folder.write_json("spec.json", {"spec": spec.model_dump(mode="json")})
     job.folder.write_json("validation.json", report["local"].model_dump(mode="json"))
+    counts = {"train_sequences": 7, "sum_squared_tokens": 10**6, "validation_tokens": 200}
+    job.folder.write_json("data/manifest.json", {**data.model_dump(), **counts})
     for name in ("preprocessing", "measuring"):
         job.note("stage", {"name": name, "status": "started"})
         job.note("stage", {"name": name, "status": "finished", "elapsed_s": 60.0})
@@ -117,7 +119,7 @@ def test_a_job_teaches_what_it_ran_and_not_what_its_form_said(
         learn.learn.fn("j1")
         return {o.part: o.tokens for o in job.ledger.observed(machine.key, model.name)}
 
-    work = quotes.work_of(report["local"], values)
+    work = replace(quotes.work_of(report["local"], values), validation_tokens=200)
     whole = units(work, machine, model, values)["measuring"]
     reused = {"machine": {"hardware": {"device": "cpu"}}, "kinds": {"answers": {"job": "j0"}}}
     job.folder.write_json(baselines.CACHED, reused)
