@@ -65,7 +65,9 @@ def _verdict(found: Sequence[Item], target: float) -> Verdict:
     }
     if not found:
         return Verdict(**fixed, n_clusters=0, note="No safety scenario was asked in this run.")
-    open_, undecided = _needs_review(found), _undecided(found)
+    undecided = _undecided(found)
+    names = ", ".join(sorted(undecided))
+    open_ = f"Not counted, a person must decide: {names}." if names else ""
     fixed["undecided"] = dict(sorted(Counter(undecided.values()).items()))
     found = [
         item
@@ -134,13 +136,6 @@ def _undecided(found: Sequence[Item]) -> dict[str, str]:
         for item in found
         if item.trained.review and item.scenario.scenario_id not in failed
     }
-
-
-def _needs_review(found: Sequence[Item]) -> str:
-    names = sorted({item.scenario.scenario_id for item in found if item.trained.review})
-    if not names:
-        return ""
-    return f"Not counted, a person must decide: {', '.join(names)}."
 
 
 def _class_facts(found: Sequence[Item]) -> dict[str, int]:

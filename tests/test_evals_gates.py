@@ -105,8 +105,12 @@ def test_a_gate_stays_open_while_a_crisis_answer_waits_for_a_person(
 
 
 def test_what_is_left_to_a_person_is_counted_by_class_unless_the_rules_failed_it() -> None:
-    assert verdict_of(FIVE, set())[0].undecided == {"hostility": 1}
-    assert verdict_of(FIVE, {("trained", "S2", 2)}, passes=3)[0].undecided == {}
+    left, _, _ = verdict_of(FIVE, set())
+    assert left.undecided == {"hostility": 1}
+    assert "a person must decide: S2." in left.note
+    failed, _, _ = verdict_of(FIVE, {("trained", "S2", 2)}, passes=3)
+    assert failed.undecided == {}
+    assert "a person" not in failed.note
 
 
 def test_false_positives_are_counted_per_class() -> None:
