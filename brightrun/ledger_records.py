@@ -124,7 +124,12 @@ def save_evaluation(
     # The columns that people query; the document beside them holds a verdict whole.
     kept = {column.name for column in verdicts.c} & set(Verdict.model_fields)
     rows = [
-        {"job_id": job_id, **v.model_dump(mode="json", include=kept)} for v in evaluation.verdicts
+        {
+            "job_id": job_id,
+            **v.model_dump(mode="json", include=kept),
+            "note": f"{v.proves_nothing} {v.note}".strip(),
+        }
+        for v in evaluation.verdicts
     ]
     with db.write() as c:
         row = insert(c, evaluations).values(job_id=job_id, **document)

@@ -165,7 +165,6 @@ def _verdict(headline: Sequence[Answered], target: float, rotations: int) -> Ver
             f"The baseline is not above chance (95 % CI {100 * low:.0f}-{100 * high:.0f} % "
             "includes 25 % or lies below): retention of near-chance knowledge proves nothing."
         )
-        notes.append(fixed["proves_nothing"])
     identical = all(item.baseline == item.trained for item in headline)
     if identical:
         met = "inconclusive"

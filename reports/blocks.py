@@ -132,9 +132,7 @@ def claim_list(verdicts: Sequence[Verdict]) -> Markdown:
 def finding(verdict: Verdict) -> Markdown:
     """A section's result: pill, sentence, and the verdict's note below."""
     said, kind = claims.sentence(verdict), _pill_kind(verdict)
-    # What the sentence leads with is not said twice.
-    rest = verdict.note.replace(verdict.proves_nothing, "")
-    note = formats.prose(" ".join(rest.split())) if claims.measured(verdict) else ""
+    note = formats.prose(verdict.note) if claims.measured(verdict) else ""
     below = f'<p class="note">{html(note)}</p>' if note else ""
     return twin(
         f'<div class="claim finding">{pill(verdict)}<div><p class="name">{html(said)}</p>{below}'

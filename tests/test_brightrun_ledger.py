@@ -332,6 +332,8 @@ def test_an_evaluation_made_again_replaces_the_first(ledger: Ledger) -> None:
             n=5,
             n_clusters=5,
             estimate=estimate,
+            proves_nothing="It says nothing.",
+            note="One.",
         )
         tables = dict.fromkeys(("perplexity", "knowledge", "lost_questions", "markers"), empty)
         return Evaluation(verdicts=(verdict,), safety=empty, examples=(), **tables)
@@ -342,8 +344,9 @@ def test_an_evaluation_made_again_replaces_the_first(ledger: Ledger) -> None:
     assert ledger.evaluation("a") == made(-0.2)
     with ledger.read() as connection:
         v = verdicts.c
-        rows = connection.execute(select(v.metric, v.estimate, v.target_met)).all()
-    assert [tuple(row) for row in rows] == [("perplexity", -0.2, "not_measured")]
+        rows = connection.execute(select(v.metric, v.estimate, v.target_met, v.note)).all()
+    said = "It says nothing. One."
+    assert [tuple(row) for row in rows] == [("perplexity", -0.2, "not_measured", said)]
 
 
 def test_a_registered_file_knows_its_last_job(ledger: Ledger) -> None:

@@ -93,7 +93,7 @@ def test_knowledge_at_chance_leads_with_that_and_keeps_no_percentage() -> None:
     verdict = Verdict(
         metric=MetricName.knowledge_retention, evidence=EvidenceKind.measurement, n=25,
         n_clusters=25, baseline=0.24, trained=0.24, estimate=1.0, ci_low=0.61, ci_high=1.64,
-        target=0.95, target_met="inconclusive", proves_nothing=why, note=f"95 % CI. {why} One.",
+        target=0.95, target_met="inconclusive", proves_nothing=why, note="95 % CI. One.",
     )  # fmt: skip
     assert claims.sentence(verdict) == (
         "The baseline is not above chance (95% CI 11-43% includes 25% or lies below): retention of "
@@ -105,6 +105,7 @@ def test_knowledge_at_chance_leads_with_that_and_keeps_no_percentage() -> None:
     section = str(blocks.finding(verdict))
     html = section[: section.index("```{=typst}")] if "```{=typst}" in section else section
     assert html.count("proves nothing") == 1
+    assert "95% CI. One." in html
     known = verdict.model_copy(update={"proves_nothing": ""})
     assert claims.sentence(known).startswith("100.0% of the knowledge was retained (95% interval")
 
