@@ -22,7 +22,7 @@ from brightrun import ledger_store
 from brightrun.backup_place import Backup, Place, Stored, manifests_last
 from brightrun.errors import ConfigurationError, StorageError
 from brightrun.ledger_dump import as_one_view, content, lines, refuse_hidden_rows, tables
-from brightrun.runfolder import JOB_ID, RunFolder
+from brightrun.runfolder import JOB_ID_PATTERN, RunFolder
 from brightrun.settings import Settings
 
 
@@ -108,7 +108,7 @@ def job_ids(storage: str) -> list[str]:
     fs.invalidate_cache()
     found = fs.ls(root, detail=False) if fs.exists(root) else []
     names = (str(path).rstrip("/").rpartition("/")[2] for path in found)
-    return sorted(name for name in names if re.fullmatch(JOB_ID, name))
+    return sorted(name for name in names if re.fullmatch(JOB_ID_PATTERN, name))
 
 
 def objects(folder: RunFolder) -> list[str]:

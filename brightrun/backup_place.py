@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
+from brightrun import shelter
 from brightrun.errors import ConfigurationError, StorageError
 from brightrun.frozen import Frozen
 from brightrun.ledger_dump import Content
@@ -61,11 +62,11 @@ class Place:
     """A folder or bucket prefix with one backup in it."""
 
     def __init__(self, url: str) -> None:
-        # Only a file system of this machine knows folders that must be made first.
         if not url.strip("/ "):
             raise ConfigurationError(
                 "no place is named", fix="name a folder, or s3://BUCKET/PREFIX"
             )
+        # Only a file system of this machine knows folders that must be made first.
         local = urlsplit(url).scheme in ("", "file")
         fs, root = fsspec.core.url_to_fs(url.rstrip("/"), **({"auto_mkdir": True} if local else {}))
         self.fs, self.root, self.url = fs, str(root), url.rstrip("/")
@@ -73,31 +74,35 @@ class Place:
     def put(self, file: Path, name: str) -> Stored:
         """Copy a file of this machine in under its name."""
         stored = Stored(size=file.stat().st_size, sha256=sha256_file(file))
-        with self._permitted():
+        with self._asked():
             self.fs.put_file(str(file), f"{self.root}/{name}")
         return stored
 
     def get(self, name: str, expected: Stored, to: Path) -> None:
         """Fetch one file. StorageError: it is not what was stored."""
-        try:
-            with self._permitted():
-                self.fs.get_file(f"{self.root}/{name}", str(to))
-        except FileNotFoundError:
-            raise StorageError(f"{self.url}/{name} is missing", fix=OTHER_BACKUP) from None
+        missing = StorageError(f"{self.url}/{name} is missing", fix=OTHER_BACKUP)
+        with self._asked(missing):
+            self.fs.get_file(f"{self.root}/{name}", str(to))
         if sha256_file(to) != expected.sha256:
             raise StorageError(
                 f"{self.url}/{name} is damaged: its sha256 differs", fix=OTHER_BACKUP
             )
 
     def finish(self, backup: Backup) -> None:
-        with self._permitted():
+        with self._asked():
             self.fs.pipe_file(f"{self.root}/{MANIFEST}", backup.model_dump_json(indent=1).encode())
 
     def backup(self) -> Backup:
         """What lies here. StorageError: no complete backup, or one that cannot be read here."""
+        missing = StorageError(
+            f"{self.url} is no complete backup: it has no {MANIFEST}",
+            cause="another folder, or a backup that was cut off",
+            fix="name the folder with the time in its name that `brightrun backup` printed",
+        )
+        with self._asked(missing):
+            written = self.fs.cat_file(f"{self.root}/{MANIFEST}")
         try:
-            with self._permitted():
-                told = json.loads(self.fs.cat_file(f"{self.root}/{MANIFEST}"))
+            told = json.loads(written)
             if told.get("format") != FORMAT:
                 raise StorageError(f"{self.url} has another format", fix="use the newer checkout")
             return Backup.model_validate(told)
@@ -105,23 +110,16 @@ class Place:
             raise StorageError(
                 f"{self.url}/{MANIFEST} cannot be read", cause="it is damaged", fix=OTHER_BACKUP
             ) from None
-        except (FileNotFoundError, NotADirectoryError):
-            raise StorageError(
-                f"{self.url} is no complete backup: it has no {MANIFEST}",
-                cause="another folder, or a backup that was cut off",
-                fix="name the folder with the time in its name that `brightrun backup` printed",
-            ) from None
 
     @contextmanager
-    def _permitted(self) -> Iterator[None]:
+    def _asked(self, missing: StorageError | None = None) -> Iterator[None]:
+        """The storage's exceptions in words; missing: what an object that is not there means."""
         try:
             yield
-        except PermissionError as error:
-            raise StorageError(
-                f"{self.url} may not be used: {error.strerror or error}",
-                cause="rights of the folder, or of the bucket's key",
-                fix="name a place that may be written, or mend the rights",
-            ) from None
+        except Exception as error:  # noqa: BLE001 every storage library has its own
+            gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+            told = shelter.told(f"{self.url} cannot be used", error)
+            raise missing if missing and gone else told from None
 
 
 def manifests_last(name: str) -> tuple[bool, str]:

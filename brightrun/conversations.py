@@ -122,7 +122,7 @@ class Conversation:
         return found
 
 
-CHARACTERS_PER_TOKEN = 4.66  # of Llama 3's tokenizer, on the training files
+CHARACTERS_PER_TOKEN = 4.66  # of Llama 3's tokenizer, on 7 real files with 142 conversations
 
 
 class RowFacts(Frozen):

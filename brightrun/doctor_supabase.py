@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
 from typing import Literal
+
+import jwt
 
 from brightrun import appfiles
 from brightrun.findings import Finding
@@ -22,9 +22,8 @@ def key_kind(key: str) -> KeyKind:
     if key.startswith("sb_publishable_"):
         return "publishable"
     try:
-        body = key.split(".")[1]
-        role = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["role"]
-    except (IndexError, ValueError, KeyError, TypeError):
+        role = jwt.decode(key, options={"verify_signature": False}).get("role")
+    except jwt.InvalidTokenError:
         return "unknown"
     if role == "service_role":
         return "legacy service_role"

@@ -27,8 +27,6 @@ S3_NAMES = {
     "AWS_SESSION_TOKEN": "token",
 }
 
-# Who waits for the answer is a person, or a job that rents nothing meanwhile.
-
 
 def require(
     job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any], rented: Rented

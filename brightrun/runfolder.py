@@ -25,7 +25,7 @@ from brightrun.errors import StorageError
 from brightrun.frozen import Frozen
 
 MANIFEST = "manifest.json"
-JOB_ID = r"[a-z0-9][a-z0-9-]{0,63}"
+JOB_ID_PATTERN = r"[a-z0-9][a-z0-9-]{0,63}"
 DONE, FAILED, STOPPED = "_DONE", "_FAILED.json", "_STOPPED.json"
 EventType = Literal[
     "stage", "metric", "checkpoint", "progress", "heartbeat", "choice", "warning", "error"
@@ -48,7 +48,7 @@ class RunFolder:
     """Read and write one job's folder. Relative paths use forward slashes."""
 
     def __init__(self, storage_url: str, job_id: str) -> None:
-        if not re.fullmatch(JOB_ID, job_id):
+        if not re.fullmatch(JOB_ID_PATTERN, job_id):
             raise StorageError(f"{job_id!r} is no job id", fix="see `brightrun jobs`")
         self.job_id = job_id
         self.storage_url = storage_url.rstrip("/")

@@ -34,7 +34,6 @@ from expectations.runner import Runner
 from expectations.totals import Counts, Repeats, conversation_row, file_row
 from expectations.turns import turn_rows
 
-"""Measured for the Llama-3 tokenizer on real files (7 files, 142 conversations)."""
 AT_ONCE = 64
 
 

@@ -20,10 +20,9 @@ from brightrun.shelves import Supabase, shelf_of
 from flows import readiness, server
 from flows.worker import POOL
 
-# lacks: what would be made, "" when it is there.
 RULES = "row level security"
 SHOWN = 5  # of the rules that are missing, by name
-Step = tuple[Callable[[], str], Callable[[], object]]
+Step = tuple[Callable[[], str], Callable[[], object]]  # what it would make ("": it is there); make
 
 
 def steps(settings: Settings) -> dict[str, Step]:

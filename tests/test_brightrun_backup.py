@@ -217,6 +217,13 @@ def test_a_manifest_that_cannot_be_read_is_damaged_and_no_fault_of_ours(
     assert caught.value.fix
 
 
+def test_a_place_that_cannot_be_written_is_told_with_its_mend(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StorageError, match="file/x cannot be used") as caught:
+        Place(str(tmp_path / "file" / "x")).put(tmp_path / "file", "ledger/a")
+    assert caught.value.fix
+
+
 def test_no_place_is_told(home: Path) -> None:
     with pytest.raises(ConfigurationError, match="no place"):
         Place("")
