@@ -81,13 +81,6 @@ class JobRequest(Frozen):
         "worker can read, up to 4096 letters",
     )
     preset: Preset = Field(Preset.balanced, title="Preset", description=preset_help())
-    template: str = Field(
-        "",
-        title="Template",
-        max_length=120,
-        description="A saved request (`brightrun template list`) that fills in every field left as "
-        "it is here, up to 120 letters. Empty: none",
-    )
     market: Market = Field(
         Market.spot,
         title="Market",
@@ -150,6 +143,13 @@ class JobRequest(Frozen):
         max_length=500,
         description="Which model learns: demo, tiny, a folder, a .gguf or a hub id, up to 500 "
         "letters. Empty: demo on local, Llama 3 70B on runpod",
+    )
+    template: str = Field(
+        "",
+        title="Template",
+        max_length=120,
+        description="A saved request (`brightrun template list`) that fills in every field left as "
+        "it is here, up to 120 letters. Empty: none",
     )
     overrides: Overrides = Field(
         default_factory=Overrides,

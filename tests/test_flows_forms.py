@@ -70,6 +70,14 @@ def missing(field: Schema, kinds: list[Schema]) -> list[str]:
     return found
 
 
+def test_the_form_asks_first_what_every_run_needs() -> None:
+    names = list(JobRequest.model_json_schema()["properties"])
+    assert names[:8] == [
+        "training_file", "preset", "market", "name", "client", "requested_by", "notes", "confirm",
+    ]  # fmt: skip
+    assert {"overrides", "template"} <= set(names[8:])
+
+
 @pytest.mark.parametrize(("field", "kinds"), FIELDS)
 def test_a_field_says_what_it_does_and_what_it_takes(field: Schema, kinds: list[Schema]) -> None:
     assert missing(field, kinds) == []
