@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from brightrun.frozen import Frozen
-from brightrun.replay import Clock, Past, replayed
+from brightrun.replay import Past, high_as_told, replayed
 
 MEDIAN_TARGET = 0.05
 P90_TARGET = 0.15
@@ -32,44 +32,47 @@ class Coverage(Frozen):
 
 
 class Backtest(Frozen):
+    """By the wall's clock, which is what money follows, but for in_cpu_seconds."""
+
     with_history: Errors
-    in_cpu_seconds: Errors  # of with_history: jobs on a CPU whose processors' seconds were counted
-    in_wall_seconds: Errors  # the others
-    physics_of_the_same: Errors  # the guess for exactly those jobs, where it is known
+    in_cpu_seconds: Errors  # jobs on a CPU, by what they took of its processors: decides nothing
+    physics_of_the_same: Errors  # the guess for exactly the jobs with history, where it is known
     physics: Errors
-    inside: float | None  # share of actuals between low and high, of with_history
+    inside: float | None  # share of actuals between low and high as told, of with_history
     settled: Coverage  # the same of jobs whose bounds come from whole jobs before them
     met: bool | None
 
 
 def backtest(jobs: Iterable[Past]) -> Backtest:
-    """jobs: oldest first. A job counts as learned when each of its parts had history by then.
-
-    Physics guesses wall-clock seconds, and is held against these.
-    """
-    learned: dict[Clock, list[float]] = {"cpu": [], "wall": []}
-    guessed, same, inside, settled = [], [], [], []
+    """jobs: oldest first. A job counts as learned when each of its parts had history by then."""
+    jobs = tuple(jobs)
+    learned, guessed, same, inside, settled = [], [], [], [], []
     for job in replayed(jobs):
-        guess = job.job.guess
-        off = None if guess is None else abs(guess / job.wall - 1)
+        off = None if job.job.guess is None else abs(job.job.guess / job.actual - 1)
         if off is not None:
             guessed.append(off)
         if job.estimate is None:
             continue
-        learned[job.clock].append(abs(job.estimate.likely / job.actual - 1))
-        inside.append(job.estimate.low <= job.actual <= job.estimate.high)
+        learned.append(abs(job.estimate.likely / job.actual - 1))
+        high = high_as_told(job.estimate, job.job.key)
+        inside.append(job.estimate.low <= job.actual <= high)
         if job.estimate.settled:
             settled.append(inside[-1])
         if off is not None:
             same.append(off)
-    errors = errors_of(learned["cpu"] + learned["wall"])
+    errors = errors_of(learned)
     met = None
     if errors.median is not None and errors.p90 is not None:
         met = errors.median <= MEDIAN_TARGET and errors.p90 <= P90_TARGET
     return Backtest(
         with_history=errors,
-        in_cpu_seconds=errors_of(learned["cpu"]),
-        in_wall_seconds=errors_of(learned["wall"]),
+        in_cpu_seconds=errors_of(
+            [
+                abs(job.estimate.likely / job.actual - 1)
+                for job in replayed(jobs, "cpu")
+                if job.estimate is not None
+            ]
+        ),
         physics_of_the_same=errors_of(same),
         physics=errors_of(guessed),
         inside=coverage(inside).share,

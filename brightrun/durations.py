@@ -149,6 +149,15 @@ class Observed:
     job_id: str = ""
     cpu_seconds: float | None = None
 
+    @property
+    def size(self) -> float:
+        return size_of(self.part, self.tokens)
+
+
+def size_of(part: str, tokens: float) -> float:
+    """Units of a part: its tokens where it takes longer with them, else 1."""
+    return tokens if part in PER_TOKEN else 1.0
+
 
 def checkpoint_interval(values: Hyperparameters, steps: int, seconds_per_step: float) -> int:
     """Steps between saves: by the interval in steps, a tenth of all included, or by the clock's."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, or_, select
 
-from brightrun.durations import PER_TOKEN
+from brightrun.durations import size_of
 from brightrun.history import HistoryRow, Quality, Wanted
 from brightrun.ledger_attempts import is_interruption
 from brightrun.ledger_money import cost_of
@@ -62,7 +62,7 @@ def observed_jobs(db: Database) -> tuple[Past, ...]:
     for job_id, machine, model, precision, part, tokens, seconds, cpu in rows:
         _, parts = found.setdefault(job_id, ((machine, model, precision), []))
         guess_s = (guesses.get(job_id) or {}).get(part)
-        parts.append(Part(part, tokens if part in PER_TOKEN else 1.0, seconds, guess_s, cpu))
+        parts.append(Part(part, size_of(part, tokens), seconds, guess_s, cpu))
     return tuple(Past(job_id, key, tuple(parts)) for job_id, (key, parts) in found.items())
 
 

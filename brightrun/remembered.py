@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from brightrun.durations import PER_TOKEN, Observed, Part, Work, guess, units
+from brightrun.durations import Observed, Part, Work, guess, size_of, units
 from brightrun.jobs import Hyperparameters
 from brightrun.learning import Fit, Whole, fit, whole
 from brightrun.physics import Machine, ModelProfile, Range, total
-from brightrun.prices import CPU
-from brightrun.replay import Key, Past, last_misses
+from brightrun.replay import Key, Past, high_as_told, last_misses
 from brightrun.replay import Part as PastPart
-
-BUSY_CPU = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +57,7 @@ def expected(
 def from_history(part: str, size: float, key: Key, observed: Sequence[Observed]) -> Fit | None:
     """Seconds of a part from past jobs of the same kind; low and high: see `learning.fit`."""
     past = [o for o in observed if o.part == part and kind(o) == key]
-    grows = part in PER_TOKEN
-    return fit([(o.tokens if grows else 1.0, o.seconds) for o in past], size if grows else 1.0)
+    return fit([(o.size, o.seconds) for o in past], size_of(part, size))
 
 
 def in_all(
@@ -76,23 +72,14 @@ def in_all(
 
 
 def allowing_for_others(found: Fit | Whole, key: Key) -> Range:
-    """On a CPU high is at least 2.5 x likely: another job may share the cores, and the hard limit
-    that follows from it must not stop a healthy run."""
-    most = found.likely * BUSY_CPU if key[0].startswith(CPU) else 0.0
-    return Range(found.low, found.likely, max(found.high, most))
+    return Range(found.low, found.likely, high_as_told(found, key))
 
 
 def past_jobs(key: Key, observed: Sequence[Observed]) -> list[Past]:
     """Jobs of one kind, oldest first."""
     mine = [o for o in reversed(observed) if kind(o) == key and o.job_id]
     return [
-        Past(
-            job_id,
-            key,
-            tuple(
-                PastPart(o.part, o.tokens if o.part in PER_TOKEN else 1.0, o.seconds) for o in parts
-            ),
-        )
+        Past(job_id, key, tuple(PastPart(o.part, o.size, o.seconds) for o in parts))
         for job_id, parts in groupby(mine, key=lambda o: o.job_id)
     ]
 

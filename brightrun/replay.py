@@ -9,14 +9,14 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
-from brightrun.learning import LAST, WHOLE, Whole, fit, whole
+from brightrun.learning import LAST, WHOLE, Fit, Whole, fit, whole
 from brightrun.prices import CPU
 
 Key = tuple[str, str, str]  # machine, model, precision
 Clock = Literal["cpu", "wall"]
-WALL: Clock = "wall"
 BOOT = "boot"
 TRAINING = "training"
+BUSY_CPU = 2.5
 
 
 class Part(NamedTuple):
@@ -37,17 +37,15 @@ class Past(NamedTuple):
     key: Key
     parts: tuple[Part, ...]
 
-    @property
-    def clock(self) -> Clock:
-        """On a CPU, which others use too, that of the processors if every stage was counted."""
-        counted = [bool(part.cpu_seconds) for part in self.parts if part.name != BOOT]
-        return "cpu" if self.key[0].startswith(CPU) and counted and all(counted) else "wall"
-
     def sizes(self, clock: Clock) -> list[tuple[str, float, float]]:
-        """(part, units, seconds) by a clock; nobody counts what starting a pod takes."""
+        """(part, units, seconds) by a clock. Of the processors' only on a CPU, which others use
+        too, and if every stage was counted; nobody counts what starting a pod takes."""
         if clock == "wall":
             return [(part.name, part.units, part.seconds) for part in self.parts]
-        return [(p.name, p.units, p.cpu_seconds) for p in self.parts if p.cpu_seconds]
+        counted = [p for p in self.parts if p.name != BOOT]
+        if not self.key[0].startswith(CPU) or not all(p.cpu_seconds for p in counted):
+            return []
+        return [(p.name, p.units, p.cpu_seconds or 0.0) for p in counted]
 
     @property
     def trained(self) -> bool:
@@ -63,14 +61,9 @@ class Past(NamedTuple):
 
 class Replayed(NamedTuple):
     """A job beside what was known before it; estimate None: it was no training, or
-    a part of it had no history by then.
-
-    actual: seconds by its clock; wall: by the wall's.
-    """
+    a part of it had no history by then. actual: seconds."""
 
     job: Past
-    clock: Clock
-    wall: float
     actual: float
     estimate: Whole | None
 
@@ -80,31 +73,34 @@ class Replayed(NamedTuple):
         return None if self.estimate is None else self.estimate.miss(self.actual)
 
 
-def replayed(jobs: Iterable[Past]) -> Iterator[Replayed]:
-    """jobs: oldest first; those that took no time are left out. Each clock has its own history."""
-    seen: dict[tuple[Key, Clock, str], deque[tuple[float, float]]]
+def replayed(jobs: Iterable[Past], clock: Clock = "wall") -> Iterator[Replayed]:
+    """jobs: oldest first; those that took no time by that clock are left out."""
+    seen: dict[tuple[Key, str], deque[tuple[float, float]]]
     seen = defaultdict(lambda: deque(maxlen=LAST))
-    misses: dict[tuple[Key, Clock], deque[float]] = defaultdict(lambda: deque(maxlen=WHOLE))
+    misses: dict[Key, deque[float]] = defaultdict(lambda: deque(maxlen=WHOLE))
     for job in jobs:
-        wall = sum(part.seconds for part in job.parts)
-        if wall <= 0:
-            continue
-        clock = job.clock
         sizes = job.sizes(clock)
-        found = [fit(tuple(seen[job.key, clock, part]), units) for part, units, _ in sizes]
+        actual = sum(seconds for *_, seconds in sizes)
+        if actual <= 0:
+            continue
+        found = [fit(tuple(seen[job.key, part]), units) for part, units, _ in sizes]
         fits = [fit for fit in found if fit is not None]
         told = job.trained and len(fits) == len(sizes)
-        estimate = whole(fits, misses[job.key, clock]) if told else None
-        again = Replayed(job, clock, wall, sum(seconds for *_, seconds in sizes), estimate)
+        again = Replayed(job, actual, whole(fits, misses[job.key]) if told else None)
         yield again
         if again.miss is not None:
-            misses[job.key, clock].append(again.miss)
-        for kept in {clock, WALL}:
-            for part, units, seconds in job.sizes(kept):
-                seen[job.key, kept, part].appendleft((units, seconds))
+            misses[job.key].append(again.miss)
+        for part, units, seconds in sizes:
+            seen[job.key, part].appendleft((units, seconds))
 
 
 def last_misses(jobs: Iterable[Past]) -> tuple[float, ...]:
     """`miss` of the newest jobs of one kind that could be estimated."""
     found = (job.miss for job in replayed(jobs))
     return tuple(deque((miss for miss in found if miss is not None), maxlen=WHOLE))
+
+
+def high_as_told(found: Fit | Whole, key: Key) -> float:
+    """On a CPU at least 2.5 x likely, because another job may share the cores,
+    and the hard limit that follows from it must not stop a healthy run."""
+    return max(found.high, BUSY_CPU * found.likely if key[0].startswith(CPU) else 0.0)

@@ -77,10 +77,9 @@ def tell_backtest(as_json: bool) -> None:
         (name, errors.n, share(errors.median), share(errors.p90))
         for name, errors in (
             ("with history", found.with_history),
-            ("- of these in CPU seconds", found.in_cpu_seconds),
-            ("- of these by the clock", found.in_wall_seconds),
             ("the same jobs, by physics", found.physics_of_the_same),
             ("all jobs, by physics", found.physics),
+            ("on this machine, in CPU seconds", found.in_cpu_seconds),
         )
     ]
     table("Error of the estimated pod time", ("", "jobs", "median", "90 %"), rows)
@@ -91,4 +90,4 @@ def tell_backtest(as_json: bool) -> None:
         tell(f"With bounds from whole jobs before: {share(found.settled.share)} of {of}")
     tell(f"Wanted: median {MEDIAN_TARGET:.0%}, 90 % {P90_TARGET:.0%}; waiting excluded")
     if found.in_cpu_seconds.n:
-        tell("CPU seconds: of the pod's processes on this machine, without boot")
+        tell("CPU seconds: of the pod's processes, without boot; all else by the clock, as money")

@@ -211,30 +211,40 @@ def here(chance: random.Random, number: int, counted: bool) -> Past:
     return Past(f"j{number}", ("cpu/2", "demo", "nf4"), tuple(parts))
 
 
-def test_jobs_on_this_machine_are_judged_by_what_they_took_of_its_processors() -> None:
+def test_money_is_judged_by_the_clock_and_beside_it_a_cpu_by_what_was_taken_of_it() -> None:
     chance = random.Random(9)
     jobs = [here(chance, number, counted=number >= 20) for number in range(60)]
     found = backtest([*jobs, rented(chance, 60), rented(chance, 61)])
-    cpu, wall = found.in_cpu_seconds, found.in_wall_seconds
+    cpu, wall = found.in_cpu_seconds, found.with_history
     # The first of them that was counted has no other to learn from: nor has the first rented one.
-    assert (cpu.n, wall.n, found.with_history.n) == (39, 19 + 1, 59)
+    assert (cpu.n, wall.n) == (39, 59 + 1)
     assert cpu.median is not None
     assert cpu.p90 is not None
     assert wall.median is not None
     assert cpu.median <= 0.05
     assert cpu.p90 <= 0.15
     assert wall.median > 0.15
-    assert found.physics.n == 62  # by the wall's clock, all of them
-    assert [job.clock for job in jobs] == ["wall"] * 20 + ["cpu"] * 40
+    assert found.met is False  # however steady the processors' seconds
+    assert found.physics.n == 62
 
 
-def test_a_job_with_a_stage_that_nobody_counted_is_judged_by_the_clock() -> None:
+def test_on_a_cpu_the_high_end_that_was_told_counts() -> None:
+    """A job of 2.4 times what the others took is inside: others may share the cores."""
+    part, key = Part("training", 10, 10.0, None, 18.0), ("cpu/2", "demo", "nf4")
+    slow = part._replace(seconds=24.0)
+    for machine, share in ((key, 1.0), (H100, 0.75)):
+        jobs = [Past(f"j{n}", machine, (part,)) for n in range(4)]
+        assert backtest([*jobs, Past("slow", machine, (slow,))]).inside == share
+
+
+def test_a_job_with_a_stage_that_nobody_counted_has_no_cpu_seconds() -> None:
     boot, told = Part("boot", 1.0, 5.0), Part("training", 10, 50.0, None, 90.0)
     here, silent = ("cpu/2", "demo", "nf4"), Part("measuring", 10, 20.0)
-    assert Past("a", here, (boot, told)).clock == "cpu"
-    assert Past("a", here, (boot, told, silent)).clock == "wall"
-    assert Past("a", here, (boot,)).clock == "wall"
-    assert Past("a", H100, (told,)).clock == "wall"
+    assert Past("a", here, (boot, told)).sizes("cpu") == [("training", 10, 90.0)]
+    assert len(Past("a", here, (boot, told)).sizes("wall")) == 2
+    assert Past("a", here, (boot, told, silent)).sizes("cpu") == []
+    assert Past("a", here, (boot,)).sizes("cpu") == []
+    assert Past("a", H100, (told,)).sizes("cpu") == []
 
 
 def done(name: str, usd: str, hours: float, status: str = "completed") -> HistoryRow:
