@@ -70,7 +70,7 @@ def _readable() -> Iterator[None]:
         yield
     except ProgrammingError as error:
         raise ConfigurationError(
-            f"not all of the ledger can be read: {str(error.orig).splitlines()[0]}",
+            f"not all of the ledger can be read: {ledger_store.own_words(error)}",
             cause="the user of DATABASE_URL is not the owner of its tables, and policies hide rows",
             fix="back up with the owner's DATABASE_URL",
         ) from None

@@ -7,14 +7,18 @@ changed by hand is found too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlparse
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 from brightrun.errors import StorageError
-from brightrun.ledger_store import engine_of
+from brightrun.ledger_store import engine_of, own_words
 from brightrun.podcredentials import scope
 from brightrun.podenv import storage_url
 from brightrun.settings import CHECKOUT, Settings
@@ -39,11 +43,11 @@ def is_supabase(settings: Settings) -> bool:
 
 def lacking(settings: Settings) -> tuple[str, ...]:
     """What `apply` would make or change, by name; nothing is. StorageError."""
-    with _told(), engine_of(settings).connect() as connection:
+    with _told(), engine_of(settings).connect() as connection, connection.begin() as begun:
         before = _facts(connection)
         _apply(connection, settings)
         after = _facts(connection)
-        connection.rollback()
+        begun.rollback()
     changed = before.items() ^ after.items()
     return tuple(sorted({what for what, _ in changed}))
 
@@ -58,17 +62,32 @@ def _apply(connection: Connection, settings: Settings) -> None:
     driver = _driver(connection)
     driver.execute(f"SET LOCAL lock_timeout = {LOCK_MS}")
     driver.execute((RULES / "access.sql").read_text())
-    if _holds_run_folders(connection, settings):
+    if holds_run_folders(settings) and _has_storage(connection):
         bucket, jobs = scope(storage_url(settings), "")
         for name, value in (("bucket", bucket), ("jobs", jobs)):
             driver.execute("SELECT set_config('brightrun.' || %s, %s, true)", (name, value))
         driver.execute((RULES / "storage.sql").read_text())
 
 
-def _holds_run_folders(connection: Connection, settings: Settings) -> bool:
-    """Whether run folders lie in the same project's Storage, as a pod sees them."""
-    here = SUPABASE_S3 in settings.pod_storage_endpoint and storage_url(settings).startswith("s3:")
-    return here and _has_storage(connection)
+def holds_run_folders(settings: Settings) -> bool:
+    """Whether run folders lie in the Storage of the ledger's own project, as a pod sees them."""
+    endpoint = urlparse(settings.pod_storage_endpoint)
+    if endpoint.path.rstrip("/") != SUPABASE_S3 or not storage_url(settings).startswith("s3:"):
+        return False
+    ledger = make_url(settings.database)
+    host, user = ledger.host or "", ledger.username or ""
+    return _project(endpoint.hostname or "") == (_project(host) or _pooled(host, user))
+
+
+def _project(host: str) -> str:
+    """Supabase's name of a project, by the host of its database or API; "" for a host of ours."""
+    found = re.fullmatch(r"(?:db\.)?([a-z0-9]+)(?:\.storage)?\.supabase\.co", host.lower())
+    return found[1] if found else ""
+
+
+def _pooled(host: str, user: str) -> str:
+    """Behind Supabase's pooler the user carries the name: postgres.PROJECT."""
+    return user.rpartition(".")[2] if host.lower().endswith(".pooler.supabase.com") else ""
 
 
 def _has_storage(connection: Connection) -> bool:
@@ -91,14 +110,12 @@ def _driver(connection: Connection) -> Any:
 def _told() -> Iterator[None]:
     """The database's first line; a rule's text holds no secret, but it would hold up the reader."""
     from psycopg import Error
-    from sqlalchemy.exc import DBAPIError
 
     try:
         yield
     except (Error, DBAPIError) as error:
-        said = str(error.orig if isinstance(error, DBAPIError) else error).split("\n")[0]
         raise StorageError(
-            f"row level security cannot be looked at or set: {said}",
+            f"row level security cannot be looked at or set: {own_words(error)}",
             cause="DATABASE_URL's user does not own the tables, or a long transaction holds them",
             fix="use the project's user postgres, and try again when fewer jobs run",
         ) from None

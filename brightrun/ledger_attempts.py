@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from brightrun.errors import ConfigurationError, StorageError
 from brightrun.ledger_rows import AttemptRow
 from brightrun.ledger_schema import attempts as table
-from brightrun.ledger_store import Database, write_conflict
+from brightrun.ledger_store import Database, own_words
 from brightrun.money import microseconds, rental, to_micro, to_usd
 from brightrun.outcomes import FAILED, STOP_FAILED, UNDISTURBED
 
@@ -68,7 +68,7 @@ def add_attempt(
     except IntegrityError as error:
         raise StorageError(
             f"attempt {number} of job {job_id} (pod {pod_name}) cannot be written: "
-            f"{write_conflict(error)}",
+            f"{own_words(error)}",
             cause="another driver has written it, or there is no such job",
             fix="nothing was rented; see `brightrun show` and resume the job",
         ) from None

@@ -106,8 +106,10 @@ def engine_of(settings: Settings) -> Engine:
 @cache
 def _postgres(url: URL) -> Engine:
     """One engine, so one small pool, per process: every task opens the ledger afresh."""
-    # A server that swallows packets must not hold up who renews a pod's lease.
-    patience = LIBPQ if url.get_driver_name().startswith("psycopg") else {}
+    # A server that swallows packets must not hold up who renews a pod's lease. What the URL says
+    # goes first.
+    libpq = url.get_driver_name().startswith("psycopg")
+    patience = {name: LIBPQ[name] for name in LIBPQ.keys() - url.query.keys() if libpq}
     engine = create_engine(
         url, json_serializer=to_json, pool_size=2, pool_pre_ping=True, connect_args=patience
     )
@@ -254,6 +256,6 @@ def _use_write_ahead_log(engine: Engine) -> None:
         raw.close()
 
 
-def write_conflict(error: DBAPIError) -> str:
-    """The database's own words for a refused row, without SQL and values."""
-    return str(error.orig).split("\n")[0]
+def own_words(error: Exception) -> str:
+    """The first line of what the database says, without SQL and values."""
+    return str(error.orig if isinstance(error, DBAPIError) else error).split("\n")[0]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -16,15 +17,16 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from filelock import FileLock
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.exc import StatementError
 
+from brightrun import ledger_store
 from brightrun.costs import Observed
-from brightrun.errors import ConfigurationError, StorageError
+from brightrun.errors import ConfigurationError, LedgerAway, StorageError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
 from brightrun.ledger_schema import REVISION, metadata, verdicts
-from brightrun.ledger_store import MIGRATIONS
+from brightrun.ledger_store import LIBPQ, MIGRATIONS, engine_of
 from brightrun.settings import Settings
 from brightrun.verdicts import Evaluation, EvidenceKind, MetricName, Table, Verdict
 
@@ -128,6 +130,31 @@ def test_an_unusable_url_is_refused_without_its_secret(
     with pytest.raises(ConfigurationError, match="DATABASE_URL") as caught:
         Ledger.open(Settings(home=settings.home))
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "changed"),
+    [
+        ("", {}),
+        ("?connect_timeout=3&keepalives_idle=7", {"connect_timeout": "3", "keepalives_idle": "7"}),
+    ],
+)
+def test_a_silent_postgres_is_given_a_minute_or_what_the_url_says(
+    query: str, changed: dict[str, str], tmp_path: Path
+) -> None:
+    url = f"postgresql://u@127.0.0.1:9/l{query}"
+    engine = engine_of(Settings.model_validate({"home": tmp_path, "DATABASE_URL": url}))
+    told: dict[str, Any] = {}
+
+    @event.listens_for(engine, "do_connect")
+    def asked(dialect: object, record: object, args: object, words: dict[str, Any]) -> None:
+        told.update(words)
+
+    with pytest.raises(LedgerAway):
+        ledger_store.revision(engine)
+    assert {name: told[name] for name in LIBPQ} == LIBPQ | changed
+    assert LIBPQ["connect_timeout"] <= 60
+    assert LIBPQ["tcp_user_timeout"] <= 60_000
 
 
 # --- jobs ---------------------------------------------------------------------------------------

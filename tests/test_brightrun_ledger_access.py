@@ -18,7 +18,7 @@ from brightrun import ledger_access
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.ledger_schema import metadata
-from brightrun.settings import load
+from brightrun.settings import Settings, load
 from flows import setting_up
 
 HIDDEN = {"outbox", "threads", "alembic_version"}
@@ -33,7 +33,7 @@ def database(home: Path, pytestconfig: pytest.Config, monkeypatch: pytest.Monkey
         pytest.skip("row level security is Postgres's: make test-postgres")
     url = os.environ["DATABASE_URL"]
     prepare(url)
-    monkeypatch.setenv("BRIGHTRUN_POD_STORAGE_ENDPOINT", "https://p.supabase.co/storage/v1/s3")
+    monkeypatch.setenv("BRIGHTRUN_POD_STORAGE_ENDPOINT", "https://example.org/storage/v1/s3")
     monkeypatch.setenv("BRIGHTRUN_POD_STORAGE_URL", "s3://runs/prod")
     ledger = Ledger.open(load())
     ledger.create_job("job-a", JobRequest(training_file="spring", requested_by="Ann"))
@@ -54,6 +54,33 @@ def counted(session: psycopg.Connection[Any], table: str) -> int:
 def refused(session: psycopg.Connection[Any], statement: str) -> None:
     with pytest.raises(InsufficientPrivilege), session.transaction():
         session.execute(statement)  # type: ignore[arg-type]
+
+
+POOLER = "postgres.abc:x@aws-0-eu-central-1.pooler.supabase.com:6543"
+
+
+@pytest.mark.parametrize(
+    ("database", "endpoint", "here"),
+    [
+        ("postgres:x@db.abc.supabase.co", "https://abc.supabase.co/storage/v1/s3", True),
+        ("postgres:x@db.abc.supabase.co", "https://abc.storage.supabase.co/storage/v1/s3/", True),
+        (POOLER, "https://abc.supabase.co/storage/v1/s3", True),
+        ("postgres:x@127.0.0.1:54322", "http://127.0.0.1:54321/storage/v1/s3", True),
+        ("postgres:x@db.abc.supabase.co", "https://xyz.supabase.co/storage/v1/s3", False),
+        (POOLER, "https://xyz.supabase.co/storage/v1/s3", False),
+        ("postgres:x@db.abc.supabase.co", "https://files.example.org/storage/v1/s3", False),
+        ("postgres.abc:x@db.example.org", "https://abc.supabase.co/storage/v1/s3", False),
+        ("postgres:x@db.abc.supabase.co", "https://s3.eu-central-1.amazonaws.com", False),
+    ],
+)
+def test_a_bucket_belongs_into_the_ledgers_project_alone(
+    tmp_path: Path, database: str, endpoint: str, here: bool
+) -> None:
+    told = {
+        "home": tmp_path, "DATABASE_URL": f"postgresql://{database}/postgres",
+        "pod_storage_url": "s3://runs/prod", "pod_storage_endpoint": endpoint,
+    }  # fmt: skip
+    assert ledger_access.holds_run_folders(Settings.model_validate(told)) is here
 
 
 def step(*, dry_run: bool) -> tuple[str, str]:
@@ -194,10 +221,24 @@ def test_a_pods_token_reaches_the_objects_of_its_own_job_alone(ruled: str) -> No
             refused(session, put.format("runs", "prod/jobs//x"))
 
 
+def test_a_dry_run_leaves_nothing(database: str) -> None:
+    lacking = ledger_access.lacking(load())
+    assert "bucket runs" in lacking
+    with psycopg.connect(database) as session:
+        assert counted(session, "storage.buckets") == 0
+        assert counted(session, "pg_policies") == 0
+        assert counted(session, "pg_views WHERE viewname LIKE 'brightrun%'") == 0
+    assert ledger_access.lacking(load()) == lacking
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["https://s3.eu-central-1.amazonaws.com", "https://other.supabase.co/storage/v1/s3"],
+)
 def test_run_folders_elsewhere_get_no_bucket_here(
-    database: str, monkeypatch: pytest.MonkeyPatch
+    database: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BRIGHTRUN_POD_STORAGE_ENDPOINT", "https://s3.eu-central-1.amazonaws.com")
+    monkeypatch.setenv("BRIGHTRUN_POD_STORAGE_ENDPOINT", endpoint)
     ledger_access.apply(load())
     with psycopg.connect(database) as session:
         assert counted(session, "storage.buckets") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,14 @@ def test_a_postgres_that_stops_is_waited_for_and_serves_the_same_ledger_when_it_
         ledger.update_job("j1", stage="training")
         assert ledger.job("j1").stage == "training"
         ledger.close()
+
+
+def test_a_postgres_that_accepts_and_never_answers_is_away(tmp_path: Path) -> None:
+    """Seconds of patience as its URL has them; without, see LIBPQ."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/l?connect_timeout=2"
+        with pytest.raises(LedgerAway, match="the ledger cannot be used"):
+            Ledger.open(Settings.model_validate({"home": tmp_path, "DATABASE_URL": url}))
 
 
 def test_a_full_disk_and_a_foreign_file_are_not_waited_for(tmp_path: Path) -> None:

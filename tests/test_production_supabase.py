@@ -142,7 +142,7 @@ def test_supabases_client_sees_through_a_real_postgrest_what_the_rules_say(
         url = databases.fresh()
         prepare(url)
         monkeypatch.setenv("DATABASE_URL", url)
-        monkeypatch.setenv("BRIGHTRUN_POD_STORAGE_ENDPOINT", "https://p.supabase.co/storage/v1/s3")
+        monkeypatch.setenv("BRIGHTRUN_POD_STORAGE_ENDPOINT", "https://example.org/storage/v1/s3")
         monkeypatch.setenv("BRIGHTRUN_POD_STORAGE_URL", "s3://runs")
         monkeypatch.setenv("BRIGHTRUN_POD_STORAGE_SIGNING", SIGNING)
         ledger = Ledger.open(load())
