@@ -6,6 +6,7 @@ import hashlib
 import stat
 import uuid
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from brightrun.errors import ReportError
 # zip cannot hold an earlier moment; a fixed one makes equal content equal bytes.
 MOMENT = (1980, 1, 1, 0, 0, 0)
 SUMS = "SHA256SUMS"
+AGAIN = "build it again: `brightrun train --resume JOB`, of a completed job `brightrun package JOB`"
 
 
 def write(target: Path, top: str, files: Mapping[str, bytes | Path]) -> Path:
@@ -60,6 +62,20 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> str:
 
 def verify(package: Path) -> dict[str, str]:
     """Open the zip again and compare every file with SHA256SUMS; returns {name: sha256}."""
+    try:
+        sums, found = _sums(package)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ReportError(f"{package.name} is damaged: {error}", fix=AGAIN) from None
+    differing = sorted(n for n in set(found) | set(sums) if found.get(n) != sums.get(n))
+    if differing:
+        raise ReportError(
+            f"{package.name} is damaged: {', '.join(differing)} differ from {SUMS}", fix=AGAIN
+        )
+    return sums
+
+
+def _sums(package: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """{name: sha256} as SHA256SUMS has it, and as the files are."""
     with zipfile.ZipFile(package) as archive:
         names = archive.namelist()
         tops = {name.partition("/")[0] for name in names}
@@ -67,7 +83,7 @@ def verify(package: Path) -> dict[str, str]:
             raise ReportError(f"{package.name} holds {len(tops)} top folders instead of one")
         top = tops.pop()
         if f"{top}/{SUMS}" not in names:
-            raise ReportError(f"{package.name} has no {SUMS}", fix="build the package again")
+            raise ReportError(f"{package.name} has no {SUMS}", fix=AGAIN)
         lines = archive.read(f"{top}/{SUMS}").decode().splitlines()
         sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
         found = {}
@@ -76,10 +92,4 @@ def verify(package: Path) -> dict[str, str]:
             if short != SUMS:
                 with archive.open(name) as source:
                     found[short] = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]
-    differing = sorted(n for n in set(found) | set(sums) if found.get(n) != sums.get(n))
-    if differing:
-        raise ReportError(
-            f"{package.name} is damaged: {', '.join(differing)} differ from {SUMS}",
-            fix="build the package again: `brightrun train --resume JOB`",
-        )
-    return sums
+    return sums, found

@@ -222,6 +222,33 @@ def test_a_damaged_zip_is_found(parts: dict[str, Any], tmp_path: Path) -> None:
         archive.verify(tmp_path / "bad.zip")
 
 
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "README.md", "SHA256SUMS", ""])
+def test_a_package_that_the_disk_damages_is_refused_where_it_is_made(
+    parts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """One byte of a file's content turns over behind the writer; "": the end is lost."""
+    close = zipfile.ZipFile.close
+
+    def closed(written: zipfile.ZipFile) -> None:
+        writing, place = written.mode == "w" and written.fp is not None, written.filename
+        close(written)
+        if not writing:
+            return
+        data = bytearray(Path(str(place)).read_bytes())
+        if name:
+            entry = next(e for e in written.infolist() if e.filename.endswith(name))
+            data[entry.header_offset + 30 + len(entry.filename) + entry.compress_size // 2] ^= 255
+        else:
+            del data[-100:]
+        Path(str(place)).write_bytes(data)
+
+    monkeypatch.setattr(zipfile.ZipFile, "close", closed)
+    with pytest.raises(ReportError, match="is damaged") as caught:
+        package.build(tmp_path / "out", **parts)
+    assert "--resume JOB" in caught.value.fix
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_the_guides_check_of_the_download_runs_and_finds_damage(
     parts: dict[str, Any], tmp_path: Path
 ) -> None:
