@@ -12,10 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from filelock import FileLock
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import StatementError
@@ -25,8 +21,8 @@ from brightrun.costs import Observed
 from brightrun.errors import ConfigurationError, LedgerAway, StorageError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
-from brightrun.ledger_schema import REVISION, metadata, verdicts
-from brightrun.ledger_store import LIBPQ, MIGRATIONS, engine_of
+from brightrun.ledger_schema import verdicts
+from brightrun.ledger_store import LIBPQ, engine_of
 from brightrun.settings import Settings
 from brightrun.verdicts import Evaluation, EvidenceKind, MetricName, Table, Verdict
 
@@ -59,19 +55,6 @@ def rent(ledger: Ledger, job_id: str, number: int = 1, pod: str = "") -> None:
 
 
 # --- opening ------------------------------------------------------------------------------------
-def test_the_migrated_database_equals_the_tables(ledger: Ledger) -> None:
-    with ledger.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    assert "registered_files" in metadata.tables
-
-
-def test_the_code_expects_the_newest_revision() -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
-
-
 def test_it_opens_from_any_folder(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

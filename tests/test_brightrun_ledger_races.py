@@ -1,4 +1,4 @@
-"""What two processes do to the ledger at once; Postgres lets more happen in between than SQLite."""
+"""What two processes do to the ledger at once: SQLite shows a reader one moment, Postgres more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import Engine, event
 
 from brightrun import ledger_adapters
@@ -49,19 +48,8 @@ def after_the_first_look_at(table: str, what: Any) -> Iterator[None]:
     assert seen
 
 
-@contextmanager
-def between(config: pytest.Config, what: Any) -> Iterator[None]:
-    """`what` happens while the list is read; before it on SQLite, which reads one snapshot."""
-    if config.getoption("--postgres"):
-        with after_the_first_look_at("attempts", what):
-            yield
-    else:
-        what()
-        yield
-
-
 def test_a_pod_that_ends_or_begins_while_the_list_is_read_is_not_counted_twice_and_breaks_nothing(
-    home: Path, pytestconfig: pytest.Config
+    home: Path,
 ) -> None:
     ledger, later = Ledger.open(load()), NOW + timedelta(seconds=10)
     for name in ("ends", "begins"):
@@ -72,7 +60,7 @@ def test_a_pod_that_ends_or_begins_while_the_list_is_read_is_not_counted_twice_a
         ledger.end_attempt("ends", 1, later, "done", cost_usd=Decimal(10))
         rented(ledger, "begins")
 
-    with between(pytestconfig, meanwhile):
+    with after_the_first_look_at("attempts", meanwhile):
         rows = {row.job_id: row for row in ledger.history(Wanted(), later)}
     assert (rows["ends"].cost_usd, rows["ends"].pods) == (10, 1)
     assert "begins" in rows

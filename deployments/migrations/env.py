@@ -1,7 +1,7 @@
 """Alembic's entry: runs in the connection and transaction that `ledger_store.migrate` opened.
 
 A new revision: change brightrun/ledger_schema.py, write versions/NNNN_what.py by hand, raise
-REVISION. A test proves that the migrated database equals the tables.
+REVISION. A test proves on SQLite and Postgres that the migrated database equals the tables.
 """
 
 from __future__ import annotations
