@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,31 @@ def test_rows_stand_beside_registered_files(project: supabase_storage.Storage) -
     ]  # fmt: skip
     assert shown["files"] == []
     assert "In Supabase" in run("list").output
+
+
+def test_a_name_is_looked_up_whole_whatever_it_holds(project: supabase_storage.Storage) -> None:
+    odd = 'Spring, "late" (b).v2'
+    project.rows = [row(), row(id="8f1d", name=odd), row(id="9a", name="Spring ")]
+    assert appfiles.named(load(), odd).id == "8f1d"
+    assert appfiles.named(load(), "Spring").id == ID
+    with pytest.raises(DatasetError, match="no files"):
+        appfiles.named(load(), "")
+
+
+QUERIES: tuple[Callable[[Any], Any], ...] = (
+    lambda query: query.eq("colour", "red"),
+    lambda query: query.like("name", "S*"),
+    lambda query: query.order("colour"),
+)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_what_the_fake_does_not_know_it_refuses(
+    project: supabase_storage.Storage, query: Callable[[Any], Any]
+) -> None:
+    project.rows = [row()]
+    with pytest.raises(StorageError, match="cannot be read: APIError"):
+        appfiles._rows(load(), query)
 
 
 def test_without_a_project_nobody_is_asked(home: Path) -> None:

@@ -3,7 +3,8 @@
 Follows the paths and answers that storage3 speaks, below /storage/v1/object: POST {bucket}/{path}
 uploads, POST sign/{bucket}/{path} {expiresIn} signs, GET sign/...?token= fetches, DELETE {bucket}
 {prefixes} removes, GET {bucket}/{path} fetches with a key. HTML is served as text/plain, as the
-real one does. GET /rest/v1/training_files answers `rows`, the asked columns in the asked order.
+real one does. GET /rest/v1/training_files answers `rows` as PostgREST does: the asked columns of
+the rows that every `eq.` names, in the asked order; what it does not know is refused.
 Every call with a key needs it as `apikey` too: the real gateway refuses it otherwise.
 """
 
@@ -72,13 +73,21 @@ def serving(storage: Storage) -> Iterator[str]:
                 return self.answer(
                     401, {"message": "Invalid API key", "hint": self.headers["apikey"]}
                 )
-            columns = query["select"][0].split(",")
-            key = query.get("order", ["id"])[0].removesuffix(".asc")
-            if any(column not in row for row in storage.rows for column in columns):
+            asked = {name: values[0] for name, values in query.items()}
+            columns = asked.pop("select").split(",")
+            limit = int(asked.pop("limit", len(storage.rows)))
+            key, _, way = asked.pop("order", "id.asc").partition(".")
+            filters = {name: value.partition(".") for name, value in asked.items()}
+            if way not in ("asc", "desc") or any(how != "eq" for how, _, _ in filters.values()):
+                return self.answer(400, {"code": "PGRST100", "message": "failed to parse"})
+            if any(c not in row for row in storage.rows for c in (*columns, *filters, key)):
                 return self.answer(400, {"code": "42703", "message": "column does not exist"})
-            wanted = query.get("name", [""])[0].removeprefix("eq.")
-            rows = [row for row in storage.rows if wanted in ("", row["name"])]
-            rows = sorted(rows, key=lambda row: str(row[key]))[: int(query["limit"][0])]
+            rows = [
+                row
+                for row in storage.rows
+                if all(str(row[name]) == value for name, (_, _, value) in filters.items())
+            ]
+            rows = sorted(rows, key=lambda row: str(row[key]), reverse=way == "desc")[:limit]
             return self.answer(200, [{name: row[name] for name in columns} for row in rows])
 
         def do_POST(self) -> None:
@@ -110,7 +119,7 @@ def serving(storage: Storage) -> Iterator[str]:
         def do_GET(self) -> None:
             url = urlparse(self.path)
             if url.path == TABLE:
-                return self.table(parse_qs(url.query))
+                return self.table(parse_qs(url.query, keep_blank_values=True))
             if self.headers.get("apikey"):
                 name = url.path.removeprefix(ROOT)
                 if not self.known():
