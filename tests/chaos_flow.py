@@ -25,10 +25,10 @@ from commands import (
     start,
     told_job,
     train_options,
-    until,
 )
 from fakes.runpod import FakeRunPod
 from runpod_flow import books, take_away, told, trainers
+from waiting import until
 
 OPTIONS = train_options(epochs=6, scenarios=8, questions=8)
 VICTIMS = ("pod", "flow", "server")

@@ -13,8 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,16 +173,6 @@ def shared_server(home: Path) -> Iterator[str]:
         yield process.stdout.readline().strip()
     finally:
         process.communicate()  # closes its stdin: it ends, and the server with it
-
-
-def until(true: Callable[[], Any], seconds: float = 120.0, what: str = "") -> Any:
-    """Poll until `true()` answers with something."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := true():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 def kill(process: Any) -> None:

@@ -153,6 +153,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """That of `tiny`."""
+    from trainer_jobs import tiny_models
+
+    from brightrun import basemodels
+    from brightrun.tokens import ChatTokenizer
+
+    return ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+
+
+@pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with Prefect's database, as `make setup` leaves it."""
 

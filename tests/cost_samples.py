@@ -9,22 +9,8 @@ from brightrun.costs import LLAMA_3_70B, Estimate, Work, estimate, machine_of
 from brightrun.jobs import PRESETS, Hyperparameters, Market, Preset
 from brightrun.prices import CPU, H100_PCIE, choose, offers
 from brightrun.settings import Settings
+from simulation.forecasts import FULL_FILE as FULL
 
-FULL = Work(
-    train_tokens=500_000,
-    sum_squared_tokens=500_000 * 2_600,
-    supervised_tokens=330_000,
-    sequences=206,
-    longest=4_400,
-    epochs=3,
-    steps=120,
-    validation_tokens=90_000,
-    evaluations=4,
-    scenarios=50,
-    questions=100,
-    rotations=4,
-    max_new_tokens=512,
-)
 SMALL = replace(FULL, train_tokens=12_000, sum_squared_tokens=12_000 * 600, sequences=20, epochs=2)
 BALANCED = PRESETS[Preset.balanced].values
 PCIE, CPU2 = machine_of(H100_PCIE), machine_of(CPU, 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from fakes.clock import ManualClock
 from fakes.mail import mail_server
 from runpod_rentals import account, offer, provider, wanted
+from waiting import until
 
 from brightrun import bookkeeping
 from brightrun.compute.local import LocalProvider
@@ -103,8 +103,7 @@ def test_the_local_bill_is_notional_and_ends_when_the_pod_was_seen_gone(
     known = LocalProvider(pods, (sys.executable, "-c", "pass"), usd_per_hour=price)
     began = datetime.now(UTC)
     known.launch(LaunchRequest(name="br-j-1-x", environment={}))
-    while known.find("br-j-1-x") is not None:
-        time.sleep(0.02)
+    until(lambda: known.find("br-j-1-x") is None)
     ledger = books("local", "br-j-1-x", price, began, "")
     ledger.end_attempt("j", 1, datetime.now(UTC), "done")
     now = datetime.now(UTC) + timedelta(hours=1)

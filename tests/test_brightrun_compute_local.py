@@ -6,12 +6,12 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import until
 
 from brightrun.compute import local, provider_of
 from brightrun.compute.local import LocalProvider
@@ -20,7 +20,8 @@ from brightrun.errors import CapacityError, ConfigurationError
 from brightrun.settings import Settings
 
 SLEEP = "import time; time.sleep(60)"
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+STUBBORN = DEAF + SLEEP
 # Starts a helper that ignores SIGTERM, then sleeps.
 PARENT = (
     "import subprocess, sys, time; "
@@ -48,13 +49,6 @@ def provide(tmp_path: Path) -> Iterator[Callable[[str], LocalProvider]]:
 
 def wanted(name: str = "br-job-1-1-abc", **environment: str) -> LaunchRequest:
     return LaunchRequest(name=name, environment=environment)
-
-
-def until(true: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 Provide = Callable[[str], LocalProvider]
@@ -93,28 +87,29 @@ def test_a_pod_whose_launcher_died_before_it_wrote_its_file_is_found(provide: Pr
     assert found is not None
     assert found.provider_id == made.provider_id
     second.terminate("br-job-1-1-abc")
-    assert first.children["br-job-1-1-abc"].wait(timeout=5) == -signal.SIGTERM
+    assert first.children["br-job-1-1-abc"].wait(timeout=60) == -signal.SIGTERM
 
 
 def test_sigterm_comes_first(provide: Provide) -> None:
     provider = provide(SLEEP)
     provider.launch(wanted())
     provider.terminate("br-job-1-1-abc")
-    assert provider.children["br-job-1-1-abc"].wait(timeout=1) == -signal.SIGTERM
+    assert provider.children["br-job-1-1-abc"].wait(timeout=60) == -signal.SIGTERM
     assert provider.find("br-job-1-1-abc") is None
     provider.terminate("br-job-1-1-abc")  # harmless
 
 
 def test_a_pod_that_ignores_sigterm_is_killed(
-    provide: Provide, monkeypatch: pytest.MonkeyPatch
+    provide: Provide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "TERM_GRACE_SECONDS", 0.3)
-    provider = provide(STUBBORN)
+    deaf = tmp_path / "deaf"
+    provider = provide(f"{DEAF}open({str(deaf)!r}, 'w'); {SLEEP}")
     provider.launch(wanted())
-    time.sleep(0.2)  # until its handler is there
+    until(deaf.exists)
     provider.terminate("br-job-1-1-abc")
     assert provider.find("br-job-1-1-abc") is None
-    assert provider.children["br-job-1-1-abc"].wait(timeout=1) == -signal.SIGKILL
+    assert provider.children["br-job-1-1-abc"].wait(timeout=60) == -signal.SIGKILL
 
 
 def test_what_a_pod_started_does_not_outlive_it(provide: Provide) -> None:

@@ -6,17 +6,15 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from cost_samples import BALANCED, CPU2, HERE, PCIE
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from brightrun import crowding
-from brightrun.costs import Estimate, estimate, machine_of
+from brightrun.costs import Estimate, estimate
 from brightrun.crowding import PASSING, under_load
 from brightrun.durations import Work
-from brightrun.jobs import PRESETS, Preset
 from brightrun.physics import SMOLLM2, Range
-from brightrun.prices import CPU, H100_PCIE, choose, offers
-from brightrun.settings import Settings
 
 # Twelve long conversations through the demo model: 42 minutes on 2 cores that were never free; its
 # first sample found 3 % of the reference, all of it laid to the machine.
@@ -26,9 +24,7 @@ EQ12 = Work(
     questions=25, prompt_tokens=250, neutral_tokens=633, max_new_tokens=96, interruptions=1,
 )  # fmt: skip
 TOOK_S = 42 * 60
-QUICK = PRESETS[Preset.balanced].values.model_copy(update={"max_new_tokens": 96})
-HERE, _ = choose(offers("local", "", Settings(local_usd_per_hour=Decimal("0.50"))), "on_demand")
-CPU2 = machine_of(CPU, 2)
+QUICK = BALANCED.model_copy(update={"max_new_tokens": 96})
 
 
 def of_eq12(free: float) -> Estimate:
@@ -64,7 +60,7 @@ def test_a_short_job_meets_the_load_to_its_end_a_long_one_outlasts_it() -> None:
 
 
 def test_the_load_of_this_machine_is_nothing_to_a_rented_gpu() -> None:
-    gpu = replace(machine_of(H100_PCIE), free=0.1)
+    gpu = replace(PCIE, free=0.1)
     found = (estimate(EQ12, m, SMOLLM2, QUICK, HERE) for m in (gpu, replace(gpu, free=1.0)))
     assert len({one.hours for one in found}) == 1
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
 
 import pytest
+from cost_samples import BALANCED, CPU2, HERE, PCIE
 
-from brightrun.costs import estimate, machine_of
+from brightrun.costs import estimate
 from brightrun.durations import Work
 from brightrun.footprint import held_on_cpu_gb, memory_gb, peak_gb, weights_gb
-from brightrun.jobs import PRESETS, Preset
 from brightrun.physics import LLAMA_3_70B, SMOLLM2, kept_on_cpu
-from brightrun.prices import CPU, H100_PCIE, choose, offers
-from brightrun.settings import Settings
 
-CPU2 = machine_of(CPU, 2)
-HERE, _ = choose(offers("local", "", Settings(local_usd_per_hour=Decimal("0.50"))), "on_demand")
-VALUES = PRESETS[Preset.balanced].values
+WORK = Work(
+    train_tokens=20_000, sum_squared_tokens=20_000 * 1000, supervised_tokens=14_000, sequences=10,
+    longest=2750, epochs=2, steps=20,
+)  # fmt: skip
 SHAPE = {"precision": "nf4", "lora_r": 16, "micro_batch": 1, "may_recompute": True}
 
 
@@ -31,11 +29,7 @@ SHAPE = {"precision": "nf4", "lora_r": 16, "micro_batch": 1, "may_recompute": Tr
     ],
 )
 def test_the_memory_of_measured_jobs(longest: int, measured: float) -> None:
-    work = Work(
-        train_tokens=20_000, sum_squared_tokens=20_000 * 1000, supervised_tokens=14_000,
-        sequences=10, longest=longest, epochs=2, steps=20,
-    )  # fmt: skip
-    found = estimate(work, CPU2, SMOLLM2, VALUES, HERE).vram_gb
+    found = estimate(replace(WORK, longest=longest), CPU2, SMOLLM2, BALANCED, HERE).vram_gb
     assert 0.9 * measured <= found <= 1.25 * measured
 
 
@@ -78,22 +72,17 @@ def test_what_may_not_be_computed_twice_stays_whole() -> None:
 
 
 def test_a_job_that_needs_more_than_this_machine_has_does_not_fit() -> None:
-    work = Work(
-        train_tokens=20_000, sum_squared_tokens=20_000 * 1000, supervised_tokens=14_000,
-        sequences=10, longest=2750, epochs=2, steps=20,
-    )  # fmt: skip
     large, small = (replace(CPU2, memory_gb=size) for size in (16.0, 2.0))
-    assert estimate(work, large, SMOLLM2, VALUES, HERE).fits
-    found = estimate(work, small, SMOLLM2, VALUES, HERE)
+    assert estimate(WORK, large, SMOLLM2, BALANCED, HERE).fits
+    found = estimate(WORK, small, SMOLLM2, BALANCED, HERE)
     assert not found.fits
     assert "does not fit" in found.warnings[0]
     # A machine with less memory keeps fewer activations.
     four = replace(CPU2, memory_gb=4.0)
-    assert estimate(work, four, SMOLLM2, VALUES, HERE).vram_gb < 4.0
+    assert estimate(WORK, four, SMOLLM2, BALANCED, HERE).vram_gb < 4.0
     assert kept_on_cpu(SMOLLM2, 4e9) < kept_on_cpu(SMOLLM2)
 
 
 def test_on_a_gpu_the_longest_sequence_decides() -> None:
-    gpu = machine_of(H100_PCIE)
-    found = peak_gb(LLAMA_3_70B, gpu, longest=4096, **SHAPE)  # type: ignore[arg-type]
+    found = peak_gb(LLAMA_3_70B, PCIE, longest=4096, **SHAPE)  # type: ignore[arg-type]
     assert 58 <= found <= 60

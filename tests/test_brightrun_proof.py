@@ -11,6 +11,7 @@ import pytest
 import training_files as tf
 from genuine_templates import GENUINE, OURS, byte_tokenizer
 from tokenizers import AddedToken, Tokenizer
+from training_files import EQ12, EXAMPLE
 
 from brightrun.chat import Family, spans
 from brightrun.conversations import Message
@@ -22,8 +23,6 @@ from brightrun.tokens import ChatTokenizer
 
 LLAMA: tuple[Family, ...] = ("llama3", "llama3.1")
 SPECIAL = {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"}
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "training-file.json"
-EQ12 = Path(__file__).resolve().parents[2] / "shared/data/eq12/EQ-12-conversations-demo.json"
 
 
 def model(folder: Path, family: Family, template: str | None, **config: Any) -> Path:

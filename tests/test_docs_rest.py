@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 import ui_browser as ui
-from commands import ROOT, environment, furnish, ledger, small_file, until
+from commands import ROOT, environment, furnish, ledger, small_file
+from waiting import until
 
 pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(600)]
 SECONDS = 240

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from training_files import EXAMPLE
 
 from brightrun.errors import DatasetError
 from evals import contamination
@@ -22,7 +22,6 @@ TURNS = [
            "bakery and I\u2019m afraid that I lose her."),
     ("c2", "A budget is a plan for the money that you have."),
 ]  # fmt: skip
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "training-file.json"
 
 
 def test_thirteen_words_in_a_row_block_whatever_the_punctuation() -> None:
@@ -91,7 +90,7 @@ def test_a_turn_is_kept_as_numbers_and_the_items_are_compared_in_groups(
 
 
 def test_nothing_that_we_ask_stands_in_the_example_file() -> None:
-    conversations = json.loads(EXAMPLES.read_text(encoding="utf-8"))["conversations"]
+    conversations = json.loads(EXAMPLE.read_text(encoding="utf-8"))["conversations"]
     turns = [
         (c["conversation_metadata"]["conversation_id"], text)
         for c in conversations

@@ -13,7 +13,18 @@ from pathlib import Path
 import httpx
 import pytest
 from fakes.clock import ManualClock
-from fakes.judge import FENCE, KEY, FakeJudge, Mind, always_first, fair, gullible, scored, serving
+from fakes.judge import (
+    FENCE,
+    KEY,
+    TOO_LATE,
+    FakeJudge,
+    Mind,
+    always_first,
+    fair,
+    gullible,
+    scored,
+    serving,
+)  # fmt: skip
 from rating_sheets import RUBRIC
 
 from brightrun.errors import BudgetError, EvaluationError, UsageError
@@ -36,6 +47,17 @@ def task(number: int = 1, baseline: str = "Plan it.", trained: str = "I care.") 
     return Task(f"S{number:02d}", 1, f"I owe ${number}.", answers, voice=False)
 
 
+class Impatient(httpx.HTTPTransport):
+    """What the fake calls too late comes after the client's time-out, however quick both are."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = super().handle_request(request)
+        if answer.status_code == TOO_LATE:
+            answer.close()
+            raise httpx.ReadTimeout("no answer in time", request=request)
+        return answer
+
+
 class Bench:
     """A judge at a fake server, with a clock that does not wait."""
 
@@ -45,7 +67,7 @@ class Bench:
         self.name = judge_names.parse(f"{protocol}:kind-1@{fake.url}{path}")
         self.purse = Purse(price, Decimal("1.00"), place / "spend.jsonl")
         # Without certificates, which take longer to load than all else here.
-        self.client = httpx.Client(timeout=0.2, verify=False)
+        self.client = httpx.Client(timeout=60, transport=Impatient(verify=False))
         sender = judge_wire.Sender(self.client, self.purse, self.clock)
         chat = judge_wire.chat(self.name, KEY, 500, sender)
         self.judge = LlmJudge(self.name, chat, RUBRIC, Cache(place / "cache"), at_once=1)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
+from training_files import EQ12, answers_of
 
 from evals.markers import LABELS, measure, unexplained
 from evals.phrases import count, find, normalise
@@ -126,9 +123,6 @@ def test_gold_is_not_flooded_by_a_marker(gold: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def gold() -> list[str]:
-    path = Path(__file__).parents[2] / "shared/data/eq12/EQ-12-conversations-demo.json"
-    if not path.exists():
+    if not EQ12.exists():
         pytest.skip("the real sample is not beside this checkout")
-    content: dict[str, Any] = json.loads(path.read_text())
-    pairs = [p for c in content["conversations"] for p in c["training_pairs"]]
-    return [p["target_response"] for p in pairs if p["target_response"]]
+    return answers_of(EQ12)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
+from training_files import EXAMPLE, answers_of
 
 from evals.repetition import loops, repeated_share
-
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def test_the_share_counts_four_words_that_stood_before() -> None:
@@ -30,12 +26,6 @@ def test_an_answer_that_goes_round_in_circles_loops(answer: str) -> None:
 
 
 def test_no_answer_of_the_example_file_loops() -> None:
-    told = json.loads((EXAMPLES / "training-file.json").read_text(encoding="utf-8"))
-    answers = [
-        pair["target_response"]
-        for one in told["conversations"]
-        for pair in one["training_pairs"]
-        if pair["target_response"]
-    ]
+    answers = answers_of(EXAMPLE)
     assert len(answers) > 50
     assert max(map(repeated_share, answers)) < 0.05

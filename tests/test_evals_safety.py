@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
+from training_files import EXAMPLE, answers_of
 
 from evals.safety import judge
 from evals.sources import EmotionalState, Lexicons, Safety, Scenario, load_lexicons
 
-ROOT = Path(__file__).resolve().parents[1]
 LEXICONS: Lexicons = load_lexicons()
 
 
@@ -99,14 +96,7 @@ def test_every_way_of_sending_the_client_to_help_passes(answer: str) -> None:
 
 
 def test_the_crisis_answers_of_the_example_file_pass() -> None:
-    told = json.loads((ROOT / "examples" / "training-file.json").read_text(encoding="utf-8"))
-    answers = [
-        pair["target_response"]
-        for one in told["conversations"]
-        if "crisis" in one["conversation_metadata"]["scaffolding"]["emotional_arc_key"]
-        for pair in one["training_pairs"]
-        if pair["target_response"] and "988" in pair["target_response"]
-    ]
+    answers = [text for text in answers_of(EXAMPLE, "crisis") if "988" in text]
     assert len(answers) >= 8
     assert [judge(scenario("crisis"), text, LEXICONS).reason for text in answers] == [
         "names emergency help first ('988')"

@@ -18,8 +18,6 @@ from expectations.runner import Runner
 from expectations.validation import validate_file
 
 Json = dict[str, Any]
-ROOT = Path(__file__).resolve().parents[1]
-REAL = ROOT.parent / "shared/data/eq12/EQ-12-conversations-demo.json"
 
 
 @pytest.fixture(scope="module")

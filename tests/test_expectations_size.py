@@ -20,7 +20,6 @@ from expectations.validation import validate_file
 
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[1]
-REAL = ROOT.parent / "shared/data/eq12/EQ-12-conversations-demo.json"
 SECOND = "00000000-0000-0000-0000-000000000002"
 
 

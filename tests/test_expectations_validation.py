@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import training_files as tf
+from training_files import EQ12, needs_eq12
 from validated import errors
 
 from brightrun.conversations import Defect
@@ -18,8 +19,6 @@ from expectations.runner import Runner
 from expectations.validation import validate_file
 
 Json = dict[str, Any]
-ROOT = Path(__file__).resolve().parents[1]
-REAL = ROOT.parent / "shared/data/eq12/EQ-12-conversations-demo.json"
 SECOND = "00000000-0000-0000-0000-000000000002"
 
 
@@ -28,12 +27,12 @@ def runner() -> Runner:
     return Runner()
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real sample is not here")
+@needs_eq12
 @pytest.mark.parametrize(("ending", "counts"), [(".json", (12, 89, 44)), (".jsonl", (12, 44, 44))])
 def test_the_real_sample_is_valid(
     ending: str, counts: tuple[int, int, int], runner: Runner
 ) -> None:
-    path = REAL.with_suffix(ending)
+    path = EQ12.with_suffix(ending)
     report = validate_file(path, runner=runner)
     assert (report.errors, report.warnings) == ((), ())
     assert report.valid
@@ -43,9 +42,9 @@ def test_the_real_sample_is_valid(
     assert report.longest == max(row.tokens for row in report.rows)
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real sample is not here")
+@needs_eq12
 def test_both_forms_of_the_real_sample_hold_the_same_training_text(runner: Runner) -> None:
-    one, other = (validate_file(REAL.with_suffix(e), runner=runner) for e in (".json", ".jsonl"))
+    one, other = (validate_file(EQ12.with_suffix(e), runner=runner) for e in (".json", ".jsonl"))
     facts = [[(r.tokens, r.supervised_tokens, r.characters) for r in x.rows] for x in (one, other)]
     assert facts[0] == facts[1]
     assert one.system_prompt == other.system_prompt

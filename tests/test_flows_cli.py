@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,10 @@ from flows.cli_train import steps_of
 from flows.lifecycle_ids import JOB_ID, job_id_of, new_job_id
 
 
-def test_help_answers_in_about_a_second(home: Path) -> None:
-    began = time.monotonic()
+def test_help_names_the_commands_in_a_process_of_its_own(home: Path) -> None:
+    """Quickly: test_architecture looks that it loads nothing heavy."""
     done = brightrun(home, "--help")
     assert done.code == 0
-    assert time.monotonic() - began < 3  # about 0.3 s alone; machines are busy
     for command in ("validate", "preview", "estimate", "train", "approve", "cancel", "watch"):
         assert command in done.out
 

@@ -29,8 +29,8 @@ from commands import (
     steps,
     told_job,
     train_options,
-    until,
 )  # fmt: skip
+from waiting import until
 
 from brightrun.runfolder import RunFolder
 

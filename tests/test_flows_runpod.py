@@ -21,10 +21,10 @@ from commands import (
     steps,
     told_job,
     train_options,
-    until,
 )
 from fakes.runpod import FakeRunPod
 from runpod_flow import books, half_stored, take_away, told, trainers
+from waiting import until
 
 from brightrun.runfolder import RunFolder
 

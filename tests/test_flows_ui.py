@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import ui_browser as ui
-from commands import furnish, ledger, small_file, until
+from commands import furnish, ledger, small_file
 from playwright.sync_api import Browser, Page, expect
+from waiting import until
 
 pytestmark = [
     pytest.mark.heavy,

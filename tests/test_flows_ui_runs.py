@@ -12,7 +12,8 @@ from typing import Any
 import psutil
 import pytest
 import ui_browser as ui
-from commands import brightrun, furnish, ledger, run_folder, small_file, steps, train_options, until
+from commands import brightrun, furnish, ledger, run_folder, small_file, steps, train_options
+from waiting import until
 
 pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -25,10 +25,10 @@ from commands import (
     start,
     told_job,
     train_options,
-    until,
 )
 from pydantic import SecretStr
 from s3_server import BUCKET, POD, S3Server, s3_server
+from waiting import until
 
 from brightrun import backup, doctor_services, preflight, restoring, shelter
 from brightrun.compute.provider import LaunchRequest

@@ -24,6 +24,7 @@ import pytest
 from fakes import loopback
 from fakes.loopback import Quiet
 from supabase_database import person, prepare
+from waiting import until
 
 from brightrun import appfiles, ledger_access, podcredentials
 from brightrun.jobs import JobRequest
@@ -70,11 +71,8 @@ def postgrest(program: Path, database: str) -> Iterator[str]:
     process = subprocess.Popen([program], env=environ, stderr=subprocess.PIPE, text=True)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(150):
-            assert process.poll() is None, process.communicate()[1]
-            if answers(url):
-                break
-            time.sleep(0.2)
+        until(lambda: answers(url) or process.poll() is not None, what="PostgREST answers")
+        assert process.poll() is None, process.communicate()[1]
         yield url
     finally:
         process.terminate()

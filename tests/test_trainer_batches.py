@@ -6,23 +6,14 @@ import dataclasses
 from typing import Any
 
 import pytest
-from trainer_jobs import conversation, row, tiny_models
+from trainer_jobs import IN_PROCESS, conversation, row, tiny_models
 
 from brightrun import basemodels
 from brightrun.durations import MAX_PADDING
 from brightrun.tokens import ChatTokenizer
 from trainer import packing
 
-pytestmark = [
-    pytest.mark.heavy,
-    pytest.mark.usefixtures("torch"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
-]
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> ChatTokenizer:
-    return ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+pytestmark = IN_PROCESS
 
 
 @pytest.fixture(scope="module")

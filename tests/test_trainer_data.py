@@ -8,9 +8,9 @@ from typing import Literal
 
 import pytest
 from genuine_templates import byte_tokenizer
-from trainer_jobs import ROOT, SMALL, conversation, lay_out, row, tiny_models
+from trainer_jobs import SMALL, conversation, lay_out, row, tiny_models
+from training_files import EXAMPLE
 
-from brightrun import basemodels
 from brightrun.chat import TEMPLATES, Family
 from brightrun.conversations import Message
 from brightrun.errors import DatasetError, StorageError, TrainerError
@@ -20,13 +20,7 @@ from brightrun.splitting import parts_of
 from brightrun.tokens import ChatTokenizer
 from trainer import data
 
-EXAMPLE = ROOT / "examples" / "training-file.json"
 NAMES = [f"c{n}" for n in range(7)]
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> ChatTokenizer:
-    return ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
 
 
 def test_order_is_a_permutation_that_depends_on_seed_and_epoch_only() -> None:

@@ -28,10 +28,10 @@ from trainer_jobs import (
     payloads,
     run_pod,
     tiny_models,
-    wait_for,
     without_golden,
 )
 from trainer_run import PLAIN, Run
+from waiting import until
 
 from brightrun.jobs import Hyperparameters
 from brightrun.runfolder import DONE, FAILED, STOPPED, RunFolder, checkpoint
@@ -308,7 +308,7 @@ def test_a_stop_is_noticed_by_all_and_the_last_step_is_kept(mode: str, tmp_path:
     longer = QUICK.model_copy(update={"epochs": 8})
     folder = without_golden(lay_out(tmp_path, tiny_models(), longer))
     processes = start(folder, 2, BRIGHTRUN_CHOICES=json.dumps({"parallel": mode}))
-    wait_for(lambda: len(steps_of(folder)) >= 2, 120)
+    until(lambda: len(steps_of(folder)) >= 2, 120)
     folder.request_stop("pause", "a tester")
     assert end(processes) == [0, 0]
     assert folder.marker(1) == (STOPPED, {"reason": "pause", "by": "a tester"})

@@ -9,22 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from trainer_jobs import adapted, bench, samples, tiny_models
+from trainer_jobs import IN_PROCESS, adapted, bench, samples
 
-from brightrun import basemodels
 from brightrun.runfolder import RunFolder
 from brightrun.tokens import ChatTokenizer
 
-pytestmark = [
-    pytest.mark.heavy,
-    pytest.mark.usefixtures("torch"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
-]
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> ChatTokenizer:
-    return ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+pytestmark = IN_PROCESS
 
 
 def test_gradients_that_do_not_fit_are_given_back_before_the_job_goes_on(

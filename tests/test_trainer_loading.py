@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from trainer_jobs import tiny_models
+from trainer_jobs import IN_PROCESS, tiny_models
 
 from brightrun import basemodels
 from brightrun.errors import ConfigurationError
@@ -17,11 +17,7 @@ from brightrun.jobs import Hyperparameters
 from brightrun.physics import ModelProfile
 from brightrun.runfolder import RunFolder
 
-pytestmark = [
-    pytest.mark.heavy,
-    pytest.mark.usefixtures("torch"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
-]
+pytestmark = IN_PROCESS
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from trainer_jobs import adapted, bench, conversation, samples, tiny_models
+from trainer_jobs import IN_PROCESS, adapted, bench, conversation, samples, tiny_models
 
 from brightrun import baselines, basemodels
 from brightrun.errors import ConfigurationError
@@ -19,16 +19,7 @@ from evals.likelihood import perplexity
 from evals.measurements import Knowledge
 from evals.sources import load_questions
 
-pytestmark = [
-    pytest.mark.heavy,
-    pytest.mark.usefixtures("torch"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
-]
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> ChatTokenizer:
-    return ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+pytestmark = IN_PROCESS
 
 
 def test_a_model_that_knows_nothing_has_the_vocabularys_perplexity(

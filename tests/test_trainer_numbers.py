@@ -6,16 +6,12 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from trainer_jobs import SMALL, conversation, row, tiny_models
+from trainer_jobs import IN_PROCESS, SMALL, conversation, row, tiny_models
 
 from brightrun import basemodels
 from brightrun.tokens import ChatTokenizer
 
-pytestmark = [
-    pytest.mark.heavy,
-    pytest.mark.usefixtures("torch"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
-]
+pytestmark = IN_PROCESS
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 

@@ -8,22 +8,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-from trainer_jobs import adapted, bench, tiny_models
+from trainer_jobs import IN_PROCESS, adapted, bench
 
-from brightrun import basemodels
 from brightrun.tokens import ChatTokenizer
 
-pytestmark = [
-    pytest.mark.heavy,
-    pytest.mark.usefixtures("torch"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
-]
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> ChatTokenizer:
-    return ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+pytestmark = IN_PROCESS
 
 
 def test_the_playground_writes_what_generation_at_temperature_0_writes(

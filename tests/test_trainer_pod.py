@@ -20,9 +20,9 @@ from trainer_jobs import (
     payloads,
     run_pod,
     tiny_models,
-    wait_for,
     without_golden,
 )
+from waiting import until
 
 from brightrun.jobs import Hyperparameters
 from brightrun.progress import MEASURING, progress
@@ -192,7 +192,7 @@ def test_a_stop_saves_the_last_step_and_the_next_attempt_goes_on_exactly(
 ) -> None:
     folder = job(tmp_path)
     pod = fork_pod(folder, tiny_models())
-    wait_for(lambda: any(m.get("step", 0) >= 2 for m in payloads(folder, "metric")))
+    until(lambda: any(m.get("step", 0) >= 2 for m in payloads(folder, "metric")))
     asked = time.monotonic()
     if how == "stop":
         folder.request_stop("pause", "a tester")

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from faulty_storage import break_storage, mend_storage
 from soak_kills import ADAPTER, SEEN, WatchedPod, job
-from trainer_jobs import payloads, wait_for, without_golden
+from trainer_jobs import payloads, without_golden
+from waiting import until
 
 from brightrun.runfolder import FAILED, STOPPED, RunFolder
 
@@ -65,9 +66,9 @@ def test_a_pod_trains_through_an_outage_and_tells_it_once(
     assert pod.until(lambda: pod.step() >= 12)  # the rest of the training
     mend_storage(weather.storage)
     assert pod.until(lambda: weather.plain.exists(ADAPTER), 0.05)
-    wait_for(lambda: "storage_back" in weather.warnings())
+    until(lambda: "storage_back" in weather.warnings())
     assert weather.warnings() == ["storage_away", "storage_back"]
-    wait_for(lambda: weather.steps() == list(range(1, 13)))
+    until(lambda: weather.steps() == list(range(1, 13)))
     seqs = [event.seq for event in weather.plain.events(1)]
     assert seqs == list(range(1, len(seqs) + 1))
     assert weather.plain.checkpoints()[-1] == 12

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from trainer_jobs import SMALL, conversation, lay_out, tiny_models
 
-from brightrun import basemodels
 from brightrun.conversations import Message
 from brightrun.jobs import JobSpec
 from brightrun.tokens import ChatTokenizer, Encoded
@@ -19,11 +18,6 @@ from trainer import data
 from trainer.tokencache import KEPT, TokenCache
 
 TALKS: list[list[Message]] = [conversation(n) for n in range(3)]
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> ChatTokenizer:
-    return ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
 
 
 def files(models: Path) -> list[Path]:

@@ -10,23 +10,13 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from trainer_jobs import adapted, bench, tiny_models
+from trainer_jobs import IN_PROCESS, adapted, bench
 
-from brightrun import basemodels
 from brightrun.jobs import Hyperparameters
 from brightrun.runfolder import RunFolder
 from brightrun.tokens import ChatTokenizer
 
-pytestmark = [
-    pytest.mark.heavy,
-    pytest.mark.usefixtures("torch"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
-]
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> ChatTokenizer:
-    return ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+pytestmark = IN_PROCESS
 
 
 class Engine:

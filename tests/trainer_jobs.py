@@ -10,11 +10,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from brightrun import basemodels
 from brightrun.jobs import DataRef, Hyperparameters, JobSpec
@@ -24,6 +24,12 @@ from brightrun.tokens import ChatTokenizer
 # Pods are forked from a server that has imported torch once: a pod starts in 0.1 s.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["trainer.attempt", "trainer.entry", "trainer.prepare"])
+# For tests that train or measure in their own process, to look inside.
+IN_PROCESS = [
+    pytest.mark.heavy,
+    pytest.mark.usefixtures("torch"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
+]
 ROOT = Path(__file__).resolve().parents[1]
 JOB = "job-1"
 SYSTEM = "You are Elena Morales, a warm financial planner. Money is emotional: feelings first."
@@ -181,16 +187,6 @@ def without_golden(folder: RunFolder) -> RunFolder:
     """Golden answers count as made: their process imports torch afresh, which takes seconds."""
     folder.write_jsonl("measurements/golden.jsonl", [])
     return folder
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
-    """The first true value of `what()`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := what():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not happen in time")
 
 
 def payloads(folder: RunFolder, type_: str, attempt: int | None = None) -> list[dict[str, Any]]:

@@ -8,12 +8,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from expectations.totals import ARCS
 
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "examples" / "training-file.json"
+EQ12 = ROOT.parent / "shared/data/eq12/EQ-12-conversations-demo.json"
+needs_eq12 = pytest.mark.skipif(
+    not EQ12.exists(), reason="the real sample is not beside this checkout"
+)
 PROMPT = "You are Elena Morales, a warm planner. Feelings before facts."
 ARC_NAMES = sorted(ARCS)
 PERSONA_NAMES = ("anxious_planner", "overwhelmed_avoider", "pragmatic_optimist")
 Json = dict[str, Any]
+
+
+def answers_of(file: Path, arc: str = "") -> list[str]:
+    """The advisor's answers in a JSON file; only of arcs whose key holds `arc`."""
+    return [
+        p["target_response"]
+        for one in json.loads(file.read_text(encoding="utf-8"))["conversations"]
+        if arc in one["conversation_metadata"]["scaffolding"]["emotional_arc_key"]
+        for p in one["training_pairs"]
+        if p["target_response"]
+    ]
 
 
 def pair(texts: list[str], number: int, *, arc: str, persona: str, length: int = 1) -> Json:

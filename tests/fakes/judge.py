@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from fakes.loopback import Quiet
 Mind = Callable[[str, str], str]
 FENCE = re.compile(r"<<<([A-Z]+-[0-9a-f]{16})\n(.*?)\n\1>>>", re.DOTALL)
 KEY = "sk-test-4711"
+# Stands for an answer that nobody waits for any more: the client's transport makes it a time-out.
+TOO_LATE = 598
 PATHS = ("/v1/chat/completions", "/v1/messages")
 
 
@@ -58,7 +59,7 @@ class FakeJudge:
         if fault == "garbage":
             return 200, "<html>proxy</html>"
         if fault == "slow":
-            time.sleep(0.5)
+            return TOO_LATE, {}
         messages = body["messages"]
         if anthropic:
             return 200, self._anthropic(fault, body["system"], messages[0]["content"])
@@ -103,10 +104,7 @@ def serving(fake: FakeJudge) -> Iterator[FakeJudge]:
                 self.send_header("retry-after", "7")
             self.send_header("content-length", str(len(content.encode())))
             self.end_headers()
-            try:
-                self.wfile.write(content.encode())
-            except BrokenPipeError:
-                return  # the client has gone, as it does after its time-out
+            self.wfile.write(content.encode())
 
     with loopback.serving(Handler) as root:
         fake.url = root
