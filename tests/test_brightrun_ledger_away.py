@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pod_lives import drive, finishes, hangs, job_with, outcomes, provider_of
+from pod_lives import Trainer, drive, finishes, hangs, job_with, outcomes, provider_of
 from without_ledger import WithoutLedger
 
 from brightrun import attempts
+from brightrun.compute.provider import Manners
 from brightrun.context import JobContext
 from brightrun.deciding import decide
 from brightrun.errors import LedgerAway, StopFailed, StorageError
@@ -22,6 +24,7 @@ from brightrun.outages import storage_is_away
 from brightrun.settings import Settings
 from brightrun.situation import Action
 from brightrun.stopping import JobCancelled
+from trainer import control
 
 
 @pytest.mark.usefixtures("quick")
@@ -76,19 +79,54 @@ def test_a_pod_that_may_still_run_is_told_when_the_ledger_is_back(
     assert job.clock.monotonic() >= 300
 
 
-@pytest.mark.usefixtures("quick")
-def test_after_an_hour_without_its_ledger_a_driver_has_gone_and_the_next_adopts_the_pod(
-    home: Path,
-) -> None:
-    """Nobody pays twice: what was rented stays in the books, and its lease ends by itself."""
-    job = job_with(home, finishes)
+def driver_gone(job: JobContext, back: float) -> WithoutLedger:
+    """A rented pod whose driver has given up; its lease is RunPod's 15 minutes."""
+    provider_of(job).manners = Manners(look_every_s=0.0, second_look_s=0.002, lease_s=900)
     launch(job)
-    clock = WithoutLedger(job, back=3600)
+    clock = WithoutLedger(job, back)
     with pytest.raises(LedgerAway, match="the ledger cannot be used: connection failed"):
         drive(job)
     assert 600 < clock.monotonic() < 660
     assert len(provider_of(job).running) == 1
-    clock.sleep(3000)
+    return clock
+
+
+@pytest.mark.usefixtures("quick")
+def test_after_an_hour_without_its_ledger_driver_and_pod_have_gone_and_the_next_goes_on(
+    home: Path,
+) -> None:
+    """Nobody pays for a pod that nobody follows: it ends by its lease, with a checkpoint."""
+
+    def obeys_its_lease(environment: dict[str, str]) -> Iterator[None]:
+        pod = Trainer(environment)
+        pod.steps(1, 4)
+        pod.save(4)
+        while (stop := ended_by(pod)) is None:
+            pod.beat()
+            yield
+        pod.end("_STOPPED.json", **stop.marker())
+
+    def ended_by(pod: Trainer) -> control.Stop | None:
+        lease, now = pod.folder.read_json(control.LEASE), job.clock.now().timestamp()
+        return control.decide(lease, None, now, pod.attempt)
+
+    job = job_with(home, obeys_its_lease, finishes)
+    clock, provider = driver_gone(job, back=3600), provider_of(job)
+    (pod,) = provider.running
+    while provider.find(pod) is not None:
+        clock.sleep(5)
+    assert 890 < clock.monotonic() < 910
+    assert provider.terminated == []
+    clock.sleep(3600 - clock.monotonic())
+    assert drive(job)["steps"] == 9
+    assert outcomes(job) == ["stopped:lease", "done"]
+    assert [a.resumed_from for a in job.ledger.attempts("job-1")] == [0, 4]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_driver_that_starts_within_the_lease_adopts_the_pod(home: Path) -> None:
+    job = job_with(home, finishes)
+    driver_gone(job, back=700).sleep(100)
     assert drive(job)["steps"] == 9
     assert (outcomes(job), len(provider_of(job).launched)) == (["done"], 1)
 

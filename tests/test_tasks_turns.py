@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from fakes.clock import ManualClock
 from fakes.compute import FakeProvider
@@ -23,15 +24,15 @@ from tasks.turns import turn
 
 
 class Places:
-    """A global limit that counts; `free` places, `taken` by their holders."""
+    """A global limit that counts; `free` places, else why there is none."""
 
-    def __init__(self, free: int) -> None:
-        self.free = free
+    def __init__(self, free: int, refusal: type[Exception] = TimeoutError) -> None:
+        self.free, self.refusal = free, refusal
 
     @contextmanager
     def __call__(self, quota: int, seconds: float) -> Iterator[None]:
         if self.free <= 0:
-            raise TimeoutError
+            raise self.refusal("no place")
         self.free -= 1
         try:
             yield
@@ -71,8 +72,12 @@ def test_without_a_quota_nobody_waits(home: Path) -> None:
         assert known.ledger.job("j1").status == "running"
 
 
-def test_a_job_waits_until_a_place_is_free_and_gives_it_back(ledger: Ledger) -> None:
-    slots = Places(0)
+@pytest.mark.parametrize("refusal", [TimeoutError, httpx.ConnectError], ids=["taken", "away"])
+def test_a_job_waits_until_a_place_is_free_and_gives_it_back(
+    ledger: Ledger, refusal: type[Exception]
+) -> None:
+    """Or while Prefect's server, which has the places, is away."""
+    slots = Places(0, refusal)
 
     def freed() -> None:
         row = ledger.job("j1")
