@@ -1,7 +1,7 @@
 """Whether a job may start, and when its spending is told to somebody. Pure: values in, values out.
 
-The high end of an estimate decides: a job may be stopped only at 1.25 x of it, so a gate that
-looked at the likely cost would let the month's budget be passed. What is held for a job that passes
+The high end of an estimate decides: a job may be stopped only above it, so a gate that looked at
+the likely cost would let the month's budget be passed. What is held for a job that passes
 is its hard limit: what is spent and held together never exceeds a month, unless overridden. Months
 are those of a time zone (BRIGHTRUN_TIME_ZONE).
 """
@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Literal
 
-from brightrun.costs import CostRange, Estimate, hard_limit
+from brightrun.costrange import CostRange, hard_limit
+from brightrun.costs import Estimate
 from brightrun.jobs import Confirm
 from brightrun.money import shown
 from brightrun.settings import Settings
@@ -132,7 +133,7 @@ def gate(
     override: bool = False,
     client: BudgetState | None = None,
 ) -> GateDecision:
-    """What must happen before this job may spend money; usd_per_hour: see `costs.hard_limit`.
+    """What must happen before this job may spend money; usd_per_hour: see `hard_limit`.
 
     client: the month of the job's client, where that one has a budget of its own; both must hold.
     override: an approval said that the month's budget may be passed; it is a warning then, and
@@ -157,7 +158,7 @@ def gate(
     if action == "pass" and confirm is Confirm.always:
         action = "confirm"
         reasons.append("started by a person: shown and confirmed before anything is spent")
-    limit = hard_limit(high, None if override else left, usd_per_hour)
+    limit = hard_limit(cost, None if override else left, usd_per_hour)
     return GateDecision(action, tuple(reasons), tuple(warnings), limit, high > left, high)
 
 

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from brightrun.costs import CONTROL_PLANE, CostRange, Estimate, estimate
+from brightrun.costrange import CostRange
+from brightrun.costs import CONTROL_PLANE, Estimate, estimate
 from brightrun.durations import Observed, Work
 from brightrun.jobs import Hyperparameters, Market
 from brightrun.markets import Rate, expected_hours

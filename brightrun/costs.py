@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 from brightrun import crowding, remembered
+from brightrun.costrange import CostRange, hard_limit
 from brightrun.durations import (
     PARTS,
     Observed,
@@ -41,7 +42,6 @@ from brightrun.prices import Price
 
 __all__ = [
     "LLAMA_3_70B",
-    "CostRange",
     "Estimate",
     "Machine",
     "ModelProfile",
@@ -50,33 +50,13 @@ __all__ = [
     "Work",
     "checkpoint_interval",
     "estimate",
-    "hard_limit",
     "machine_of",
     "units",
 ]
 
-# A limit below this would stop a cheap job on a machine that is merely busy: half an hour of rent
-# (25 notional cents on a laptop, about a dollar on an H100) is never worth losing a run for.
-LEAST_LIMIT_HOURS = 0.5
 CONTROL_PLANE = Range(30.0, 90.0, 240.0)  # validate, evaluate, report, package: a guess, no pod
 LONG_TURNAROUND_H = 24.0
 STARTING: tuple[Part, ...] = ("boot", "preprocessing", "model_loading")
-
-
-@dataclass(frozen=True, slots=True)
-class CostRange:
-    """Dollars, rounded to the micro-dollar."""
-
-    low: Decimal
-    likely: Decimal
-    high: Decimal
-
-    @classmethod
-    def of(cls, hours: Range, usd_per_hour: Decimal) -> CostRange:
-        return cls(*(dollars(h, usd_per_hour) for h in (hours.low, hours.likely, hours.high)))
-
-    def as_json(self) -> dict[str, float]:
-        return {k: round(float(getattr(self, k)), 4) for k in ("low", "likely", "high")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +109,7 @@ class Estimate:
             "warnings": list(self.warnings),
             "gpu": self.price.gpu,
             "market": str(self.price.market),
+            "tail_usd": round(float(self.cost_usd.tail or self.cost_usd.high), 4),
             "hard_limit_usd": float(self.hard_limit_usd),
             "checkpoint_every": self.checkpoint_every,
             "basis": self.basis,
@@ -137,23 +118,6 @@ class Estimate:
             "first_step_s": self.first_step_s,
             "parts": {name: part.as_json(1) for name, part in self.parts.items()},
         }
-
-
-def dollars(hours: float, usd_per_hour: Decimal) -> Decimal:
-    """Price times hours, rounded to the micro-dollar."""
-    exact = Decimal(str(hours)) * usd_per_hour
-    return exact.quantize(Decimal("0.000001"), rounding=ROUND_HALF_UP)
-
-
-def hard_limit(
-    high: Decimal, budget_left: Decimal | None, usd_per_hour: Decimal = Decimal(0)
-) -> Decimal:
-    """max(1.25 x the high estimate, half an hour's rent), at most the budget left.
-
-    Dollars, never negative. usd_per_hour 0: the price is not known, the estimate alone counts.
-    """
-    limit = max(high * Decimal("1.25"), dollars(LEAST_LIMIT_HOURS, usd_per_hour))
-    return limit if budget_left is None else min(limit, max(Decimal(0), budget_left))
 
 
 def estimate(
@@ -187,7 +151,9 @@ def estimate(
 
     seconds = done + parts["interruptions"]
     hours = seconds.times(1 / 3600)
-    cost = CostRange.of(hours, price.usd_per_hour)
+    longest = replace(done, high=known.tail + parts["saving"].high)
+    tail = longest.high + interruptions(work, rate.per_hour, longest, loss).high
+    cost = CostRange.of(hours, price.usd_per_hour, tail / 3600)
     vram = peak_gb(
         model,
         machine,
@@ -211,7 +177,7 @@ def estimate(
         price=price,
         warnings=(),
         parts=parts,
-        hard_limit_usd=hard_limit(cost.high, budget_left, price.usd_per_hour),
+        hard_limit_usd=hard_limit(cost, budget_left, price.usd_per_hour),
         checkpoint_every=every,
         basis=remembered.basis(machine, known.seen),
         rate=rate,

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from brightrun.costs import CostRange
+from brightrun.costrange import CostRange
 from brightrun.frozen import Frozen
 from brightrun.happening import Happening
 from brightrun.physics import Range, exactly, total

@@ -9,8 +9,8 @@ and high hold 80 % of the next ones: the spread of past ones around the fit, wid
     job = whole([fit, ...], misses) -> Whole(low, likely, high)
 
 A job is the sum of its parts, and how far parts are off together nobody knows beforehand: the sum
-of their bounds holds 80 % of jobs if all are off alike, 95 % if each is off by itself. So how much
-of that sum a job needs comes from whole jobs before it, once there are enough of them.
+of their bounds holds 80 % of jobs if all are off alike, and more if each is off by itself. So how
+much of that sum a job needs comes from whole jobs before it, once there are enough of them.
 """
 
 from __future__ import annotations
@@ -53,6 +53,12 @@ class Whole(NamedTuple):
     high: float
     settled: bool
     widest: tuple[float, float]
+
+    @property
+    def tail(self) -> float:
+        """Twice as far from likely as high, in shares: one of ten is above high, and how far those
+        go depends on how skewed delays are."""
+        return self.high**2 / self.likely
 
     def miss(self, actual: float) -> float:
         """How far off it was: 1 at the sum of the parts' highs, -1 at that of their lows."""

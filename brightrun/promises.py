@@ -13,7 +13,7 @@ from decimal import Decimal
 from brightrun import budget
 from brightrun.budget import BudgetState, GateDecision, Limits
 from brightrun.context import JobContext
-from brightrun.costs import CostRange
+from brightrun.costrange import CostRange
 from brightrun.ledger import ApprovalRow
 
 QUESTION = "question.json"
@@ -29,7 +29,7 @@ def at_gate(job: JobContext, word: ApprovalRow | None, paid: tuple[str, ...]) ->
     facts, ledger = job.folder.read_json("estimate.json"), job.ledger
     # Read before: inside of `decide` a second connection would wait for the first.
     request = job.request
-    cost = CostRange(*(Decimal(str(facts["cost_usd"][k])) for k in ("low", "likely", "high")))
+    cost = CostRange.from_json(facts)
     allowed = limits(job)
     up_to = None if word is None else ledger.may_approve(word.approver)
 

@@ -16,11 +16,13 @@ from brightrun.replay import Part as PastPart
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Seconds of every part but saving and interruptions, and of them together; learned: parts that
-    past jobs speak of; seen: how many speak of training or measuring."""
+    """Seconds of every part but saving and interruptions, and of them together; tail: what hardly
+    any healthy job exceeds; learned: parts that past jobs speak of; seen: how many speak of
+    training or measuring."""
 
     parts: dict[Part, Range]
     whole: Range
+    tail: float
     learned: frozenset[Part]
     seen: int
 
@@ -44,14 +46,14 @@ def expected(
         found = from_history(part, sizes.get(part, 1.0), key, observed)
         if found is not None:
             known[part], parts[part] = found, allowing_for_others(found, key)
-    together = in_all(parts, known, key, observed)
+    together, tail = in_all(parts, known, key, observed)
     if work.known:
         again = expected(replace(work, known=frozenset()), machine, model, values, observed)
         less = parts["measuring"]
         parts["measuring"] = Range(less.low, less.likely, again.parts["measuring"].high)
-        together = replace(together, high=again.whole.high)
+        together, tail = replace(together, high=again.whole.high), again.tail
     speaking = [known[part].n for part in ("training", "measuring") if part in known]
-    return Expected(parts, together, frozenset(known), max(speaking, default=0))
+    return Expected(parts, together, tail, frozenset(known), max(speaking, default=0))
 
 
 def from_history(part: str, size: float, key: Key, observed: Sequence[Observed]) -> Fit | None:
@@ -62,13 +64,15 @@ def from_history(part: str, size: float, key: Key, observed: Sequence[Observed])
 
 def in_all(
     parts: dict[Part, Range], known: dict[Part, Fit], key: Key, observed: Sequence[Observed]
-) -> Range:
-    """Seconds of all parts together: those of past jobs as `learning.whole` says, then the rest."""
+) -> tuple[Range, float]:
+    """Seconds of all parts together, and their tail: those of past jobs as `learning.whole` says,
+    then the rest, whose high by physics is wide enough for both."""
     rest = total([span for part, span in parts.items() if part not in known])
     if not known:
-        return rest
-    misses = last_misses(past_jobs(key, observed))
-    return rest + allowing_for_others(whole(list(known.values()), misses), key)
+        return rest, rest.high
+    found = whole(list(known.values()), last_misses(past_jobs(key, observed)))
+    told = allowing_for_others(found, key)
+    return rest + told, rest.high + max(told.high, found.tail)
 
 
 def allowing_for_others(found: Fit | Whole, key: Key) -> Range:

@@ -22,7 +22,7 @@ from brightrun.budget import (
     month_name,
     month_stop,
 )
-from brightrun.costs import CostRange
+from brightrun.costrange import CostRange
 from brightrun.jobs import Confirm
 from brightrun.settings import Settings
 

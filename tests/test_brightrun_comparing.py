@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brightrun.comparing import Outlook, outlook_left, recommend
-from brightrun.costs import CostRange
+from brightrun.costrange import CostRange
 from brightrun.jobs import Market
 from brightrun.markets import hourly_rate
 from brightrun.physics import Range, exactly

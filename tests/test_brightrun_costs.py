@@ -11,7 +11,8 @@ from cost_samples import BALANCED, CPU2, DEMAND, FULL, HERE, PCIE, SMALL, on_h10
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brightrun.costs import LLAMA_3_70B, Observed, Range, estimate, hard_limit, units
+from brightrun.costrange import CostRange, hard_limit
+from brightrun.costs import LLAMA_3_70B, Observed, Range, estimate, units
 from brightrun.durations import PARTS
 from brightrun.jobs import Market
 from brightrun.physics import SMOLLM2
@@ -51,9 +52,33 @@ def test_the_hard_limit_is_held_inside_the_budget() -> None:
 
 def test_a_short_job_may_always_use_half_an_hour() -> None:
     """A demo on a busy laptop takes several times its estimate; that is no reason to stop it."""
-    assert hard_limit(Decimal("0.05"), None, Decimal("0.50")) == Decimal("0.25")
-    assert hard_limit(Decimal("0.05"), Decimal("0.1"), Decimal("0.50")) == Decimal("0.1")
-    assert hard_limit(Decimal("8"), None, Decimal("2")) == 10
+    cheap = CostRange(Decimal(0), Decimal("0.03"), Decimal("0.05"))
+    assert hard_limit(cheap, None, Decimal("0.50")) == Decimal("0.25")
+    assert hard_limit(cheap, Decimal("0.1"), Decimal("0.50")) == Decimal("0.1")
+    assert hard_limit(replace(cheap, high=Decimal(8)), None, Decimal(2)) == 10
+
+
+def test_where_past_jobs_speak_the_limit_leaves_room_for_the_tenth_above_high() -> None:
+    """By physics high is wide enough; learned, twice as far from likely as high, and a quarter."""
+    assert hard_limit(CostRange(Decimal(1), Decimal(4), Decimal(8), Decimal(16)), None) == 20
+    sizes = units(FULL, PCIE, LLAMA_3_70B, BALANCED)
+    key = (PCIE.key, LLAMA_3_70B.name, BALANCED.precision)
+    seen = [
+        Observed(*key, part, sizes.get(part, 1.0), sizes.get(part, 300.0) * 1e-3 * off, f"j{n}")
+        for n, off in enumerate((0.8, 1.0, 1.3, 1.0, 0.9))
+        for part in ("boot", "model_loading", "preprocessing", "training", "measuring",
+                     "finalization")
+    ]  # fmt: skip
+    found = on_h100(observed=seen)
+    cost = found.cost_usd
+    assert cost.tail is not None
+    assert float(cost.tail / cost.likely) == pytest.approx(
+        float(cost.high / cost.likely) ** 2, rel=0.1
+    )
+    assert found.hard_limit_usd == cost.tail * Decimal("1.25")
+    again = CostRange.from_json(found.as_json())
+    assert float(hard_limit(again, None)) == pytest.approx(float(found.hard_limit_usd), abs=1e-3)
+    assert on_h100().cost_usd.tail == on_h100().cost_usd.high
 
 
 def test_a_sequence_that_does_not_fit_is_told_with_its_mend() -> None:

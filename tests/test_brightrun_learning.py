@@ -12,6 +12,7 @@ import pytest
 from commands import inside
 
 from benches import year
+from benches.ranges import DEPENDING, H100, counted, history_of, rented
 from brightrun import history
 from brightrun.backtest import backtest, errors_of
 from brightrun.durations import Observed, Work, units
@@ -27,7 +28,6 @@ from brightrun.replay import Part, Past, last_misses, replayed
 from brightrun.settings import load
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-H100 = ("H100 80GB PCIe", "llama-3-70b", "nf4")
 
 
 def test_one_job_leaves_much_open_and_many_alike_little() -> None:
@@ -63,21 +63,6 @@ def test_four_of_five_next_jobs_lie_between_low_and_high() -> None:
     assert 0.75 <= inside_of / n <= 0.87
 
 
-def rented(chance: random.Random, number: int) -> Past:
-    """A job on a rented GPU: t = a + b x tokens, 4 % of noise; physics is 30 % off."""
-    tokens = chance.uniform(3e5, 3e6)
-    seconds = (900 + 1.1e-3 * tokens) * math.exp(chance.gauss(0, 0.04))
-    load_s = 240 * math.exp(chance.gauss(0, 0.08))
-    return Past(
-        job_id=f"j{number}",
-        key=H100,
-        parts=(
-            Part(name="training", units=tokens, seconds=seconds, guess=1.4e-3 * tokens),
-            Part(name="model_loading", units=1.0, seconds=load_s, guess=141.0),
-        ),
-    )
-
-
 def test_what_was_learned_from_rented_gpus_beats_physics_and_keeps_the_targets() -> None:
     chance = random.Random(3)
     found = backtest(rented(chance, number) for number in range(60))
@@ -104,20 +89,6 @@ def test_a_smoke_test_is_no_job_whose_miss_narrows_the_range() -> None:
     assert len(last_misses([*smoke, *jobs])) == 2
 
 
-def history_of(chance: random.Random, jobs: int, together: float, alone: float) -> list[Past]:
-    """Jobs of two parts, which are slow together (log-normal), and each by itself (a skewed
-    delay: exponential, never negative)."""
-    found = []
-    for number in range(jobs):
-        slow, parts = math.exp(chance.gauss(0, together)), []
-        for name, rate in (("training", 1.0), ("measuring", 0.6)):
-            units = chance.uniform(200, 2000)
-            seconds = units * rate * slow * (1 + chance.expovariate(1) * alone)
-            parts.append(Part(name, units, seconds))
-        found.append(Past(f"j{number}", H100, tuple(parts)))
-    return found
-
-
 def binomial(n: int) -> float:
     """Standard error of a share of 80 %."""
     return math.sqrt(0.8 * 0.2 / n)
@@ -126,7 +97,7 @@ def binomial(n: int) -> float:
 def test_eight_of_ten_jobs_lie_between_low_and_high_however_their_parts_depend() -> None:
     """One question each to histories of their own; two standard errors, three for each kind."""
     chance, n, hits = random.Random(11), 120, []
-    for together, alone in ((0.0, 0.05), (0.08, 0.0), (0.05, 0.05), (0.0, 0.4)):
+    for together, alone in DEPENDING:
         inside_of = 0
         for _ in range(n):
             *_, last = replayed(history_of(chance, 14, together, alone))
@@ -139,12 +110,19 @@ def test_eight_of_ten_jobs_lie_between_low_and_high_however_their_parts_depend()
 
 
 def test_a_long_history_of_rented_gpus_keeps_four_of_five_inside() -> None:
-    """Bounds that were added up held 95 %: these parts are off each by itself."""
     chance = random.Random(3)
     jobs = [rented(chance, number) for number in range(600)]
     found = backtest(jobs)
     assert found.settled.share is not None
     assert abs(found.settled.share - 0.8) <= 2 * binomial(found.settled.n)
+
+
+def test_the_hard_limit_stops_hardly_any_healthy_job_however_skewed_delays_are() -> None:
+    """1.25 x high would stop one of fifty where each part waits 40 % longer on average."""
+    for together, alone in DEPENDING:
+        found = counted(history_of(random.Random(11), 1500, together, alone))
+        assert found["stopped"] <= 0.01, (together, alone)
+    assert found["over"] > 0.015
 
 
 def test_with_few_whole_jobs_the_bounds_of_the_parts_are_added() -> None:
