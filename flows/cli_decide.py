@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from brightrun.errors import ConfigurationError
-from flows.lifecycle_ids import JOB_ID
+from flows.lifecycle_ids import JOB_ID_PATTERN
 from flows.options import Job, Json
 
 WAITING = 3
@@ -34,7 +34,7 @@ def wait(
             break
         except ConfigurationError:
             # A submitted run needs a moment to be picked up; what is no whole id is not awaited.
-            if not JOB_ID.fullmatch(job) or time.monotonic() - began > 60:
+            if not JOB_ID_PATTERN.fullmatch(job) or time.monotonic() - began > 60:
                 raise
             time.sleep(1)
     with Screen(job_id):

@@ -6,7 +6,7 @@ import re
 import secrets
 from datetime import UTC, datetime
 
-JOB_ID = re.compile(r"\d{6}-[0-9a-f]{6}|ui-[0-9a-f]{10}")
+JOB_ID_PATTERN = re.compile(r"\d{6}-[0-9a-f]{6}|ui-[0-9a-f]{10}")
 # The message of a job whose process was asked to end.
 STOPPED_BY_HAND = "stopped by a person or the system (Ctrl-C or SIGTERM)"
 

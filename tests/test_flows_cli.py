@@ -10,7 +10,7 @@ from training_files import document, write_json
 
 from flows import cli_decide
 from flows.cli_train import steps_of
-from flows.lifecycle_ids import JOB_ID, job_id_of, new_job_id
+from flows.lifecycle_ids import JOB_ID_PATTERN, job_id_of, new_job_id
 
 
 def test_help_names_the_commands_in_a_process_of_its_own(home: Path) -> None:
@@ -131,8 +131,8 @@ def test_a_fault_of_ours_is_a_sentence_and_with_debug_a_traceback(home: Path) ->
 
 def test_ids_of_the_terminal_and_of_the_form_are_whole_job_ids() -> None:
     made = (new_job_id(), job_id_of("", "0123456789ab-cdef"))
-    assert all(JOB_ID.fullmatch(job_id) for job_id in made)
-    assert not any(JOB_ID.fullmatch(part[:-1]) for part in made)
+    assert all(JOB_ID_PATTERN.fullmatch(job_id) for job_id in made)
+    assert not any(JOB_ID_PATTERN.fullmatch(part[:-1]) for part in made)
 
 
 def test_a_value_out_of_range_is_answered_with_the_range(home: Path, tmp_path: Path) -> None:
