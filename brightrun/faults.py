@@ -108,7 +108,7 @@ FAULTS: dict[str, Fault] = {
         "Packing without a variable-length attention kernel",
         "configuration",
         "packed conversations would see each other, or waste more than they save",
-        "use --set packing=False, or an image with flash-attention",
+        "leave packing out or use --set packing=False, or use an image with flash-attention",
         ENDS,
     ),
     # Training

@@ -50,10 +50,10 @@ class Hyperparameters(Frozen):
         description="What one training sequence is: conversation = a whole one; "
         "pair = one answer with what came before it (slower, for comparison)",
     )
-    packing: bool = Field(
-        False,
-        description="On = several short conversations share a row (faster; the pod needs a GPU "
-        "with a varlen attention kernel). Off = one per row",
+    packing: bool | None = Field(
+        None,
+        description="Whether several short conversations share a row. Left out = where the pod's "
+        "GPU has an attention kernel for varying lengths; on = needs such a GPU; off = never",
     )
     precision: Literal["nf4", "bf16", "fp32"] = Field(
         "nf4",

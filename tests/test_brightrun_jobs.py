@@ -65,6 +65,7 @@ def test_the_presets_are_the_users() -> None:
 def test_an_override_wins_over_the_preset_and_text_is_parsed() -> None:
     values = apply_overrides(preset_of("balanced").values, {"epochs": "1", "packing": "true"})
     assert (values.epochs, values.packing, values.lora_r) == (1, True, 16)
+    assert preset_of("balanced").values.packing is None  # the pod decides
 
 
 def test_all_bad_overrides_are_told_at_once() -> None:

@@ -93,6 +93,20 @@ def test_flash_attention_needs_package_capability_and_bf16() -> None:
     )
 
 
+def test_short_sequences_share_a_row_where_attention_knows_their_borders() -> None:
+    made = choose(H100, LLAMA_3_70B, WISH)
+    assert (made.packed.value, made.packed.reason) == (4096, made.varlen.reason)
+    without = replace(H100, packages=frozenset({"liger_kernel"}))
+    assert choose(without, LLAMA_3_70B, WISH).packed == choices.Choice(
+        0, "sdpa masks what lies between packed conversations, at full cost"
+    )
+    assert choose(H100, LLAMA_3_70B, replace(WISH, packing=False)).packed.value == 0
+    assert choose(H100, LLAMA_3_70B, WISH, {"attention": "sdpa"}).packed.value == 0
+    assert choose(CPU, SMOLLM2, WISH).packed.value == 0
+    asked = replace(WISH, packing=True, max_length=512)
+    assert choose(CPU, SMOLLM2, asked).packed.value == 512
+
+
 def test_liger_is_for_known_families_on_a_gpu() -> None:
     assert choices.liger(H100, WISH).value
     assert choices.liger(H100, replace(WISH, family="qwen2")).value

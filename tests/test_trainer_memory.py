@@ -104,14 +104,19 @@ def test_a_resume_that_changes_the_grouping_says_that_it_is_not_exact(
     made = replace(made, grouped_tokens=choices.Choice(4096, "what fits"))
     ids = tuple(range(1800))
     one = Sample("a", "a", "", ids, ids, (True,) * 1800)
-    prepared = Prepared(cast(Any, None), Path(), {}, cast(Any, None), [one], [], [[0]], None)
+    prepared = Prepared(cast(Any, None), Path(), {}, cast(Any, None), [one], [], [[0]])
     cut, why = prepared.cut(made, asked, manifest, HERE)
     assert cut == expected
     assert (why == "") == exact
     assert exact or "no longer bit-exact" in why
     # Packed rows are filled already, and a conversation longer than what fits is computed alone.
-    packed = replace(prepared, row=2048)
-    assert packed.cut(made, asked, {}, HERE)[0] == Cut(2, 2048)
+    packed = replace(made, packed=choices.Choice(2048, "asked for"))
+    assert prepared.cut(packed, asked, {}, HERE)[0] == Cut(2, 2048)
+    rows = {"hardware": HERE, "micro_batch": 2, "packed": True, "grouped_tokens": 0}
+    assert prepared.cut(packed, False, {**rows, "row": 1900}, HERE) == (Cut(2, 1900), "")
+    assert prepared.cut(packed, False, rows, HERE) == (Cut(2, 2048), "")  # an older checkpoint
+    unpacked = {**rows, "packed": False, "row": None}  # by an out of memory
+    assert prepared.cut(packed, False, unpacked, HERE)[0].row is None
     few = replace(made, grouped_tokens=choices.Choice(300, "little fits"))
     assert prepared.cut(few, asked, {}, HERE)[0].tokens == (1800 if grouped else 0)
 

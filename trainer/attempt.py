@@ -120,8 +120,6 @@ class Attempt:
         basemodels.verify_weights(folder)
         tokenizer = ChatTokenizer.load(folder)
         values = spec.values
-        limit = min(values.max_length, spec.base_model.context)
-        row = limit if values.packing else None
         loaded = data.load(self.folder, spec, tokenizer, TokenCache(self.pod.models))
         training = loaded.training
         names = [sample.sample_id for sample in training]
@@ -134,9 +132,7 @@ class Attempt:
             )
         detail.update(loaded.facts, steps=len(plan))
         profile = basemodels.profile(folder)
-        return Prepared(
-            spec, folder, profile, tokenizer, training, loaded.held_out, plan, row
-        )  # fmt: skip
+        return Prepared(spec, folder, profile, tokenizer, training, loaded.held_out, plan)
 
     def load(self, prepared: Prepared) -> loading.Base:
         """The base model, loaded as this machine does best."""

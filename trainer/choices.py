@@ -72,7 +72,8 @@ PACKAGES = ("flash_attn", "liger_kernel")
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What the spec asks for. longest: tokens of the longest sequence; family: the model's
-    `model_type`; stored_nf4: the base model's files already hold NF4 weights."""
+    `model_type`; stored_nf4: the base model's files already hold NF4 weights; packing: several
+    sequences in a row, None = where it costs nothing; max_length: tokens of a row on a CPU."""
 
     precision: Precision
     lora_r: int
@@ -81,18 +82,22 @@ class Wish:
     optimizer: str
     family: str
     stored_nf4: bool = False
+    packing: bool | None = None
+    max_length: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """All choices of a pod. micro_batch: sequences at once; grouped: tokens are counted instead, up
-    to grouped_tokens (or the longest sequence's); activation_tokens: micro-batches up to that size
+    """All choices of a pod. packed: tokens of a row that sequences share, 0 = none do; micro_batch:
+    sequences (or rows) at once; grouped: tokens are counted instead, up to grouped_tokens (or the
+    longest sequence's); activation_tokens: micro-batches up to that size
     keep their activations although checkpointing is on (None: `train` decides)."""
 
     parallel: Choice[Parallel]
     dtype: Choice[Dtype]
     attention: Choice[Attention]
     varlen: Choice[bool]
+    packed: Choice[int]
     liger: Choice[bool]
     weights: Choice[Weights]
     optimizer: Choice[Optimizer]
@@ -131,11 +136,13 @@ def choose(
     if "micro_batch" in given:
         most = Choice(micro.value * wish.longest, "so many of the longest, as micro_batch says")
     at_once = max(micro.value * wish.longest, most.value if together.value else 0)
+    varying = varlen(attention_.value)
     return Choices(
         parallel=mode,
         dtype=dtype,
         attention=attention_,
-        varlen=varlen(attention_.value),
+        varlen=varying,
+        packed=packed(place, varying, wish),
         liger=liger_,
         weights=weights(wish, mode.value),
         optimizer=pick("optimizer", optimizer(place, model, wish, at_once)),
@@ -201,6 +208,20 @@ def varlen(attention_: Attention) -> Choice[bool]:
     if attention_ == "flash_attention_2":
         return Choice(True, "FlashAttention 2 takes the lengths: packing costs nothing")
     return Choice(False, f"{attention_} masks what lies between packed conversations, at full cost")
+
+
+def packed(place: Place, varying: Choice[bool], wish: Wish) -> Choice[int]:
+    """Tokens of a row that several sequences share, of which micro_batch are computed at once; 0 =
+    each sequence has a row of its own."""
+    if wish.packing is False:
+        return Choice(0, "switched off by the spec")
+    if place.device == "cpu":
+        if wish.packing:
+            return Choice(wish.max_length, "asked for by the spec: on a CPU a slow reference")
+        return Choice(0, "a CPU computes the square of a whole row")
+    if not varying.value:
+        return Choice(0, varying.reason)
+    return Choice(wish.longest, varying.reason)
 
 
 def liger(place: Place, wish: Wish) -> Choice[bool]:

@@ -53,7 +53,8 @@ def decide(
     config = json.loads((folder / "config.json").read_bytes())
     wish = Wish(
         values.precision, values.lora_r, longest, values.gradient_checkpointing, optimizer,
-        str(config.get("model_type", "")), weights.stored_nf4(config),
+        str(config.get("model_type", "")), weights.stored_nf4(config), values.packing,
+        values.max_length,
     )  # fmt: skip
     model = ModelProfile.of_prepared(profile)
     made = choose(place, model, wish, checked(overrides, place, wish))

@@ -158,8 +158,8 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         """What the manifest of the checkpoint of `step` says about the training so far."""
         known = {"epoch": step / self.steps_per_epoch, **self.course.facts()}
         cut = self.trainer.fit.cut
-        known |= {"micro_batch": cut.micro_batch, "packed": cut.row is not None}
-        known["grouped_tokens"] = cut.tokens
+        known |= {"micro_batch": cut.micro_batch, "grouped_tokens": cut.tokens}
+        known |= {"packed": cut.row is not None, "row": cut.row}
         if step in self.validation:
             known["validation_loss"] = self.validation[step]
         return known

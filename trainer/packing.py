@@ -31,9 +31,9 @@ def rows(lengths: Sequence[int], limit: int) -> list[list[int]]:
     return made
 
 
-def check(packing: bool, cuda: bool, varlen: bool = False) -> None:
-    """ConfigurationError where packing would cost more than it saves: a GPU without `varlen`, an
-    attention kernel for sequences of varying length.
+def check(packing: bool | None, cuda: bool, varlen: bool = False) -> None:
+    """ConfigurationError where packing was asked for and would cost more than it saves: a GPU
+    without `varlen`, an attention kernel for sequences of varying length.
 
     The positions keep packed conversations apart everywhere, but without such a kernel the square
     of the whole row is computed. So it is on a CPU: there packing is a slow reference.

@@ -19,7 +19,7 @@ from trainer.narrator import evaluation_steps
 
 @dataclass(slots=True)
 class Prepared:
-    """What preprocessing found. row: tokens of a packed row, None = not packed."""
+    """What preprocessing found."""
 
     spec: JobSpec
     base_folder: Path
@@ -28,7 +28,6 @@ class Prepared:
     training: list[data.Sample]
     held_out: list[data.Sample]
     plan: list[list[int]]
-    row: int | None
 
     def course(self, step: int, manifest: dict[str, Any]) -> Course:
         """What the guards know of the run up to `step`, whose checkpoint has this manifest."""
@@ -42,14 +41,15 @@ class Prepared:
         """How steps are divided (as before the resume, when that was on such a machine), and why
         that is not bit-exact or "". asked: the launch set the micro-batch or the grouping."""
         same = manifest.get("hardware") == hardware
-        row = self.row if manifest.get("packed", True) else None
+        row = (made.packed.value or None) if manifest.get("packed", True) else None
         longest = max((len(sample.ids) for sample in self.training), default=0)
         grouped = made.grouped.value and row is None
         tokens = max(longest, made.grouped_tokens.value) if grouped else 0
         before = None
         if "micro_batch" in manifest:
             # A version that knew no grouping has counted sequences.
-            before = Cut(manifest["micro_batch"], row, manifest.get("grouped_tokens", 0))
+            tokens_then = manifest.get("grouped_tokens", 0)
+            before = Cut(manifest["micro_batch"], manifest.get("row", row), tokens_then)
         return memory.resumed(Cut(made.micro_batch.value, row, tokens), asked, before, same)
 
     def remaining(self, mine: forecast.Mine, step: int, fit: Fit) -> Remaining:
