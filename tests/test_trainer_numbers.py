@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -9,19 +10,29 @@ import pytest
 from trainer_jobs import IN_PROCESS, SMALL, conversation, row, tiny_models
 
 from brightrun import basemodels
+from brightrun.jobs import Hyperparameters
 from brightrun.tokens import ChatTokenizer
 
 pytestmark = IN_PROCESS
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
+def in_fp32(precision: str) -> Any:
+    """`tiny`, computed in fp32 also on a CPU that would choose bf16."""
+    from trainer import hardware, loading
+
+    folder = basemodels.prepared_folder("tiny", tiny_models())
+    values = Hyperparameters(precision=precision)  # type: ignore[arg-type]
+    place = replace(hardware.place(), native_bf16=False)
+    made = loading.decide(place, folder, basemodels.profile(folder), values, 1, "", {})
+    return loading.load_base(folder, values.precision, made)
+
+
 def loaded(torch: Any, precision: str = "nf4", dropout: float = 0.0) -> Any:
     """`tiny` with a LoRA adapter whose B is not zero, in fp32, in training mode."""
     from peft import LoraConfig, get_peft_model
 
-    from trainer import loading
-
-    base = loading.load_base(basemodels.prepared_folder("tiny", tiny_models()), precision)  # type: ignore[arg-type]
+    base = in_fp32(precision)
     torch.manual_seed(1)
     config = LoraConfig(r=8, lora_alpha=16, lora_dropout=dropout, target_modules=TARGETS)
     model = get_peft_model(base.model, config)
@@ -185,12 +196,12 @@ def test_fused_dropout_has_the_right_gradient_and_expectation(torch: Any) -> Non
 
 
 def test_with_the_adapter_off_the_model_is_the_base_model(torch: Any) -> None:
-    from trainer import cpu, loading
+    from trainer import cpu
 
     made = sample()
     ids = torch.tensor([made.ids])
     for precision in ("nf4", "fp32"):
-        base = loading.load_base(basemodels.prepared_folder("tiny", tiny_models()), precision)  # type: ignore[arg-type]
+        base = in_fp32(precision)
         with torch.no_grad():
             expected = base.model(input_ids=ids).logits
         model = loaded(torch, precision)
