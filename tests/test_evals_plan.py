@@ -58,9 +58,13 @@ def test_the_pod_sees_neither_keys_nor_expected_elements(folder: RunFolder) -> N
 
 def test_golden_prompts_come_from_three_different_arcs() -> None:
     arcs = {s.scenario_id: s.arc for s in load_scenarios()}
-    prompts = make_plan(FULL, "Be kind.").golden["prompts"]
-    assert len({arcs[p["id"]] for p in prompts}) == 3
-    assert len(make_plan(DEMO, "Be kind.").golden["prompts"]) == 1
+    for values in (FULL, DEMO):
+        prompts = make_plan(values, "Be kind.").golden["prompts"]
+        assert len({arcs[p["id"]] for p in prompts}) == len(prompts) == 3
+    long = DEMO.model_copy(update={"max_new_tokens": 512})
+    assert len(make_plan(long, "Be kind.").golden["prompts"]) == long.golden_prompts == 1
+    two = DEMO.model_copy(update={"scenarios": 2})
+    assert len(make_plan(two, "Be kind.").golden["prompts"]) == two.golden_prompts == 2
 
 
 def test_the_plan_is_the_same_twice_and_moves_with_what_matters(tmp_path: Path) -> None:

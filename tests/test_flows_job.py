@@ -229,7 +229,8 @@ def test_the_unpacked_package_gives_the_golden_answers_without_the_project(
     packed = json.loads((folder / "example_prompts.json").read_text())["prompts"]
     golden = {r["id"]: r["text"] for r in job.folder.read_jsonl("measurements/golden.jsonl")}
     assert {p["id"]: p["answer"] for p in packed} == golden
-    assert len(golden) == 1
+    asked = job.folder.read_json("plan/golden.json")["prompts"]
+    assert len(golden) == len(asked) > 1
     arguments = ["--check", "--base", str(job.home / "models" / "tiny")]
     code = ALONE.format(packages=sysconfig.get_paths()["purelib"], arguments=arguments)
     done = subprocess.run(
@@ -237,7 +238,7 @@ def test_the_unpacked_package_gives_the_golden_answers_without_the_project(
         check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 of 1 answers are the same" in done.stdout
+    assert f"{len(golden)} of {len(golden)} answers are the same" in done.stdout
 
 
 def test_no_planted_secret_is_found_anywhere(job: Finished, tmp_path: Path) -> None:
