@@ -61,8 +61,8 @@ soak: $(INSTALLED)  ## the slow tests: 1 GB files, 20 kills and their table
 bench: bench-calibrate bench-recovery bench-train  ## calibration, recovery, training (about 50 minutes on 2 free cores), into docs/benchmarks.md
 
 # Three repeats, two seeds. A quick look: make bench-train BENCH="--base-model tiny --conversations 2 --held-out 1 --seeds 1"
-BENCH ?= --longest 1000 --conversations 3 --held-out 2 --seeds 1,2,1
-BENCH_EQ12 ?= --longest 1900 --conversations 2 --held-out 1 --seeds 1,2,1
+BENCH ?= --longest 1000 --conversations 10 --held-out 5 --seeds 1,2,1
+BENCH_EQ12 ?= --longest 1900 --conversations 4 --held-out 1 --seeds 1,2,1
 EQ12 := ../shared/data/eq12/EQ-12-conversations-demo.json
 RESULTS := .brightrun/bench
 

@@ -126,6 +126,7 @@ def main() -> int:
         "perplexity": round(math.exp(after), 4),
         "perplexity_at_cpu": race.meter.seen and round(math.exp(race.meter.seen), 4),
         "at_cpu_s": given.at_cpu,
+        "steps_at_cpu": race.meter.seen_after,
         "loaded_mb": loaded,
         "peak_mb": race.peak_mb or hardware.peak_memory_mb(),
         "formula_mb": formula,

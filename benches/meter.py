@@ -20,6 +20,7 @@ class Meter:
         self.look = look
         self.steps: list[tuple[float, float]] = []
         self.seen: float | None = None
+        self.seen_after: int | None = None  # steps
         self.away = [0.0, 0.0]
         self.begun = [0.0, 0.0]
 
@@ -42,7 +43,7 @@ class Meter:
         self.steps.append(self.read())
         if self.at_cpu is not None and self.seen is None and self.steps[-1][1] >= self.at_cpu:
             with self.paused():
-                self.seen = self.look()
+                self.seen, self.seen_after = self.look(), len(self.steps)
 
     def per_step(self) -> list[float]:
         """CPU seconds of every step."""

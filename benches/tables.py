@@ -56,7 +56,6 @@ def training(rows: Sequence[Row]) -> str:
     for name in names:
         own = [row for row in rows if row["contender"] == name]
         cpu = [row["cpu_s"] / row["epochs"] for row in own]
-        seen = [row["perplexity_at_cpu"] for row in own if row["perplexity_at_cpu"]]
         body.append(
             (
                 name,
@@ -65,7 +64,7 @@ def training(rows: Sequence[Row]) -> str:
                 f"{median(cpu) * last['epochs'] / median(mine):.2f}" if mine else "-",
                 spread([row["wall_s"] / row["epochs"] for row in own], 0),
                 spread([row["perplexity"] for row in own], 2),
-                spread(seen, 2) if seen else "-",
+                at_equal_time(own),
                 f"{max(row['peak_mb'] for row in own):,}",
                 f"{own[0]['formula_mb']:,}" if own[0].get("formula_mb") else "-",
                 str(len(own)),
@@ -84,6 +83,15 @@ def training(rows: Sequence[Row]) -> str:
     )
 
 
+def at_equal_time(rows: Sequence[Row]) -> str:
+    """Perplexity when ours had ended, and after how many optimizer steps that was."""
+    seen = [row for row in rows if row["perplexity_at_cpu"]]
+    if not seen:
+        return "-"
+    steps = spread([row["steps_at_cpu"] for row in seen], 0)
+    return f"{spread([row['perplexity_at_cpu'] for row in seen], 2)} after {steps} steps"
+
+
 def calibration(rows: Sequence[Row]) -> str:
     """Errors of the fit beside those of the mean of identical micro-steps in the same rounds."""
     head = ("size", "batch", "precision", "first rounds", "inside the range", "identical ones",
@@ -99,13 +107,25 @@ def calibration(rows: Sequence[Row]) -> str:
         )  # fmt: skip
     said = {name: [abs(row[name]) for row in rows] for name in signed}
     words = {name: f"median {median(of):.1%}, worst {max(of):.1%}" for name, of in said.items()}
+    bars = {
+        name: "met" if within_bars(said[name], said[repeats]) else "**missed**"
+        for name, repeats in (("error", "repeat_error"),
+                              ("interleaved_error", "interleaved_repeat_error"))
+    }  # fmt: skip
     last = rows[-1]
     return (
         f"{table(head, body)}\nError of the later rounds from the first ones: {words['error']} "
         f"(identical micro-steps by their mean: {words['repeat_error']}). Interleaved: "
         f"{words['interleaved_error']} (identical ones: {words['interleaved_repeat_error']}). "
+        f"The bars (median under 5 % or that of identical ones, worst under 15 %) are "
+        f"{bars['error']} from the first rounds and {bars['interleaved_error']} interleaved. "
         f"{last['at'][:10]}, {last['threads']} threads, load average {last['load_average']}.\n"
     )
+
+
+def within_bars(errors: Sequence[float], identical: Sequence[float]) -> bool:
+    """Whether a forecast is as good as wanted. errors, identical: absolute shares."""
+    return median(errors) < max(0.05, median(identical)) and max(errors) < 0.15
 
 
 def measuring(rows: Sequence[Row]) -> str:
