@@ -141,7 +141,9 @@ def fingerprint(path: Path) -> str:
     if path.is_file():
         if path.suffix != ".gguf":
             raise ConfigurationError(
-                f"{path.name} is no base model", fix="give a .gguf file or a model folder"
+                f"{path.name} is no base model",
+                fix="give a .gguf file or a model folder",
+                fault="model_unusable",
             )
         return sha256_file(path)
     wanted = [*weight_files(path), path / "config.json", path / "tokenizer.json"]

@@ -8,7 +8,7 @@ from brightrun.faults import FAULTS
 def page() -> str:
     """The content of docs/errors.md."""
     lines = [
-        "# Errors of the pod",
+        "# Errors of a job",
         "",
         "Written by `python -m brightrun.faultpage > docs/errors.md`; do not edit. Each error",
         "names its place here. `family` decides the reaction: `spot_interrupted` is repeated on a",

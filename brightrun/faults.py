@@ -5,112 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from brightrun.faults_input import GOES_ON, INPUT, NEW_POD, Fault
 
 PAGE = "docs/errors.md"
 
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One named failure. `family` is the code of its class in brightrun.errors; `then` says what
-    the pipeline does by itself."""
-
-    title: str
-    family: str
-    cause: str
-    fix: str
-    then: str = "The job ends as failed. What was saved is kept: `brightrun train --resume JOB`."
-
-
-ENDS = "The job ends as failed before a pod has cost anything."
-NEW_POD = "A new pod resumes from the newest complete checkpoint, up to the retry limit."
-GOES_ON = "A warning; the job goes on."
-
 FAULTS: dict[str, Fault] = {
-    # Data
-    "bad_template": Fault(
-        "Chat template differs from the model's own",
-        "configuration",
-        "the base model's tokenizer renders conversations unlike our template for its family",
-        "use an Instruct model of Llama 3, 3.1, 3.2, 3.3 or ChatML, or an unchanged tokenizer",
-        ENDS,
-    ),
-    "no_supervised_tokens": Fault(
-        "Nothing to train on",
-        "dataset",
-        "the chat template marks no assistant text, or every answer is empty",
-        "look at the file with `brightrun preview`",
-        ENDS,
-    ),
-    "supervised_share": Fault(
-        "Implausible share of trained tokens",
-        "dataset",
-        "the mask covers nearly nothing or nearly everything: roles or template are wrong",
-        "look at the file with `brightrun preview`; compare with `brightrun validate`",
-        ENDS,
-    ),
-    "too_long": Fault(
-        "Conversation longer than the context",
-        "dataset",
-        "nothing is ever cut silently",
-        "raise --set max_length, or split with --set too_long=split",
-        ENDS,
-    ),
-    "data_changed": Fault(
-        "Snapshot or spec has another hash",
-        "storage",
-        "a file of the run folder was changed or damaged after the job was planned",
-        "start a new job from the training file",
-    ),
-    "token_count": Fault(
-        "Other tokens trained on than counted",
-        "trainer",
-        "rows were lost or doubled between the snapshot and the training loop",
-        "report it with the attempt's log: this is a fault of the trainer, not of the data",
-    ),
-    # Base model
-    "model_missing": Fault(
-        "Base model not found",
-        "configuration",
-        "no network and not in the cache, or no such model",
-        "check the name; prepare it where the network is: `python -m trainer prepare NAME`",
-        ENDS,
-    ),
-    "model_gated": Fault(
-        "Gated model without access",
-        "configuration",
-        "the model's licence was not accepted, or HF_TOKEN is missing or has no access",
-        "accept the licence on the model's page, set HF_TOKEN on the pod, prepare again",
-        ENDS,
-    ),
-    "model_changed": Fault(
-        "Base model has another hash",
-        "configuration",
-        "the folder holds other weights than those the job was planned with",
-        "prepare the model again, or start a new job",
-        ENDS,
-    ),
-    "model_unusable": Fault(
-        "Base model cannot be used",
-        "configuration",
-        "files are missing, the architecture is unknown, or its chat format is not supported",
-        "give a complete folder made by save_pretrained of a Llama 3 or ChatML Instruct model",
-        ENDS,
-    ),
-    "model_dimensions": Fault(
-        "Dimensions that 4-bit layers cannot have here",
-        "configuration",
-        "4-bit layers on a CPU need dimensions that are multiples of 64",
-        "use --set precision=bf16",
-        ENDS,
-    ),
-    "packing_unsupported": Fault(
-        "Packing without a variable-length attention kernel",
-        "configuration",
-        "packed conversations would see each other, or waste more than they save",
-        "leave packing out or use --set packing=False, or use an image with flash-attention",
-        ENDS,
-    ),
+    **INPUT,
     # Training
     "out_of_memory": Fault(
         "Out of memory",
@@ -158,6 +58,13 @@ FAULTS: dict[str, Fault] = {
         "the delivered script failed on the adapter",
         "run it by hand on the adapter folder; the adapter itself is saved",
     ),
+    "unmeasurable": Fault(
+        "A measurement that is not defined for this tokenizer",
+        "trainer",
+        "it makes no token, or several, of what is measured as one",
+        "use the base model with its own, unchanged tokenizer, or another base model",
+        "The job ends as failed. The trained adapter is saved.",
+    ),
     "package_missing": Fault(
         "The pod lacks a package",
         "trainer",
@@ -202,6 +109,12 @@ FAULTS: dict[str, Fault] = {
         "the network or the storage service is down",
         "nothing if it comes back; else check the storage, then resume the job",
         "Training goes on; the job ends only when nothing could be saved for a long time.",
+    ),
+    "storage_file": Fault(
+        "A file cannot be read or written",
+        "storage",
+        "it is missing, its permissions are wrong, or the storage is away",
+        "repair the access, then resume the job",
     ),
     "damaged_checkpoint": Fault(
         "Damaged checkpoint",

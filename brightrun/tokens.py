@@ -83,6 +83,7 @@ class ChatTokenizer:
             raise ConfigurationError(
                 f"{path} is damaged: {str(error)[:200]}",
                 fix="delete the folder and run `python -m trainer prepare NAME` again",
+                fault="model_unusable",
             ) from None
         own = own_template(folder)
         family = family_of(tokenizer, folder, own)

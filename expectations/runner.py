@@ -33,7 +33,7 @@ def load_suite(name: str, folder: Path = SUITES) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"cannot read the suite {path.name}: {error}", fix="restore it from the repository"
+            f"cannot read the suite {path.name}: {error}", fault="suite_unusable"
         ) from None
 
 
@@ -91,6 +91,7 @@ class Runner:
                     "could not be evaluated",
                     cause="the frame has no such column, or the expectation's arguments are wrong",
                     fix=f"correct expectations/suites/{name}.json",
+                    fault="suite_unusable",
                 )
             self._report(
                 config.meta, result.result["unexpected_index_list"], columns, log, ids, words

@@ -14,6 +14,7 @@ from brightrun.bytestream import Progress
 from brightrun.conversations import Conversation, DefectLog, FileReport, Message
 from brightrun.counting import count
 from brightrun.errors import DatasetError
+from brightrun.faults import FAULTS
 from brightrun.jobs import Hyperparameters
 from brightrun.proof import ENOUGH, prove
 from brightrun.reading import TrainingFile
@@ -70,9 +71,10 @@ def snapshot(
     our chat template does not write what the base model's own writes.
     """
     if not report.valid:
+        first = report.errors[0]
         raise DatasetError(
-            f"{path.name} is not valid: {count(len(report.errors), 'defect')}",
-            fix="run `brightrun validate` and mend them",
+            f"{path.name} is not valid: {count(len(report.errors), 'defect')}; {first.message}",
+            fault=first.code if first.code in FAULTS else "invalid_file",
         )
     used = [row for row in report.rows if row.supervised_pairs]
     chosen = held_out(used, values.validation_share, values.seed)
@@ -166,7 +168,7 @@ def _rows(
             f"{sum(supervised for _, supervised in lengths)} after",
             cause="its chat template writes an answer differently at another place",
             fix="raise max_length to keep it whole",
-            fault="token_count",
+            fault="too_long",
         )
     part.split += len(cut) > 1
     part.added_tokens += sum(tokens for tokens, _ in lengths) - length[0]
@@ -223,7 +225,7 @@ def _refuse_changed(
         raise DatasetError(
             f"{report.path.name} has changed since it was validated "
             f"({report.sha256[:12]} -> {file.sha256[:12]})",
-            fix="validate it again, then start the job again",
+            fault="file_changed",
         )
     if not same:
         raise DatasetError(
@@ -231,6 +233,7 @@ def _refuse_changed(
             f"validated were {report.supervised_pairs} in {used_count}",
             cause="another quality filter than at validation",
             fix="validate and train with the same quality filter",
+            fault="file_changed",
         )
 
 

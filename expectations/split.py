@@ -22,8 +22,7 @@ def held_out(rows: Sequence[RowFacts], share: float, seed: int) -> frozenset[int
     if len(rows) < 2:
         raise DatasetError(
             f"{len(rows)} conversation with an answer to train on cannot be split",
-            cause="at least one is trained on and at least one is held out",
-            fix="add conversations, or loosen the quality filter",
+            fault="cannot_split",
         )
     arcs: dict[str, list[RowFacts]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: _draw(row, seed)):
@@ -50,6 +49,7 @@ def held_out(rows: Sequence[RowFacts], share: float, seed: int) -> frozenset[int
             "each conversation is there several times, word for word: none can be held out",
             cause="what is measured on must not be trained on",
             fix="remove the copies, and add other conversations",
+            fault="cannot_split",
         )
     return frozenset(row.index for arc, n in taken.items() for row in unique[arc][:n])
 

@@ -71,7 +71,11 @@ def test_every_fault_names_a_family_and_stands_on_the_page() -> None:
 
 def test_faults_that_the_code_names_are_known() -> None:
     root = Path(__file__).parents[1]
-    sources = [p for room in ("brightrun", "trainer", "tasks") for p in (root / room).rglob("*.py")]
+    sources = [
+        p
+        for room in ("brightrun", "trainer", "tasks", "expectations")
+        for p in (root / room).rglob("*.py")
+    ]
     named = {n for p in sources for n in re.findall(r'\bfault="(\w+)"', p.read_text())}
     assert named
     assert named <= set(faults.FAULTS)

@@ -294,8 +294,23 @@ def test_an_invalid_file_is_refused(
     doc["conversations"][0]["training_pairs"][1]["target_response"] = None
     path = tf.write_json(tmp_path / "x.json", doc)
     report = validate_file(path, tokenizer=tokenizer, runner=runner)
-    with pytest.raises(DatasetError, match="not valid: 1 defect"):
+    with pytest.raises(DatasetError, match="not valid: 1 defect") as found:
         snapshot(path, report, folder(tmp_path), VALUES, tokenizer=tokenizer)
+    assert "docs/errors.md#invalid-file" in str(found.value)
+
+
+def test_an_implausible_share_of_trained_tokens_is_refused_by_its_name(
+    tmp_path: Path, runner: Runner, tokenizer: ChatTokenizer
+) -> None:
+    doc = tf.document(3, 4)
+    for conversation in doc["conversations"]:
+        for pair in conversation["training_pairs"]:
+            pair["system_prompt"] = tf.PROMPT * 60
+    path = tf.write_json(tmp_path / "x.json", doc)
+    report = validate_file(path, tokenizer=tokenizer, runner=runner, max_length=10**6)
+    with pytest.raises(DatasetError, match="tokens would be trained on") as found:
+        snapshot(path, report, folder(tmp_path), VALUES, tokenizer=tokenizer)
+    assert "docs/errors.md#supervised-share" in str(found.value)
 
 
 # --- the split -----------------------------------------------------------------------------------

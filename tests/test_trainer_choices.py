@@ -240,6 +240,10 @@ def test_a_model_that_no_gpu_can_hold_is_refused_before_it_is_loaded(
     with pytest.raises(ConfigurationError, match=needs) as found:
         room.check_room(place, LLAMA_3_70B, WISH)
     assert mend in found.value.fix
+    assert (found.value.fault, found.value.adjustment) == ("pod_too_small", {})
+    with pytest.raises(ConfigurationError) as found:
+        room.check_room(place, LLAMA_3_70B, replace(WISH, precision="bf16"))
+    assert found.value.adjustment == {"precision": "nf4"}
 
 
 def test_a_model_that_fits_is_not_refused() -> None:

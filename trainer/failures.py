@@ -65,11 +65,7 @@ def of_os_error(error: OSError, where: str) -> StorageError:
     found = classify(error)
     if found is not None and found.lasting and found.name != GONE:
         return found.error(where)
-    return StorageError(
-        f"{where}: {error}",
-        cause="a file is missing or cannot be written, or the storage is away",
-        fix="repair the access, then resume the job",
-    )
+    return StorageError(f"{where}: {error}", fault="storage_file")
 
 
 def first_line(error: BaseException) -> str:

@@ -63,9 +63,8 @@ def check(name: str, place: Path) -> None:
             raise StorageError(
                 f"{file.name} of base model {name!r} has sha256 {found[:12]}..., the hub's has "
                 f"{stored.name[:12]}...",
-                cause="the download or the disk damaged it",
                 fix=f"delete {stored} and prepare again: the other files are kept",
-                fault="model_changed",
+                fault="download_damaged",
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from brightrun.errors import StorageError
+from brightrun.errors import TrainerError
 from brightrun.runfolder import RunFolder
 
 Row = dict[str, Any]
@@ -41,10 +41,15 @@ class ItemStore:
         self._take(rows)
 
     def finish(self, wanted: Sequence[Key]) -> None:
-        """Write the final object, then drop the parts; StorageError when an item is missing."""
+        """Write the final object, then drop the parts; TrainerError when one is missing."""
         missing = [key for key in wanted if key not in self.rows]
         if missing:
-            raise StorageError(f"{self.final}: {len(missing)} items are missing, e.g. {missing[0]}")
+            raise TrainerError(
+                f"{self.final}: {len(missing)} items are missing, e.g. {missing[0]}",
+                cause="they were planned and never measured: a fault of the trainer",
+                fix="resume the job: what is there is kept, the rest is measured",
+                fault="trainer",
+            )
         self.folder.write_jsonl(self.final, [self.rows[key] for key in wanted])
         self.folder.remove(self.parts)
 

@@ -55,7 +55,9 @@ def plain(tokenizer: ChatTokenizer, row: Row) -> Sample:
     """A text outside any conversation; its first token is only read."""
     ids = tokenizer.plain(row["text"])
     if len(ids) < 2:
-        raise TrainerError(f"neutral text {row['text_id']} has no token to predict")
+        raise TrainerError(
+            f"neutral text {row['text_id']} has no token to predict", fault="unmeasurable"
+        )
     labels = (IGNORED, *ids[1:])
     return Sample(
         row["text_id"], row["text_id"], "", ids, labels, (False, *[True] * (len(ids) - 1))

@@ -40,5 +40,6 @@ def load_others(model: Any, folder: RunFolder, scratch: Path) -> tuple[str, ...]
                 f"the adapter {name} does not fit the base model: {failures.first_line(error)}",
                 cause="it was trained on another base model",
                 fix="compare adapters of one base model only",
+                fault="adapter_incompatible",
             ) from None
     return names

@@ -29,17 +29,17 @@ def checked(given: Mapping[str, Any], place: Place, wish: Wish) -> dict[str, Any
         if name not in names:
             raise ConfigurationError(
                 f"{NAME} names {name!r}", cause="there is no such choice",
-                fix=f"choices: {', '.join(names)}",
+                fix=f"choices: {', '.join(names)}", fault="bad_choice",
             )  # fmt: skip
         if not _known(name, value):
             raise ConfigurationError(
                 f"{NAME} sets {name} to {value!r}", cause="there is no such value",
-                fix=f"use {_allowed(name)}",
+                fix=f"use {_allowed(name)}", fault="bad_choice",
             )  # fmt: skip
         if why := _impossible(name, value, place, wish):
             raise ConfigurationError(
                 f"{NAME} sets {name} to {value!r}, which cannot be here", cause=why,
-                fix=f"leave {name} out of {NAME}, or use another pod",
+                fix=f"leave {name} out of {NAME}, or use another pod", fault="bad_choice",
             )  # fmt: skip
     return dict(given)
 

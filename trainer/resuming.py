@@ -86,9 +86,11 @@ def check_readable(local: Path) -> None:
     except (MemoryError, ImportError):
         raise  # the pod's trouble: no reason to throw a checkpoint away
     except Exception as error:  # noqa: BLE001 each reader has its own for nonsense
-        raise StorageError(f"{name} cannot be read: {type(error).__name__}: {error}") from None
+        what = f"{name} cannot be read: {type(error).__name__}: {error}"
+        raise StorageError(what, fault="damaged_checkpoint") from None
     if broken:
-        raise StorageError(f"{WEIGHTS} holds values that are not finite: {broken[0]}")
+        what = f"{WEIGHTS} holds values that are not finite: {broken[0]}"
+        raise StorageError(what, fault="damaged_checkpoint")
 
 
 def differences(manifest: dict[str, Any], current: dict[str, Any]) -> list[str]:

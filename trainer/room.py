@@ -48,6 +48,8 @@ def check_room(place: Place, model: ModelProfile, wish: Wish) -> None:
         f"{place.gpu or 'the GPU'} has {place.memory_gb:.0f} GB free",
         cause=cause,
         fix=f"{fix} with more memory (an 80 GB one holds 70B in nf4), or a smaller model",
+        adjustment=smaller(wish),
+        fault="pod_too_small",
     )
 
 
@@ -66,7 +68,14 @@ def check_host(place: Place, model: ModelProfile, wish: Wish) -> None:
             "share",
             fix="use a pod with more host memory, fewer processes (BRIGHTRUN_PROCESSES), or "
             "precision nf4 with a model whose files are stored in NF4",
+            adjustment=smaller(wish),
+            fault="pod_too_small",
         )
+
+
+def smaller(wish: Wish) -> dict[str, str]:
+    """The setting that makes a base model smaller; none below NF4."""
+    return {} if wish.precision == "nf4" else {"precision": "nf4"}
 
 
 def estimate(place: Place, model: ModelProfile, wish: Wish, tokens: int) -> float:

@@ -64,9 +64,8 @@ def check_precision(stored: bool, precision: str) -> None:
     if stored and precision != "nf4":
         raise ConfigurationError(
             f"the base model's files hold NF4 weights, the job asks for precision {precision}",
-            cause="what quantisation took away cannot be had back",
-            fix="use --set precision=nf4, or the unquantised base model",
             adjustment={"precision": "nf4"},
+            fault="stored_precision",
         )
 
 
