@@ -18,7 +18,17 @@ Row: TypeAlias = dict[str, Number | None]
 NAN = float("nan")
 # Numbers that a message repeats are doubles; flags and small counts are floats to save memory.
 PRECISE = frozenset(
-    ("conversation", "pair", "line", "meta_line", "turn_number", "expected_turn", "declared")
+    (
+        "conversation",
+        "pair",
+        "line",
+        "meta_line",
+        "last_line",
+        "turns_unseen",
+        "turn_number",
+        "expected_turn",
+        "declared",
+    )
 )
 
 

@@ -44,7 +44,7 @@ class Repeats:
         if record.conversation_id is not None:
             first = self.ids.setdefault(fingerprint(record.conversation_id), record.index)
             same_id = 0 if first == record.index else first
-        texts = [p.target or p.user_input or "" for p in record.pairs]
+        texts = [text or "" for p in record.pairs for text in (p.user_input, p.target)]
         copy: int | None = None
         if any(texts) and not same_id:
             first = self.contents.setdefault(fingerprint("\0".join(texts)), record.index)
@@ -97,6 +97,8 @@ class Counts:
     quality_best: float | None = None
     turns_least: int = 0
     turns_most: int = 0
+    last_turn: int = 0
+    last_line: int | None = None
     numbered: bool = True
 
     def add(self, record: ConversationRecord, quality_min: float | None) -> None:
@@ -113,6 +115,8 @@ class Counts:
         self.turns_least += last
         # After a last answer one more client turn may stand, which JSONL does not show.
         self.turns_most += last + (last % 2 == 0)
+        self.last_turn = last
+        self.last_line = record.pairs[-1].line if record.pairs else None
 
 
 def file_row(
@@ -130,6 +134,8 @@ def file_row(
     json, pairs = file.format == "json", said.pairs
     low, high = counts.turns_least, counts.turns_most
     bounded = not json and pairs is not None and counts.numbered
+    within = bounded and low <= (pairs or 0) <= high
+    unseen = (pairs or 0) - low if within else None
     return {
         "conversations": counts.conversations if file.complete else None,
         "answers": counts.answers if file.complete and counts.conversations else None,
@@ -149,7 +155,12 @@ def file_row(
         "pairs_gap": _gap(counts.pairs, pairs) if json else None,
         "turns_least": low,
         "turns_most": high,
-        "pairs_outside": int(not low <= (pairs or 0) <= high) if bounded else None,
+        "pairs_outside": int(not within) if bounded else None,
+        # A lost line costs two turns, the client's and the advisor's: one alone hides none.
+        "turns_unseen": unseen,
+        "lines_lost": None if unseen is None else unseen // 2,
+        "last_turn": counts.last_turn,
+        "last_line": counts.last_line,
     }
 
 

@@ -65,6 +65,30 @@ def test_a_jsonl_file_cut_between_two_lines_is_noticed(tmp_path: Path, runner: R
     assert errors(report) == ["total_pairs_wrong"]
 
 
+def test_a_jsonl_file_without_its_last_line_says_that_it_may_be_cut_and_where(
+    tmp_path: Path, runner: Runner
+) -> None:
+    rows = tf.jsonl_rows(tf.document(4, 4))  # 16 turns
+    whole = validate_file(tf.write_jsonl(tmp_path / "whole.jsonl", rows), runner=runner)
+    assert whole.warnings == ()
+    report = validate_file(tf.write_jsonl(tmp_path / "cut.jsonl", rows[:-1]), runner=runner)
+    assert report.valid  # two conversations with an unanswered last turn look the same
+    (found,) = report.warnings
+    assert (found.code, found.line, found.field) == (
+        "total_pairs_unproven", 1, "_meta.total_pairs",
+    )  # fmt: skip
+    assert "says 16, its lines show 14 turns" in found.message
+    assert "up to 1 lost lines" in found.message
+    assert "line 8 (conversation 4, turn 2)" in found.fix
+
+
+def test_one_unanswered_client_turn_hides_no_lost_line(tmp_path: Path, runner: Runner) -> None:
+    doc = tf.document(3, 4)
+    doc["conversations"][2] = tf.conversation(3, 5)
+    path = tf.write(tmp_path / "x.jsonl", tf.counted(doc))
+    assert validate_file(path, runner=runner).warnings == ()
+
+
 def test_a_syntax_error_is_located_by_line_and_column(tmp_path: Path, runner: Runner) -> None:
     path = tmp_path / "x.json"
     tf.write_large(path, turns=200)

@@ -180,6 +180,31 @@ def test_a_duplicate_conversation_is_refused(kind: str, tmp_path: Path, runner: 
     assert "conversation 2" in report.errors[0].message
 
 
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+def test_a_conversation_copied_under_a_new_id_is_refused(
+    kind: str, tmp_path: Path, runner: Runner
+) -> None:
+    doc = tf.document()
+    twice(doc)
+    doc["conversations"][3]["conversation_metadata"]["conversation_id"] = "another"
+    report = validate_file(tf.write(tmp_path / f"x.{kind}", doc), runner=runner)
+    (found,) = report.errors
+    assert (found.code, found.conversation) == ("duplicate_conversation", 4)
+    assert (found.conversation_id, found.line) == ("another", None if kind == "json" else 8)
+    assert "same as conversation 2" in found.message
+    assert found.fix.startswith("remove one of the two")
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+def test_the_same_answers_to_other_questions_are_no_duplicate(
+    kind: str, tmp_path: Path, runner: Runner
+) -> None:
+    doc = tf.document(2, 2)
+    first, second = (one["training_pairs"] for one in doc["conversations"])
+    second[1]["target_response"] = first[1]["target_response"]
+    assert validate_file(tf.write(tmp_path / f"x.{kind}", doc), runner=runner).valid
+
+
 def test_a_conversation_that_stands_twice_in_a_row_in_jsonl_is_a_duplicate(
     tmp_path: Path, runner: Runner
 ) -> None:

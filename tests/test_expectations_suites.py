@@ -177,6 +177,7 @@ BAD: dict[tuple[str, str], tuple[str, Callable[[Json], None], Json]] = {
     ("file", "conversations_gap"): ("json", in_metadata("total_conversations", 9), {}),
     ("file", "pairs_gap"): ("json", in_metadata("total_training_pairs", 99), {}),
     ("file", "pairs_outside"): ("jsonl", in_metadata("total_training_pairs", 2), {}),
+    ("file", "turns_unseen"): ("jsonl", in_metadata("total_training_pairs", 14), {}),
 }
 
 
