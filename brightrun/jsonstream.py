@@ -95,7 +95,7 @@ class JsonStream:
     def _empty(self) -> Defect:
         return Defect(
             code="empty_file",
-            message="The file is empty",
+            message=f"File {self.stream.path.name}: it is empty",
             line=1,
             fix="export the training file again; the last export was probably interrupted",
         )

@@ -34,7 +34,7 @@ class LineStream:
                 yield line, value
         if blank and self.complete:
             fix = f"{EXPORT}; the last export was probably interrupted"
-            self._fail(1, "empty_file", "the file is empty", fix)
+            self._fail(1, "empty_file", f"file {self.stream.path.name} is empty", fix)
 
     def _fail(self, line: int, code: str, what: str, fix: str) -> None:
         self.complete = False

@@ -72,9 +72,12 @@ class TrainingFile:
         else:
             yield from self._jsonl()
 
+    def _whole(self) -> Place:
+        return Place(file=self.path.name)
+
     def _refuse(self, code: str, what: str, fix: str) -> None:
         self.complete = False
-        self.log.add(Place().defect(code, what, fix=fix))
+        self.log.add(self._whole().defect(code, what, fix=fix))
         silent = ByteStream(self.path, DefectLog())
         for _ in silent.chunks():
             pass
@@ -95,7 +98,7 @@ class TrainingFile:
     def _explain(self, heads: dict[str, Any]) -> None:
         """Say which top-level parts are missing or of the wrong type."""
         document, types = top_level_types(ByteStream(self.path, DefectLog()))
-        top = Place()
+        top = self._whole()
         again = "export the training file again in the format brightrun-lora-v4"
         if document != "an object":
             self.complete = False
@@ -119,10 +122,10 @@ class TrainingFile:
             self.log.add(found, warning=True)
 
     def _declared(self, heads: dict[str, Any]) -> None:
-        metadata = Shape(heads, Place(), self.log).object("training_file_metadata")
+        metadata = Shape(heads, self._whole(), self.log).object("training_file_metadata")
         if metadata is None:
             return
-        shape = Shape(metadata, Place(), self.log, "training_file_metadata.")
+        shape = Shape(metadata, self._whole(), self.log, "training_file_metadata.")
         version = metadata.get("version")
         self.declared = Declared(
             format_spec=shape.text("format_spec"),

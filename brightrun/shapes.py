@@ -27,6 +27,7 @@ class Place:
     turn_number: int | None = None
     pair: int | None = None
     line: int | None = None
+    file: str = ""
 
     def words(self) -> str:
         inner = []
@@ -41,7 +42,7 @@ class Place:
             return f"Training pair #{self.pair}{more}"
         if self.conversation is not None:
             return f"Conversation {self.conversation}{more}"
-        return f"Line {self.line}" if self.line is not None else "The file"
+        return f"Line {self.line}" if self.line is not None else f"File {self.file}"
 
     def defect(self, code: str, what: str, *, field: str | None = None, fix: str = "") -> Defect:
         """A defect here; `what` follows the place in the message."""

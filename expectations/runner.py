@@ -1,7 +1,8 @@
 """Apply a JSON suite to a frame and turn every failed row into a located defect.
 
 Each expectation's `meta` says what a failure means: code, severity (error | warning), field,
-message and fix; `{column}` in message and fix is the failing row's value. `line` in meta names the
+message and fix; `{column}` in them is the failing row's value. `field` is the key's path from what
+the place names: the file's top, the conversation or the training pair. `line` in meta names the
 column with the line, where it is another than `line`.
 """
 
@@ -117,10 +118,12 @@ class Runner:
                 turn_number=_whole(row.get("turn_number")),
                 pair=_whole(row.get("pair")),
                 line=_whole(row.get(meta.get("line", "line"))),
+                file=words.get("file", ""),
             )
             known = {**row, **words}
             what, fix = meta["message"].format(**known), meta["fix"].format(**known)
-            log.add(place.defect(meta["code"], what, field=meta["field"], fix=fix), warning=warning)
+            field = meta["field"] and meta["field"].format(**known)
+            log.add(place.defect(meta["code"], what, field=field, fix=fix), warning=warning)
         log.count_more(meta["code"], len(rows[room:]), warning=warning)
 
 

@@ -52,7 +52,7 @@ class Repeats:
         prompts = [p.system_prompt for p in record.pairs if p.system_prompt is not None]
         if self.prompt is None and prompts:
             self.prompt = prompts[0]
-        other = any(prompt != self.prompt for prompt in prompts)
+        other = bool(prompts) and prompts[0] != self.prompt
         return {"earlier_id": same_id, "earlier_copy": copy, "other_prompt": int(other)}
 
 

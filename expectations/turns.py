@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from brightrun.records import ConversationRecord, PairRecord
 from brightrun.shapes import is_blank
@@ -19,6 +20,7 @@ CHAT_TOKENS = re.compile(r"<\|[a-z_]{2,40}\|>")
 def turn_rows(record: ConversationRecord, kind: str) -> Iterator[Row]:
     """One row of flags for each pair of a conversation; kind is json | jsonl."""
     said: dict[int, str] = {}
+    prompts = Prompts()
     before: int | None = 0
     for pair in record.pairs:
         number = pair.turn_number
@@ -31,11 +33,32 @@ def turn_rows(record: ConversationRecord, kind: str) -> Iterator[Row]:
             "turn_step": step,
             "expected_turn": None if step is None or number is None else number - step,
             **_targets(pair),
+            **prompts.row(pair),
             **_history(pair, said, sound=step == 0),
             **_texts(pair),
         }
         before = number
         _remember(pair, said)
+
+
+@dataclass(slots=True)
+class Prompts:
+    """A conversation is trained with its first system prompt; tells where another one begins."""
+
+    first: str | None = None
+    turn: int | None = None
+    changed: bool = False
+
+    def row(self, pair: PairRecord) -> Row:
+        """prompt_changed: 1 at the first pair with another prompt; prompt_turn: the first's."""
+        prompt = pair.system_prompt
+        if prompt is None or pair.turn_number is None:
+            return {"prompt_changed": None, "prompt_turn": None}
+        if self.first is None:
+            self.first, self.turn = prompt, pair.turn_number
+        other = not self.changed and prompt != self.first
+        self.changed = self.changed or other
+        return {"prompt_changed": int(other), "prompt_turn": self.turn}
 
 
 def _step(number: int | None, before: int | None, kind: str) -> int | None:

@@ -35,6 +35,21 @@ from expectations.totals import Counts, Repeats, conversation_row, file_row
 from expectations.turns import turn_rows
 
 AT_ONCE = 64
+# Where each form keeps what is asked of the file and of a conversation.
+KEYS: dict[str, dict[str, str]] = {
+    "json": {
+        "head": "training_file_metadata",
+        "id_key": "conversation_metadata.conversation_id",
+        "arc_key": "conversation_metadata.scaffolding.emotional_arc_key",
+        "persona_key": "conversation_metadata.scaffolding.persona_key",
+    },
+    "jsonl": {
+        "head": "_meta",
+        "id_key": "conversation_id",
+        "arc_key": "conversation_metadata.emotional_arc_key",
+        "persona_key": "conversation_metadata.persona_archetype",
+    },
+}
 
 
 @dataclass(slots=True)
@@ -91,8 +106,8 @@ def validate_file(
     whole.add(file_row(file, found.counts, quality_min, _totals(found.rows)))
     runner = runner or Runner()
     runner.apply("turns", found.turns, log, found.ids)
-    longer = {"longer": _longer(max_length, context)}
-    runner.apply("conversations", found.conversations, log, found.ids, longer)
+    words = {"longer": _longer(max_length, context), **KEYS[file.format]}
+    runner.apply("conversations", found.conversations, log, found.ids, words)
     runner.apply("file", whole, log, words=_said(file))
     return _report(file, found, log, exact=tokenizer is not None)
 
@@ -107,9 +122,10 @@ def _longer(max_length: int, context: int | None) -> str:
 
 
 def _said(file: TrainingFile) -> dict[str, str]:
-    """What the file calls itself, short and printable."""
+    """Its name, its keys, and what the file calls itself, short and printable."""
     said = {"said_format": file.declared.format_spec, "said_version": file.declared.version}
-    return {key: ascii((text or "")[:60])[1:-1] for key, text in said.items()}
+    shown = {key: ascii((text or "")[:60])[1:-1] for key, text in said.items()}
+    return {"file": file.path.name, **KEYS[file.format], **shown}
 
 
 @dataclass(frozen=True, slots=True)

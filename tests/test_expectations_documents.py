@@ -154,6 +154,91 @@ def test_a_target_on_a_client_turn_is_refused(tmp_path: Path, runner: Runner) ->
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl"])
+def test_a_prompt_that_changes_inside_a_conversation_is_located_at_its_turn(
+    kind: str, tmp_path: Path, runner: Runner
+) -> None:
+    doc = tf.document(3, 8)
+    for pair in doc["conversations"][1]["training_pairs"][3:]:
+        pair["system_prompt"] = "You are somebody else."
+    report = validate_file(tf.write(tmp_path / f"x.{kind}", doc), runner=runner)
+    assert report.valid
+    (found,) = report.warnings
+    assert (found.code, found.conversation, found.turn_number) == ("system_prompt_changes", 2, 4)
+    assert found.line == (None if kind == "json" else 7)
+    first = 1 if kind == "json" else 2
+    assert f"the whole conversation is trained with that of turn {first}" in found.message
+    assert report.system_prompt == tf.PROMPT
+
+
+def test_a_conversation_with_its_own_prompt_is_said_to_be_trained_with_it(
+    tmp_path: Path, runner: Runner
+) -> None:
+    doc = tf.document()
+    for pair in doc["conversations"][1]["training_pairs"]:
+        pair["system_prompt"] = "You are somebody else."
+    report = validate_file(tf.write_json(tmp_path / "x.json", doc), runner=runner)
+    assert [(d.code, d.conversation) for d in report.warnings] == [("other_system_prompt", 2)]
+    assert "trained with its own" in report.warnings[0].message
+
+
+def test_a_defect_of_the_whole_file_names_the_file(tmp_path: Path, runner: Runner) -> None:
+    doc = tf.document()
+    doc["training_file_metadata"].update(total_conversations=9, format_spec="other")
+    report = validate_file(tf.write_json(tmp_path / "ours.json", doc), runner=runner)
+    assert [d.message.split(": ")[0] for d in report.errors] == ["File ours.json"] * 2
+    for name in ("nothing.json", "nothing.jsonl"):
+        (tmp_path / name).write_bytes(b"")
+        (found,) = validate_file(tmp_path / name, runner=runner).errors
+        assert name in found.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (
+            "json",
+            {
+                "wrong_format": "training_file_metadata.format_spec",
+                "total_pairs_wrong": "training_file_metadata.total_training_pairs",
+                "duplicate_conversation": "conversation_metadata.conversation_id",
+                "unknown_arc": "conversation_metadata.scaffolding.emotional_arc_key",
+                "unknown_persona": "conversation_metadata.scaffolding.persona_key",
+            },
+        ),
+        (
+            "jsonl",
+            {
+                "wrong_format": "_meta.format_spec",
+                "total_pairs_wrong": "_meta.total_pairs",
+                "duplicate_conversation": "conversation_id",
+                "unknown_arc": "conversation_metadata.emotional_arc_key",
+                "unknown_persona": "conversation_metadata.persona_archetype",
+            },
+        ),
+    ],
+)
+def test_a_field_is_the_key_s_path_from_what_the_place_names(
+    kind: str, fields: dict[str, str], tmp_path: Path, runner: Runner
+) -> None:
+    doc = tf.document()
+    twice(doc)
+    doc["training_file_metadata"].update(total_training_pairs=99)
+    one = doc["conversations"][0]
+    one["conversation_metadata"]["scaffolding"].update(emotional_arc_key="x", persona_key="x")
+    for pair in one["training_pairs"]:
+        pair["conversation_metadata"].update(emotional_arc_key="x", persona_archetype="x")
+    if kind == "json":
+        doc["training_file_metadata"]["format_spec"] = "other"
+        path = tf.write_json(tmp_path / "x.json", doc)
+    else:
+        rows = tf.jsonl_rows(doc)
+        rows[0]["_meta"]["format_spec"] = "other"
+        path = tf.write_jsonl(tmp_path / "x.jsonl", rows)
+    report = validate_file(path, runner=runner)
+    assert {d.code: d.field for d in (*report.errors, *report.warnings)} == fields
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
 def test_a_turn_gap_is_located_once(kind: str, tmp_path: Path, runner: Runner) -> None:
     doc = tf.document()
     remove_turn_two(doc)
@@ -258,7 +343,7 @@ def test_a_jsonl_file_of_another_version_is_refused(tmp_path: Path, runner: Runn
     report = validate_file(tf.write_jsonl(tmp_path / "x.jsonl", rows), runner=runner)
     assert errors(report) == ["wrong_format"]
     assert report.errors[0].message == "Line 1: 'version' is '3.1.0', expected 4.x"
-    assert (report.errors[0].line, report.errors[0].field) == (1, "version")
+    assert (report.errors[0].line, report.errors[0].field) == (1, "_meta.version")
     del rows[0]["_meta"]["version"]
     report = validate_file(tf.write_jsonl(tmp_path / "x.jsonl", rows), runner=runner)
     assert errors(report) == ["missing_key"]

@@ -91,6 +91,11 @@ def other_prompt(doc: Json) -> None:
         pair["system_prompt"] = "You are somebody else."
 
 
+def prompt_changes(doc: Json) -> None:
+    for pair in doc["conversations"][1]["training_pairs"][2:]:
+        pair["system_prompt"] = "You are somebody else."
+
+
 def scaffolding(key: str, pair_key: str, value: str) -> Callable[[Json], None]:
     def change(doc: Json) -> None:
         one = doc["conversations"][1]
@@ -127,6 +132,7 @@ BAD: dict[tuple[str, str], tuple[str, Callable[[Json], None], Json]] = {
     ("turns", "client_target"): ("json", answer_on_a_client_turn, {}),
     ("turns", "input_blank"): ("json", silent_client, {}),
     ("turns", "system_blank"): ("json", blank_prompts, {}),
+    ("turns", "prompt_changed"): ("json", prompt_changes, {}),
     ("turns", "history_gap"): ("json", short_history, {}),
     ("turns", "history_role_turn"): ("json", in_history(1, "role", "user"), {}),
     ("turns", "history_order_turn"): ("json", in_history(1, "turn", 7), {}),
