@@ -89,6 +89,7 @@ def check_before(
     if any(attempt.pod_id for attempt in before):
         return why_none
     if not job.provider.manners.far_away:
+        preflight.require_memory(job, estimate)
         preflight.require_storage(job, wanted)
         return why_none
     if why_none is None:

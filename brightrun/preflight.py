@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 from pydantic import SecretStr
 
-from brightrun import basemodels, podcredentials, reachable, shelter
+from brightrun import basemodels, podcredentials, quotes, reachable, shelter
 from brightrun.compute.provider import LaunchRequest
 from brightrun.context import JobContext
 from brightrun.errors import ConfigurationError, ProviderError, StorageError
@@ -42,6 +42,11 @@ def require(
 def require_ours(job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any]) -> None:
     """The same without what only an offer can tell: before a wait for a free machine."""
     refuse(job, ours(job, wanted, estimate))
+
+
+def require_memory(job: JobContext, estimate: Mapping[str, Any]) -> None:
+    """For a pod on this machine, which has what it has."""
+    refuse(job, own_memory(job, estimate))
 
 
 def require_storage(job: JobContext, wanted: LaunchRequest) -> None:
@@ -218,6 +223,17 @@ def memory(estimate: Mapping[str, Any], rented: Rented) -> Iterator[str]:
         yield (
             f"about {needed:.0f} GB of GPU memory are needed, {rented.gpu} has {there:.0f}; "
             "lower max_length or lora_r, or use a larger GPU"
+        )
+
+
+def own_memory(job: JobContext, estimate: Mapping[str, Any]) -> Iterator[str]:
+    """`memory` for this machine."""
+    there = quotes.machine_for(job.request.provider, job.request.gpu, job.settings).memory_gb
+    needed = float(estimate["vram_gb"])
+    if there is not None and needed > there:
+        yield (
+            f"about {needed:.0f} GB of memory are needed, this machine has {there:.0f}; start a "
+            "new job with a smaller base model or max_length, or with --provider runpod"
         )
 
 

@@ -22,6 +22,7 @@ from flows import (
     cli_daily,
     cli_decide,
     cli_doctor,
+    cli_estimate,
     cli_evaluate,
     cli_export,
     cli_files,
@@ -92,7 +93,8 @@ app.add_typer(cli_daily.template, name="template")
 app.add_typer(cli_share.shares, name="shares")
 app.add_typer(cli_rate.rate, name="rate", help="Blind rating sheets for people.")
 COMMANDS: tuple[Callable[..., None], ...] = (
-    cli_files.validate, cli_files.preview, cli_files.estimate, cli_learned.presets,
+    cli_files.validate, cli_files.preview, cli_estimate.estimate,
+    cli_learned.presets,
     cli_train.train, cli_retry.retry, cli_decide.wait, cli_decide.approve, cli_decide.cancel,
     cli_evaluate.evaluate, cli_playground.playground,
     cli_steer.pause, cli_steer.switch, cli_steer.prioritize,

@@ -1,4 +1,4 @@
-"""Commands about training files: register, validate, preview, estimate."""
+"""Commands about training files: register, validate, preview."""
 
 from __future__ import annotations
 
@@ -21,18 +21,7 @@ from flows.checking import (
     state_of,
     tokenizer_of,
 )
-from flows.cli_learned import tell_backtest
-from flows.options import (
-    BaseModel,
-    File,
-    Gpu,
-    Json,
-    MarketOption,
-    NeededBy,
-    PresetOption,
-    Provider,
-    Sets,
-)
+from flows.options import BaseModel, File, Json, QualityMin
 
 if TYPE_CHECKING:
     from brightrun.ledger import FileRow
@@ -133,10 +122,7 @@ def show_file(
 
 def validate(
     file: File,
-    quality_min: Annotated[
-        float | None,
-        typer.Option(min=0, max=10, help="Drop pairs whose quality_score is below this."),
-    ] = None,
+    quality_min: QualityMin = None,
     max_length: Annotated[
         int, typer.Option(min=128, max=MOST_TOKENS, help="Longest conversation in tokens.")
     ] = 8192,
@@ -217,66 +203,6 @@ def write_page(place: Path, page: str) -> None:
             f"cannot write {place}: {error.strerror}",
             fix="give --html a file in a folder that exists and may be written",
         ) from None
-
-
-def estimate(
-    file: Annotated[str, typer.Argument(help="Training file; not with --backtest.")] = "",
-    preset: PresetOption = "balanced",
-    provider: Provider = "local",
-    gpu: Gpu = "",
-    market: MarketOption = "spot",
-    needed_by: NeededBy = None,
-    base_model: BaseModel = "",
-    set_: Sets = None,
-    backtest: Annotated[
-        bool, typer.Option("--backtest", help="How good estimates of past jobs have been.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Tokens, memory, hours and cost of a run, low / likely / high, before a cent is spent."""
-    from dataclasses import replace
-
-    from brightrun import budget
-    from brightrun.settings import load
-    from evals.plan import beyond
-    from flows import quoting
-    from flows.options import overrides_of
-    from flows.terminal import emit
-
-    if bool(file) == backtest:
-        raise typer.BadParameter("give a training file, or --backtest, not both")
-    if backtest:
-        tell_backtest(json)
-        return
-    values = quoting.values_of(preset, overrides_of(set_))
-    report = checked(
-        Path(file),
-        base_model=base_model,
-        provider=provider,
-        max_length=values.max_length,
-        too_long=values.too_long,
-    )
-    if not report.valid:
-        show_report(report, json)
-        raise typer.Exit(1)
-    ledger = quoting.ledger_if_any(load())
-    state = quoting.month(ledger)
-    found = quoting.quote(report, values, preset, provider, gpu, market, base_model, ledger, state)
-    found = replace(found, notes=(*found.notes, *beyond(values)))
-    month = budget.foreseen(found.estimate, load(), state)
-    advice = quoting.advice(found, needed_by)
-    if json:
-        emit(
-            {
-                **found.as_json(),
-                "recommendation": advice,
-                "tokens_exact": report.tokens_exact,
-                "budget": month,
-            }
-        )
-        return
-    quoting.show(found, report, advice)
-    quoting.show_budget(month)
 
 
 def valid_of(row: FileRow) -> str:

@@ -21,6 +21,7 @@ from flows.options import (
     OwnScenarios,
     PresetOption,
     Provider,
+    QualityMin,
     Sets,
     overrides_of,
 )
@@ -56,7 +57,7 @@ def train(
     questions: OwnQuestions = "",
     prompts: OwnPrompts = "",
     lm_eval: LmEval = "",
-    quality_min: Annotated[float | None, typer.Option(help="Drop pairs below this score.")] = None,
+    quality_min: QualityMin = None,
     smoke: Annotated[
         bool,
         typer.Option(
@@ -176,11 +177,12 @@ def begin(request: JobRequest, as_json: bool, *, detach: bool, about: str = "") 
     """The new job's id, told as soon as the file is known to be good, before anything is prepared.
 
     What cannot become a job ends here, and nothing was written but the cache of base models: a file
-    with defects, a provider that cannot rent, a GPU without a price, an absent base model, with
+    with defects, a provider that cannot rent, a GPU without a price or one that this machine lacks,
+    an absent base model, with
     `detach` no server. Tokens are counted exactly: the model is prepared when the file is otherwise
     good.
     """
-    from brightrun import basemodels, prices
+    from brightrun import basemodels, ownmachine, prices
     from brightrun.compute import provider_of
     from brightrun.preparing import prepare_offline
     from brightrun.settings import load
@@ -191,6 +193,7 @@ def begin(request: JobRequest, as_json: bool, *, detach: bool, about: str = "") 
     if detach:
         running.server_for(settings)
     prices.gpu_name(request.gpu, request.provider)
+    ownmachine.require(request.provider, request.gpu)
     provider_of(request.provider, settings)
     report = must_be_valid(request, as_json)
     job_id = lifecycle_ids.new_job_id()

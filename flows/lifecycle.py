@@ -18,7 +18,7 @@ from prefect.runtime import deployment
 from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Completed
 
-from brightrun import attempts
+from brightrun import attempts, ownmachine
 from brightrun.context import JobContext, driver_name, open_job
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.jobs import JobRequest
@@ -57,7 +57,9 @@ def driving(request: JobRequest, given: str) -> Iterator[str]:
     ledger = Ledger.open(settings)
     job_id = job_id_of(given, str(this_run.id))
     if not exists(ledger, job_id):
-        ledger.create_job(job_id, templated(ledger, request))
+        wish = templated(ledger, request)
+        ownmachine.require(wish.provider, wish.gpu)
+        ledger.create_job(job_id, wish)
     job = JobContext(settings, ledger, job_id)
     claim(job)
     try:

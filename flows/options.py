@@ -33,6 +33,10 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", help="key=value over the preset, e.g. --set epochs=1. Repeatable."),
 ]
+QualityMin = Annotated[
+    float | None,
+    typer.Option(min=0, max=10, help="Drop pairs whose quality_score is below this."),
+]
 OwnScenarios = Annotated[
     str, typer.Option("--scenarios", help="Your test scenarios instead of ours (JSON lines).")
 ]

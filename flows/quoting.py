@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from brightrun import budget, pricing, quotes
+from brightrun import budget, ownmachine, prices, pricing, quotes
 from brightrun.budget import BudgetState
 from brightrun.conversations import FileReport
 from brightrun.counting import count
@@ -16,6 +16,18 @@ from brightrun.quotes import Quote
 from brightrun.settings import Settings, load
 from flows.terminal import money, say, span, table, tell
 from reports import jobcards
+
+
+def provider_for(gpu: str, provider: str, given: bool) -> tuple[str, tuple[str, ...]]:
+    """Who rents it out, and a note if that is not who stands there by default.
+
+    UsageError: this machine was named by the person, and it has no such GPU.
+    """
+    if given or ownmachine.has(gpu):
+        ownmachine.require(provider, gpu)
+        return provider, ()
+    name = prices.gpu_name(gpu, "runpod")
+    return "runpod", (f"there is no {name} in this machine: this is RunPod's, --provider runpod",)
 
 
 def values_of(preset: str, overrides: dict[str, Any]) -> Hyperparameters:

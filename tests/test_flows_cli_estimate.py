@@ -9,6 +9,9 @@ import pytest
 from commands import furnish, inside, run
 from training_files import document, write_json
 
+from brightrun import ownmachine
+from brightrun.prices import H100_PCIE, H100_SXM
+
 
 def test_a_job_is_refused_by_its_exact_count_before_anything_is_started(
     home: Path, tmp_path: Path, models: Path
@@ -131,3 +134,23 @@ def test_an_unknown_base_model_is_not_priced(home: Path, tmp_path: Path) -> None
     done = inside(home, "estimate", str(path), "--base-model", "nosuch/model")
     assert done.code == 1
     assert "python -m trainer prepare nosuch/model" in done.err
+
+
+def test_a_gpu_that_is_not_in_this_machine_is_runpods_and_says_so(
+    home: Path, tmp_path: Path
+) -> None:
+    path = str(write_json(tmp_path / "a.json", document(8, 4)))
+    gpu = next(g for g in (H100_PCIE, H100_SXM) if g not in ownmachine.gpus_here())
+    found = inside(home, "estimate", path, "--gpu", gpu, "--json").json
+    assert found["price"]["usd_per_hour"] > 2
+    assert "notional" not in found["price"]["source"]
+    assert f"there is no {gpu} in this machine: this is RunPod's" in " ".join(found["warnings"])
+    rented = inside(home, "estimate", path, "--gpu", gpu, "--provider", "runpod", "--json").json
+    assert rented["cost_usd"] == found["cost_usd"]
+    for words in (("estimate", path, "--provider", "local"), ("train", path, "--yes")):
+        refused = inside(home, *words, "--gpu", gpu, "--json")
+        assert refused.code == 2
+        assert f"there is no {gpu} in this machine" in refused.json["error"]["message"]
+        assert "--provider runpod" in refused.json["error"]["fix"]
+        assert "Job " not in refused.err
+    assert not home.exists()
