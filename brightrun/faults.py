@@ -127,8 +127,9 @@ FAULTS: dict[str, Fault] = {
         "Resume is not bit-exact",
         "trainer",
         "this attempt runs on another machine, with other libraries or another version of the "
-        "trainer's numerics than the last, or divides its steps otherwise; or a kernel of this GPU "
-        "knows no fixed order of adding, and each run rounds otherwise",
+        "trainer's numerics than the last, computes otherwise (number format, attention, Liger, no "
+        "memory to keep 4-bit weights unpacked) or divides its steps otherwise; or a kernel of "
+        "this GPU knows no fixed order of adding, and each run rounds otherwise",
         "for an exact run use the same pod type, image and thread count, and an image whose "
         "kernels have a fixed order",
         GOES_ON,

@@ -86,7 +86,7 @@ class Attempt:
         self.control.check()
         pace = lockstep.pace(base.model, base.gathers, self.group)
         facts = checkpoints.facts(self.pod.threads, f"{self.group.size}{pace.kind}")
-        model = self.train(prepared, base, pace, facts)
+        model = self.train(prepared, base, pace, {**facts, resuming.COMPUTES: base.computes()})
         if not self.group.leads:
             pace.follow()
             return {}
@@ -138,12 +138,16 @@ class Attempt:
         """The base model, loaded as this machine does best."""
         spec, folder = prepared.spec, prepared.base_folder
         longest = max(len(sample.ids) for sample in (*prepared.training, *prepared.held_out))
+        # Read before the processes meet: later the leader may remove a damaged checkpoint.
+        before = resuming.computed(self.folder, self.group.size)
         place = hardware.shared(hardware.place(), self.group)
         made = loading.decide(
-            place, folder, prepared.profile, spec.values, longest, spec.optimizer, self.pod.choices
-        )
+            place, folder, prepared.profile, spec.values, longest, spec.optimizer,
+            self.pod.choices, before,
+        )  # fmt: skip
         packing.check(spec.values.packing, torch.cuda.is_available(), made.varlen.value)
-        return loading.load_base(folder, spec.values.precision, made)
+        dense = before.get(loading.DENSE, "")
+        return loading.load_base(folder, spec.values.precision, made, dense)
 
     def train(
         self, prepared: Prepared, base: loading.Base, pace: Pace, facts: dict[str, Any]

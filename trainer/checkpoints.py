@@ -124,7 +124,8 @@ class Publisher:
 
 
 def facts(threads: int, processes: str = "1") -> dict[str, Any]:
-    """What a bit-exact resume needs to be the same. processes: how many, and how they share."""
+    """What a bit-exact resume needs to be the same, beside how the model computes
+    (`loading.Base.computes`). processes: how many, and how they share."""
     return {
         "versions": hardware.versions(),
         "threads": threads,

@@ -114,13 +114,16 @@ class Choices:
 
 
 def choose(
-    place: Place, model: ModelProfile, wish: Wish, overrides: Mapping[str, Any] | None = None
-) -> Choices:
-    """Every choice; those of `overrides` (see `trainer.overrides.checked`) as given."""
-    given = overrides or {}
+    place: Place, model: ModelProfile, wish: Wish, overrides: Mapping[str, Any] | None = None,
+    kept: Mapping[str, Choice[Any]] | None = None,
+) -> Choices:  # fmt: skip
+    """Every choice; those of `overrides` and `kept` (see `trainer.overrides`) as given."""
+    given, kept = overrides or {}, kept or {}
 
     def pick(name: str, own: Choice[Any]) -> Choice[Any]:
-        return Choice(given[name], "set by BRIGHTRUN_CHOICES") if name in given else own
+        if name in given:
+            return Choice(given[name], "set by BRIGHTRUN_CHOICES")
+        return kept.get(name, own)
 
     dtype = pick("dtype", compute_dtype(wish.precision, place))
     liger_ = pick("liger", liger(place, wish))

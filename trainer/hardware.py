@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 # 2: strict order of adding on a GPU, the head's gradient by index, sequences grouped by tokens.
 NUMERICS = 2
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tokenizers")
+# Kernels of a GPU: told where they are installed.
+KERNELS = ("liger-kernel", "flash-attn", "triton")
+CUDA = "CUDA"
 # CPU features that multiply bf16 in hardware (x86 and ARM names in /proc/cpuinfo).
 BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
@@ -63,8 +67,15 @@ def describe() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers: the libraries, and the trainer's own arithmetic."""
-    libraries = {name: metadata.version(name) for name in LIBRARIES}
-    return {**libraries, "trainer's numerics": str(NUMERICS)}
+    import torch
+
+    found = {name: metadata.version(name) for name in LIBRARIES}
+    for name in KERNELS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    if torch.version.cuda:
+        found[CUDA] = torch.version.cuda
+    return {**found, "trainer's numerics": str(NUMERICS)}
 
 
 def cpu_seconds() -> float:

@@ -21,10 +21,11 @@ from brightrun.jobs import Hyperparameters
 from brightrun.physics import ModelProfile, Precision
 from trainer import cpu, failures, hardware, sharding, weights
 from trainer.choices import Choices, Place, Wish, choose, spread
-from trainer.overrides import checked
+from trainer.overrides import checked, followed
 from trainer.room import check_room
 
 CPU_MULTIPLE = 64
+DENSE, ONCE, AT_EVERY_USE = "4-bit weights", "unpacked once", "unpacked at every use"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,12 @@ class Base:
     profile: ModelProfile
     gathers: sharding.Gathers | None = None
 
+    def computes(self) -> dict[str, Any]:
+        """What decides the bits, beside hardware and versions: for a checkpoint's facts."""
+        made = self.choices
+        known = {"attention": made.attention.value, "liger": made.liger.value}
+        return {"dtype": str(self.dtype).removeprefix("torch."), **known, DENSE: dense(self.model)}
+
 
 def decide(
     place: Place,
@@ -48,8 +55,10 @@ def decide(
     longest: int,
     optimizer: str,
     overrides: Mapping[str, Any],
+    before: Mapping[str, Any] | None = None,
 ) -> Choices:
-    """All choices for the prepared model in `folder` on such a machine; `longest` in tokens."""
+    """All choices for the prepared model in `folder` on such a machine; `longest` in tokens;
+    before: how a checkpoint's model computed, which is followed where that can be."""
     config = json.loads((folder / "config.json").read_bytes())
     wish = Wish(
         values.precision, values.lora_r, longest, values.gradient_checkpointing, optimizer,
@@ -57,16 +66,20 @@ def decide(
         values.max_length,
     )  # fmt: skip
     model = ModelProfile.of_prepared(profile)
-    made = choose(place, model, wish, checked(overrides, place, wish))
+    kept = followed(before or {}, overrides, place, wish)
+    made = choose(place, model, wish, checked(overrides, place, wish), kept)
     check_room(spread(place, made.parallel.value), model, wish)
     return made
 
 
-def load_base(folder: Path, precision: Precision, choices: Choices | None = None) -> Base:
+def load_base(
+    folder: Path, precision: Precision, choices: Choices | None = None, before: str = ""
+) -> Base:
     """The prepared model in `folder`, frozen, in eval mode, on the GPU when there is one.
 
     Without `choices`: what is chosen for a single token. With fsdp the process holds its share of
-    the layers, and the group of `choices.processes` must have met.
+    the layers, and the group of `choices.processes` must have met. before: `dense` of the model
+    that a checkpoint was made with.
     """
     if choices is None:
         values = Hyperparameters(precision=precision)
@@ -107,7 +120,7 @@ def load_base(folder: Path, precision: Precision, choices: Choices | None = None
     if precision == "nf4":
         if stored:
             compute_in(model, dtype)
-        reasons += close_traps(model, device, not spread_out)
+        reasons += close_traps(model, device, not spread_out, before)
     if choices.liger.value:
         # The loss is ours: only the layers are replaced.
         apply_liger_kernel(model, {"cross_entropy": False, "fused_linear_cross_entropy": False})
@@ -147,8 +160,9 @@ def quantised_layers(model: nn.Module) -> dict[str, Any]:
     return {n: m for n, m in model.named_modules() if isinstance(m, bnb.nn.Linear4bit)}
 
 
-def close_traps(model: nn.Module, device: str, dense: bool = True) -> list[str]:
-    """Make 4-bit layers safe to train after an eval forward; on CPU keep `dense` copies too.
+def close_traps(model: nn.Module, device: str, whole: bool = True, before: str = "") -> list[str]:
+    """Make 4-bit layers safe to train after an eval forward; on CPU keep dense copies too, if the
+    model is `whole` and they fit. before: as `load_base` says.
 
     ConfigurationError for dimensions that the CPU kernels cannot do.
     """
@@ -167,14 +181,24 @@ def close_traps(model: nn.Module, device: str, dense: bool = True) -> list[str]:
                 fix="use --set precision=bf16",
                 fault="model_dimensions",
             )
-    if not layers or not dense:
+    if not layers or not whole:
         return []
-    size = dense_megabytes(layers)
-    if size > hardware.available_memory_mb() // 4:
+    size, free = dense_megabytes(layers), hardware.available_memory_mb()
+    # Fused LoRA layers need them, whose dropout masks are others: a resume keeps to what was.
+    if before == AT_EVERY_USE:
+        return ["4-bit weights are unpacked at every use: the checkpoint was made so"]
+    if size > (free if before == ONCE else free // 4):
         return [f"4-bit weights are unpacked at every use: dense copies need {size} MB"]
     for layer in layers.values():
         cpu.keep_dense(layer)
     return [f"4-bit weights unpacked once: {size} MB for the same numbers, faster on a CPU"]
+
+
+def dense(model: nn.Module) -> str:
+    """How the 4-bit weights are unpacked; "" where there are none."""
+    layers = quantised_layers(model).values()
+    kept = any(getattr(layer, "dense_weight", None) is not None for layer in layers)
+    return (ONCE if kept else AT_EVERY_USE) if layers else ""
 
 
 def dense_megabytes(layers: dict[str, Any]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from brightrun.errors import ConfigurationError
 from trainer import choices
-from trainer.choices import Place, Wish
+from trainer.choices import Choice, Place, Wish
 
 NAME = "BRIGHTRUN_CHOICES"
 ONE_OF: dict[str, tuple[Any, ...]] = {
@@ -19,6 +19,8 @@ ONE_OF: dict[str, tuple[Any, ...]] = {
     "gradient_checkpointing": (True, False),
     "grouped": (True, False),
 }
+# What decides the bits, beside what has a rule of its own (optimizer, micro-batch, grouping).
+FOLLOWED = ("dtype", "attention", "liger")
 AT_LEAST: dict[str, int] = {"activation_tokens": 0, "micro_batch": 1}
 
 
@@ -44,6 +46,21 @@ def checked(given: Mapping[str, Any], place: Place, wish: Wish) -> dict[str, Any
     return dict(given)
 
 
+def followed(
+    before: Mapping[str, Any], given: Mapping[str, Any], place: Place, wish: Wish
+) -> dict[str, Choice[Any]]:
+    """Of what a checkpoint was computed with, the choices that can be kept here and that nobody has
+    set otherwise."""
+    return {
+        name: Choice(before[name], "the checkpoint was made with it")
+        for name in FOLLOWED
+        if name in before
+        and name not in given
+        and _known(name, before[name])
+        and not _impossible(name, before[name], place, wish)
+    }
+
+
 def _known(name: str, value: Any) -> bool:
     if name in ONE_OF:
         return any(value is v or (isinstance(v, str) and value == v) for v in ONE_OF[name])
@@ -62,7 +79,7 @@ def _impossible(name: str, value: Any, place: Place, wish: Wish) -> str:
     if name == "parallel":
         return "" if place.processes > 1 else "there is one process (see BRIGHTRUN_PROCESSES)"
     if name == "attention" and value == "flash_attention_2":
-        own: choices.Choice[Any] = choices.attention(place, "bfloat16")
+        own: Choice[Any] = choices.attention(place, "bfloat16")
     elif name == "liger" and value is True:
         own = choices.liger(place, wish)
     else:

@@ -11,9 +11,11 @@ from typing import Any
 from brightrun.errors import StorageError
 from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
 from brightrun.storagefaults import classify
+from trainer import hardware
 from trainer.reporter import Reporter
 
 WEIGHTS = "adapter_model.safetensors"
+COMPUTES = "computes"
 STATES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
 
 
@@ -96,9 +98,12 @@ def check_readable(local: Path) -> None:
 def differences(manifest: dict[str, Any], current: dict[str, Any]) -> list[str]:
     """What differs between a checkpoint's facts and this pod's, in words. Pure."""
     found = []
-    for name in ("versions", "hardware"):
-        before, now = manifest.get(name, {}), current[name]
-        keys = sorted(set(before) | set(now))
+    # Earlier versions told neither how the model computes nor of kernels: no alarm for them.
+    tells = COMPUTES in manifest
+    unknown = frozenset() if tells else {*hardware.KERNELS, hardware.CUDA}
+    for name in ("versions", "hardware", *([COMPUTES] if tells else [])):
+        before, now = manifest.get(name, {}), current.get(name, {})
+        keys = sorted((set(before) | set(now)) - unknown)
         found += [
             f"{key} {before.get(key)} -> {now.get(key)}"
             for key in keys
@@ -107,6 +112,20 @@ def differences(manifest: dict[str, Any], current: dict[str, Any]) -> list[str]:
     if manifest.get("threads") != current["threads"]:
         found.append(f"threads {manifest.get('threads')} -> {current['threads']}")
     return found
+
+
+def computed(folder: RunFolder, processes: int) -> dict[str, Any]:
+    """How the model computed (`loading.Base.computes`) for the newest checkpoint, when that was on
+    hardware like this and in as many processes: what a new attempt should follow; else nothing."""
+    for step in reversed(folder.checkpoints()):
+        try:
+            manifest = folder.manifest(checkpoint(step)) or {}
+        except ValueError:  # damaged: `newest` finds out
+            continue
+        before = dict(manifest.get("hardware", {}))
+        same = str(before.pop("processes", "")).partition(",")[0] == str(processes)
+        return dict(manifest.get(COMPUTES, {})) if same and before == hardware.describe() else {}
+    return {}
 
 
 def remove_half_made(folder: RunFolder) -> None:
