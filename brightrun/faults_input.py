@@ -30,6 +30,14 @@ INPUT: dict[str, Fault] = {
         "use an Instruct model of Llama 3, 3.1, 3.2, 3.3 or ChatML, or an unchanged tokenizer",
         ENDS,
     ),
+    "template_unproven": Fault(
+        "Base model without a chat template of its own",
+        "configuration",
+        "its files hold none, so there is nothing to compare ours with",
+        "see with `brightrun preview` that the format is the model's, or use an Instruct model "
+        "with its template",
+        GOES_ON,
+    ),
     "no_supervised_tokens": Fault(
         "Nothing to train on",
         "dataset",

@@ -33,6 +33,16 @@ def prove(tokenizer: ChatTokenizer, conversations: Iterable[tuple[str, Sequence[
     return compared
 
 
+def unproven(tokenizer: ChatTokenizer) -> str:
+    """What is said before a model is trained that nothing could be compared with; '' of others."""
+    if tokenizer.own is not None:
+        return ""
+    return (
+        "the base model has no chat template of its own: its conversations are written with "
+        f"template {tokenizer.family}, and nothing was compared"
+    )
+
+
 def _compare(
     name: str, messages: Sequence[Message], tokenizer: ChatTokenizer, own: OwnTemplate
 ) -> None:

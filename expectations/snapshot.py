@@ -71,10 +71,10 @@ def snapshot(
     our chat template does not write what the base model's own writes.
     """
     if not report.valid:
-        first = report.errors[0]
         raise DatasetError(
-            f"{path.name} is not valid: {count(len(report.errors), 'defect')}; {first.message}",
-            fault=first.code if first.code in FAULTS else "invalid_file",
+            f"{path.name} is not valid: {count(len(report.errors), 'defect')}; "
+            f"{report.errors[0].message}",
+            fault=fault_of(report),
         )
     used = [row for row in report.rows if row.supervised_pairs]
     chosen = held_out(used, values.validation_share, values.seed)
@@ -114,6 +114,12 @@ def snapshot(
     }
     folder.write_json(f"data/{MANIFEST}", manifest)
     return manifest
+
+
+def fault_of(report: FileReport) -> str:
+    """Name in brightrun.faults of what a file is refused for: its first defect's, if it has one."""
+    first = report.errors[0].code
+    return first if first in FAULTS else "invalid_file"
 
 
 def _write(

@@ -8,12 +8,12 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import baselines, basemodels, smoke
+from brightrun import baselines, basemodels, proof, smoke
 from brightrun.compute import provider_of
 from brightrun.context import JobContext, open_job
 from brightrun.conversations import FileReport
 from brightrun.counting import count
-from brightrun.errors import DatasetError
+from brightrun.errors import ConfigurationError, DatasetError
 from brightrun.jobs import BaseModelRef, DataRef, JobSpec
 from brightrun.preparing import prepare_offline
 from brightrun.tokens import ChatTokenizer
@@ -22,7 +22,7 @@ from evals import contamination
 from evals.own import Asked, asked
 from evals.plan import PLAN, make_plan
 from expectations.dataset_report import dataset_tables
-from expectations.snapshot import snapshot
+from expectations.snapshot import fault_of, snapshot
 from expectations.validation import validate_file
 from reports import cards
 from tasks import artifacts, story
@@ -93,6 +93,14 @@ def tokenizer_of(job: JobContext) -> ChatTokenizer:
     return ChatTokenizer.load(basemodels.prepared_folder(base_model_name(job), job.settings.models))
 
 
+def warn_unproven(job: JobContext, tokenizer: ChatTokenizer) -> None:
+    """Said before anything is paid for: nothing shows that our template is the model's."""
+    if said := proof.unproven(tokenizer):
+        told = ConfigurationError(said, fault="template_unproven")
+        job.note("warning", {**told.as_dict(), "code": told.fault})
+        story.tell(str(told), story.WARNING)
+
+
 def source_file(job: JobContext) -> Path:
     """The registered file of that name, or the path itself."""
     wish = job.request.training_file
@@ -122,12 +130,14 @@ def frozen_spec(job: JobContext) -> JobSpec:
     reference: BaseModelRef = basemodels.resolve(base_model_name(job), job.settings.models)
     report, values = stored_report(job), job.request.values
     values = values.model_copy(update={"max_length": min(values.max_length, reference.context)})
+    tokenizer = tokenizer_of(job)
+    warn_unproven(job, tokenizer)
     data = snapshot(
         source_file(job),
         report,
         job.folder,
         values,
-        tokenizer=tokenizer_of(job),
+        tokenizer=tokenizer,
         quality_min=job.request.quality_min,
         only=frozenset(row.index for row in report.rows) if job.request.smoke else None,
     )
@@ -184,4 +194,5 @@ def dataset_error(report: FileReport) -> DatasetError:
     return DatasetError(
         f"{report.name} has {count(len(report.errors), 'defect')}:\n{shown}{tail}",
         fix="mend the file and start the job again; nothing was spent",
+        fault=fault_of(report),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
+from brightrun.faults import anchor
 from brightrun.happening import Happening
 from reports import formats
 
@@ -34,7 +35,8 @@ def sentence(event: Happening) -> Line | None:
             return INFO, f"Pod {event.attempt}: checkpoint at step {said.get('step')} ({size})"
         case "warning" | "error":
             level = ERROR if event.type == "error" else WARNING
-            parts = (str(said.get("message", "")), str(said.get("fix") or ""))
+            place = f"See {anchor(said['fault'])}" if said.get("fault") else ""
+            parts = (str(said.get("message", "")), str(said.get("fix") or ""), place)
             return level, f"Pod {event.attempt}: {'. '.join(filter(None, parts))}"
         case _:
             return None

@@ -17,7 +17,7 @@ from brightrun.chat import Family, spans
 from brightrun.conversations import Message
 from brightrun.errors import ConfigurationError
 from brightrun.owntemplate import OwnTemplate, matching, own_template
-from brightrun.proof import ENOUGH, prove
+from brightrun.proof import ENOUGH, prove, unproven
 from brightrun.reading import conversations
 from brightrun.tokens import ChatTokenizer
 
@@ -179,3 +179,11 @@ def test_a_doubled_or_missing_beginning_is_refused() -> None:
     chatml.check_beginning(ids)
     with pytest.raises(ConfigurationError, match="begins with the tokens"):
         chatml.check_beginning([ids[0], *ids])
+
+
+def test_a_model_without_a_template_of_its_own_is_said_to_be_unproven(tmp_path: Path) -> None:
+    bare = ChatTokenizer.load(model(tmp_path, "chatml", None))
+    assert prove(bare, real()) == 0
+    assert "template chatml, and nothing was compared" in unproven(bare)
+    name = next(name for name in OURS if OURS[name] == "chatml")
+    assert unproven(ChatTokenizer.load(model(tmp_path, "chatml", GENUINE[name]))) == ""

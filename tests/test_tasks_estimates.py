@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import furnish
+from genuine_templates import byte_tokenizer
 from training_files import document, write_json
 
 from brightrun import baselines, basemodels, quotes
@@ -15,7 +16,9 @@ from brightrun.durations import Observed, units
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import BaseModelRef, DataRef, Hyperparameters, JobRequest, JobSpec
 from brightrun.ledger import Ledger
+from brightrun.owntemplate import OwnTemplate
 from brightrun.settings import load
+from brightrun.tokens import ChatTokenizer
 from flows import quoting
 from tasks import estimates, intake, learn
 
@@ -141,3 +144,16 @@ def test_a_model_that_nobody_knows_is_not_priced_as_another(home: Path, tmp_path
             estimates.check.fn(str(file), name)
     assert quotes.model_for("", "local", load()).parameters < 2e8
     assert quotes.model_for("", "runpod", load()).parameters > 6e10
+
+
+def test_a_base_model_that_nothing_proves_is_said_before_anything_is_paid_for(home: Path) -> None:
+    job = JobContext(load(), Ledger.open(load()), "j1")
+    job.ledger.create_job("j1", JobRequest(training_file="f"))
+    tokenizer = ChatTokenizer(byte_tokenizer("chatml"), "chatml")
+    intake.warn_unproven(job, tokenizer)
+    (said,) = job.ledger.events("j1", type="warning")
+    assert (said.payload["code"], said.payload["fault"]) == ("template_unproven",) * 2
+    assert "nothing was compared" in said.payload["message"]
+    tokenizer.own = OwnTemplate.of("{{ 1 }}")
+    intake.warn_unproven(job, tokenizer)
+    assert len(job.ledger.events("j1", type="warning")) == 1

@@ -47,6 +47,10 @@ class Event:
             Event("warning", {"message": "memory is low", "fix": "close a program"}),
             "Pod 2: memory is low. close a program",
         ),
+        (
+            Event("warning", {"message": "damaged", "fix": "", "fault": "damaged_checkpoint"}),
+            "Pod 2: damaged. See docs/errors.md#damaged-checkpoint",
+        ),
     ],
 )  # fmt: skip
 def test_an_event_becomes_a_sentence(event: Event, expected: str) -> None:

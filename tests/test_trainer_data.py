@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import pytest
 from genuine_templates import byte_tokenizer
@@ -19,6 +20,7 @@ from brightrun.reading import conversations
 from brightrun.splitting import parts_of
 from brightrun.tokens import ChatTokenizer
 from trainer import data
+from trainer.pod import Pod
 
 NAMES = [f"c{n}" for n in range(7)]
 
@@ -135,3 +137,29 @@ def test_data_with_another_hash_than_the_specs_is_refused(tmp_path) -> None:  # 
     folder.write_bytes("data/train.jsonl", changed)
     with pytest.raises(StorageError, match="planned with"):
         data.read_rows(folder, spec, "train")
+
+
+def test_a_pod_warns_that_nothing_was_compared_with_a_model_without_a_template(
+    tmp_path: Path,
+) -> None:
+    from trainer.attempt import Attempt
+    from trainer.prepare import prepare
+    from trainer.reporter import Reporter
+
+    models, plain = tmp_path / "models", tmp_path / "plain"
+    files = shutil.ignore_patterns("chat_template.jinja", "prepared.json")
+    shutil.copytree(tiny_models() / "tiny", plain, ignore=files)
+    prepare(str(plain), models, fetch=False)
+    folder = lay_out(tmp_path / "storage", models, SMALL, base=str(plain))
+    spec = JobSpec.model_validate(folder.read_json("spec.json")["spec"])
+    reporter = Reporter(folder, 1, {})
+    pod = Pod("job", 1, "", models, 1)
+    missing = cast(Any, None)
+    attempt = Attempt(pod, cast(Any, folder), reporter, missing, tmp_path, group=missing)
+    detail: dict[str, Any] = {}
+    attempt.preprocess(spec, detail)
+    reporter.flush()
+    assert detail["template_compared"] == 0
+    (said,) = [e.payload for e in folder.events(1) if e.type == "warning"]
+    assert said["fault"] == "template_unproven"
+    assert said["fix"]

@@ -91,3 +91,22 @@ def test_no_heartbeats_pile_up_while_the_storage_is_away(
     finally:
         mend_storage(storage)
         reporter.close()
+
+
+def test_a_warning_says_its_mend_and_its_place(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(storage.as_uri(), "job-1")
+    reporter = Reporter(folder, 1, {})
+    reporter.warn("damaged_checkpoint", "checkpoint of step 4 is not used", step=4)
+    reporter.warn("long_context", "2 requests are longer", "long texts", "use fewer examples")
+    reporter.flush()
+    known, other = [e.payload for e in folder.events(1)]
+    assert (known["code"], known["fault"], known["step"]) == (*["damaged_checkpoint"] * 2, 4)
+    assert known["fix"] == "nothing: the checkpoint before it is used"
+    assert (other["code"], other["fault"]) == ("long_context", "")
+    said = capsys.readouterr().out
+    assert "warning: checkpoint of step 4 is not used\nLikely cause: an upload" in said
+    assert "Fix: nothing: the checkpoint before it is used\n" in said
+    assert "See docs/errors.md#damaged-checkpoint\n" in said
+    assert said.endswith("Likely cause: long texts\nFix: use fewer examples\n")

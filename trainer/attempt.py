@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 
-from brightrun import basemodels
+from brightrun import basemodels, proof
 from brightrun.errors import BrightRunError, TrainerError
 from brightrun.jobs import JobSpec
 from brightrun.runfolder import MANIFEST, checkpoint
@@ -119,6 +119,8 @@ class Attempt:
             detail["fetch_s"] = round(fetched, 1)
         basemodels.verify_weights(folder)
         tokenizer = ChatTokenizer.load(folder)
+        if unproven := proof.unproven(tokenizer):
+            self.reporter.warn("template_unproven", unproven)
         values = spec.values
         loaded = data.load(self.folder, spec, tokenizer, TokenCache(self.pod.models))
         training = loaded.training

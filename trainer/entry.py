@@ -208,4 +208,5 @@ def _explained(error: Exception) -> dict[str, Any]:
         "cause": f"{missing} cannot be imported here" if missing else "see the pod's log",
         "fix": 'rebuild the pod\'s environment: pip install -e ".[trainer]"',
         "adjustment": {},
+        "fault": "package_missing" if missing else "trainer",
     }

@@ -55,13 +55,14 @@ class Reporter:
         self._queue.put((type_, payload))
 
     def warn(self, code: str, message: str, cause: str = "", fix: str = "", **numbers: Any) -> None:
-        """A warning event (`numbers` are further fields of it), and a line in the log."""
-        print(f"warning: {message}", flush=True)
-        words = {"code": code, "message": message, "cause": cause, "fix": fix}
-        self.add("warning", {**words, **numbers})
+        """A warning event (`numbers` are further fields of it), and in the log with cause, mend and
+        place; `code` is the fault's name where there is one."""
+        told = BrightRunError(message, cause=cause, fix=fix, fault=code)
+        print(f"warning: {told}", flush=True)
+        self.add("warning", {**_words(told), "code": code, **numbers})
 
     def error(self, error: BrightRunError) -> None:
-        self.add("error", {k: error.as_dict()[k] for k in ("code", "message", "cause", "fix")})
+        self.add("error", _words(error))
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
@@ -134,3 +135,9 @@ class Reporter:
                 print(f"events are kept back: {error}", flush=True)
         else:
             self._told = False
+
+
+def _words(error: BrightRunError) -> dict[str, Any]:
+    """What an event says of an error or a warning."""
+    told = error.as_dict()
+    return {name: told[name] for name in ("code", "message", "cause", "fix", "fault")}

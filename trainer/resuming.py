@@ -47,8 +47,6 @@ def newest(folder: RunFolder, scratch: Path, reporter: Reporter, current: dict[s
             reporter.warn(
                 "damaged_checkpoint",
                 f"checkpoint of step {step} is not used: {what}",
-                "an upload or the storage damaged it",
-                "nothing: the checkpoint before it is used",
             )
             folder.remove(checkpoint(step))
             continue
