@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from scipy.sparse import csr_array
 from brightrun.conversations import Defect
 from brightrun.counting import count
 from brightrun.errors import DatasetError
+from brightrun.reading import conversations
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import Table
 from evals.sources import Question, Scenario
@@ -93,7 +95,7 @@ class Contamination:
     def sentence(self) -> str:
         """The finding in one line."""
         if self.blocking:
-            return f"{count(len(self.blocking), 'test item')} share {LONG} words with this file"
+            return f"{self.sharing()} {LONG} words with this file"
         if not self.items:
             return "No test item was compared"
         first = self.items[0]
@@ -103,6 +105,11 @@ class Contamination:
             f"({partly} of {len(self.items)} share {SHORT}); closest by TF-IDF: {first.item_id}, "
             f"{first.similarity:.2f}"
         )
+
+    def sharing(self) -> str:
+        """`1 test item shares`, `2 test items share`."""
+        verb = "shares" if len(self.blocking) == 1 else "share"
+        return f"{count(len(self.blocking), 'test item')} {verb}"
 
     def defects(self) -> tuple[Defect, ...]:
         """One for each item that may have been learned by heart, as `validate` tells it."""
@@ -128,7 +135,7 @@ class Contamination:
         more = len(self.blocking) - SHOWN
         tail = f"\n  ... and {more} more" if more > 0 else ""
         raise DatasetError(
-            f"{count(len(self.blocking), 'test item')} share {LONG} or more words in a row with "
+            f"{self.sharing()} {LONG} or more words in a row with "
             "the training data:\n" + "\n".join(lines) + tail,
             cause="what is tested would be tested on what was learned by heart",
             fix=MEND,
@@ -183,6 +190,21 @@ def check(items: Sequence[Item], turns: Callable[[], Turns]) -> Contamination:
         found.append(Closeness(item.kind, item.item_id, *shares, similarity, conversation, phrase))
     order = sorted(found, key=lambda c: (not c.shared, -c.containment_8, -c.similarity, c.item_id))
     return Contamination(tuple(order), total, len(sample))
+
+
+def of_file(
+    file: Path, scenarios: Iterable[Scenario], questions: Iterable[Question]
+) -> Contamination:
+    """What is asked against all turns of a valid file."""
+    return check(
+        items_of(scenarios, questions),
+        lambda: (
+            (one.conversation_id, str(message["content"]))
+            for one in conversations(file)
+            for message in one.messages()
+            if message["role"] != "system"
+        ),
+    )
 
 
 def turns_of(folder: RunFolder) -> Iterator[tuple[str, str]]:

@@ -34,6 +34,7 @@ from evals.sources import (
 FOLDER = "sources"
 SCENARIOS, QUESTIONS, HARNESS = "scenarios.jsonl", "questions.jsonl", "harness.jsonl"
 MOST_MB = 20
+ALL = 1_000_000
 
 
 class Prompt(Frozen):
@@ -103,6 +104,11 @@ def asked(
             fix=f"give files that hold some, or restore ours in {data}",
         )
     return Asked(told, keyed, tuple(dict.fromkeys(own)), items)
+
+
+def everything(given: Mapping[str, str] | None = None) -> Asked:
+    """All of ours, or of what a client brought: what a training file must not hold."""
+    return asked(ALL, ALL, given)
 
 
 def of_folder(folder: RunFolder, data: Path = DATA) -> Asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +19,6 @@ SHOWN = 50
 MOST_TOKENS = 131072
 QUICK_BYTES = 10_000_000
 UNCHANGED, CHANGED, MISSING = "unchanged", "changed since it was registered", "missing"
-MOST_TESTED = 1_000_000  # all of ours
 
 
 def checked(
@@ -135,34 +135,31 @@ def examined(
     quality_min: float | None = None,
     max_length: int = 8192,
     too_long: Literal["refuse", "split"] = "refuse",
+    base_model: str = "",
+    provider: str = "local",
+    tested_with: Mapping[str, str] | None = None,
 ) -> tuple[FileReport, Contamination | None]:
-    """`checked`, and what we test with is looked for in a file that is valid so far."""
-    report = checked(file, quality_min=quality_min, max_length=max_length, too_long=too_long)
+    """`checked`, and what we test with is looked for in a file that is valid so far.
+
+    tested_with: a client's own files, as in `JobRequest.tested_with`; ours where there are none.
+    """
+    report = checked(
+        file,
+        quality_min=quality_min,
+        max_length=max_length,
+        too_long=too_long,
+        base_model=base_model,
+        provider=provider,
+    )
     if not report.valid:
         return report, None
-    close = contamination_of(registered(str(file)))
+    from evals import contamination, own
+
+    tested = own.everything(tested_with)
+    close = contamination.of_file(registered(str(file)), tested.scenarios, tested.questions)
     if close.blocking:
         report = report.model_copy(update={"valid": False, "errors": close.defects()})
     return report, close
-
-
-def contamination_of(file: Path) -> Contamination:
-    """Our scenarios and questions against the turns of a valid file."""
-    from brightrun.reading import conversations
-    from evals import contamination
-    from evals.own import asked
-
-    ours = asked(MOST_TESTED, MOST_TESTED)
-    items = contamination.items_of(ours.scenarios, ours.questions)
-    return contamination.check(
-        items,
-        lambda: (
-            (one.conversation_id, str(message["content"]))
-            for one in conversations(file)
-            for message in one.messages()
-            if message["role"] != "system"
-        ),
-    )
 
 
 def show_report(report: FileReport, as_json: bool, close: Contamination | None = None) -> None:

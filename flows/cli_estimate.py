@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.checking import checked, show_report
+from flows.checking import examined, show_report
 from flows.cli_learned import tell_backtest
 from flows.options import (
     BaseModel,
@@ -60,7 +60,7 @@ def estimate(
     given = source is not None and source.name == "COMMANDLINE"
     provider, elsewhere = quoting.provider_for(gpu, provider, given)
     values = quoting.values_of(preset, overrides_of(set_))
-    report = checked(
+    report, close = examined(
         Path(file),
         quality_min=quality_min,
         base_model=base_model,
@@ -69,7 +69,7 @@ def estimate(
         too_long=values.too_long,
     )
     if not report.valid:
-        show_report(report, json)
+        show_report(report, json, close)
         raise typer.Exit(1)
     ledger = quoting.ledger_if_any(load())
     state = quoting.month(ledger)

@@ -174,7 +174,7 @@ def placed(path: str) -> str:
 
 
 def begin(request: JobRequest, as_json: bool, *, detach: bool, about: str = "") -> str:
-    """The new job's id, told as soon as the file is known to be good, before anything is prepared.
+    """The new job's id, told as soon as nothing is known that keeps it from being a job.
 
     What cannot become a job ends here, and nothing was written but the cache of base models: a file
     with defects, a provider that cannot rent, a GPU without a price or one that this machine lacks,
@@ -196,30 +196,31 @@ def begin(request: JobRequest, as_json: bool, *, detach: bool, about: str = "") 
     ownmachine.require(request.provider, request.gpu)
     provider_of(request.provider, settings)
     report = must_be_valid(request, as_json)
-    job_id = lifecycle_ids.new_job_id()
-    say(f"Job {job_id}{about}", "bold")
     if not report.tokens_exact:
         say("Preparing the base model (once per machine)")
         name = basemodels.chosen(request.base_model, request.provider, settings)
         prepare_offline(name, settings.models)
         must_be_valid(request, as_json)
+    job_id = lifecycle_ids.new_job_id()
+    say(f"Job {job_id}{about}", "bold")
     return job_id
 
 
 def must_be_valid(request: JobRequest, as_json: bool) -> FileReport:
     """The file's report; Exit 1 after its defects were shown."""
-    from flows.checking import checked, show_report
+    from flows.checking import examined, show_report
 
-    report = checked(
+    report, close = examined(
         Path(request.training_file),
         quality_min=request.quality_min,
         max_length=request.values.max_length,
         too_long=request.values.too_long,
         base_model=request.base_model,
         provider=request.provider,
+        tested_with=request.tested_with,
     )
     if not report.valid:
-        show_report(report, as_json)
+        show_report(report, as_json, close)
         raise typer.Exit(1)
     return report
 

@@ -18,6 +18,7 @@ from brightrun.ledger import Ledger
 from brightrun.liveprices import live_prices
 from brightrun.settings import Settings, load
 from brightrun.tokens import ChatTokenizer
+from evals import contamination, own
 from expectations.validation import validate_file
 from reports import jobcards
 from tasks import artifacts
@@ -31,7 +32,7 @@ def check(training_file: str, base_model: str) -> dict[str, FileReport]:
     """Provider -> the file's report, counted for the base model that would be trained there.
 
     A known model that is not here is counted approximately, an unknown one ends the run, and so
-    does a broken file, with all its defects.
+    does a broken file, with all its defects, and one that holds what we test with.
     """
     settings = load()
     for provider in PROVIDERS:
@@ -43,6 +44,8 @@ def check(training_file: str, base_model: str) -> dict[str, FileReport]:
     for report in reports.values():
         if not report.valid:
             raise dataset_error(report)
+    ours = own.everything()
+    contamination.of_file(path, ours.scenarios, ours.questions).refuse()
     return {provider: reports[name] for provider, name in names.items()}
 
 

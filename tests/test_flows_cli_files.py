@@ -15,6 +15,8 @@ from training_files import document, jsonl_rows, write, write_json
 
 from brightrun.errors import DatasetError
 from evals.sources import load_scenarios
+from flows.checking import examined
+from tasks import estimates
 
 Json = dict[str, Any]
 
@@ -147,7 +149,9 @@ def test_a_file_that_holds_what_we_test_with_is_invalid(home: Path, tmp_path: Pa
             if turn["role"] == "user":
                 turn["content"] = text
     path = str(write_json(tmp_path / "a.json", doc))
-    for command in (("validate", path), ("files", "add", path)):
+    for command in (
+        ("validate", path), ("files", "add", path), ("estimate", path), ("train", path, "--yes"),
+    ):  # fmt: skip
         done = inside(home, *command, "--json")
         assert done.code == 1
         assert done.json["valid"] is False
@@ -156,7 +160,16 @@ def test_a_file_that_holds_what_we_test_with_is_invalid(home: Path, tmp_path: Pa
         (found,) = {row["conversation_id"] for row in done.json["contamination"]["blocking"]}
         assert defect["conversation_id"] == found
         assert defect["message"] in " ".join(done.err.split())
+        assert "Job " not in done.err
     assert not home.exists()
+    own = tmp_path / "own.jsonl"
+    own.write_text(load_scenarios()[0].model_dump_json() + "\n")
+    assert inside(home, "train", path, "--yes", "--scenarios", str(own)).code == 1
+    other = load_scenarios()[0].model_copy(update={"client_message": "What is a budget?"})
+    own.write_text(other.model_dump_json() + "\n")
+    assert examined(Path(path), tested_with={"scenarios": str(own)})[0].valid
+    with pytest.raises(DatasetError, match="1 test item shares 13 or more words"):
+        estimates.check.fn(path, "")
 
 
 def test_a_file_with_a_defect_is_not_registered(home: Path, tmp_path: Path) -> None:
