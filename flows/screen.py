@@ -26,6 +26,7 @@ from brightrun.errors import BrightRunError
 from brightrun.ledger import Ledger, Status
 from brightrun.progress import Progress
 from brightrun.settings import load
+from flows.liveline import curve, numbers
 from flows.terminal import ERR, money, say, span
 from reports import jobcards
 
@@ -38,7 +39,7 @@ MARKS = {"waiting": " ", "running": ">", "finished": "x", "failed": "!", "stoppe
 
 
 def view(job: JobContext) -> RenderableType:
-    """Stages with elapsed and remaining time, step, loss, cost so far."""
+    """Stages with elapsed and remaining time, step, loss and its curve, GPU, cost so far."""
     state, row = job.progress(), job.ledger.job(job.job_id)
     grid = Table.grid(padding=(0, 2))
     for stage in state.stages:
@@ -61,31 +62,9 @@ def view(job: JobContext) -> RenderableType:
         else f"{span(state.elapsed_s)}, about {span(state.remaining_s)} left",
         row.stage if row.status == Status.queued else str(row.status),
     )
-    return Group(whole, Text(numbers(job, state), style="cyan"), grid, *notes(state))
-
-
-def numbers(job: JobContext, state: Progress) -> str:
-    """One line: step, epoch, loss, rate, speed, memory, interruptions, cost."""
-    parts = []
-    if state.total_steps:
-        parts.append(f"step {state.step}/{state.total_steps}, epoch {state.epoch:.2f}")
-    if state.loss is not None:
-        parts.append(f"loss {state.loss:.3f}")
-    if state.validation_losses:
-        parts.append(f"validation {state.validation_losses[-1][1]:.3f}")
-    if state.learning_rate is not None:
-        parts.append(f"rate {state.learning_rate:.1e}")
-    if state.tokens_per_s:
-        parts.append(f"{state.tokens_per_s:.0f} tokens/s")
-    if state.memory_mb:
-        parts.append(f"memory {state.memory_mb / 1024:.1f} GB")
-    if state.interruptions:
-        parts.append(f"interrupted {state.interruptions}x, resumed")
-    cost = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
-    parts.append(f"cost so far {money(float(cost))}")
-    if found := job.revised(state):
-        parts[-1] += f" of about {money(found['cost_usd']['likely'])} (revised)"
-    return "  ".join(parts)
+    line = Text(numbers(job, state), style="cyan")
+    drawn = curve(state.losses, plain=ERR.options.ascii_only)
+    return Group(whole, line, *([Text(drawn, style="cyan")] if drawn else []), grid, *notes(state))
 
 
 def notes(state: Progress) -> list[RenderableType]:

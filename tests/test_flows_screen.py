@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -11,12 +12,13 @@ from pathlib import Path
 
 import pytest
 from commands import inside
+from rich.console import Console
 
 from brightrun.context import JobContext
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.settings import load
-from flows import running, screen
+from flows import liveline, running, screen
 
 AGAIN = 'http-equiv="refresh"'
 
@@ -72,6 +74,57 @@ def test_watch_looks_for_the_job_before_it_says_anything(home: Path, tmp_path: P
     done = inside(home, "watch", "261122-abcdef")
     assert done.code == 1
     assert "Page:" not in done.err
+
+
+def trained(losses: list[float], gpu: float | None = 87.0) -> JobContext:
+    """A job whose pod told these losses and how busy its GPU was."""
+    ledger = Ledger.open(load())
+    ledger.create_job("j1", JobRequest(training_file="file.json"))
+    job = JobContext(load(), ledger, "j1")
+    job.note("stage", {"name": "training", "status": "started"})
+    for step, loss in enumerate(losses, start=1):
+        job.note("metric", {"step": step, "total_steps": 9, "epoch": 0.1, "loss": loss})
+    job.note("heartbeat", {"stage": "training", "gpu_percent": gpu})
+    return job
+
+
+@pytest.mark.parametrize(
+    ("encoding", "drawn"), [("utf-8", "4.000 █▆▃▁ 1.000"), ("ascii", "4.000 #*-_ 1.000")]
+)
+def test_the_terminal_shows_the_loss_curve_and_the_gpu(
+    home: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, drawn: str
+) -> None:
+    written = io.BytesIO()
+    text = io.TextIOWrapper(written, encoding=encoding)
+    terminal = Console(file=text, force_terminal=True, width=100, color_system=None)
+    monkeypatch.setattr(screen, "ERR", terminal)
+    terminal.print(screen.view(trained([4.0, 3.0, 2.0, 1.0])))
+    text.flush()
+    assert f"loss {drawn}" in written.getvalue().decode(encoding)
+    assert "GPU 87%" in written.getvalue().decode(encoding)
+
+
+def test_a_pipe_gets_the_gpu_but_no_blocks(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    screen.PlainLines().tell(trained([4.0, 1.0]))
+    line = capsys.readouterr().err
+    assert "loss 1.000" in line
+    assert "GPU 87%" in line
+    assert not set(liveline.BLOCKS) & set(line)
+
+
+def test_a_pod_without_a_gpu_shows_none(home: Path) -> None:
+    job = trained([4.0], None)
+    assert "GPU" not in liveline.numbers(job, job.progress())
+
+
+def test_a_long_curve_keeps_its_width_and_a_flat_or_short_one_is_drawn_too() -> None:
+    falling = liveline.curve([(n, 500.0 - n) for n in range(500)])
+    drawn = falling.split()[2]
+    assert len(drawn) == liveline.CURVE_WIDTH
+    assert list(drawn) == sorted(drawn, reverse=True)
+    assert (drawn[0], drawn[-1]) == ("█", "▁")
+    assert liveline.curve([(1, 2.0), (2, 2.0)]) == "loss 2.000 ▁▁ 2.000"
+    assert liveline.curve([(1, 2.0)]) == ""
 
 
 def test_a_plain_line_has_elapsed_and_remaining_time(
