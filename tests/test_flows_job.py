@@ -110,10 +110,33 @@ def test_the_job_id_is_told_first(job: Finished) -> None:
     assert job.done.err.splitlines()[0] == f"Job {job.job_id}"
 
 
-def test_no_network_is_needed(job: Finished) -> None:
+def needs_namespace(job: Finished) -> None:
     if not job.offline:
-        pytest.skip("this machine does not permit network namespaces (unshare -rn)")
+        pytest.skip("not shown offline: this machine forbids network namespaces (unshare -rn)")
+
+
+def test_no_network_is_needed(job: Finished) -> None:
+    needs_namespace(job)
     assert job.result["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("files", "add", "FILE", "--name", "offline"), ("validate", "FILE"),
+        ("estimate", "FILE", "--base-model", "tiny"), ("preview", "FILE", "--base-model", "tiny"),
+        ("report", "JOB"),
+    ],
+)  # fmt: skip
+def test_what_stands_around_a_job_needs_no_network_either(
+    job: Finished, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    needs_namespace(job)
+    known = {"FILE": str(small_file(tmp_path)), "JOB": job.job_id}
+    words = [known.get(word, word) for word in command]
+    done = brightrun(job.home, *words, "--json", wrap=OFFLINE)
+    assert done.code == 0, done.err
+    assert done.json
 
 
 def test_the_interruption_is_counted_and_located(job: Finished) -> None:
