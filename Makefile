@@ -58,7 +58,9 @@ soak: $(INSTALLED)  ## the slow tests: 1 GB files, 20 kills and their table
 	SOAK_TABLE=$(CURDIR)/.brightrun/soak-kills.jsonl $(BIN)/python -m pytest -m slow --timeout 3000 $(ARGS)
 	@$(BIN)/python tests/soak_kills.py .brightrun/soak-kills.jsonl
 
-bench: bench-calibrate bench-recovery bench-train  ## calibration, recovery, training (about 50 minutes on 2 free cores), into docs/benchmarks.md
+bench: bench-calibrate bench-recovery  ## calibration, recovery, training beside LLaMA-Factory where it installs (about an hour on 2 free cores), into docs/benchmarks.md
+	@$(MAKE) --no-print-directory bench-peer || echo "LLaMA-Factory cannot be installed here: the training bench leaves it out"
+	@$(MAKE) --no-print-directory bench-train
 
 # Three repeats, two seeds. A quick look: make bench-train BENCH="--base-model tiny --conversations 2 --held-out 1 --seeds 1"
 BENCH ?= --longest 1000 --conversations 10 --held-out 5 --seeds 1,2,1

@@ -4,6 +4,7 @@
 #   docker login ghcr.io
 #   deployments/build-image.sh ghcr.io/OWNER/brightrun-trainer
 #
+# FLASH_ATTN: a wheel of flash-attn to put in, by hash (docs/image.md).
 # CUDA_BASE, PYTHON_BASE: other bases, by digest. BUDGET_GB: the most that a pod has to pull (5.5).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -30,6 +31,9 @@ base() {
 
 cuda=$(base CUDA_BASE)
 python=$(base PYTHON_BASE)
+flash=${FLASH_ATTN:-}
+[[ -z $flash || $flash =~ ^https://[^[:space:]]+\.whl#sha256=[0-9a-f]{64}$ ]] ||
+  refuse "FLASH_ATTN is '$flash': name a wheel by hash, https://.../flash_attn-....whl#sha256=..."
 inside=(brightrun trainer constraints.txt deployments)
 [[ -z $(git status --porcelain -- "${inside[@]}") ]] ||
   refuse "uncommitted changes in ${inside[*]}: commit them, so that the image's revision says what is in it"
@@ -39,7 +43,7 @@ metadata=$(mktemp)
 trap 'rm -f "$metadata"' EXIT
 docker buildx build . --file "$file" --platform linux/amd64 --provenance=false --push \
   --build-arg "CUDA_BASE=$cuda" --build-arg "PYTHON_BASE=$python" \
-  --build-arg "REVISION=$revision" --tag "$name:${revision:0:12}" --metadata-file "$metadata"
+  --build-arg "FLASH_ATTN=$flash" --build-arg "REVISION=$revision" --tag "$name:${revision:0:12}" --metadata-file "$metadata"
 
 digest=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["containerimage.digest"])' "$metadata")
 [[ $digest =~ ^sha256:[0-9a-f]{64}$ ]] || refuse "the builder told no digest ('$digest'): use docker buildx 0.10 or newer"

@@ -16,6 +16,15 @@ RUN python -m venv /opt/venv \
  && /opt/venv/bin/pip freeze > /opt/venv/versions.txt \
  && /opt/venv/bin/python -c "import torch; assert torch.version.cuda, 'this torch has no CUDA'"
 
+# A wheel of flash-attn made for this torch, CUDA and Python 3.11: URL#sha256=HASH (docs/image.md).
+ARG FLASH_ATTN=
+RUN if [ -n "$FLASH_ATTN" ]; then \
+      /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \
+        -c constraints.txt "flash-attn @ $FLASH_ATTN" \
+      && /opt/venv/bin/pip check \
+      && /opt/venv/bin/pip freeze > /opt/venv/versions.txt; \
+    fi
+
 FROM ${CUDA_BASE} AS pod
 # The C compiler and libc's headers are Triton's (Liger's kernels); the others are Python's own
 # libraries. The archive keeps no old versions, so what the base's release has now is taken.

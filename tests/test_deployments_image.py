@@ -200,6 +200,18 @@ def test_a_built_image_is_written_by_digest_where_settings_read_it(checkout: Pat
     assert "5.00 GB of at most 5.5 GB" in done.stdout
 
 
+def test_an_image_has_flash_attention_only_where_its_wheel_is_named(checkout: Path) -> None:
+    assert build(checkout, "ghcr.io/bright/trainer").returncode == 0
+    (checkout / "deployments/trainer-image").unlink()
+    wheel = f"https://a.example/flash_attn-2.8-cp311.whl#sha256={'a' * 64}"
+    assert build(checkout, "ghcr.io/bright/trainer", FLASH_ATTN=wheel).returncode == 0
+    plain, named = re.findall(
+        r"--build-arg FLASH_ATTN=(\S*)", (checkout.parent / "asked").read_text()
+    )
+    assert (plain, named) == ("", wheel)
+    assert "ARG FLASH_ATTN=\n" in DOCKERFILE
+
+
 def test_without_a_built_image_there_is_none(tmp_path: Path) -> None:
     assert built_image(tmp_path / "absent") == ""
 
@@ -211,6 +223,8 @@ def test_without_a_built_image_there_is_none(tmp_path: Path) -> None:
         ("", {}, "no REGISTRY/NAME"),
         ("ghcr.io/a/b", {"CUDA_BASE": "nvidia/cuda:13.0.1-base-ubuntu24.04"}, "by digest"),
         ("ghcr.io/a/b", {"PYTHON_BASE": "python@sha256:12"}, "by digest"),
+        ("ghcr.io/a/b", {"FLASH_ATTN": "flash-attn"}, "by hash"),
+        ("ghcr.io/a/b", {"FLASH_ATTN": "https://a.example/flash_attn.whl"}, "by hash"),
         ("ghcr.io/a/b", {"BUDGET_GB": "4.9"}, "too large"),
     ],
 )

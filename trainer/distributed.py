@@ -80,12 +80,13 @@ class Group:
         """Replace each tensor by its sum over the processes: the same bits in all of them."""
         if self.size == 1:
             return
-        buckets = list(_buckets(tensors))
         with self.together():
-            largest = max(sum(tensor.numel() for tensor in bucket) for bucket in buckets)
-            room = torch.empty(largest, dtype=tensors[0].dtype, device=tensors[0].device)
-        # From here on nothing is allocated that one process alone could be refused.
-        for bucket in buckets:
+            room = _room(tensors)
+        self._sum(tensors, room)
+
+    def _sum(self, tensors: Sequence[torch.Tensor], room: torch.Tensor) -> None:
+        """Nothing is allocated here that one process alone could be refused."""
+        for bucket in _buckets(tensors):
             sizes = [tensor.numel() for tensor in bucket]
             flat = room[: sum(sizes)]
             parts = [
@@ -110,7 +111,9 @@ class Group:
             for parameter in trained:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-        self.add_up([also, *(p.grad for p in trained if p.grad is not None)])
+            gradients = [also, *(p.grad for p in trained if p.grad is not None)]
+            room = _room(gradients)
+        self._sum(gradients, room)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -206,6 +209,12 @@ def _kind(error: BaseException | None) -> int:
     if failures.has_no_fixed_order(error):
         return ORDER
     return MEMORY if failures.is_out_of_memory(error) else FAILED
+
+
+def _room(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """For the largest bucket, to send it in one piece."""
+    largest = max(sum(tensor.numel() for tensor in bucket) for bucket in _buckets(tensors))
+    return torch.empty(largest, dtype=tensors[0].dtype, device=tensors[0].device)
 
 
 def _buckets(tensors: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
