@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from brightrun.errors import ConfigurationError
-from flows.lifecycle_ids import JOB_ID_PATTERN
+from flows.lifecycle_ids import JOB_ID_PATTERN, submitted
 from flows.options import Job, Json
 
 WAITING = 3
@@ -26,6 +26,7 @@ def wait(
     from brightrun.context import open_job
     from flows.outcome import summary
     from flows.screen import Screen
+    from flows.terminal import say
 
     began = time.monotonic()
     while True:
@@ -37,6 +38,8 @@ def wait(
             if not JOB_ID_PATTERN.fullmatch(job) or time.monotonic() - began > 60:
                 raise
             time.sleep(1)
+    if waits := submitted(open_job(job_id).ledger.job(job_id)):
+        say(f"Job {job_id} is {waits}", "yellow")
     with Screen(job_id):
         while True:
             row = open_job(job_id).ledger.job(job_id)
@@ -102,13 +105,15 @@ def cancel(
     from brightrun.context import open_job
     from brightrun.ledger import Status
     from brightrun.remains import kept
-    from flows import sweeper, ui_runs
+    from flows import running, sweeper, ui_runs
     from flows.terminal import emit, say
 
     known = open_job(job)
     row = known.ledger.job(known.job_id)
     if row.is_final:
         raise ConfigurationError(f"job {known.job_id} is already {row.status}")
+    if submitted(row):
+        running.server_for(known.settings)  # its run would start with the server
     known.folder.request_stop("cancel", by or whoami())
     ui_runs.cancel_waiting(row.flow_run_id)
     ended = sweeper.end_undriven(known, Status.cancelled)

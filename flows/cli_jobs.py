@@ -14,6 +14,7 @@ import typer
 
 from brightrun.errors import UsageError
 from flows import cli_money
+from flows.lifecycle_ids import submitted
 from flows.options import Job, Json
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def show(job: Job, json: Json = False) -> None:
         emit(
             {
                 **_brief(row),
+                "waits": submitted(row),
                 "request": row.request,
                 "estimate": row.estimate,
                 "revised": known.revised(state),
@@ -64,7 +66,7 @@ def show(job: Job, json: Json = False) -> None:
         )
         return
     about = [(k.replace("_", " "), v) for k, v in _brief(row).items() if k != "job_id"]
-    facts(f"Job {known.job_id}", about)
+    facts(f"Job {known.job_id}", [*about, ("waits", submitted(row))])
     if word is not None:
         facts("Gate", [(f"{answer_of(known, word)} by", word.approver), ("note", word.note)])
     if found := known.revised(state):

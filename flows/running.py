@@ -164,7 +164,9 @@ def server_for(settings: Settings) -> None:
 
 
 def submit(request: JobRequest, job_id: str) -> dict[str, Any]:
-    """Hand the job to the deployment of a running `make ui`."""
+    """Hand the job to the deployment of a running `make ui`; the ledger knows it from now on."""
+    from brightrun.ledger import Ledger, Status
+    from brightrun.outages import told
     from brightrun.settings import load
     from flows import server
 
@@ -173,10 +175,19 @@ def submit(request: JobRequest, job_id: str) -> dict[str, Any]:
     server.ensure(settings)
     from prefect.deployments import run_deployment
 
-    flow_run: Any = run_deployment(
-        "finetune/finetune",
-        parameters={"request": request.model_dump(mode="json"), "job_id": job_id},
-        timeout=0,
-    )
+    ledger = Ledger.open(settings)
+    new = ledger.create_job(job_id, request).status == Status.created
+    try:
+        flow_run: Any = run_deployment(
+            "finetune/finetune",
+            parameters={"request": request.model_dump(mode="json"), "job_id": job_id},
+            timeout=0,
+        )
+    except Exception as error:
+        if new:
+            ledger.end_job(job_id, Status.failed, told(error).as_dict())
+        raise
+    if new:  # an ended job that goes on gets its new run when that begins
+        ledger.update_job(job_id, flow_run_id=str(flow_run.id))
     page, _ = server.run_page(settings, str(flow_run.id))
     return {"job_id": job_id, "flow_run_url": page}
