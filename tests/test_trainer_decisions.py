@@ -20,7 +20,16 @@ from brightrun.jobs import Hyperparameters
 from brightrun.outcomes import OWN_LIMIT
 from brightrun.runfolder import RunFolder
 from trainer import hub, packing
-from trainer.control import Control, Stop, StopRequested, decide, grace
+from trainer.control import (
+    LAST_WORDS_SECONDS,
+    SIGTERM_GRACE,
+    SIGTERM_LIMIT,
+    Control,
+    Stop,
+    StopRequested,
+    decide,
+    grace,
+)
 from trainer.failures import explain, has_no_fixed_order
 from trainer.pod import MissingVariable, Pod
 
@@ -89,9 +98,35 @@ def test_a_lease_that_has_run_out_is_told_with_its_place_in_the_page_of_errors(
 
 
 def test_the_time_to_save_depends_on_why_a_pod_stops() -> None:
-    assert grace("sigterm", 900) + 1 < 5
+    assert grace("sigterm", 900) < SIGTERM_LIMIT < 5
     assert [grace("lease", seconds) for seconds in (10, 60, 900)] == [7.0, 7.5, 45.0]
     assert grace("budget", 60) == grace("pause", 60) == grace("cancel", 60) == 45.0
+
+
+@pytest.mark.parametrize("before", ["", "cancel"])
+def test_a_pod_is_gone_within_five_seconds_of_a_sigterm_by_its_own_clock(
+    tmp_path: Path, before: str
+) -> None:
+    now = [100.0]
+    control = Control(
+        RunFolder(tmp_path.as_uri(), "job-1"), lambda stop: None, 1, clock=lambda: now[0]
+    )
+    assert (control.seconds_left(), control.last_words()) == (math.inf, LAST_WORDS_SECONDS)
+    if before:
+        control._notice(Stop(before))
+        now[0] = 120.0
+        assert control.seconds_left() > SIGTERM_LIMIT
+    control.terminate()
+    assert control.stop == Stop(before or "sigterm")
+    assert control.seconds_left() == SIGTERM_GRACE
+    # However late the watcher is, and a second signal: the last words end at the same moment.
+    for late in (0.0, 0.5, 10.0):
+        begun = 20.0 * bool(before) + 100.0
+        now[0] = begun + SIGTERM_GRACE + late
+        control.terminate()
+        ends = now[0] + control.last_words() - begun
+        assert ends == max(SIGTERM_LIMIT, SIGTERM_GRACE + late)
+    assert control.last_words() == 0.0
 
 
 def test_the_pod_reads_its_environment_and_names_what_is_missing() -> None:

@@ -100,7 +100,7 @@ def test_sigterm_ends_a_pod_in_five_seconds_although_the_storage_hangs(
     begun = time.monotonic()
     os.kill(pod.process.pid or 0, signal.SIGTERM)
     pod.process.join(20)
-    assert time.monotonic() - begun < 5.5  # the pod's own limit is 4.5
+    assert time.monotonic() - begun < 5  # the pod's own limit is 4.25
     assert not pod.process.is_alive()
 
 
@@ -115,7 +115,7 @@ def test_sigterm_saves_wherever_the_loop_is(
     begun = time.monotonic()
     os.kill(pod.process.pid or 0, signal.SIGTERM)
     pod.process.join(20)
-    assert time.monotonic() - begun < 5.5
+    assert time.monotonic() - begun < 5
     assert (weather.plain.marker(1) or ("", {})) == (STOPPED, {"reason": "sigterm"})
     assert weather.plain.checkpoints()[-1] == max(weather.steps())
 

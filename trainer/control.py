@@ -25,8 +25,10 @@ from brightrun.runfolder import RunFolder
 POLL_SECONDS = 2.0
 LEASE = "control/lease.json"
 SUPERSEDED = "superseded"
-# Seconds between noticing and the end of the process. SIGTERM: a provider kills 5 seconds later.
-SIGTERM_GRACE = 3.5
+# Seconds between noticing and the end of the process. SIGTERM: a provider kills 5 seconds later, so
+# training has 3.5 to save, and the last words (events, log, marker) end with the process at 4.25.
+SIGTERM_GRACE, SIGTERM_LIMIT = 3.5, 4.25
+LAST_WORDS_SECONDS = 15.0
 # Asked: the control plane waits a minute. A 70B adapter with its optimizer (2.5 GB) takes half of
 # one to store.
 ASKED_GRACE = 45.0
@@ -95,7 +97,8 @@ def grace(reason: str, lease_seconds: float) -> float:
 class Control:
     """Watches the control files and SIGTERM. `end(stop)` must not return: it ends the process.
 
-    limit_hours: so long this pod may run, also when no control plane can say so any more.
+    limit_hours: so long this pod may run, also when no control plane can say so any more; clock:
+    seconds that only go on.
     """
 
     def __init__(
@@ -104,17 +107,18 @@ class Control:
         end: Callable[[Stop], None],
         attempt: int = 0,
         limit_hours: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder
         self.attempt = attempt
         self.stop: Stop | None = None
-        self.terminated = False
         self._end = end
         self._lease: dict[str, Any] | None = None
-        self._limit = time.monotonic() + limit_hours * 3600
+        self._clock = clock
+        self._limit = clock() + limit_hours * 3600
         self._noticed = threading.Event()
         self._first = threading.Lock()
-        self._ends_at = math.inf
+        self._ends_at = self._gone_by = math.inf
         self._read, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
 
@@ -139,7 +143,12 @@ class Control:
 
     def seconds_left(self) -> float:
         """Until the process is ended; infinite while nobody has asked it to stop."""
-        return max(0.0, self._ends_at - time.monotonic())
+        return max(0.0, self._ends_at - self._clock())
+
+    def last_words(self) -> float:
+        """Seconds for the marker once the process is being ended: a SIGTERM's end is one moment,
+        however late each part before it came to its turn."""
+        return max(0.0, min(LAST_WORDS_SECONDS, self._gone_by - self._clock()))
 
     def time_to_store(self) -> float:
         """Seconds for last uploads once a stop is known; of several processes another one may have
@@ -168,13 +177,18 @@ class Control:
 
     def _signals(self) -> None:
         while data := os.read(self._read, 64):
-            if signal.SIGTERM not in data:
-                continue
-            self.terminated = True
-            stop = Stop("sigterm")
-            if not self._notice(stop):
-                # Already stopping for another reason: only the time left gets shorter.
-                self._force_later(self.stop or stop, SIGTERM_GRACE)
+            if signal.SIGTERM in data:
+                self.terminate()
+
+    def terminate(self) -> None:
+        """What a SIGTERM does; a second one changes nothing."""
+        if self._gone_by < math.inf:
+            return
+        self._gone_by = self._clock() + SIGTERM_LIMIT
+        stop = Stop("sigterm")
+        if not self._notice(stop):
+            # Already stopping for another reason: only the time left gets shorter.
+            self._force_later(self.stop or stop, SIGTERM_GRACE)
 
     def _files(self) -> None:
         while not self._noticed.is_set():
@@ -183,7 +197,7 @@ class Control:
             with contextlib.suppress(Exception):
                 asked = self.folder.stop_request()
             try:
-                left = self._limit - time.monotonic()
+                left = self._limit - self._clock()
                 stop = decide(self._lease, asked, time.time(), self.attempt, left)
             except (KeyError, TypeError, ValueError) as error:
                 # Without this thread no lease would ever expire.
@@ -208,15 +222,15 @@ class Control:
             if self.stop is not None:
                 return False
             self.stop = stop
-        print(f"stopping: {WORDS.get(stop.reason, stop.reason)}", flush=True)
         lease_seconds = float((self._lease or {}).get("seconds", 0.0))
         self._force_later(stop, grace(stop.reason, lease_seconds))
+        print(f"stopping: {WORDS.get(stop.reason, stop.reason)}", flush=True)
         # Last: whoever sees it may ask how much time there is.
         self._noticed.set()
         return True
 
     def _force_later(self, stop: Stop, seconds: float) -> None:
-        self._ends_at = min(self._ends_at, time.monotonic() + seconds)
+        self._ends_at = min(self._ends_at, self._clock() + seconds)
 
         def force() -> None:
             time.sleep(seconds)

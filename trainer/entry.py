@@ -29,8 +29,8 @@ from trainer.seat import Seat, take
 PEER_SECONDS = 5.0
 # Seconds between tries to write the marker.
 MARKER_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-# A storage that hangs must not keep a pod that has to go: 1 s more than SIGTERM's 3.5 s, or 15.
-LAST_WORDS_SECONDS = {True: 1.0, False: 15.0}
+# A storage that hangs must not keep a pod that has failed, or that a SIGTERM ends before its start.
+LAST_WORDS_SECONDS, HASTY_SECONDS = 15.0, 1.0
 
 
 class Ending:
@@ -115,7 +115,7 @@ def main() -> int:
     ending = Ending(outbox, pod, tee, seat)
     scratch = Path(tempfile.mkdtemp(prefix=f"brightrun-{pod.job_id}-"))
     # Until the control thread takes over, SIGTERM ends the pod with its marker.
-    signal.signal(signal.SIGTERM, lambda *_: _leave(ending, {"reason": "sigterm"}, True))
+    signal.signal(signal.SIGTERM, lambda *_: _leave(ending, {"reason": "sigterm"}, HASTY_SECONDS))
     try:
         return _run(pod, ending, scratch)
     except Exception as error:  # noqa: BLE001 the last line of the process: it must say why
@@ -139,7 +139,7 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
     reporter.start()
     control = Control(
         folder,
-        lambda stop: _leave(ending, stop.marker(), control.terminated),
+        lambda stop: _leave(ending, stop.marker(), control.last_words()),
         pod.attempt,
         pod.limit_hours,
     )
@@ -180,9 +180,9 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
     return 0
 
 
-def _leave(ending: Ending, marker: dict[str, Any], terminated: bool) -> None:
-    """End the process now, from whatever thread; no return. terminated: a SIGKILL follows soon."""
-    last = threading.Timer(LAST_WORDS_SECONDS[terminated], os._exit, [0])
+def _leave(ending: Ending, marker: dict[str, Any], seconds: float) -> None:
+    """End the process now, from whatever thread, in so many seconds at most; no return."""
+    last = threading.Timer(seconds, os._exit, [0])
     last.daemon = True
     last.start()
     ending.write(STOPPED, marker)
@@ -191,7 +191,7 @@ def _leave(ending: Ending, marker: dict[str, Any], terminated: bool) -> None:
 
 def _fail(ending: Ending, error: Any) -> None:
     """End the process now with a diagnosis, from a thread that watches; no return."""
-    last = threading.Timer(LAST_WORDS_SECONDS[False], os._exit, [1])
+    last = threading.Timer(LAST_WORDS_SECONDS, os._exit, [1])
     last.daemon = True
     last.start()
     ending.reporter.error(error)
