@@ -13,8 +13,9 @@ from brightrun.errors import ConfigurationError
 from brightrun.physics import LLAMA_3_70B, SMOLLM2, ModelProfile
 from trainer import choices, room, telemetry, weights
 from trainer.batches import Cut, groups
-from trainer.choices import Choices, Place, Wish, choose
+from trainer.choices import Choices, choose
 from trainer.overrides import checked
+from trainer.wishes import Choice, Place, Wish
 
 LLAMA_8B = ModelProfile("8B", 8.03e9, 4096, 32, 128_256, 14_336, 0.25)
 ALL = frozenset({"flash_attn", "liger_kernel"})
@@ -97,7 +98,7 @@ def test_short_sequences_share_a_row_where_attention_knows_their_borders() -> No
     made = choose(H100, LLAMA_3_70B, WISH)
     assert (made.packed.value, made.packed.reason) == (4096, made.varlen.reason)
     without = replace(H100, packages=frozenset({"liger_kernel"}))
-    assert choose(without, LLAMA_3_70B, WISH).packed == choices.Choice(
+    assert choose(without, LLAMA_3_70B, WISH).packed == Choice(
         0, "sdpa masks what lies between packed conversations, at full cost"
     )
     assert choose(H100, LLAMA_3_70B, replace(WISH, packing=False)).packed.value == 0

@@ -23,8 +23,8 @@ from brightrun import basemodels
 from brightrun.jobs import Hyperparameters
 from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
 from trainer import hardware, overrides
-from trainer.choices import Place, Wish
 from trainer.resuming import COMPUTES, computed, differences
+from trainer.wishes import Place, Wish
 
 QUICK = SMALL.model_copy(update={"scenarios": 1, "questions": 1, "rotations": 1})
 NF4 = "4-bit weights"

@@ -158,7 +158,7 @@ def test_a_checkpoint_is_resumed_with_the_optimizer_it_was_made_with(
     import bitsandbytes as bnb
 
     from trainer import optimizers
-    from trainer.choices import Choice
+    from trainer.wishes import Choice
 
     made = {
         "paged_adamw_32bit": lambda p: bnb.optim.AdamW32bit([p]),

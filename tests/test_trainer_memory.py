@@ -22,9 +22,9 @@ from brightrun.situation import harmless
 from trainer import choices, memory
 from trainer.batches import Cut
 from trainer.calibrate import Size
-from trainer.choices import Place, Wish
 from trainer.data import Sample
 from trainer.memory import Fit
+from trainer.wishes import Choice, Place, Wish
 
 pytestmark = [
     pytest.mark.heavy,
@@ -101,7 +101,7 @@ def test_a_resume_that_changes_the_grouping_says_that_it_is_not_exact(
         Wish("nf4", 16, 1800, True, "paged_adamw_32bit", "llama"),
         {"micro_batch": 2, "grouped": grouped},
     )  # fmt: skip
-    made = replace(made, grouped_tokens=choices.Choice(4096, "what fits"))
+    made = replace(made, grouped_tokens=Choice(4096, "what fits"))
     ids = tuple(range(1800))
     one = Sample("a", "a", "", ids, ids, (True,) * 1800)
     prepared = Prepared(cast(Any, None), Path(), {}, cast(Any, None), [one], [], [[0]])
@@ -110,14 +110,14 @@ def test_a_resume_that_changes_the_grouping_says_that_it_is_not_exact(
     assert (why == "") == exact
     assert exact or "no longer bit-exact" in why
     # Packed rows are filled already, and a conversation longer than what fits is computed alone.
-    packed = replace(made, packed=choices.Choice(2048, "asked for"))
+    packed = replace(made, packed=Choice(2048, "asked for"))
     assert prepared.cut(packed, asked, {}, HERE)[0] == Cut(2, 2048)
     rows = {"hardware": HERE, "micro_batch": 2, "packed": True, "grouped_tokens": 0}
     assert prepared.cut(packed, False, {**rows, "row": 1900}, HERE) == (Cut(2, 1900), "")
     assert prepared.cut(packed, False, rows, HERE) == (Cut(2, 2048), "")  # an older checkpoint
     unpacked = {**rows, "packed": False, "row": None}  # by an out of memory
     assert prepared.cut(packed, False, unpacked, HERE)[0].row is None
-    few = replace(made, grouped_tokens=choices.Choice(300, "little fits"))
+    few = replace(made, grouped_tokens=Choice(300, "little fits"))
     assert prepared.cut(few, asked, {}, HERE)[0].tokens == (1800 if grouped else 0)
 
 

@@ -12,7 +12,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.choices import PACKAGES, Place
+from trainer.wishes import PACKAGES, Place
 
 if TYPE_CHECKING:
     from trainer.distributed import Group

@@ -20,9 +20,10 @@ from brightrun.errors import ConfigurationError
 from brightrun.jobs import Hyperparameters
 from brightrun.physics import ModelProfile, Precision
 from trainer import cpu, failures, hardware, sharding, weights
-from trainer.choices import Choices, Place, Wish, choose, spread
+from trainer.choices import Choices, choose, spread
 from trainer.overrides import checked, followed
 from trainer.room import check_room
+from trainer.wishes import Place, Wish
 
 CPU_MULTIPLE = 64
 DENSE, ONCE, AT_EVERY_USE = "4-bit weights", "unpacked once", "unpacked at every use"

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from trainer.choices import Choice, Optimizer
+from trainer.wishes import Choice, Optimizer
 
 # bitsandbytes wraps its moments, so that FSDP does not gather them.
 KEYS: dict[str, Optimizer] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from brightrun.errors import ConfigurationError
 from trainer import choices
-from trainer.choices import Choice, Place, Wish
+from trainer.wishes import Choice, Place, Wish
 
 NAME = "BRIGHTRUN_CHOICES"
 ONE_OF: dict[str, tuple[Any, ...]] = {

@@ -16,7 +16,7 @@ from brightrun.physics import (
 )
 
 if TYPE_CHECKING:
-    from trainer.choices import Dtype, Place, Wish
+    from trainer.wishes import Dtype, Place, Wish
 
 # The allocator's fragmentation and what other libraries take.
 USABLE = 0.92
