@@ -314,6 +314,7 @@ def test_stored_nf4_weights_are_recognised_and_preferred() -> None:
     assert not weights.stored_nf4({})
     assert choices.weights(replace(WISH, stored_nf4=True)).value == "stored nf4"
     assert choices.weights(WISH).value == "quantised while loading"
+    assert "stored in NF4 has a quarter to read" in choices.weights(WISH).reason
     assert "every process" in choices.weights(WISH, "fsdp").reason
     with pytest.raises(ConfigurationError, match="hold NF4 weights") as found:
         weights.check_precision(True, "bf16")

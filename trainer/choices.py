@@ -198,9 +198,9 @@ def weights(wish: Wish, mode: Parallel = "single") -> Choice[Weights]:
         return Choice("as stored", f"precision {wish.precision}")
     if wish.stored_nf4:
         return Choice("stored nf4", "the files hold NF4 weights: a quarter of the bytes to read")
-    why = "the files hold 16 or 32 bit weights"
+    why = "the files hold 16 or 32 bit weights; a base model stored in NF4 has a quarter to read"
     if mode == "fsdp":
-        why += ", quantised on the CPU by every process: NF4 files start much sooner"
+        why += ", and these are quantised on the CPU by every process: it starts much sooner"
     return Choice("quantised while loading", why)
 
 
