@@ -36,8 +36,8 @@ FAULTS: dict[str, Fault] = {
     "loss_jump": Fault(
         "Loss does not go on where it was",
         "trainer",
-        "after a resume the first losses leave the band stored with the checkpoint: another base "
-        "model, other data or a damaged adapter",
+        "after a resume the loss of a fixed short text is not the one stored with the checkpoint, "
+        "or the first losses leave its band: another base model, other data or a damaged adapter",
         "compare the hashes in the report's provenance; resume from an older checkpoint",
     ),
     "stall": Fault(

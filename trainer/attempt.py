@@ -201,7 +201,8 @@ class Attempt:
     ) -> Any:  # fmt: skip
         """The trained model; `detail` gets what the training stage tells at its end."""
         step, resume = found.step, found.local
-        course = prepared.course(step, found.manifest)
+        room = resuming.probe_room(found.manifest, facts)
+        course = prepared.course(step, found.manifest, room)
         made = base.choices
         asked = not {"micro_batch", "grouped"}.isdisjoint(self.pod.choices)
         cut, inexact = prepared.cut(made, asked, found.manifest, facts["hardware"])

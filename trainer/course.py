@@ -13,18 +13,21 @@ class Course:
     """What must hold from step to step; every method raises TrainerError when it does not.
 
     supervised: labelled tokens of every step of an epoch's plan, by position in the run's plan.
-    manifest: of the checkpoint that was resumed; empty at the beginning.
+    manifest: of the checkpoint that was resumed; empty at the beginning. probe_room: how far
+    the resume's probe may be off, in nats.
     """
 
     def __init__(
         self, supervised: Sequence[int], steps_per_epoch: int, resumed_at: int = 0,
-        manifest: dict[str, Any] | None = None,
+        manifest: dict[str, Any] | None = None, probe_room: float = guards.OTHERWISE,
     ) -> None:  # fmt: skip
         manifest = manifest or {}
         self.supervised = supervised
         self.steps_per_epoch = steps_per_epoch
         self.resumed_at = resumed_at
         self.before = guards.read_band(manifest.get("loss_band"))
+        self.probe: float | None = manifest.get("probe")
+        self.probe_room = probe_room
         self.first: list[float] = []
         self.losses: list[float] = []
         self.divergence = guards.Divergence()

@@ -25,6 +25,17 @@ MAD_SCALE = 1.4826
 BAND_STEPS = 10
 FIRST_STEPS = 3
 SLACK = 0.05
+JUMP_CAUSE = (
+    "another base model or precision than the adapter was trained on, a damaged adapter, or "
+    "changed data"
+)
+JUMP_FIX = (
+    "compare base model, libraries and data of the attempts; the checkpoint that was resumed and "
+    "those before it are untouched"
+)
+# The probe, in nats: how far it may be off where nothing differs, with other hardware or libraries,
+# and in another number format.
+EXACT, OTHERWISE, OTHER_FORMAT = 1e-4, 0.02, 0.06
 # Student's t, one-sided 0.9995, by the number of steps in the band.
 T_9995 = {
     2: 636.6, 3: 31.60, 4: 12.92, 5: 8.610, 6: 6.869, 7: 5.959, 8: 5.408, 9: 5.041, 10: 4.781,
@@ -86,10 +97,25 @@ def check_continuity(before: Band, losses: Sequence[float], resumed_at: int) -> 
             f"resumed at step {resumed_at}, the first {len(losses)} losses average {mean:.4f}: "
             f"before the checkpoint they were {before.mean:.4f} +- {before.std:.4f} over "
             f"{before.steps} steps, at most {limit:.4f} was expected",
-            cause="another base model or precision than the adapter was trained on, a damaged "
-            "adapter, or changed data",
-            fix="compare base model, libraries and data of the attempts; the checkpoint that was "
-            "resumed and those before it are untouched",
+            cause=JUMP_CAUSE,
+            fix=JUMP_FIX,
+            fault="loss_jump",
+        )
+
+
+def check_probe(before: float, now: float, most: float, resumed_at: int) -> None:
+    """TrainerError when the probe's loss is not what it was when the checkpoint was saved.
+
+    most: EXACT, OTHERWISE or OTHER_FORMAT. Measured with SmolLM2-135M in NF4: another attention
+    kernel changes it by 6e-7 in fp32 and by 0.003 in bf16, bf16 instead of fp32 by 0.016 to 0.020;
+    an adapter that is lost changes a loss by about 0.2.
+    """
+    if not abs(now - before) <= most:
+        raise TrainerError(
+            f"resumed at step {resumed_at}, the same short text has a loss of {now:.5f}: when the "
+            f"checkpoint was saved it was {before:.5f}, at most {most} off was expected",
+            cause=JUMP_CAUSE,
+            fix=JUMP_FIX,
             fault="loss_jump",
         )
 

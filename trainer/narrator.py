@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from trainer import guards, hardware, telemetry
+from trainer import guards, hardware, probe, telemetry
 from trainer.batches import padding_share
 from trainer.checkpoints import Schedule
 from trainer.course import Course
@@ -61,8 +61,11 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.course.go_on_from([entry["loss"] for entry in state.log_history if "loss" in entry])
-        # The last attempt may have been stopped between saving this step and validating it.
         step = state.global_step
+        if self.course.probe is not None:
+            nats = probe.together(self.trainer, self._probed())
+            guards.check_probe(self.course.probe, nats, self.course.probe_room, step)
+        # The last attempt may have been stopped between saving this step and validating it.
         if step in self.eval_steps and step not in self.validated:
             self._validate(step)
 
@@ -162,7 +165,11 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         known |= {"packed": cut.row is not None, "row": cut.row}
         if step in self.validation:
             known["validation_loss"] = self.validation[step]
-        return known
+        nats = probe.at_save(self.trainer, self._probed())
+        return known if nats is None else {**known, "probe": nats}
+
+    def _probed(self) -> list[int]:
+        return probe.text(self.held_out, self.trainer.work.samples)
 
     def _epoch(self, step: int) -> float:
         return round(step / self.steps_per_epoch, 4)

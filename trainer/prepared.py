@@ -29,11 +29,12 @@ class Prepared:
     held_out: list[data.Sample]
     plan: list[list[int]]
 
-    def course(self, step: int, manifest: dict[str, Any]) -> Course:
-        """What the guards know of the run up to `step`, whose checkpoint has this manifest."""
+    def course(self, step: int, manifest: dict[str, Any], probe_room: float) -> Course:
+        """What the guards know of the run up to `step`, whose checkpoint has this manifest;
+        probe_room: see `guards.check_probe`."""
         counts = [sample.supervised for sample in self.training]
         planned = [sum(counts[position] for position in positions) for positions in self.plan]
-        return Course(planned, self.spec.steps_per_epoch, step, manifest)
+        return Course(planned, self.spec.steps_per_epoch, step, manifest, probe_room)
 
     def cut(
         self, made: Choices, asked: bool, manifest: dict[str, Any], hardware: dict[str, str]

@@ -11,7 +11,7 @@ from typing import Any
 from brightrun.errors import StorageError
 from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
 from brightrun.storagefaults import classify
-from trainer import hardware
+from trainer import guards, hardware
 from trainer.reporter import Reporter
 
 WEIGHTS = "adapter_model.safetensors"
@@ -110,6 +110,14 @@ def differences(manifest: dict[str, Any], current: dict[str, Any]) -> list[str]:
     if manifest.get("threads") != current["threads"]:
         found.append(f"threads {manifest.get('threads')} -> {current['threads']}")
     return found
+
+
+def probe_room(manifest: dict[str, Any], current: dict[str, Any]) -> float:
+    """How far the probe may be off after this resume, in nats. Pure."""
+    if not differences(manifest, current):
+        return guards.EXACT
+    before, now = (facts.get(COMPUTES, {}).get("dtype") for facts in (manifest, current))
+    return guards.OTHERWISE if before == now else guards.OTHER_FORMAT
 
 
 def computed(folder: RunFolder, processes: int) -> dict[str, Any]:
