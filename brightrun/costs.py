@@ -224,8 +224,9 @@ def warnings(
     said.extend(crowding.told(machine.free))
     claim = hours_claimed(users_hours)
     if claim is not None and not claim[0] <= hours.likely <= claim[1]:
+        likely = f"{hours.likely:,.0f}" if hours.likely >= 10 else f"{hours.likely:.2g}"
         said.append(
-            f"{users_hours} were planned, {hours.likely:.2g} h are expected: "
+            f"{users_hours} were planned, {likely} h are expected: "
             + _reason(found, model, machine, work)
         )
     return tuple(said)

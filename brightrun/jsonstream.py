@@ -114,7 +114,7 @@ class JsonStream:
     def _syntax_error(self, error: Exception, chunk_number: int) -> Defect:
         line, column = _locate(self.stream, chunk_number)
         reason = str(error).removeprefix("b'").split("\\n")[0].split("\n")[0]
-        reason = reason.split(": ", 1)[-1].strip()
+        reason = reason.split(": ", 1)[-1].strip().rstrip(".")
         return Defect(
             code="not_json",
             message=f"Line {line}, column {column}: not valid JSON ({reason})",

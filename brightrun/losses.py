@@ -121,22 +121,28 @@ def _between(since: datetime, until: datetime) -> float:
     return microseconds(since, until) / 1_000_000
 
 
-def sentence(times: int, found: Iterable[Loss]) -> str:
+def went_on(pods: Sequence[AttemptRow], completed: bool) -> bool:
+    """Whether the job made a step after its last interruption, or came to its good end."""
+    last = max((pod.number for pod, _ in successions(pods)), default=0)
+    after = [pod for pod in pods if pod.number > last]
+    return completed or any((pod.last_step or 0) > (pod.resumed_from or 0) for pod in after)
+
+
+def sentence(times: int, found: Iterable[Loss], resumed: bool = True) -> str:
     """ "Interrupted 2x, resumed successfully; 14 min and $0.58 lost"; "" without an interruption.
 
-    times: interruptions, also those of which the loss is not known.
+    times: interruptions, also those of which the loss is not known; resumed: `went_on`.
     """
     known = tuple(found)
-    return said(
-        times, sum(x.seconds for x in known), sum((x.usd for x in known), Decimal(0)), bool(known)
-    )
+    usd = sum((x.usd for x in known), Decimal(0))
+    return said(times, sum(x.seconds for x in known), usd, bool(known), resumed)
 
 
-def said(times: int, seconds: float, usd: Decimal, known: bool = True) -> str:
+def said(times: int, seconds: float, usd: Decimal, known: bool = True, resumed: bool = True) -> str:
     """The sentence of `sentence` from its sums."""
     if not times:
         return ""
-    text = f"Interrupted {times}x, resumed successfully"
+    text = f"Interrupted {times}x" + (", resumed successfully" if resumed else "")
     if not known:
         return text
     money = f"${usd:,.2f}" if usd >= Decimal("0.01") else shown(usd)

@@ -56,12 +56,14 @@ def checked(
 
 
 def registered(name: str) -> Path:
-    """The file of a registered name, or the path itself."""
+    """The file of a registered name, or the path itself; a folder hides no name."""
     from brightrun.ledger import Ledger
     from brightrun.settings import load
 
     settings = load()
-    if Path(name).exists() or not (settings.database_url or (settings.home / "ledger.db").exists()):
+    if Path(name).is_file() or not (
+        settings.database_url or (settings.home / "ledger.db").exists()
+    ):
         return Path(name)
     known = Ledger.open(settings).file(name)
     return Path(known.path if known is not None else name)

@@ -65,13 +65,18 @@ def in_json() -> Iterator[None]:
 class Told(TyperGroup):
     """The root's own options are parsed in make_context, those of commands in invoke."""
 
-    def make_context(self, *args: Any, **more: Any) -> Any:
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **more: Any) -> Any:
         with in_json():
-            return super().make_context(*args, **more)
+            return super().make_context(info_name, debug_first(args), *rest, **more)
 
     def invoke(self, ctx: Any) -> Any:
         with in_json():
             return super().invoke(ctx)
+
+
+def debug_first(args: list[str]) -> list[str]:
+    """`--debug` is the root's own option; people write it after the command too."""
+    return ["--debug", *(a for a in args if a != "--debug")] if "--debug" in args else args
 
 
 app = typer.Typer(

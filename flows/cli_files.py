@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -114,7 +115,8 @@ def show_file(
     if json:
         emit({**_file_json(row), "state": state})
         return
-    known = {**_file_json(row), "state": state}
+    at = f"{row.registered_at:%Y-%m-%d %H:%M} UTC"
+    known = {**_file_json(row), "registered_at": at, "state": state}
     show_facts(row.name, [(k.replace("_", " "), v) for k, v in known.items() if k not in LISTS])
     if state != "unchanged":
         say(f"The file is {state}: run `brightrun files add {row.path} --name {row.name}` again.")
@@ -136,11 +138,29 @@ def validate(
     Example: `brightrun validate examples/training-file.json`
     """
     too_long: Literal["refuse", "split"] = "split" if split else "refuse"
-    report, close = examined(
-        file, quality_min=quality_min, max_length=max_length, too_long=too_long
-    )
+    try:
+        report, close = examined(
+            file, quality_min=quality_min, max_length=max_length, too_long=too_long
+        )
+    except DatasetError as error:
+        if not json or "BRIGHTRUN_DEBUG" in os.environ:
+            raise
+        unread(error)
+        raise typer.Exit(1) from None
     show_report(report, json, close)
     raise typer.Exit(0 if report.valid else 1)
+
+
+def unread(error: DatasetError) -> None:
+    """The promised object of a file that cannot be read, and the error beside it."""
+    from brightrun.conversations import Defect
+    from flows.terminal import complain, emit
+
+    none = dict.fromkeys(("conversations", "pairs", "supervised_pairs"), 0)
+    defect = Defect(code="unreadable", message=error.message, fix=error.fix)
+    lists = {"errors": [defect.model_dump(mode="json")], "warnings": []}
+    emit({"valid": False, **none, **lists, "error": error.as_dict()})
+    complain(error, as_json=False)
 
 
 def preview(

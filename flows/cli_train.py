@@ -131,7 +131,7 @@ def wish(*, yes: bool, **given: Any) -> JobRequest:
 
     apply_overrides(preset_of(given["preset"]).values, given["overrides"])
     path = Path(given["training_file"])
-    if path.exists():
+    if path.is_file():
         given["training_file"] = str(path.resolve())
     try:
         request = JobRequest.model_validate(

@@ -194,9 +194,13 @@ def test_the_way_to_the_first_step_is_in_the_estimate_warm_and_cold() -> None:
 def test_the_reason_for_other_hours_than_planned_names_parts_that_add_up() -> None:
     found = on_h100(users_hours="100-200 h")
     (said,) = [w for w in found.warnings if "were planned" in w]
+    assert "e+" not in said
     for part in ("training", "model loading", "measuring", "boot"):
         assert re.search(rf"{part} [\d.]+ (min|h)", said), part
     times = re.findall(r"([\d.]+) (min|h)\b(?! are)", said.partition("expected: ")[2])
+    many = on_h100(replace(FULL, train_tokens=100 * FULL.train_tokens), users_hours="1-2 h")
+    (long,) = [w for w in many.warnings if "were planned" in w]
+    assert re.search(r"planned, [\d,]+ h are", long), long
     hours = sum(float(n) / (60 if unit == "min" else 1) for n, unit in times)
     assert hours == pytest.approx(found.hours.likely, rel=0.05)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +10,7 @@ from test_brightrun_restarts import at, event, pod
 
 from brightrun.bill import pieces
 from brightrun.ledger_rows import AttemptRow
-from brightrun.losses import losses, said, sentence, successions
+from brightrun.losses import losses, said, sentence, successions, went_on
 from brightrun.outcomes import NEVER_BOOTED, NEVER_STARTED
 from brightrun.reckoning import reckon
 
@@ -97,3 +98,12 @@ def test_it_is_said_in_one_sentence() -> None:
     assert said(1, 40, Decimal(2)).endswith("; 40 s and $2.00 lost")
     assert sentence(1, ()) == "Interrupted 1x, resumed successfully"
     assert sentence(0, ()) == ""
+
+
+def test_a_job_that_failed_before_its_next_step_was_not_resumed_successfully() -> None:
+    lost = replace(rented(1, 0, 31, LOST), last_step=6)
+    failed = replace(rented(2, 40, 90, "failed:trainer"), last_step=3, resumed_from=3)
+    assert not went_on([lost, failed], completed=False)
+    assert went_on([lost, failed], completed=True)
+    assert went_on([lost, replace(failed, last_step=4)], completed=False)
+    assert sentence(1, (), resumed=False) == "Interrupted 1x"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,21 @@ def test_a_fault_of_ours_is_a_sentence_and_with_debug_a_traceback(home: Path) ->
     assert done.code == 1
     assert "Traceback" not in done.err
     assert done.err.startswith("Error")
+
+
+def test_debug_may_stand_after_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIGHTRUN_DEBUG", "")
+    assert run("presets", "--debug").exit_code == 0
+    assert os.environ["BRIGHTRUN_DEBUG"] == "1"
+
+
+def test_validate_promises_the_same_object_of_a_file_that_is_not_there(home: Path) -> None:
+    done = inside(home, "validate", "nowhere.json", "--json")
+    assert done.code == 1
+    assert (done.json["valid"], done.json["conversations"], done.json["warnings"]) == (False, 0, [])
+    (defect,) = done.json["errors"]
+    assert (defect["code"], defect["message"]) == ("unreadable", "nowhere.json does not exist")
+    assert done.json["error"]["message"] == defect["message"]
 
 
 def test_ids_of_the_terminal_and_of_the_form_are_whole_job_ids() -> None:

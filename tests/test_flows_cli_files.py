@@ -16,6 +16,7 @@ from training_files import document, jsonl_rows, write, write_json
 from brightrun.errors import DatasetError
 from evals.sources import load_scenarios
 from flows.checking import examined
+from flows.cli_train import wish
 from tasks import estimates
 
 Json = dict[str, Any]
@@ -100,6 +101,7 @@ def test_what_is_no_training_file_is_told_in_words(
     found = json.loads(done.stdout)
     assert found["valid"] is False
     assert code in {defect["code"] for defect in found["errors"]}
+    assert ".)" not in done.stdout
     assert not home.exists()
 
 
@@ -184,9 +186,23 @@ def test_a_registered_file_is_listed_and_its_change_is_noticed(home: Path, tmp_p
     (row,) = json.loads(run("files", "list", "--json").stdout)["files"]
     assert (row["name"], row["pairs"], row["valid"]) == ("practice", 12, True)
     assert json.loads(run("files", "show", "practice", "--json").stdout)["state"] == "unchanged"
+    assert re.search(r"\d\d:\d\d UTC\n", run("files", "show", "practice").stdout)
     write_json(path, document(4, 4))
     shown = run("files", "show", "practice")
     assert "changed since it was registered" in shown.output
+
+
+def test_a_folder_does_not_hide_a_registered_name(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_json(tmp_path / "a.json", document(3, 4))
+    assert run("files", "add", str(path), "--name", "practice").exit_code == 0
+    (tmp_path / "practice").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run("validate", "practice").exit_code == 0
+    assert wish(yes=True, training_file="practice", preset="demo", overrides={}).training_file == (
+        "practice"
+    )
 
 
 def test_each_defect_is_followed_by_its_mend_on_a_line_of_its_own(
