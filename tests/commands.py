@@ -87,9 +87,9 @@ def start(home: Path, *arguments: str, wrap: tuple[str, ...] = (), **more: str) 
     )
 
 
-def finish(process: Any) -> Done:
+def finish(process: Any, limit_s: float = TIMEOUT) -> Done:
     try:
-        out, err = process.communicate(timeout=TIMEOUT)
+        out, err = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
