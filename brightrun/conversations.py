@@ -39,6 +39,7 @@ class DefectLog:
     def __init__(self) -> None:
         self._kept: dict[bool, list[Defect]] = {True: [], False: []}
         self._seen: Counter[tuple[str, bool]] = Counter()
+        self.notes: list[Defect] = []
 
     def add(self, defect: Defect, *, warning: bool = False) -> None:
         key = (defect.code, warning)
@@ -167,6 +168,7 @@ class FileReport(Frozen):
     personas: dict[str, int]
     errors: tuple[Defect, ...]
     warnings: tuple[Defect, ...]
+    notes: tuple[Defect, ...] = Field((), description="Nothing to mend, good to know")
     rows: tuple[RowFacts, ...]
 
     def summary(self) -> dict[str, Any]:
@@ -178,4 +180,5 @@ class FileReport(Frozen):
             "supervised_pairs": self.supervised_pairs,
             "errors": [defect.model_dump(mode="json") for defect in self.errors],
             "warnings": [defect.model_dump(mode="json") for defect in self.warnings],
+            "notes": [defect.model_dump(mode="json") for defect in self.notes],
         }

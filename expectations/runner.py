@@ -1,6 +1,6 @@
 """Apply a JSON suite to a frame and turn every failed row into a located defect.
 
-Each expectation's `meta` says what a failure means: code, severity (error | warning), field,
+Each expectation's `meta` says what a failure means: code, severity (error | warning | note), field,
 message and fix; `{column}` in them is the failing row's value. `field` is the key's path from what
 the place names: the file's top, the conversation or the training pair. `line` in meta names the
 column with the line, where it is another than `line`.
@@ -123,8 +123,13 @@ class Runner:
             known = {**row, **words}
             what, fix = meta["message"].format(**known), meta["fix"].format(**known)
             field = meta["field"] and meta["field"].format(**known)
-            log.add(place.defect(meta["code"], what, field=field, fix=fix), warning=warning)
-        log.count_more(meta["code"], len(rows[room:]), warning=warning)
+            defect = place.defect(meta["code"], what, field=field, fix=fix)
+            if meta["severity"] == "note":
+                log.notes.append(defect)
+            else:
+                log.add(defect, warning=warning)
+        if meta["severity"] != "note":
+            log.count_more(meta["code"], len(rows[room:]), warning=warning)
 
 
 def shown(value: float) -> int | float | None:

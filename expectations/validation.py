@@ -217,5 +217,6 @@ def _report(file: TrainingFile, found: Gathered, log: DefectLog, *, exact: bool)
         personas=dict(Counter(row.persona for row in rows)),
         errors=log.listed(),
         warnings=log.listed(warning=True),
+        notes=tuple(log.notes),
         rows=tuple(rows),
     )

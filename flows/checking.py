@@ -177,6 +177,8 @@ def show_report(report: FileReport, as_json: bool, close: Contamination | None =
         say(f"... and {len(report.errors) - SHOWN} more (all with --json)", "red")
     for warning in report.warnings[:SHOWN]:
         tell_defect(f"Warning: {warning.message}.", warning.fix, "yellow")
+    for note in report.notes:
+        tell_defect(f"Note: {note.message}.", note.fix, "dim")
     if as_json:
         return
     verdict = "valid" if report.valid else f"INVALID: {count(len(report.errors), 'defect')}"

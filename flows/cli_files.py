@@ -27,7 +27,7 @@ from flows.options import BaseModel, File, Json, QualityMin
 if TYPE_CHECKING:
     from brightrun.ledger import FileRow
 
-LISTS = ("errors", "warnings")
+LISTS = ("errors", "warnings", "notes")
 PREVIEWED = 3
 CHECKED_BYTES = 10_000_000  # a preview reads a few conversations and must stay quick
 files = typer.Typer(no_args_is_help=True)
@@ -66,7 +66,11 @@ def add(
 
 @files.command("list")
 def list_files(json: Json = False) -> None:
-    """Registered files with counts, hash and their last job; files of your Supabase project."""
+    """Registered files with counts, hash and their last job; files of your Supabase project.
+
+    In --json `state` is unchanged, changed or missing in words, and `valid` is null when the file
+    is no longer the one that was registered: nobody has looked at it since.
+    """
     from brightrun.ledger import Ledger
     from brightrun.settings import load
     from flows.cli_appfiles import of_supabase, show_supabase
@@ -77,7 +81,7 @@ def list_files(json: Json = False) -> None:
     there = of_supabase(settings)
     if json:
         supabase = [one.model_dump() for one in there]
-        emit({"files": [_file_json(r) for r in rows], "supabase": supabase})
+        emit({"files": [_file_json(r, quick=True) for r in rows], "supabase": supabase})
         return
     table(
         "Training files",
@@ -87,7 +91,7 @@ def list_files(json: Json = False) -> None:
                 r.name,
                 r.summary["conversations"],
                 r.summary["pairs"],
-                valid_of(r),
+                valid_of(_file_json(r, quick=True)),
                 r.sha256[:12],
                 r.last_job or "-",
                 r.path,
@@ -102,7 +106,10 @@ def list_files(json: Json = False) -> None:
 def show_file(
     name: Annotated[str, typer.Argument(help="Registered name")], json: Json = False
 ) -> None:
-    """One registered file; says when its content changed since it was registered."""
+    """One registered file; says when its content changed since it was registered.
+
+    `valid` is unknown (null in --json) from then on.
+    """
     from brightrun.ledger import Ledger
     from brightrun.settings import load
     from flows.terminal import emit, say
@@ -111,14 +118,16 @@ def show_file(
     row = Ledger.open(load()).file(name)
     if row is None:
         raise DatasetError(f"no file is registered as {name!r}", fix="see `brightrun files list`")
-    state = state_of(row)
+    found = _file_json(row)
     if json:
-        emit({**_file_json(row), "state": state})
+        emit(found)
         return
+    state = found["state"]
+    valid = "unknown" if found["valid"] is None else "yes" if found["valid"] else "no"
     at = f"{row.registered_at:%Y-%m-%d %H:%M} UTC"
-    known = {**_file_json(row), "registered_at": at, "state": state}
+    known = {**found, "valid": valid, "registered_at": at}
     show_facts(row.name, [(k.replace("_", " "), v) for k, v in known.items() if k not in LISTS])
-    if state != "unchanged":
+    if state != UNCHANGED:
         say(f"The file is {state}: run `brightrun files add {row.path} --name {row.name}` again.")
 
 
@@ -158,7 +167,7 @@ def unread(error: DatasetError) -> None:
 
     none = dict.fromkeys(("conversations", "pairs", "supervised_pairs"), 0)
     defect = Defect(code="unreadable", message=error.message, fix=error.fix)
-    lists = {"errors": [defect.model_dump(mode="json")], "warnings": []}
+    lists = {"errors": [defect.model_dump(mode="json")], "warnings": [], "notes": []}
     emit({"valid": False, **none, **lists, "error": error.as_dict()})
     complain(error, as_json=False)
 
@@ -225,16 +234,20 @@ def write_page(place: Path, page: str) -> None:
         ) from None
 
 
-def valid_of(row: FileRow) -> str:
+def valid_of(found: dict[str, Any]) -> str:
     """yes or no as it was registered, while the file is still that one."""
-    state = state_of(row, quick=True)
-    return state if state != UNCHANGED else "yes" if row.summary["valid"] else "no"
+    known = found["valid"]
+    return str(found["state"]) if known is None else "yes" if known else "no"
 
 
-def _file_json(row: Any) -> dict[str, Any]:
+def _file_json(row: FileRow, *, quick: bool = False) -> dict[str, Any]:
+    """valid None: the file is no longer the one that was looked at."""
+    state = state_of(row, quick=quick)
     return {
         "name": row.name,
         **row.summary,
+        "valid": row.summary["valid"] if state == UNCHANGED else None,
+        "state": state,
         "sha256": row.sha256,
         "last_job": row.last_job,
         "registered_at": row.registered_at,

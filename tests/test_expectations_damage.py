@@ -19,6 +19,7 @@ from expectations.runner import Runner
 from expectations.validation import validate_file
 
 Json = dict[str, Any]
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SECOND = "00000000-0000-0000-0000-000000000002"
 
 
@@ -70,10 +71,12 @@ def test_a_jsonl_file_without_its_last_line_says_that_it_may_be_cut_and_where(
 ) -> None:
     rows = tf.jsonl_rows(tf.document(4, 4))  # 16 turns
     whole = validate_file(tf.write_jsonl(tmp_path / "whole.jsonl", rows), runner=runner)
-    assert whole.warnings == ()
+    assert (whole.warnings, whole.notes) == ((), ())
     report = validate_file(tf.write_jsonl(tmp_path / "cut.jsonl", rows[:-1]), runner=runner)
     assert report.valid  # two conversations with an unanswered last turn look the same
-    (found,) = report.warnings
+    assert report.warnings == ()  # nor is it alarmed about: most such files are whole
+    (found,) = report.notes
+    assert report.summary()["notes"] == [found.model_dump(mode="json")]
     assert (found.code, found.line, found.field) == (
         "total_pairs_unproven", 1, "_meta.total_pairs",
     )  # fmt: skip
@@ -86,7 +89,22 @@ def test_one_unanswered_client_turn_hides_no_lost_line(tmp_path: Path, runner: R
     doc = tf.document(3, 4)
     doc["conversations"][2] = tf.conversation(3, 5)
     path = tf.write(tmp_path / "x.jsonl", tf.counted(doc))
-    assert validate_file(path, runner=runner).warnings == ()
+    report = validate_file(path, runner=runner)
+    assert (report.warnings, report.notes) == ((), ())
+
+
+def test_our_own_example_alarms_nobody_in_either_form(runner: Runner) -> None:
+    for ending in ("json", "jsonl"):
+        report = validate_file(EXAMPLES / f"training-file.{ending}", runner=runner)
+        assert report.valid
+        assert "total_pairs_unproven" not in {defect.code for defect in report.warnings}
+    assert {note.code for note in report.notes} == {"total_pairs_unproven"}
+
+
+def test_more_lost_turns_than_conversations_are_an_error(tmp_path: Path, runner: Runner) -> None:
+    rows = tf.jsonl_rows(tf.document(2, 8))  # 16 turns; two may be unanswered last ones
+    report = validate_file(tf.write_jsonl(tmp_path / "cut.jsonl", rows[:-2]), runner=runner)
+    assert (errors(report), report.notes) == (["total_pairs_wrong"], ())
 
 
 def test_a_syntax_error_is_located_by_line_and_column(tmp_path: Path, runner: Runner) -> None:

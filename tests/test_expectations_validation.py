@@ -119,7 +119,7 @@ def test_the_summary_is_json(tmp_path: Path, runner: Runner) -> None:
     report = validate_file(tf.write_json(tmp_path / "x.json", doc), runner=runner)
     summary = json.loads(json.dumps(report.summary()))
     assert set(summary) == {
-        "valid", "conversations", "pairs", "supervised_pairs", "errors", "warnings",
+        "valid", "conversations", "pairs", "supervised_pairs", "errors", "warnings", "notes",
     }  # fmt: skip
     assert Defect.model_validate(summary["errors"][0]) == report.errors[0]
 

@@ -42,7 +42,7 @@ def test_a_valid_file_is_exit_0_in_both_forms(home: Path, tmp_path: Path) -> Non
         assert done.code == 0, done.err
         found = done.json
         assert set(found) == {
-            "valid", "conversations", "pairs", "supervised_pairs", "errors", "warnings",
+            "valid", "conversations", "pairs", "supervised_pairs", "errors", "warnings", "notes",
             "contamination",
         }  # fmt: skip
         assert (found["valid"], found["conversations"], found["supervised_pairs"]) == (True, 3, 6)
@@ -185,6 +185,7 @@ def test_a_registered_file_is_listed_and_its_change_is_noticed(home: Path, tmp_p
     assert run("files", "add", str(path), "--name", "practice").exit_code == 0
     (row,) = json.loads(run("files", "list", "--json").stdout)["files"]
     assert (row["name"], row["pairs"], row["valid"]) == ("practice", 12, True)
+    assert row["state"] == "unchanged"
     assert json.loads(run("files", "show", "practice", "--json").stdout)["state"] == "unchanged"
     assert re.search(r"\d\d:\d\d UTC\n", run("files", "show", "practice").stdout)
     write_json(path, document(4, 4))
@@ -258,3 +259,11 @@ def test_another_file_under_a_known_name_is_told_and_a_changed_one_is_not_called
     assert "yes" in run("files", "list").output
     write_json(other, document(5, 4))
     assert "changed" in run("files", "list").output
+    (row,) = json.loads(run("files", "list", "--json").stdout)["files"]
+    assert (row["valid"], row["state"]) == (None, "changed since it was registered")
+    shown = json.loads(run("files", "show", "ex", "--json").stdout)
+    assert (shown["valid"], shown["state"]) == (row["valid"], row["state"])
+    assert re.search(r"valid\W+unknown", run("files", "show", "ex").output)
+    other.unlink()
+    (row,) = json.loads(run("files", "list", "--json").stdout)["files"]
+    assert (row["valid"], row["state"]) == (None, "missing")
