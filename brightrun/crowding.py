@@ -12,7 +12,7 @@ Name = TypeVar("Name", bound=str)
 # of a test suite. A guess: the sample says nothing of what comes after it.
 PASSING = 15 * 60.0
 # With less than this of its cores a job is told that the machine is busy: physics counts a fifth
-# for what always runs beside a pod (physics.IN_A_JOB).
+# for what always runs beside a pod (speed.IN_A_JOB).
 USUAL = 0.8
 
 

@@ -208,17 +208,18 @@ def guess(
     load = Range(size / 2, size, size / 0.2) if gpu else Range(size / 0.5, size / 0.2, size / 0.05)
     load = (load + Range(0.3, 1.5, 8)).times(slower)
     tokens = work.train_tokens + work.validation_tokens
+    computing = machine.computing(values.precision)
     train = training_seconds(
-        machine,
+        computing,
         model,
         work.train_tokens * work.epochs,
         work.sum_squared_tokens * work.epochs,
         work.grouped_micro_steps if gpu else work.micro_steps,
         values.gradient_checkpointing,
     )
-    checks = forward_seconds(machine, model, work.validation_tokens * work.evaluations)
+    checks = forward_seconds(computing, model, work.validation_tokens * work.evaluations)
     at_once = answers_at_once(work, machine)
-    written = generation_seconds(machine, model, work.generated_tokens, values.precision, at_once)
+    written = generation_seconds(computing, model, work.generated_tokens, values.precision, at_once)
     golden = generation_seconds(
         machine, model, values.golden_prompts * work.max_new_tokens, values.precision, 1
     )
@@ -227,7 +228,7 @@ def guess(
         "model_loading": load,
         "preprocessing": Range(0.05, 0.3, 5) + Range(tokens / 1e6, tokens / 3e5, tokens / 3e4),
         "training": train + checks,
-        "measuring": forward_seconds(machine, model, work.forward_tokens)
+        "measuring": forward_seconds(computing, model, work.forward_tokens)
         + Range(written.low * 0.5, written.likely * 0.8, written.high),
         "finalization": load
         + Range(5, 9, 40).times(slower)

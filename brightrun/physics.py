@@ -7,12 +7,13 @@ guess says so. Measured runs (`costs.Observed`) replace the two that matter, tra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from brightrun import gpus
 from brightrun.errors import ConfigurationError
 from brightrun.prices import CPU, H100_PCIE, H100_SXM
+from brightrun.speed import BF16_GAIN, cpu_speedup
 
 Precision = Literal["nf4", "bf16", "fp32"]
 BYTES: dict[str, float] = {"nf4": 0.516, "bf16": 2.0, "fp32": 4.0}  # nf4: double quantised
@@ -27,10 +28,6 @@ RECOMPUTED = 1.31  # time with activations computed twice; measured on a CPU: 27
 # says 0.47.
 CALLED = 0.022
 LAYER_PEAK = 73.0  # bytes an element of hidden size while one layer is computed
-# Of the speed that two threads reach with nothing beside, what a job's pod has: a whole demo job (2
-# cores; driver and Prefect server beside it) trained at 114-152 tokens/s where quiet steps reach
-# 150-159, and the same machine is a sixth slower at other hours. More cores: not measured.
-IN_A_JOB = 0.8
 DEMO_TOKENS = 900  # of the demo's sequences (544-1,104), at which its steps were timed
 BUSY = 4.0  # high / likely on a CPU that others use too; measured up to 10 with 8 processes
 
@@ -72,7 +69,8 @@ def total(parts: list[Range]) -> Range:
 class Machine:
     """What a pod runs on. memory_gb: GPU memory, or the machine's RAM for "cpu" (None: unknown);
     speed: of a CPU, as a share of the reference machine's; free: share of its cores that other
-    processes leave now (`brightrun.speed`)."""
+    processes leave now; bf16: a CPU multiplies that in hardware (`brightrun.speed`); gain: times
+    faster than in fp32 that it multiplies in a job's number format."""
 
     name: str
     threads: int = 1
@@ -81,6 +79,12 @@ class Machine:
     terabytes_per_s: float = 0.0
     speed: float = 1.0
     free: float = 1.0
+    bf16: bool = False
+    gain: float = 1.0
+
+    def computing(self, precision: Precision) -> Machine:
+        """As a pod of a job with this precision uses it."""
+        return replace(self, gain=BF16_GAIN if self.bf16 and precision != "fp32" else 1.0)
 
     @property
     def is_gpu(self) -> bool:
@@ -160,12 +164,6 @@ def machine_of(gpu: str, threads: int = 1, memory_gb: float | None = None) -> Ma
         raise ConfigurationError(
             f"there is no profile of {gpu!r}", fix=f"use one of: {', '.join([CPU, *_GPUS])}"
         ) from None
-
-
-def cpu_speedup(threads: int) -> float:
-    """Wall-clock gain of threads in a job: 2 give 1.7x alone (measured), so threads ** 0.766, and
-    IN_A_JOB of that. One thread is as fast as alone: the others' work has the other cores."""
-    return max(1.0, IN_A_JOB * float(pow(threads, 0.766)))
 
 
 def activation_bytes(model: ModelProfile, each: float) -> float:
@@ -251,7 +249,7 @@ def training_seconds(
         )
     reference = 4.0 * SMOLLM2.parameters + 7.0 * SMOLLM2.hidden * SMOLLM2.layers * DEMO_TOKENS
     flops = training_flops(model, tokens, sum_squared, False)
-    seconds = flops / reference / 90.0 / cpu_speedup(machine.threads)
+    seconds = flops / reference / 90.0 / cpu_speedup(machine.threads) / machine.gain
     twice = recomputing(machine, model, tokens, sum_squared, checkpointing)
     likely = max(seconds * twice, 0.8e-3 * tokens) / machine.speed
     return Range(likely / 1.3, likely, likely * BUSY)
@@ -266,6 +264,7 @@ def forward_seconds(machine: Machine, model: ModelProfile, tokens: float) -> Ran
         seconds = 2.0 * model.parameters * tokens / (machine.tflops * 1e12)
         return Range(seconds / 0.5, seconds / 0.4, seconds / 0.25)
     scaled = tokens * model.parameters / SMOLLM2.parameters / 250 / cpu_speedup(machine.threads)
+    scaled /= machine.gain
     likely = max(scaled, 0.27e-3 * tokens) / machine.speed
     return Range(likely / 1.3, likely, likely * BUSY)
 
@@ -292,5 +291,6 @@ def generation_seconds(
         )
     rate = 31.5 if batch > 1 else 10.0
     scaled = tokens * model.parameters / SMOLLM2.parameters / rate / cpu_speedup(machine.threads)
+    scaled /= machine.gain
     likely = max(scaled, 25e-3 * tokens / batch) / machine.speed
     return Range(likely / 2, likely, likely * BUSY)

@@ -54,8 +54,8 @@ class Hyperparameters(Frozen):
     )
     packing: bool | None = Field(
         None,
-        description="Whether several short conversations share a row. Left out = where the pod's "
-        "GPU has an attention kernel for varying lengths; on = needs such a GPU; off = never",
+        description="Whether several short conversations share a row. On = yes, the pod needs a "
+        "GPU with a varlen attention kernel. Off = one per row. Left out = On on such a GPU",
     )
     precision: Literal["nf4", "bf16", "fp32"] = Field(
         "nf4",

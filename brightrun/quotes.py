@@ -207,7 +207,8 @@ def quote(
     if not machine.is_gpu and not any(past.part == "training" for past in observed):
         given = settings.cpu_speed
         now = speed.Sample(given) if given else speed.measured(machine.threads)
-        machine = replace(machine, speed=now.speed, free=now.free)
+        bf16 = not given and speed.native_bf16()
+        machine = replace(machine, speed=now.speed, free=now.free, bf16=bf16)
     offered = prices.offers(provider, gpu, settings, live=live)
     price, note = prices.choose(offered, market)
     estimate = costs.estimate(

@@ -97,4 +97,4 @@ def basis(machine: Machine, seen: int) -> str:
     if seen:
         return f"history n={seen}"
     at = f", this machine at {machine.speed:.0%} of the reference" if machine.speed != 1.0 else ""
-    return f"physics{at}"
+    return f"physics{at}{', bf16 in hardware' if machine.bf16 else ''}"

@@ -21,6 +21,7 @@ ESTIMATE = {
     "price": {"usd_per_hour": 0.5, "source": "test", "as_of": "2026-11-22"},
     "market": "on_demand",
     "stage_seconds": {"training": 3.0},
+    "vram_gb": 1.0,
     "hard_limit_usd": 1.0,
 }
 SPEC = {

@@ -21,13 +21,13 @@ from brightrun.jobs import PRESETS, Preset
 from brightrun.physics import (
     SMOLLM2,
     activation_bytes,
-    cpu_speedup,
     generation_seconds,
     kept_on_cpu,
     training_flops,
     training_seconds,
 )
 from brightrun.prices import CPU, H100_PCIE, H100_SXM
+from brightrun.speed import cpu_speedup
 
 
 @pytest.mark.parametrize(("length", "gflops"), [(2048, 429), (4096, 441), (8192, 465)])
@@ -129,6 +129,24 @@ def test_a_first_estimate_of_the_demo_fits_a_whole_job() -> None:
     assert one.likely == pytest.approx(19, rel=0.15)
     assert 10 < found["finalization"].likely - one.likely < 20
     assert found["measuring"].likely == pytest.approx(131, rel=0.15)
+
+
+def test_a_first_estimate_of_the_demo_fits_a_cpu_that_multiplies_bf16() -> None:
+    """The job that BF16_GAIN was set by: 17,013 tokens twice in 101 s with a restart's steps, and
+    39 s of measuring, on 2 cores at 150 % of the reference."""
+    work = Work(
+        train_tokens=17_013, sum_squared_tokens=17_013 * 930, supervised_tokens=8725,
+        sequences=19, longest=1104, epochs=2, steps=38, validation_tokens=4526, evaluations=1,
+        scenarios=12, questions=25, prompt_tokens=247, neutral_tokens=633, max_new_tokens=96,
+    )  # fmt: skip
+    demo, here = PRESETS[Preset.demo].values, replace(CPU2, speed=1.5, bf16=True)
+    found = guess(work, here, SMOLLM2, demo)
+    assert found["training"].likely == pytest.approx(101, rel=0.15)
+    assert found["measuring"].likely == pytest.approx(39, rel=0.15)
+    exact = demo.model_copy(update={"precision": "fp32"})
+    slower = guess(work, here, SMOLLM2, exact)
+    assert slower["training"].likely == pytest.approx(2 * found["training"].likely)
+    assert slower["finalization"] == found["finalization"]  # one answer at a time
 
 
 def test_a_machine_that_does_half_takes_twice_as_long() -> None:

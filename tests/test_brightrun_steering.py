@@ -43,6 +43,7 @@ def running(
         "price": MARKETS[0]["price"],
         "market": "spot",
         "stage_seconds": {"training": 3600.0},
+        "vram_gb": 1.0,
         "interruption_s": {"low": 60.0, "likely": 300.0, "high": 900.0},
         "markets": markets or MARKETS,
     }

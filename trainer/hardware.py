@@ -7,11 +7,11 @@ import os
 import platform
 import resource
 from dataclasses import replace
-from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from brightrun import speed
 from trainer.wishes import PACKAGES, Place
 
 if TYPE_CHECKING:
@@ -24,26 +24,6 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate
 # Kernels of a GPU: told where they are installed.
 KERNELS = ("liger-kernel", "flash-attn", "triton")
 CUDA = "CUDA"
-# CPU features that multiply bf16 in hardware (x86 and ARM names in /proc/cpuinfo).
-BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-
-
-@cache
-def cpu_features() -> frozenset[str]:
-    """Feature flags of the first CPU; empty where /proc/cpuinfo does not exist."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return frozenset()
-    for line in lines:
-        if line.lower().startswith(("flags", "features")):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()
-
-
-def native_bf16() -> bool:
-    """Whether the CPU multiplies bf16 in hardware."""
-    return bool(BF16_FEATURES & cpu_features())
 
 
 def cpu_name() -> str:
@@ -113,7 +93,7 @@ def place() -> Place:
     packages = frozenset(name for name in PACKAGES if util.find_spec(name) is not None)
     if not torch.cuda.is_available():
         free = available_memory_mb() / 1000
-        return Place("cpu", free, native_bf16=native_bf16(), packages=packages, host_gb=free)
+        return Place("cpu", free, native_bf16=speed.native_bf16(), packages=packages, host_gb=free)
     device = torch.cuda.current_device()
     host = available_memory_mb() / 1000
     free_bytes, _ = torch.cuda.mem_get_info(device)
