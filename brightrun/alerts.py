@@ -31,8 +31,8 @@ def ended(job: JobContext, what: str) -> None:
     row = job.ledger.job(job.job_id)
     lines = [f"File: {row.training_file}", f"Requested by: {row.requested_by or 'unknown'}"]
     pods = job.ledger.attempts(job.job_id)
-    resumed = losses.went_on(pods, row.status == Status.completed)
-    if said := losses.sentence(len(losses.successions(pods)), losses_of(job), resumed):
+    times = len(losses.successions(pods))
+    if said := losses.sentence(times, losses_of(job), job.progress().resumed):
         lines.append(said)
     links = links_of(job, row)
     if row.report_html:

@@ -20,7 +20,7 @@ from brightrun.estimates import revised
 from brightrun.jobs import JobRequest, JobSpec
 from brightrun.ledger import Ledger, Status
 from brightrun.liveprices import LivePrices
-from brightrun.losses import successions
+from brightrun.losses import successions, went_on
 from brightrun.outages import waited_out
 from brightrun.prices import Live
 from brightrun.progress import Progress, progress
@@ -129,8 +129,12 @@ class JobContext:
             now = row.finished_at or row.updated_at
         rows = self.ledger.events(self.job_id)
         failed = row.status == Status.failed
-        lost = len(successions(self.ledger.attempts(self.job_id)))
-        return progress(rows, expected, now, ended=row.at_rest, failed=failed, interruptions=lost)
+        pods = self.ledger.attempts(self.job_id)
+        return progress(
+            rows, expected, now, ended=row.at_rest, failed=failed,
+            interruptions=len(successions(pods)),
+            resumed=went_on(pods, row.status == Status.completed, rows),
+        )  # fmt: skip
 
     def revised(self, state: Progress) -> dict[str, Any] | None:
         """The estimate as the pod's own speed has changed it; None before it is known."""

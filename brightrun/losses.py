@@ -121,11 +121,23 @@ def _between(since: datetime, until: datetime) -> float:
     return microseconds(since, until) / 1_000_000
 
 
-def went_on(pods: Sequence[AttemptRow], completed: bool) -> bool:
-    """Whether the job made a step after its last interruption, or came to its good end."""
+def went_on(pods: Sequence[AttemptRow], completed: bool, events: Iterable[Happening] = ()) -> bool:
+    """Whether the job made a step after its last interruption, or came to its good end.
+
+    events: the job's; a pod that still runs tells its steps only there.
+    """
     last = max((pod.number for pod, _ in successions(pods)), default=0)
     after = [pod for pod in pods if pod.number > last]
-    return completed or any((pod.last_step or 0) > (pod.resumed_from or 0) for pod in after)
+    return (
+        completed
+        or any((pod.last_step or 0) > (pod.resumed_from or 0) for pod in after)
+        or any(e.attempt > last and e.type == "metric" and "loss" in e.payload for e in events)
+    )
+
+
+def counted(times: int, resumed: bool) -> str:
+    """ "interrupted 2x, resumed"; "" without an interruption. resumed: `went_on`."""
+    return f"interrupted {times}x{', resumed' if resumed else ''}" if times else ""
 
 
 def sentence(times: int, found: Iterable[Loss], resumed: bool = True) -> str:
@@ -142,7 +154,7 @@ def said(times: int, seconds: float, usd: Decimal, known: bool = True, resumed: 
     """The sentence of `sentence` from its sums."""
     if not times:
         return ""
-    text = f"Interrupted {times}x" + (", resumed successfully" if resumed else "")
+    text = counted(times, resumed).capitalize() + (" successfully" if resumed else "")
     if not known:
         return text
     money = f"${usd:,.2f}" if usd >= Decimal("0.01") else shown(usd)

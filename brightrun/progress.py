@@ -61,7 +61,8 @@ class StageProgress(Frozen):
 
 
 class Progress(Frozen):
-    """A job at one moment. Losses are (step, loss) in order; pods: those that spoke."""
+    """A job at one moment. Losses are (step, loss) in order; pods: those that spoke; resumed: it
+    made a step after its last interruption."""
 
     stages: tuple[StageProgress, ...]
     fraction: float
@@ -77,6 +78,7 @@ class Progress(Frozen):
     gpu_percent: float | None = None
     memory_mb: float | None = None
     interruptions: int = 0
+    resumed: bool = False
     pods: int = 0
     losses: tuple[tuple[int, float], ...] = ()
     validation_losses: tuple[tuple[int, float], ...] = ()
@@ -102,11 +104,12 @@ def progress(
     ended: bool = False,
     failed: bool = False,
     interruptions: int = 0,
+    resumed: bool = False,
 ) -> Progress:
     """events in order of time; expected: stage -> seconds (absent ones get a small default).
 
     ended: the job is over; failed: it ended with an error, and so did the stage it was in;
-    interruptions: as the ledger knows them (`losses.successions`).
+    interruptions, resumed: as the ledger knows them (`losses.successions`, `losses.went_on`).
     """
     metrics = [e.payload for e in events if e.type == "metric" and "loss" in e.payload]
     by_step = {int(m["step"]): m for m in metrics}
@@ -139,6 +142,7 @@ def progress(
         gpu_percent=beat.get("gpu_percent"),
         memory_mb=beat.get("memory_mb"),
         interruptions=interruptions,
+        resumed=resumed,
         pods=len({e.attempt for e in events if e.attempt > 0}),
         losses=tuple((step, float(by_step[step]["loss"])) for step in sorted(by_step)),
         validation_losses=_validation(events),

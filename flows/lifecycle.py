@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from prefect import Flow, suspend_flow_run
 from prefect.client.schemas.objects import FlowRun, State
@@ -27,11 +26,12 @@ from brightrun.outages import told
 from brightrun.remains import kept
 from brightrun.settings import load
 from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused, obey
+from flows.lastcard import last_card
 from flows.lifecycle_ids import STOPPED_BY_HAND, job_id_of
 from flows.outcome import summary
 from flows.sweeper import again, close, ended_without_word
 from reports import claims, jobcards
-from tasks import board, story
+from tasks import story
 from tasks.gate import Approval
 from tasks.people import notify
 
@@ -87,6 +87,7 @@ def driving(request: JobRequest, given: str) -> Iterator[str]:
     finally:
         with second_to("the claim on the job"):
             ledger.release_claim(job_id, driver_name())
+        last_card(job)
 
 
 def templated(ledger: Ledger, request: JobRequest) -> JobRequest:
@@ -142,7 +143,6 @@ def complete(job_id: str) -> None:
     job = open_job(job_id)
     obey(job_id, job.folder.stop_request())
     job.ledger.update_job(job_id, status=Status.completed, finished_at=datetime.now(UTC))
-    board.last_card(job, UUID(str(this_run.id)))
     found = job.ledger.evaluation(job_id)
     if found is not None:
         said = f"{claims.headline(found.verdicts)} {claims.ei_claim(found.verdicts)}"

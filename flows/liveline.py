@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 
+from brightrun import losses
 from brightrun.context import JobContext
 from brightrun.progress import Progress
 from flows.terminal import money
@@ -49,7 +50,7 @@ def numbers(job: JobContext, state: Progress) -> str:
     if state.memory_mb:
         parts.append(f"memory {state.memory_mb / 1024:.1f} GB")
     if state.interruptions:
-        parts.append(f"interrupted {state.interruptions}x, resumed")
+        parts.append(losses.counted(state.interruptions, state.resumed))
     cost = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
     parts.append(f"cost so far {money(float(cost))}")
     if found := job.revised(state):

@@ -47,9 +47,7 @@ def summary(job_id: str) -> dict[str, Any]:
         "package": row.package,
         "verdicts": [v.model_dump(mode="json") for v in found.verdicts] if found else [],
         "interruptions": len(lost_pods),
-        "interrupted": losses.sentence(
-            len(lost_pods), lost, losses.went_on(pods, row.status == Status.completed)
-        ),
+        "interrupted": losses.sentence(len(lost_pods), lost, job.progress().resumed),
         "losses": [loss.model_dump(mode="json") for loss in lost],
         "resumes": [
             {"killed_at": old.last_step or 0, "resumed_from": new.resumed_from or 0}

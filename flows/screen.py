@@ -253,6 +253,7 @@ def live_job(job: JobContext) -> LiveJob:
         gpu_percent=state.gpu_percent,
         memory_mb=state.memory_mb,
         interruptions=state.interruptions,
+        resumed=state.resumed,
         warnings=state.warnings,
     )
 

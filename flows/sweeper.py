@@ -20,6 +20,7 @@ from brightrun.ledger_jobs import process_is_alive
 from brightrun.outages import told
 from brightrun.stopping import JobCancelled
 from brightrun.storagefaults import is_outage
+from flows.lastcard import last_card
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ def ended_without_word(job: JobContext, state: str) -> None:
         return
     if state == "CANCELLED":
         close(job, Status.cancelled, JobCancelled(CANCELLED_IN_UI, fix=again(job.job_id)))
+        last_card(job)
         return
     error = InterruptionError(
         f"the process that drove job {job.job_id} is gone",
@@ -64,6 +66,7 @@ def ended_without_word(job: JobContext, state: str) -> None:
     # A dying run's hook and the sweeper may both come here: who closes the books tells it.
     if close(job, Status.failed, error):
         alerts.ended(job, "failed")
+    last_card(job)
 
 
 def end_undriven(job: JobContext, status: Status) -> bool:
@@ -79,6 +82,7 @@ def end_undriven(job: JobContext, status: Status) -> bool:
         accounts.settle(job)
     finally:
         job.ledger.release_claim(job.job_id, driver_name())
+    last_card(job)
     return True
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from brightrun import losses
 from brightrun.counting import count
 from brightrun.progress import Progress
 from brightrun.verdicts import CurvePoint, Table
@@ -154,8 +155,9 @@ def markets_card(training_file: str, rows: Sequence[dict[str, Any]], month: dict
     return cards.estimate(Table(columns=columns, rows=shown), note=note)
 
 
-def progress_card(state: Progress, money: str) -> str:
-    """Stages with estimate and elapsed, step, loss; money: `moneywords.so_far`."""
+def progress_card(state: Progress, money: str, ended: str = "") -> str:
+    """Stages with estimate and elapsed, step, loss; money: `moneywords.so_far`; ended: how the job
+    ended, in words."""
     rows = tuple(
         (
             s.name,
@@ -167,9 +169,10 @@ def progress_card(state: Progress, money: str) -> str:
         for s in state.stages
     )
     columns = ("Stage", "Status", "Done", "Estimated", "Elapsed")
+    left = "0 s" if ended else f"about {formats.duration(_at_least_0(state.remaining_s))}"
     facts = [
-        f"{_at_least_0(state.fraction):.0%} done, "
-        f"about {formats.duration(_at_least_0(state.remaining_s))} left",
+        *([ended] if ended else []),
+        f"{_at_least_0(state.fraction):.0%} done, {left} left",
         f"cost so far {money}",
     ]
     if state.total_steps:
@@ -178,7 +181,7 @@ def progress_card(state: Progress, money: str) -> str:
     if state.loss is not None and math.isfinite(state.loss):
         facts.append(f"loss {state.loss:.3f}, rate {_at_least_0(state.learning_rate or 0):.1e}")
     if state.interruptions:
-        facts.append(f"interrupted {state.interruptions}x, resumed")
+        facts.append(losses.counted(state.interruptions, state.resumed))
     lines = "".join(f"- {cards.text(fact)}\n" for fact in facts)
     return f"## Progress\n\n{lines}\n{cards.table(Table(columns=columns, rows=rows))}"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from brightrun import losses
 from brightrun.counting import count
 from reports import formats, sparkline
 from reports.escape import html
@@ -52,6 +53,7 @@ class LiveJob:
     gpu_percent: float | None = None
     memory_mb: float | None = None
     interruptions: int = 0
+    resumed: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -90,8 +92,8 @@ def _job(job: LiveJob) -> str:
         ("Memory", formats.size(job.memory_mb * 1e6) if job.memory_mb else formats.NONE),
     ]
     tiles = "".join(f"<div><dt>{html(k)}</dt><dd>{html(v)}</dd></div>" for k, v in facts)
-    notes = [f"Interrupted {job.interruptions}x, resumed"] if job.interruptions else []
-    notes = [line for line in (job.money, job.revised) if line] + notes
+    lost = losses.counted(job.interruptions, job.resumed).capitalize()
+    notes = [line for line in (job.money, job.revised, lost) if line]
     listed = "".join(f"<li>{html(note)}</li>" for note in [*notes, *job.warnings])
     return (
         f'<article><header><h2 dir="auto">{html(job.name or job.job_id)}</h2>'

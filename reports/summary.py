@@ -113,11 +113,7 @@ def _rest(verdicts: Sequence[Verdict]) -> str:
 
 
 def _interruption_tile(data: ReportData) -> str:
-    return (
-        f"interrupted {len(data.interruptions)}x, resumed"
-        if data.interruptions
-        else "without interruption"
-    )
+    return losses.counted(len(data.interruptions), True) or "without interruption"
 
 
 def trained(data: ReportData) -> str:

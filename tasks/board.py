@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
 from brightrun import accounts
 from brightrun.context import JobContext
@@ -18,6 +17,7 @@ from tasks import artifacts, story
 
 REWRITE_SECONDS = 60.0
 STEP_SECONDS = 5.0
+PROGRESS, SHOWS = "progress", "Stages, step, loss and cost so far"
 
 
 @contextmanager
@@ -47,9 +47,7 @@ class Board:
         self.told_step = -STEP_SECONDS
         self.step: EventRow | None = None
         state = job.progress()
-        self.progress = artifacts.publish(
-            "progress", progress_card(self.job, state), "Stages, step, loss and cost so far"
-        )
+        self.progress = artifacts.publish(PROGRESS, progress_card(self.job, state), SHOWS)
         self.curve = artifacts.publish("loss-curve", jobcards.loss_card(state), "Loss by step")
         self.written = job.clock.monotonic()
 
@@ -109,15 +107,27 @@ class Board:
 
 
 def progress_card(job: JobContext, state: Progress) -> str:
-    facts = job.ledger.job(job.job_id).estimate or {}
-    return jobcards.progress_card(state, moneywords.so_far(accounts.bill_of(job), facts))
+    """The card as it is now; that of an ended or paused job says so first."""
+    row = job.ledger.job(job.job_id)
+    ended = str(row.status) if row.at_rest else ""
+    if ended and row.error is not None:
+        ended += f": {row.error['message']}"
+    money = moneywords.so_far(accounts.bill_of(job), row.estimate or {})
+    return jobcards.progress_card(state, money, ended)
 
 
-def last_card(job: JobContext, flow_run_id: UUID) -> None:
-    """The progress card of an ended job."""
-    with artifacts.only_shown("progress"):
-        card = artifacts.existing("progress", flow_run_id)
-        artifacts.rewrite(card, progress_card(job, job.progress()))
+@contextmanager
+def stage(job: JobContext, name: str, status: str) -> Iterator[None]:
+    """`JobContext.stage` with the card rewritten at its beginning and end."""
+    with job.stage(name, status):
+        unless_away(show, job)
+        yield
+    unless_away(show, job)
+
+
+def show(job: JobContext) -> None:
+    """The progress card of the running task's run, as it is now."""
+    artifacts.publish(PROGRESS, progress_card(job, job.progress()), SHOWS)
 
 
 def pod_sentence(attempt: int, launched: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from brightrun.verdicts import ReportData, kind_of_test
 from evals import attainable
 from evals.assess import assess
 from reports import cards, handing, issuing, package, render
-from tasks import artifacts
+from tasks import artifacts, board
 
 
 @task(name="evaluate", cache_policy=NO_CACHE)
@@ -27,7 +27,7 @@ def evaluate(job_id: str) -> None:
     """Scores, intervals and one verdict per claim."""
     job = open_job(job_id)
     if not job.folder.exists("evals/evaluation.json"):
-        with job.stage("evaluate", "evaluating"):
+        with board.stage(job, "evaluate", "evaluating"):
             found = assess(job.folder, job.spec)
             job.ledger.save_evaluation(job_id, found)
             job.folder.write_json("evals/evaluation.json", json.loads(found.model_dump_json()))
@@ -49,7 +49,7 @@ def report(job_id: str) -> None:
     job = open_job(job_id)
     place = job.reports_folder
     if not job.folder.manifest("report") or not (place / render.PDF).exists():
-        with job.stage("report", "reporting"):
+        with board.stage(job, "report", "reporting"):
             issued = issuing.first(job)
             job.folder.upload_folder(place, "report", {"engine": issued.engine})
     html, pdf = place / render.HTML, place / render.PDF
@@ -63,7 +63,7 @@ def package_adapter(job_id: str) -> None:
     job = open_job(job_id)
     zips = [n for n in job.folder.names("package") if n.endswith(".zip")]
     if not zips:
-        with job.stage("package", "reporting"):
+        with board.stage(job, "package", "reporting"):
             with room_for(job) as room:
                 made = package.build(room, **package_parts(job, room))
                 job.folder.upload(made, f"package/{made.name}")

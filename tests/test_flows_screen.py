@@ -8,6 +8,8 @@ import re
 import signal
 import threading
 import time
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,10 @@ from rich.console import Console
 from brightrun.context import JobContext
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
+from brightrun.runfolder import Event
 from brightrun.settings import load
 from flows import liveline, running, screen
+from reports import jobcards, live
 
 AGAIN = 'http-equiv="refresh"'
 
@@ -136,3 +140,27 @@ def test_a_plain_line_has_elapsed_and_remaining_time(
     job.note("stage", {"name": "validate", "status": "started"})
     screen.PlainLines().tell(job)
     assert re.search(r"\(\d+ s, about .* left\)\n", capsys.readouterr().err)
+
+
+def test_a_job_that_failed_before_its_next_step_is_not_called_resumed_anywhere(home: Path) -> None:
+    job = trained([])
+    for number, outcome in ((1, "lost:killed"), (2, "failed:trainer")):
+        job.ledger.add_attempt(
+            "j1", number, provider="local", market="spot", pod_name=f"br-j1-{number}-x",
+            usd_per_hour=Decimal(1), launched_at=datetime.now(UTC),
+        )  # fmt: skip
+        job.ledger.end_attempt("j1", number, datetime.now(UTC), outcome)
+
+    def said() -> list[str]:
+        state = job.progress()
+        page = live.page([screen.live_job(job)], datetime.now(UTC))
+        return [liveline.numbers(job, state), jobcards.progress_card(state, "$0"), page]
+
+    for text in said():
+        assert "nterrupted 1x" in text
+        assert "resumed" not in text
+    payload = {"step": 1, "total_steps": 9, "epoch": 0.1, "loss": 2.0}
+    step = {"seq": 1, "ts": datetime.now(UTC), "attempt": 2, "type": "metric", "payload": payload}
+    job.ledger.ingest("j1", [Event.model_validate(step)])
+    for text in said():
+        assert "nterrupted 1x, resumed" in text

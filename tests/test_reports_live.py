@@ -30,6 +30,7 @@ JOB = LiveJob(
     estimate_usd=0.07,
     notional=True,
     interruptions=1,
+    resumed=True,
     warnings=("slow & steady",),
 )
 

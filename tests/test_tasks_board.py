@@ -18,12 +18,12 @@ from without_ledger import WithoutLedger
 
 from brightrun import following
 from brightrun.context import JobContext
-from brightrun.errors import SpotInterrupted
+from brightrun.errors import BrightRunError, LedgerAway, SpotInterrupted
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.runfolder import Event, EventWriter
 from brightrun.settings import load
-from tasks import artifacts, board, story
+from tasks import artifacts, board, results, story
 from trainer import reporter
 
 
@@ -202,3 +202,41 @@ def test_an_event_is_in_the_ledger_and_told_at_most_ten_seconds_after_it_was_wri
     assert slowest <= board.STEP_SECONDS + following.POLL_SECONDS
     to_the_page = prefect.settings.PREFECT_LOGGING_TO_API_BATCH_INTERVAL.value()
     assert reporter.FLUSH_SECONDS + slowest + to_the_page < 10
+
+
+def test_the_card_is_rewritten_when_a_stage_after_the_pod_begins_and_ends(
+    job: JobContext, shelf: Shelf
+) -> None:
+    with board.stage(job, "report", "reporting"):
+        assert re.search(r"Report[ |]+running", shelf.texts["progress"])
+    assert re.search(r"Report[ |]+finished", shelf.texts["progress"])
+
+
+@pytest.mark.parametrize("name", ["evaluate", "report", "package"])
+def test_every_stage_after_the_pod_has_its_card_written(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The stage fails at its first work; by then the card has to show it as the one that runs."""
+    ledger = Ledger.open(load())
+    ledger.create_job("j2", JobRequest(training_file="f.json"))
+    shelf = Shelf()
+    monkeypatch.setattr(artifacts, "publish", shelf.publish)
+    stage = {
+        "evaluate": results.evaluate, "report": results.report, "package": results.package_adapter,
+    }[name]  # fmt: skip
+    with pytest.raises((BrightRunError, OSError)):
+        stage.fn("j2")
+    assert re.search(rf"{name.title()}[ |]+running", shelf.texts["progress"])
+
+
+def test_a_ledger_that_is_away_costs_a_stage_its_card_only(job: JobContext, shelf: Shelf) -> None:
+    def away(*what: object) -> None:
+        raise LedgerAway("gone")
+
+    published, artifacts.publish = artifacts.publish, away
+    try:
+        with board.stage(job, "report", "reporting"):
+            pass
+    finally:
+        artifacts.publish = published
+    assert job.progress().stage == "report"
