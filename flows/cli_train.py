@@ -226,7 +226,8 @@ def must_be_valid(request: JobRequest, as_json: bool) -> FileReport:
 
 
 def resumed(job: str) -> tuple[str, JobRequest]:
-    """An earlier job and its request."""
+    """An earlier job and its request; that it shall go on is written down."""
+    from brightrun import goingon
     from brightrun.context import open_job
     from brightrun.ledger import Status
 
@@ -236,6 +237,8 @@ def resumed(job: str) -> tuple[str, JobRequest]:
         raise ConfigurationError(
             f"job {known.job_id} was rejected at the gate", fix="start a new one"
         )
+    if row.status != Status.completed:
+        goingon.ask(known.folder)
     return known.job_id, known.request
 
 

@@ -31,6 +31,7 @@ def finetune(request: JobRequest, job_id: str = "") -> dict[str, Any] | State[An
         job_id: Leave empty for a new job; the id of an earlier job goes on with it.
     """
     with lifecycle.driving(request, job_id) as job_id:
+        lifecycle.begin(job_id)
         intake.prepare(job_id)
         if request.assesses:
             assessing.plan(job_id)

@@ -17,7 +17,7 @@ from prefect.runtime import deployment
 from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Completed
 
-from brightrun import attempts, ownmachine
+from brightrun import attempts, goingon, ownmachine
 from brightrun.context import JobContext, driver_name, open_job
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.jobs import JobRequest
@@ -26,6 +26,7 @@ from brightrun.outages import told
 from brightrun.remains import kept
 from brightrun.settings import load
 from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused, obey
+from flows import ui_runs
 from flows.lastcard import last_card
 from flows.lifecycle_ids import STOPPED_BY_HAND, job_id_of
 from flows.outcome import summary
@@ -57,9 +58,7 @@ def driving(request: JobRequest, given: str) -> Iterator[str]:
     ledger = Ledger.open(settings)
     job_id = job_id_of(given, str(this_run.id))
     if not exists(ledger, job_id):
-        wish = templated(ledger, request)
-        ownmachine.require(wish.provider, wish.gpu)
-        ledger.create_job(job_id, wish)
+        ledger.create_job(job_id, first_wish(ledger, request))
     job = JobContext(settings, ledger, job_id)
     claim(job)
     try:
@@ -88,6 +87,24 @@ def driving(request: JobRequest, given: str) -> Iterator[str]:
         with second_to("the claim on the job"):
             ledger.release_claim(job_id, driver_name())
         last_card(job)
+
+
+def first_wish(ledger: Ledger, request: JobRequest) -> JobRequest:
+    """What a new job is made from. What cannot be had is refused before a job is made, but to a run
+    of the form: that becomes a job, which `begin` refuses, so that people are told."""
+    try:
+        return admitted(ledger, request)
+    except BrightRunError:
+        if not may_ask():
+            raise
+        return request
+
+
+def admitted(ledger: Ledger, request: JobRequest) -> JobRequest:
+    """The wish with its template; an error: it names what is not here."""
+    wish = templated(ledger, request)
+    ownmachine.require(wish.provider, wish.gpu)
+    return wish
 
 
 def templated(ledger: Ledger, request: JobRequest) -> JobRequest:
@@ -123,19 +140,45 @@ def second_to(what: str) -> Iterator[None]:
 
 
 def claim(job: JobContext) -> None:
-    """One driver per job; going on with an ended one is a fresh start for recovery."""
-    row = job.ledger.job(job.job_id)
+    """One driver per job."""
     if not job.ledger.claim(job.job_id, driver_name()):
         raise ConfigurationError(
             f"job {job.job_id} is already driven by another process",
             fix=f"follow it with `brightrun watch {job.job_id}`",
         )
-    if row.status in (Status.failed, Status.cancelled, Status.paused):
-        attempts.start_afresh(job)
-        job.ledger.update_job(job.job_id, status=Status.created, finished_at=None)
     job.ledger.update_job(
         job.job_id, flow_run_id=str(this_run.id), error=None, run_folder=job.folder.url
     )
+
+
+def begin(job_id: str) -> None:
+    """Going on with an ended job is a fresh start for recovery, unless its cancel stands; one that
+    never began is looked at once more: another machine may have made it."""
+    job = open_job(job_id)
+    row = job.ledger.job(job_id)
+    if row.status in (Status.cancelled, Status.paused):
+        honour(job)
+    if row.status in (Status.failed, Status.cancelled, Status.paused):
+        attempts.start_afresh(job)
+        job.ledger.update_job(job_id, status=Status.created, finished_at=None)
+    if not row.stage and admitted(job.ledger, job.request) != job.request:
+        raise ConfigurationError(
+            f"job {job_id} was made before its template was as it is", fix="start a new run"
+        )
+
+
+def honour(job: JobContext) -> None:
+    """JobCancelled: the job was cancelled while this run was on its way, and nothing is spent."""
+    stop, run = job.folder.stop_request(), this_run.id
+    if not goingon.cancel_stands(stop, goingon.asked_at(job.folder)):
+        return
+    if run and not goingon.cancel_stands(stop, ui_runs.asked_at(run)):
+        return
+    try:
+        obey(job.job_id, stop)
+    except JobCancelled as error:
+        job.ledger.update_job(job.job_id, error=error.as_dict())
+        raise
 
 
 def complete(job_id: str) -> None:

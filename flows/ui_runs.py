@@ -1,12 +1,15 @@
-"""Flow runs of a running `make ui`: resume one at the gate, cancel one that waits."""
+"""Flow runs of a running `make ui`: resume one at the gate, cancel one that waits, ask its past."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 from brightrun.errors import ConfigurationError
 from brightrun.settings import load
 from flows import server
+
+ASKS = ("Scheduled", "AwaitingRetry", "Resuming")  # by a person; "Late" and a full queue are not
 
 
 def resume(
@@ -32,7 +35,7 @@ def resume(
 
 
 def cancel_waiting(flow_run_id: str) -> None:
-    """End a run that is scheduled or suspended; a running one is stopped through its pod."""
+    """End a run that waits, is suspended or about to start; a running one obeys its stop order."""
     if not _reachable(flow_run_id):
         return
     from prefect.client.orchestration import get_client
@@ -40,8 +43,19 @@ def cancel_waiting(flow_run_id: str) -> None:
 
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(UUID(flow_run_id))
-        if run.state is not None and (run.state.is_paused() or run.state.is_scheduled()):
+        state = run.state
+        if state and (state.is_paused() or state.is_scheduled() or state.is_pending()):
             client.set_flow_run_state(run.id, Cancelled(message="cancelled in the terminal"))
+
+
+def asked_at(flow_run_id: str) -> datetime | None:
+    """When this run was last asked for: submitted, retried, or its form answered. None: it was not,
+    because it is a process of the terminal."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        states = client.read_flow_run_states(UUID(flow_run_id))
+    return max((s.timestamp for s in states if s.name in ASKS), default=None)
 
 
 def _reachable(flow_run_id: str) -> bool:

@@ -132,6 +132,7 @@ def test_a_paused_job_waits_and_is_no_failure(
 
     def goes_on() -> None:
         with lifecycle.driving(REQUEST, "j1"):
+            lifecycle.begin("j1")
             assert open_job("j1").ledger.job("j1").status == "created"
             raise DatasetError("the end of this test")
 
@@ -139,7 +140,7 @@ def test_a_paused_job_waits_and_is_no_failure(
         goes_on()
 
 
-def test_the_form_is_refused_a_gpu_that_is_not_here_before_a_job_is_made(home: Path) -> None:
+def test_the_terminal_is_refused_a_gpu_that_is_not_here_before_a_job_is_made(home: Path) -> None:
     gpu = next(g for g in (H100_PCIE, H100_SXM) if g not in ownmachine.gpus_here())
     wish = REQUEST.model_copy(update={"gpu": gpu})
     with (
