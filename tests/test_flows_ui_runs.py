@@ -43,6 +43,13 @@ def cancel_retry_and_reject(running: ui.Ui, home: Path, file: Path) -> None:
     running.wait_for(run, "Suspended", seconds=90)
     assert ledger(home).job(job_id).status == "awaiting_approval"
 
+    # Cancelled in the terminal, and retried after that: whoever spoke last decides.
+    assert brightrun(home, "cancel", job_id, "--json").json["status"] == "cancelled"
+    assert running.wait_for(run, "Cancelled", seconds=30)["state_type"] == "CANCELLED"
+    running.set_state(run, "SCHEDULED", "AwaitingRetry")
+    running.wait_for(run, "Suspended", seconds=90)
+    assert ledger(home).job(job_id).status == "awaiting_approval"
+
     running.resume(run, {"approve": False, "approver": "Bea", "note": "not now"})
     assert running.wait_for(run, "Rejected", seconds=90)["state_type"] == "COMPLETED"
     row, word = ledger(home).job(job_id), ledger(home).approval(job_id)
