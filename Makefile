@@ -68,7 +68,7 @@ BENCH_EQ12 ?= --longest 1900 --conversations 4 --held-out 1 --seeds 1,2,1
 EQ12 := ../shared/data/eq12/EQ-12-conversations-demo.json
 RESULTS := .brightrun/bench
 
-bench-train: setup  ## ours, a bare loop, TRL's recipes, LLaMA-Factory, interleaved (about 35 minutes)
+bench-train: setup  ## ours, a bare loop, TRL's recipes, LLaMA-Factory, interleaved (about 50 minutes)
 	@rm -f $(RESULTS)/training.jsonl $(RESULTS)/training-eq12.jsonl
 	$(BIN)/python -m benches.training $(BENCH) --out $(RESULTS)/training.jsonl
 	@if test -f $(EQ12); then $(BIN)/python -m benches.training $(BENCH_EQ12) --file eq12 --out $(RESULTS)/training-eq12.jsonl; fi
@@ -99,7 +99,7 @@ bench-measure: setup  ## measuring as the pod does it against a script that load
 	$(BIN)/python -W ignore -m benches.measuring --max-new-tokens 64 --out $(RESULTS)/measuring.jsonl
 	@$(BIN)/python -m benches.tables $(RESULTS)
 
-bench-recovery: setup  ## checkpoint stall; from a kill to the next step, part by part (6 minutes)
+bench-recovery: setup  ## checkpoint stall; from a kill to the next step, part by part (three jobs)
 	@rm -f $(RESULTS)/recovery.jsonl
 	$(BIN)/python -m benches.recovery --interrupt-at 13 --out $(RESULTS)/recovery.jsonl
 	@$(BIN)/python -m benches.tables $(RESULTS)

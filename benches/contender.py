@@ -3,12 +3,14 @@
     python -m benches.contender ours --file eq12 --conversations 6 --held-out 3 --seed 1
 
 ours              trainer.train.train: the pod's own training loop, without the run folder's events
+ours-bf16         the same with the base model in bf16, where a CPU multiplies that in hardware
 bare              a plain PyTorch loop over the same micro-batches, PEFT's layers, labelled head
 trl-conversation  TRL's SFTTrainer as shipped, our sequences and labels
 trl-pair          the same with one sequence per pair: the recipe that users write
-llamafactory      LLaMA-Factory as shipped on our conversations, see benches.peer
+llamafactory      LLaMA-Factory as shipped on our conversations, see benches.peer; it computes in
+                  the number format of the model's files (SmolLM2: bf16): compare it with ours-bf16
 
-All: SmolLM2 in fp32 (this is what a CPU computes), LoRA r16 on all seven projections, the same
+All others: SmolLM2 in fp32, LoRA r16 on all seven projections, the same
 pairs per optimizer step, learning rate, schedule, clipping, and order by seed.
 """
 
@@ -27,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from brightrun.jobs import Hyperparameters
 
-NAMES = ("ours", "bare", "trl-conversation", "trl-pair", "llamafactory")
+NAMES = ("ours", "ours-bf16", "bare", "trl-conversation", "trl-pair", "llamafactory")
 # Those that the estimate's formula is about: one sequence at once, logits at labels only.
 COUNTED = ("ours", "bare")
 
@@ -70,7 +72,7 @@ def main() -> int:
         epochs=given.epochs,
         pairs_per_step=given.pairs_per_step,
         seed=given.seed,
-        precision="fp32",
+        precision="bf16" if given.name == "ours-bf16" else "fp32",
         sequence="pair" if given.name == "trl-pair" else "conversation",
     )
     import torch
@@ -99,7 +101,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         race = Race(spec, samples, plan, base, found.held_out, Path(place), found)
         race.meter = Meter(given.at_cpu, lambda: mean_nll(race.model, found.held_out))
-        LOOPS[given.name](race)
+        LOOPS[given.name.removesuffix("-bf16")](race)
     wall, cpu = race.meter.steps[-1]
     after = mean_nll(race.model, found.held_out)
     counted = given.name in COUNTED

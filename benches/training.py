@@ -3,8 +3,8 @@
     python -m benches.training --conversations 6 --held-out 3 --seeds 1,2,3
     python -m benches.training --conversations 2 --held-out 1 --seeds 1 --base-model tiny  # quick
 
-Interleaved: one repeat is ours, bare, TRL per conversation, TRL per pair, LLaMA-Factory where it
-is installed, then the next seed.
+Interleaved: one repeat is ours, ours in bf16 where the CPU has that, bare, TRL per conversation,
+TRL per pair, LLaMA-Factory where it is installed, then the next seed.
 TRL's runs also look at their perplexity once they have used as much CPU time as ours did.
 """
 
@@ -22,6 +22,7 @@ from typing import Any
 from benches import peer
 from benches.contender import NAMES
 from benches.sample import ROOT
+from brightrun import speed
 
 PASSED = ("file", "base_model", "conversations", "held_out", "epochs", "pairs_per_step", "threads",
           "longest")  # fmt: skip
@@ -48,6 +49,9 @@ def main() -> int:
     if "llamafactory" in names and not peer.is_installed():
         print("llamafactory: not raced, not installed (`make bench-peer` does it)", flush=True)
         names.remove("llamafactory")
+    if "ours-bf16" in names and not speed.native_bf16():
+        print("ours-bf16: not raced, this CPU does not multiply bf16 in hardware", flush=True)
+        names.remove("ours-bf16")
     for seed in given.seeds.split(","):
         at_cpu: float | None = None
         for name in names:
