@@ -103,6 +103,7 @@ def main() -> int:
         race.meter = Meter(given.at_cpu, lambda: mean_nll(race.model, found.held_out))
         LOOPS[given.name.removesuffix("-bf16")](race)
     wall, cpu = race.meter.steps[-1]
+    race.model.float()  # whatever trained it: all are judged in fp32
     after = mean_nll(race.model, found.held_out)
     counted = given.name in COUNTED
     formula = formula_mb(profile, values, longest, race.limit) if counted else None
