@@ -22,16 +22,20 @@ def turn_rows(record: ConversationRecord, kind: str) -> Iterator[Row]:
     said: dict[int, str] = {}
     prompts = Prompts()
     before: int | None = 0
+    expected: int | None = None
     for pair in record.pairs:
         number = pair.turn_number
         step = _step(number, before, kind)
+        if step and _step(number, expected, kind) == 0:
+            step = 0  # the turn before had the wrong number: it was told there
+        expected = None if step is None or number is None else number - step
         yield {
             "conversation": record.index,
             "pair": pair.pair,
             "line": pair.line,
             "turn_number": number,
             "turn_step": step,
-            "expected_turn": None if step is None or number is None else number - step,
+            "expected_turn": expected,
             **_targets(pair),
             **prompts.row(pair),
             **_history(pair, said, sound=step == 0),

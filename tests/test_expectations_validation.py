@@ -191,3 +191,18 @@ def test_all_defects_are_told_at_once(tmp_path: Path, runner: Runner) -> None:
         ("total_conversations_wrong", None),
         ("wrong_format", None),
     }
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_one_slip_in_the_numbers_is_told_once(tmp_path: Path, runner: Runner, *, gap: bool) -> None:
+    doc = tf.document(3, 8)
+    pairs = doc["conversations"][1]["training_pairs"]
+    if gap:
+        del pairs[3]
+        tf.counted(doc)
+    else:
+        pairs[3]["turn_number"] = 9
+    report = validate_file(tf.write_json(tmp_path / "x.json", doc), runner=runner)
+    (told,) = [d for d in report.errors if "must stand" in d.message]
+    wrong, right = (5, 4) if gap else (9, 4)
+    assert f"turn {wrong} stands where turn {right} must stand" in told.message
