@@ -58,7 +58,7 @@ soak: $(INSTALLED)  ## the slow tests: 1 GB files, 20 kills and their table
 	SOAK_TABLE=$(CURDIR)/.brightrun/soak-kills.jsonl $(BIN)/python -m pytest -m slow --timeout 3000 $(ARGS)
 	@$(BIN)/python tests/soak_kills.py .brightrun/soak-kills.jsonl
 
-bench: bench-calibrate bench-recovery  ## calibration, recovery, training beside LLaMA-Factory where it installs (about an hour on 2 free cores), into docs/benchmarks.md
+bench: bench-calibrate bench-recovery  ## calibration, recovery, training beside LLaMA-Factory where it installs, into docs/benchmarks.md
 	@$(MAKE) --no-print-directory bench-peer || echo "LLaMA-Factory cannot be installed here: the training bench leaves it out"
 	@$(MAKE) --no-print-directory bench-train
 
@@ -68,7 +68,7 @@ BENCH_EQ12 ?= --longest 1900 --conversations 4 --held-out 1 --seeds 1,2,1
 EQ12 := ../shared/data/eq12/EQ-12-conversations-demo.json
 RESULTS := .brightrun/bench
 
-bench-train: setup  ## ours, a bare loop, TRL's recipes, LLaMA-Factory, interleaved (about 50 minutes)
+bench-train: setup  ## ours, a bare loop, TRL's recipes, LLaMA-Factory, interleaved, three repeats
 	@rm -f $(RESULTS)/training.jsonl $(RESULTS)/training-eq12.jsonl
 	$(BIN)/python -m benches.training $(BENCH) --out $(RESULTS)/training.jsonl
 	@if test -f $(EQ12); then $(BIN)/python -m benches.training $(BENCH_EQ12) --file eq12 --out $(RESULTS)/training-eq12.jsonl; fi

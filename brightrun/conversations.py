@@ -126,8 +126,11 @@ class Conversation:
 CHARACTERS_PER_TOKEN = 4.66  # of Llama 3's tokenizer, on 7 real files with 142 conversations
 
 
-class RowFacts(Frozen):
-    """What is known of one conversation without its texts. `tokens`: of all its sequences."""
+class RowFacts(Frozen, extra="ignore"):
+    """What is known of one conversation without its texts. `tokens`: of all its sequences.
+
+    What earlier versions have written beside it is passed over.
+    """
 
     conversation_id: str
     index: int
@@ -140,7 +143,6 @@ class RowFacts(Frozen):
     characters: int
     parts: tuple[int, ...] = Field((), description="Tokens of each part; empty: it is whole")
     added_tokens: int = Field(0, description="By the system prompts of its parts")
-    copy_of: int = Field(0, description="Index of the first one with the same words; 0: none")
 
     @property
     def sequences(self) -> tuple[int, ...]:

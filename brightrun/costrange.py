@@ -25,6 +25,11 @@ class CostRange:
     high: Decimal
     tail: Decimal | None = None
 
+    @property
+    def most(self) -> Decimal:
+        """What hardly a job exceeds: the tail, never less than high."""
+        return self.high if self.tail is None else max(self.high, self.tail)
+
     @classmethod
     def of(cls, hours: Range, usd_per_hour: Decimal, tail: float | None = None) -> CostRange:
         bounds = (hours.low, hours.likely, hours.high, hours.high if tail is None else tail)
@@ -53,6 +58,5 @@ def hard_limit(
 
     Dollars, never negative. usd_per_hour 0: the price is not known, the estimate alone counts.
     """
-    most = cost.high if cost.tail is None else max(cost.high, cost.tail)
-    limit = max(most * Decimal(str(HEADROOM)), dollars(LEAST_LIMIT_HOURS, usd_per_hour))
+    limit = max(cost.most * Decimal(str(HEADROOM)), dollars(LEAST_LIMIT_HOURS, usd_per_hour))
     return limit if budget_left is None else min(limit, max(Decimal(0), budget_left))

@@ -109,7 +109,7 @@ class Estimate:
             "warnings": list(self.warnings),
             "gpu": self.price.gpu,
             "market": str(self.price.market),
-            "tail_usd": round(float(self.cost_usd.tail or self.cost_usd.high), 4),
+            "tail_usd": round(float(self.cost_usd.most), 4),
             "hard_limit_usd": float(self.hard_limit_usd),
             "checkpoint_every": self.checkpoint_every,
             "basis": self.basis,

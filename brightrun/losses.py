@@ -140,7 +140,7 @@ def counted(times: int, resumed: bool) -> str:
     return f"interrupted {times}x{', resumed' if resumed else ''}" if times else ""
 
 
-def sentence(times: int, found: Iterable[Loss], resumed: bool = True) -> str:
+def sentence(times: int, found: Iterable[Loss], resumed: bool) -> str:
     """ "Interrupted 2x, resumed successfully; 14 min and $0.58 lost"; "" without an interruption.
 
     times: interruptions, also those of which the loss is not known; resumed: `went_on`.
@@ -150,7 +150,7 @@ def sentence(times: int, found: Iterable[Loss], resumed: bool = True) -> str:
     return said(times, sum(x.seconds for x in known), usd, bool(known), resumed)
 
 
-def said(times: int, seconds: float, usd: Decimal, known: bool = True, resumed: bool = True) -> str:
+def said(times: int, seconds: float, usd: Decimal, known: bool, resumed: bool) -> str:
     """The sentence of `sentence` from its sums."""
     if not times:
         return ""

@@ -87,6 +87,11 @@ class Machine:
         return replace(self, gain=BF16_GAIN if self.bf16 and precision != "fp32" else 1.0)
 
     @property
+    def speedup(self) -> float:
+        """Of a CPU in a job against one thread that computes in fp32."""
+        return cpu_speedup(self.threads) * self.gain
+
+    @property
     def is_gpu(self) -> bool:
         return self.name != CPU
 
@@ -249,7 +254,7 @@ def training_seconds(
         )
     reference = 4.0 * SMOLLM2.parameters + 7.0 * SMOLLM2.hidden * SMOLLM2.layers * DEMO_TOKENS
     flops = training_flops(model, tokens, sum_squared, False)
-    seconds = flops / reference / 90.0 / cpu_speedup(machine.threads) / machine.gain
+    seconds = flops / reference / 90.0 / machine.speedup
     twice = recomputing(machine, model, tokens, sum_squared, checkpointing)
     likely = max(seconds * twice, 0.8e-3 * tokens) / machine.speed
     return Range(likely / 1.3, likely, likely * BUSY)
@@ -263,8 +268,7 @@ def forward_seconds(machine: Machine, model: ModelProfile, tokens: float) -> Ran
     if machine.is_gpu:
         seconds = 2.0 * model.parameters * tokens / (machine.tflops * 1e12)
         return Range(seconds / 0.5, seconds / 0.4, seconds / 0.25)
-    scaled = tokens * model.parameters / SMOLLM2.parameters / 250 / cpu_speedup(machine.threads)
-    scaled /= machine.gain
+    scaled = tokens * model.parameters / SMOLLM2.parameters / 250 / machine.speedup
     likely = max(scaled, 0.27e-3 * tokens) / machine.speed
     return Range(likely / 1.3, likely, likely * BUSY)
 
@@ -290,7 +294,6 @@ def generation_seconds(
             steps * max(size / 0.1, 5 * layer),
         )
     rate = 31.5 if batch > 1 else 10.0
-    scaled = tokens * model.parameters / SMOLLM2.parameters / rate / cpu_speedup(machine.threads)
-    scaled /= machine.gain
+    scaled = tokens * model.parameters / SMOLLM2.parameters / rate / machine.speedup
     likely = max(scaled, 25e-3 * tokens / batch) / machine.speed
     return Range(likely / 2, likely, likely * BUSY)

@@ -20,10 +20,10 @@ TRAINED, HELD_OUT = 2, 1
 def sample(report: FileReport) -> FileReport:
     """The report of a file as if it held only the three longest conversations: memory is tried too.
 
-    Two are trained on and one is held out. Those that would be split are taken last,
-    copies not at all.
+    Two are trained on and one is held out. Those that would be split are taken
+    last.
     """
-    usable = [row for row in report.rows if row.supervised_pairs and not row.copy_of]
+    usable = [row for row in report.rows if row.supervised_pairs]
     usable.sort(key=lambda row: (bool(row.parts), -row.tokens, row.index))
     rows = tuple(sorted(usable[: TRAINED + HELD_OUT], key=lambda row: row.index))
     return report.model_copy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 
 from brightrun.conversations import RowFacts
@@ -14,10 +14,9 @@ def held_out(rows: Sequence[RowFacts], share: float, seed: int) -> frozenset[int
     """Indexes (1-based over the file) of the validation conversations.
 
     Every arc with two or more conversations keeps at least one in training; an arc with one is
-    held out only when nothing else can be. One that the file has several times, word for word, is
-    never held out: it would be measured on what was trained. The choice depends on ids and seed,
-    not on the file's order. DatasetError when there are fewer than two conversations to split, or
-    all are copies.
+    held out only when nothing else can be. No valid file has one twice. The choice
+    depends on ids and seed, not on the file's order. DatasetError when there are fewer than two
+    conversations to split.
     """
     if len(rows) < 2:
         raise DatasetError(
@@ -27,31 +26,19 @@ def held_out(rows: Sequence[RowFacts], share: float, seed: int) -> frozenset[int
     arcs: dict[str, list[RowFacts]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: _draw(row, seed)):
         arcs[row.arc].append(row)
-    same = Counter(row.copy_of or row.index for row in rows)
-    repeated = {row.index for row in rows if same[row.copy_of or row.index] > 1}
-    unique = {arc: [r for r in members if r.index not in repeated] for arc, members in arcs.items()}
-    most = {arc: min(len(unique[arc]), len(arcs[arc]) - 1) for arc in arcs}
+    most = {arc: len(arcs[arc]) - 1 for arc in arcs}
     wanted = min(len(rows) - 1, max(1, round(len(rows) * share)))
     quota = {arc: len(members) * share for arc, members in arcs.items()}
     taken = {arc: min(int(quota[arc]), most[arc]) for arc in arcs}
     while sum(taken.values()) < wanted:
         free = [arc for arc in arcs if taken[arc] < most[arc]]
-        free = free or [
-            arc for arc in arcs if len(arcs[arc]) == len(unique[arc]) == 1 and not taken[arc]
-        ]
+        free = free or [arc for arc in arcs if len(arcs[arc]) == 1 and not taken[arc]]
         if not free:
             break
         # Largest remainder; ties go to the arc with more conversations, then by name.
         best = max(free, key=lambda arc: (quota[arc] - taken[arc], len(arcs[arc]), arc))
         taken[best] += 1
-    if not any(taken.values()):
-        raise DatasetError(
-            "each conversation is there several times, word for word: none can be held out",
-            cause="what is measured on must not be trained on",
-            fix="remove the copies, and add other conversations",
-            fault="cannot_split",
-        )
-    return frozenset(row.index for arc, n in taken.items() for row in unique[arc][:n])
+    return frozenset(row.index for arc, n in taken.items() for row in arcs[arc][:n])
 
 
 def _draw(row: RowFacts, seed: int) -> str:

@@ -96,8 +96,6 @@ def validate_file(
             found.counts.add(record, quality_min)
             row = conversation_row(record, found.repeats, found.rows[-1], max_length)
             found.conversations.add(row)
-            if row["earlier_copy"]:
-                found.rows[-1] = found.rows[-1].model_copy(update={"copy_of": row["earlier_copy"]})
             for flags in turn_rows(record, file.format):
                 found.turns.add(flags)
             for defect in privacy.defects(conversation, record):
@@ -106,9 +104,9 @@ def validate_file(
     whole.add(file_row(file, found.counts, quality_min, _totals(found.rows)))
     runner = runner or Runner()
     runner.apply("turns", found.turns, log, found.ids)
-    words = {"longer": _longer(max_length, context), **KEYS[file.format]}
+    words = {"longer": _longer(max_length, context), **_said(file)}
     runner.apply("conversations", found.conversations, log, found.ids, words)
-    runner.apply("file", whole, log, words=_said(file))
+    runner.apply("file", whole, log, words=words)
     return _report(file, found, log, exact=tokenizer is not None)
 
 

@@ -200,25 +200,31 @@ def begin(request: JobRequest, as_json: bool, *, detach: bool, about: str = "") 
         say("Preparing the base model (once per machine)")
         name = basemodels.chosen(request.base_model, request.provider, settings)
         prepare_offline(name, settings.models)
-        must_be_valid(request, as_json)
+        must_be_valid(request, as_json, only_tokens=True)
     job_id = lifecycle_ids.new_job_id()
     say(f"Job {job_id}{about}", "bold")
     return job_id
 
 
-def must_be_valid(request: JobRequest, as_json: bool) -> FileReport:
-    """The file's report; Exit 1 after its defects were shown."""
-    from flows.checking import examined, show_report
+def must_be_valid(request: JobRequest, as_json: bool, *, only_tokens: bool = False) -> FileReport:
+    """The file's report; Exit 1 after its defects were shown.
 
-    report, close = examined(
-        Path(request.training_file),
-        quality_min=request.quality_min,
-        max_length=request.values.max_length,
-        too_long=request.values.too_long,
-        base_model=request.base_model,
-        provider=request.provider,
-        tested_with=request.tested_with,
-    )
+    only_tokens: it was examined before, and its tokens are counted exactly now.
+    """
+    from flows.checking import checked, examined, show_report
+
+    asked: dict[str, Any] = {
+        "quality_min": request.quality_min,
+        "max_length": request.values.max_length,
+        "too_long": request.values.too_long,
+        "base_model": request.base_model,
+        "provider": request.provider,
+    }
+    file = Path(request.training_file)
+    if only_tokens:
+        report, close = checked(file, **asked), None
+    else:
+        report, close = examined(file, **asked, tested_with=request.tested_with)
     if not report.valid:
         show_report(report, as_json, close)
         raise typer.Exit(1)

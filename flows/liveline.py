@@ -4,32 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
+from math import isfinite
 
 from brightrun import losses
 from brightrun.context import JobContext
 from brightrun.progress import Progress
 from flows.terminal import money
+from reports.sparkline import thin
 
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 CURVE_WIDTH = 48
 
 
-def curve(losses: Sequence[tuple[int, float]], *, plain: bool = False) -> str:
+def curve(points: Sequence[tuple[int, float]], *, plain: bool = False) -> str:
     """First loss, a block for each stretch of steps (its mean), last loss; empty below two steps.
 
     plain: for a terminal without Unicode.
     """
-    values = [loss for _, loss in losses]
-    if len(values) < 2:
+    known = [(step, loss) for step, loss in points if isfinite(loss)]
+    if len(known) < 2:
         return ""
-    width = min(CURVE_WIDTH, len(values))
-    cuts = [n * len(values) // width for n in range(width + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(cuts)]
+    means = [mean for _, mean in thin(known, CURVE_WIDTH)]
     low, spread = min(means), (max(means) - min(means)) or 1.0
     blocks = ASCII if plain else BLOCKS
     drawn = "".join(blocks[round((mean - low) / spread * (len(blocks) - 1))] for mean in means)
-    return f"loss {values[0]:.3f} {drawn} {values[-1]:.3f}"
+    return f"loss {known[0][1]:.3f} {drawn} {known[-1][1]:.3f}"
 
 
 def numbers(job: JobContext, state: Progress) -> str:

@@ -61,10 +61,10 @@ def _rule(height: float, value: float) -> str:
     )
 
 
-def thin(points: Points) -> list[tuple[int, float]]:
-    """At most MOST_POINTS means of equal stretches: long runs stay light."""
-    if len(points) <= MOST_POINTS:
+def thin(points: Points, most: int = MOST_POINTS) -> list[tuple[int, float]]:
+    """At most `most` means of equal stretches: long runs stay light."""
+    if len(points) <= most:
         return list(points)
-    edges = [round(i * len(points) / MOST_POINTS) for i in range(MOST_POINTS + 1)]
+    edges = [round(i * len(points) / most) for i in range(most + 1)]
     parts = [points[a:b] for a, b in pairwise(edges)]
     return [(part[-1][0], sum(v for _, v in part) / len(part)) for part in parts]

@@ -76,7 +76,7 @@ def interrupted(data: ReportData) -> str:
     seconds = sum(seconds or 0.0 for seconds, _ in known)
     usd = Decimal(str(sum(usd or 0.0 for _, usd in known)))
     measured = any(usd is not None for _, usd in known)
-    return losses.said(len(known), seconds, usd, measured)
+    return losses.said(len(known), seconds, usd, measured, True)
 
 
 def tiles(data: ReportData, verdicts: Sequence[Verdict]) -> Markdown:

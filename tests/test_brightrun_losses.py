@@ -91,13 +91,13 @@ def test_a_loss_is_not_known_before_the_next_pod_trains() -> None:
 
 
 def test_it_is_said_in_one_sentence() -> None:
-    assert said(2, 840, Decimal("0.578")) == (
+    assert said(2, 840, Decimal("0.578"), True, True) == (
         "Interrupted 2x, resumed successfully; 14 min and $0.58 lost"
     )
-    assert said(1, 8000, Decimal("0.0042")).endswith("2 h 13 min and $0.0042 lost")
-    assert said(1, 40, Decimal(2)).endswith("; 40 s and $2.00 lost")
-    assert sentence(1, ()) == "Interrupted 1x, resumed successfully"
-    assert sentence(0, ()) == ""
+    assert said(1, 8000, Decimal("0.0042"), True, True).endswith("2 h 13 min and $0.0042 lost")
+    assert said(1, 40, Decimal(2), True, True).endswith("; 40 s and $2.00 lost")
+    assert sentence(1, (), resumed=True) == "Interrupted 1x, resumed successfully"
+    assert sentence(0, (), resumed=True) == ""
 
 
 def test_a_job_that_failed_before_its_next_step_was_not_resumed_successfully() -> None:

@@ -53,12 +53,13 @@ def test_memory_without_checkpointing_is_about_the_measured_one() -> None:
 
 
 def test_memory_of_the_trainers_own_loss_is_the_measured_one() -> None:
-    """At 1,049 tokens 12 % over the bench's 3.3 GB in fp32 (docs/benchmarks.md), and the demo's 3.2
-    in NF4; 69-72 kB a layer."""
+    """At 996 tokens 7 % over the bench's 3.33 GB in fp32 (docs/benchmarks.md), at 1,049 up to a
+    fifth over the demo's 3.2 in NF4; 69-72 kB a layer."""
+    bench = {"lora_r": 16, "tokens": 996, "checkpointing": False, "logits": 0.0}
     shape = {"lora_r": 16, "tokens": 1049, "checkpointing": False, "logits": 0.0}
-    wide = memory_gb(SMOLLM2, CPU2, precision="fp32", **shape)  # type: ignore[arg-type]
+    wide = memory_gb(SMOLLM2, CPU2, precision="fp32", **bench)  # type: ignore[arg-type]
     found = memory_gb(SMOLLM2, CPU2, precision="nf4", **shape)  # type: ignore[arg-type]
-    assert wide == pytest.approx(1.12 * 3.3, rel=0.02)
+    assert wide == pytest.approx(1.07 * 3.325, rel=0.02)
     assert 3.2 <= found <= 1.2 * 3.2
     assert activation_bytes(SMOLLM2, 2.9) == pytest.approx(70_500, rel=0.03)
     here = estimate(replace(SMALL, longest=1049), CPU2, SMOLLM2, BALANCED, HERE)

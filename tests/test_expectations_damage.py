@@ -20,7 +20,6 @@ from expectations.validation import validate_file
 
 Json = dict[str, Any]
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-SECOND = "00000000-0000-0000-0000-000000000002"
 
 
 @pytest.fixture(scope="module")

@@ -342,27 +342,20 @@ def test_the_split_keeps_its_promises(sizes: list[int], share: float, seed: int)
     assert chosen == held_out(rows, share, seed)
 
 
-@given(
-    copies=st.lists(st.integers(0, 12), min_size=2, max_size=12),
-    share=st.floats(0.01, 0.49),
-    seed=st.integers(0, 1000),
-)
-def test_what_a_file_has_twice_is_never_held_out(
-    copies: list[int], share: float, seed: int
+def test_a_file_that_says_a_conversation_twice_is_never_split(
+    tmp_path: Path, runner: Runner, tokenizer: ChatTokenizer
 ) -> None:
-    """copies: of which earlier row each is one; what points at itself, later or a copy is none."""
-    rows: list[RowFacts] = []
-    for n, of in enumerate(copies, start=1):
-        first = of if 0 < of < n and not rows[of - 1].copy_of else 0
-        rows.append(facts(n, f"arc-{n % 3}").model_copy(update={"copy_of": first}))
-    repeated = {one for row in rows if row.copy_of for one in (row.index, row.copy_of)}
-    if len(repeated) == len(rows):
-        with pytest.raises(DatasetError, match="several times, word for word"):
-            held_out(rows, share, seed)
-        return
-    chosen = held_out(rows, share, seed)
-    assert chosen
-    assert not chosen & repeated
+    """It would be measured on what was trained."""
+    doc = tf.document(6)
+    doc["conversations"].append(json.loads(json.dumps(doc["conversations"][0])))
+    doc["conversations"][-1]["conversation_metadata"]["conversation_id"] = "another-id"
+    path = tf.write_json(tmp_path / "x.json", tf.counted(doc))
+    report = validate_file(path, tokenizer=tokenizer, runner=runner)
+    with pytest.raises(DatasetError) as error:
+        snapshot(path, report, folder(tmp_path), VALUES, tokenizer=tokenizer)
+    assert error.value.fault == "invalid_file"
+    assert "another-id" in str(error.value) or "conversation 1" in str(error.value).lower()
+    assert not (tmp_path / "storage").exists()
 
 
 def test_the_split_follows_the_arcs_of_the_full_file() -> None:

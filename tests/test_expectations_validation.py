@@ -19,7 +19,6 @@ from expectations.runner import Runner
 from expectations.validation import validate_file
 
 Json = dict[str, Any]
-SECOND = "00000000-0000-0000-0000-000000000002"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import brightrun, inside, run
-from training_files import document, write_json
+from training_files import EXAMPLE, document, write_json
 
 from flows import cli_decide
 from flows.cli_train import steps_of
@@ -140,6 +140,9 @@ def test_validate_promises_the_same_object_of_a_file_that_is_not_there(home: Pat
     done = inside(home, "validate", "nowhere.json", "--json")
     assert done.code == 1
     assert (done.json["valid"], done.json["conversations"], done.json["warnings"]) == (False, 0, [])
+    whole = inside(home, "validate", str(EXAMPLE), "--json").json
+    assert set(done.json) - {"error"} <= set(whole)
+    assert {"valid", "conversations", "pairs", "supervised_pairs", "errors"} <= set(done.json)
     (defect,) = done.json["errors"]
     assert (defect["code"], defect["message"]) == ("unreadable", "nowhere.json does not exist")
     assert done.json["error"]["message"] == defect["message"]

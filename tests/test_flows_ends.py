@@ -16,14 +16,12 @@ from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Crashed, Failed
 from typer.testing import CliRunner
 
-from brightrun import ownmachine
 from brightrun.compute.local import LocalProvider
 from brightrun.compute.provider import LaunchRequest
 from brightrun.context import JobContext, driver_name, open_job
-from brightrun.errors import ConfigurationError, DatasetError, UsageError
+from brightrun.errors import ConfigurationError, DatasetError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
-from brightrun.prices import H100_PCIE, H100_SXM
 from brightrun.settings import load
 from brightrun.stopping import JobPaused
 from flows import lifecycle, steer
@@ -138,17 +136,6 @@ def test_a_paused_job_waits_and_is_no_failure(
 
     with pytest.raises(DatasetError, match="the end of this test"):
         goes_on()
-
-
-def test_the_terminal_is_refused_a_gpu_that_is_not_here_before_a_job_is_made(home: Path) -> None:
-    gpu = next(g for g in (H100_PCIE, H100_SXM) if g not in ownmachine.gpus_here())
-    wish = REQUEST.model_copy(update={"gpu": gpu})
-    with (
-        pytest.raises(UsageError, match=f"no {gpu} in this machine"),
-        lifecycle.driving(wish, "j2"),
-    ):
-        raise AssertionError("it was driven")
-    assert Ledger.open(load()).jobs(None) == ()
 
 
 def test_pause_ends_a_pod_that_nobody_drives_in_terminal_and_form(

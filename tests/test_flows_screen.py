@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import threading
-import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from commands import inside
 from rich.console import Console
+from waiting import until
 
 from brightrun.context import JobContext
 from brightrun.jobs import JobRequest
@@ -33,8 +33,7 @@ def test_the_page_goes_on_refreshing_without_a_job_and_says_when_watching_ended(
     place, seen = tmp_path / "live.html", []
 
     def look_then_stop() -> None:
-        while not place.exists():
-            time.sleep(0.01)
+        until(place.exists, what="the page")
         seen.append(place.read_text())
         os.kill(os.getpid(), signal.SIGTERM)  # a closed terminal is no other end than Ctrl-C
 

@@ -21,7 +21,6 @@ from brightrun.outcomes import OWN_LIMIT
 from brightrun.runfolder import RunFolder
 from trainer import hub, packing
 from trainer.control import (
-    LAST_WORDS_SECONDS,
     SIGTERM_GRACE,
     SIGTERM_LIMIT,
     Control,
@@ -32,6 +31,7 @@ from trainer.control import (
 )
 from trainer.failures import explain, has_no_fixed_order
 from trainer.pod import MissingVariable, Pod
+from trainer.rebirth import LAST_WORDS_SECONDS
 
 LEASE = {"expires": 100.0, "seconds": 60}
 ENVIRONMENT = {
@@ -183,12 +183,12 @@ def test_only_torchs_refusals_mean_that_a_kernel_knows_no_fixed_order(
 
 def test_packing_without_a_varlen_kernel_is_refused_on_a_gpu_and_slow_on_a_cpu() -> None:
     with pytest.raises(ConfigurationError) as error:
-        packing.check(packing=True, cuda=True, varlen=False)
+        packing.check(packing=True, row=0)
     assert error.value.fault == "packing_unsupported"
     assert "docs/errors.md#packing-unsupported" in str(error.value)
-    packing.check(packing=True, cuda=True, varlen=True)
-    packing.check(packing=True, cuda=False)
-    packing.check(packing=False, cuda=True)
+    packing.check(packing=True, row=512)
+    for asked in (False, None):
+        packing.check(packing=asked, row=0)
 
 
 def test_other_exceptions_become_located_errors_and_ours_stay() -> None:

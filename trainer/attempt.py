@@ -147,7 +147,7 @@ class Attempt:
             place, folder, prepared.profile, spec.values, longest, spec.optimizer,
             self.pod.choices, before,
         )  # fmt: skip
-        packing.check(spec.values.packing, torch.cuda.is_available(), made.varlen.value)
+        packing.check(spec.values.packing, made.packed.value)
         dense = before.get(loading.DENSE, "")
         return loading.load_base(folder, spec.values.precision, made, dense)
 

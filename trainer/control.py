@@ -21,6 +21,7 @@ from typing import Any
 from brightrun.faults import anchor
 from brightrun.outcomes import OWN_LIMIT
 from brightrun.runfolder import RunFolder
+from trainer.rebirth import LAST_WORDS_SECONDS
 
 POLL_SECONDS = 2.0
 LEASE = "control/lease.json"
@@ -28,7 +29,6 @@ SUPERSEDED = "superseded"
 # Seconds between noticing and the end of the process. SIGTERM: a provider kills 5 seconds later, so
 # training has 3.5 to save, and the last words (events, log, marker) end with the process at 4.25.
 SIGTERM_GRACE, SIGTERM_LIMIT = 3.5, 4.25
-LAST_WORDS_SECONDS = 15.0
 # Asked: the control plane waits a minute. A 70B adapter with its optimizer (2.5 GB) takes half of
 # one to store.
 ASKED_GRACE = 45.0

@@ -22,15 +22,15 @@ from trainer import offline, rebirth, threads
 from trainer.logtee import LogTee
 from trainer.outbox import Outbox
 from trainer.pod import MissingVariable, Pod
-from trainer.rebirth import DONE, FAILED, STOPPED
+from trainer.rebirth import DONE, FAILED, LAST_WORDS_SECONDS, STOPPED
 from trainer.seat import Seat, take
 
 # For a failed process to say why, before the leader says that it does not know.
 PEER_SECONDS = 5.0
 # Seconds between tries to write the marker.
 MARKER_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-# A storage that hangs must not keep a pod that has failed, or that a SIGTERM ends before its start.
-LAST_WORDS_SECONDS, HASTY_SECONDS = 15.0, 1.0
+# As `LAST_WORDS_SECONDS`, for a pod that a SIGTERM ends before its start.
+HASTY_SECONDS = 1.0
 
 
 class Ending:

@@ -21,7 +21,7 @@ from brightrun.jobs import Hyperparameters
 from brightrun.physics import ModelProfile, Precision
 from trainer import cpu, failures, hardware, sharding, weights
 from trainer.choices import Choices, choose, spread
-from trainer.overrides import checked, followed
+from trainer.overrides import FOLLOWED, checked, followed
 from trainer.room import check_room
 from trainer.wishes import Place, Wish
 
@@ -43,9 +43,8 @@ class Base:
 
     def computes(self) -> dict[str, Any]:
         """What decides the bits, beside hardware and versions: for a checkpoint's facts."""
-        made = self.choices
-        known = {"attention": made.attention.value, "liger": made.liger.value}
-        return {"dtype": str(self.dtype).removeprefix("torch."), **known, DENSE: dense(self.model)}
+        known = {name: getattr(self.choices, name).value for name in FOLLOWED}
+        return {**known, DENSE: dense(self.model)}
 
 
 def decide(
@@ -64,7 +63,6 @@ def decide(
     wish = Wish(
         values.precision, values.lora_r, longest, values.gradient_checkpointing, optimizer,
         str(config.get("model_type", "")), weights.stored_nf4(config), values.packing,
-        values.max_length,
     )  # fmt: skip
     model = ModelProfile.of_prepared(profile)
     kept = followed(before or {}, overrides, place, wish)

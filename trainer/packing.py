@@ -31,14 +31,14 @@ def rows(lengths: Sequence[int], limit: int) -> list[list[int]]:
     return made
 
 
-def check(packing: bool | None, cuda: bool, varlen: bool = False) -> None:
+def check(packing: bool | None, row: int) -> None:
     """ConfigurationError where packing was asked for and would cost more than it saves: a GPU
-    without `varlen`, an attention kernel for sequences of varying length.
+    without an attention kernel for sequences of varying length. row: see `choices.packed`.
 
     The positions keep packed conversations apart everywhere, but without such a kernel the square
     of the whole row is computed. So it is on a CPU: there packing is a slow reference.
     """
-    if packing and cuda and not varlen:
+    if packing and not row:
         raise ConfigurationError(
             "packing needs an attention kernel for sequences of varying length: this pod has none",
             fault="packing_unsupported",

@@ -15,6 +15,8 @@ from typing import Any
 
 from trainer.outbox import Outbox
 
+# A storage that hangs must not keep a pod that has failed longer than that.
+LAST_WORDS_SECONDS = 15.0
 MARKERS = DONE, FAILED, STOPPED = "_DONE", "_FAILED.json", "_STOPPED.json"
 RESTARTED: dict[str, Any] = {
     "code": "spot_interrupted",
