@@ -164,7 +164,12 @@ def server_for(settings: Settings) -> None:
 
 
 def submit(request: JobRequest, job_id: str) -> dict[str, Any]:
-    """Hand the job to the deployment of a running `make ui`; the ledger knows it from now on."""
+    """Hand the job to the deployment of a running `make ui`; the ledger knows it from now on.
+
+    Without an answer the run may exist all the same: the job is cancelled, and a run that starts
+    later spends nothing.
+    """
+    from brightrun.context import open_job
     from brightrun.ledger import Ledger, Status
     from brightrun.outages import told
     from brightrun.settings import load
@@ -185,7 +190,8 @@ def submit(request: JobRequest, job_id: str) -> dict[str, Any]:
         )
     except Exception as error:
         if new:
-            ledger.end_job(job_id, Status.failed, told(error).as_dict())
+            ledger.end_job(job_id, Status.cancelled, told(error).as_dict())
+            open_job(job_id).folder.request_stop("cancel", "no answer to its submission")
         raise
     if new:  # an ended job that goes on gets its new run when that begins
         ledger.update_job(job_id, flow_run_id=str(flow_run.id))

@@ -121,6 +121,22 @@ def test_resume_overrules_the_cancel_before_it_and_not_the_one_after_it(submitte
         boots()
 
 
+def test_a_run_whose_submission_got_no_answer_spends_nothing_when_it_starts_later(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: Any, **__: Any) -> None:
+        raise httpx.ReadTimeout("no answer")
+
+    monkeypatch.setattr(running, "server_for", lambda settings: None)
+    monkeypatch.setattr("flows.server.ensure", lambda settings: None)
+    monkeypatch.setattr("prefect.deployments.run_deployment", silent)
+    with pytest.raises(httpx.ReadTimeout):
+        running.submit(REQUEST, "j1")
+    assert Ledger.open(load()).job("j1").status == "cancelled"
+    with pytest.raises(JobCancelled, match="no answer to its submission"):
+        boots()
+
+
 def wishes() -> list[JobRequest]:
     absent = next(g for g in (H100_PCIE, H100_SXM) if g not in ownmachine.gpus_here())
     return [REQUEST.model_copy(update=u) for u in ({"gpu": absent}, {"template": "never saved"})]
