@@ -179,6 +179,7 @@ def submit(request: JobRequest, job_id: str) -> dict[str, Any]:
     server_for(settings)
     server.ensure(settings)
     from prefect.deployments import run_deployment
+    from prefect.exceptions import ObjectNotFound
 
     ledger = Ledger.open(settings)
     new = ledger.create_job(job_id, request).status == Status.created
@@ -189,9 +190,12 @@ def submit(request: JobRequest, job_id: str) -> dict[str, Any]:
             timeout=0,
         )
     except Exception as error:
+        none = isinstance(error, ObjectNotFound)  # no such deployment, so no run
         if new:
-            ledger.end_job(job_id, Status.cancelled, told(error).as_dict())
-            open_job(job_id).folder.request_stop("cancel", "no answer to its submission")
+            status = Status.failed if none else Status.cancelled
+            ledger.end_job(job_id, status, told(error).as_dict())
+            if not none:
+                open_job(job_id).folder.request_stop("cancel", "no answer to its submission")
         raise
     if new:  # an ended job that goes on gets its new run when that begins
         ledger.update_job(job_id, flow_run_id=str(flow_run.id))

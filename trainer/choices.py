@@ -174,7 +174,7 @@ def packed(place: Place, varying: Choice[bool], wish: Wish) -> Choice[int]:
         return Choice(0, "switched off by the spec")
     if place.device == "cpu":
         if wish.packing:
-            return Choice(wish.longest, "asked for by the spec: on a CPU a slow reference")
+            return Choice(wish.max_length, "asked for by the spec: on a CPU a slow reference")
         return Choice(0, "a CPU computes the square of a whole row")
     if not varying.value:
         return Choice(0, varying.reason)

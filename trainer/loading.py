@@ -60,9 +60,10 @@ def decide(
     """All choices for the prepared model in `folder` on such a machine; `longest` in tokens;
     before: how a checkpoint's model computed, which is followed where that can be."""
     config = json.loads((folder / "config.json").read_bytes())
+    row = min(values.max_length, config.get("max_position_embeddings") or values.max_length)
     wish = Wish(
         values.precision, values.lora_r, longest, values.gradient_checkpointing, optimizer,
-        str(config.get("model_type", "")), weights.stored_nf4(config), values.packing,
+        str(config.get("model_type", "")), weights.stored_nf4(config), values.packing, row,
     )  # fmt: skip
     model = ModelProfile.of_prepared(profile)
     kept = followed(before or {}, overrides, place, wish)

@@ -51,7 +51,7 @@ PACKAGES = ("flash_attn", "liger_kernel")
 class Wish:
     """What the spec asks for. longest: tokens of the longest sequence; family: the model's
     `model_type`; stored_nf4: the base model's files already hold NF4 weights; packing: several
-    sequences in a row, None = where it costs nothing."""
+    sequences in a row, None = where it costs nothing; max_length: tokens of a row on a CPU."""
 
     precision: Precision
     lora_r: int
@@ -61,3 +61,4 @@ class Wish:
     family: str
     stored_nf4: bool = False
     packing: bool | None = None
+    max_length: int = 0
