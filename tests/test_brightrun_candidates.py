@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from brightrun.compute.candidates import Choice, Wish, all_refused, choose, none_fits
 from brightrun.compute.provider import Offer, Refused
+from brightrun.compute.runpod.problems import failure
 from brightrun.errors import CapacityError, ConfigurationError
 from brightrun.jobs import Market
 from brightrun.situation import Place
@@ -122,6 +123,15 @@ def test_the_same_refusal_everywhere_is_a_broken_request_but_never_a_lack_of_mac
     assert type(all_refused(full)) is CapacityError
     assert type(all_refused(rule[:1])) is CapacityError
     assert type(all_refused([*rule, *full])) is CapacityError
+
+
+def test_a_key_that_may_rent_nowhere_is_told_and_not_waited_for() -> None:
+    no = '{"title": "Forbidden", "status": 403, "detail": "access denied"}'
+    every = [failure("POST /v2/pods", 403, {}, no, creates=True) for _ in range(2)]
+    found = all_refused([error for error in every if isinstance(error, Refused)])
+    assert type(found) is ConfigurationError
+    assert "the key may not use this pool" in found.cause
+    assert "give the key access" in found.fix
 
 
 def test_without_a_market_nothing_is_missing() -> None:

@@ -83,6 +83,16 @@ def test_a_definite_no_is_one_request(kind: str, error: type[Exception]) -> None
         assert fake.account.alive() == []
 
 
+@pytest.mark.parametrize("status", [400, 402, 403])
+def test_only_a_create_can_be_refused(status: int) -> None:
+    """The same number about a pod that is there must not read as "nothing is rented"."""
+    said = '{"title": "No", "detail": "you may not"}'
+    look = problems.failure("GET /v2/pods", status, {}, said)
+    assert isinstance(look, Denied)
+    create = problems.failure("POST /v2/pods", status, {}, said, creates=True)
+    assert isinstance(create, Refused | BalanceEmpty)
+
+
 def test_an_unknown_pod_a_wrong_key_and_nobody_there_are_told_apart() -> None:
     with account() as fake:
         with pytest.raises(NotThere, match="pod not found"):

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from fakes.runpod.account import Problem
 from fakes.runpod.bill import Bill
 from fakes.runpod.market import Market as Stock
 from pydantic import SecretStr
@@ -16,7 +17,7 @@ from brightrun.compute.ending import make_gone
 from brightrun.compute.runpod.client import Client
 from brightrun.compute.runpod.graphql import SpotGone
 from brightrun.compute.runpod.pods import Place
-from brightrun.compute.runpod.problems import Away, BalanceEmpty
+from brightrun.compute.runpod.problems import Away, BalanceEmpty, Denied
 from brightrun.compute.runpod.provider import RunPodProvider
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import Market
@@ -56,6 +57,20 @@ def test_spot_that_is_not_offered_does_no_harm() -> None:
             rents.launch(wanted(bid))
         balance = rents.balance()
         assert balance is not None
+
+
+def test_a_key_that_may_not_use_graphql_offers_what_it_may_rent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forbidden(body: Any) -> Any:
+        raise Problem(403, "Forbidden", "this key has no access to GraphQL")
+
+    with account() as fake:
+        monkeypatch.setattr(fake, "_graphql", forbidden)
+        rents = provider(fake)
+        assert {o.market for o in rents.offers()} == {Market.on_demand}
+        with pytest.raises(Denied, match="no access"):
+            rents.balance()
 
 
 def test_prices_move() -> None:

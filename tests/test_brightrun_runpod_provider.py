@@ -66,6 +66,65 @@ def test_a_pod_whose_create_was_not_answered_is_found_in_a_late_list(
         assert fake.account.alive() == [NAME]
 
 
+def test_a_spot_pod_that_is_rented_and_not_shown_is_no_refusal() -> None:
+    """What would be a definite no to a create says nothing of a pod that is there."""
+    mischief = Mischief({"read": ["", *["rate_limit"] * 4]})
+    with account(mischief=mischief) as fake:
+        rents = provider(fake)
+        pod = rents.launch(wanted(offer(rents, market="spot")))
+        assert pod.provider_id in fake.account.pods
+        assert fake.account.alive() == [NAME]
+    assert mischief.script["read"] == []
+
+
+def test_a_look_that_is_forbidden_is_no_refusal_of_the_create() -> None:
+    mischief = Mischief({"create": ["create_500"], "read": ["", "forbidden"]})
+    with account(mischief=mischief) as fake:
+        rents = provider(fake)
+        rents.launch(wanted(offer(rents)))
+        assert fake.account.alive() == [NAME]
+        mischief.script["read"] = ["forbidden"]
+        with pytest.raises(ProviderError, match="403"):
+            rents.find(NAME)
+
+
+def test_what_the_pod_is_to_have_and_is_not_there_is_told_at_once() -> None:
+    clock = ManualClock()
+    with account(clock) as fake:
+        fake.account.volumes["vol1"] = "US-KS-2"
+        rents = provider(fake, Place(image=IMAGE, volume="vol1"))
+        taken = next(o for o in rents.offers() if o.data_center == "US-KS-2")
+        fake.account.volumes.clear()
+        with pytest.raises(ConfigurationError, match="network volume not found"):
+            rents.launch(wanted(taken))
+        assert fake.account.alive() == []
+    assert clock.sleeps == []
+
+
+def test_a_pod_on_the_second_page_of_a_list_is_not_gone() -> None:
+    with account() as fake:
+        fake.contract = None  # which knows no pages: others have met them
+        fake.page_size = 2
+        rents = provider(fake)
+        taken = offer(rents)
+        names = [f"br-job-{n}-1-abc" for n in range(3)]
+        for name in names:
+            rents.launch(wanted(taken, name))
+        rents.ids.clear()
+        assert sorted(pod.name for pod in rents.list("br-")) == names
+        make_gone(rents, names[2], fake.clock)
+        assert fake.account.alive() == names[:2]
+
+
+def test_half_a_list_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = {"pods": [], "pagination": {"hasNextPage": True, "nextCursor": "x"}}
+    with account() as fake:
+        fake.contract = None
+        monkeypatch.setattr(fake, "_pods", lambda query: half)
+        with pytest.raises(Away, match="a part of a list only"):
+            provider(fake).find(NAME)
+
+
 def test_without_a_pod_in_any_list_the_doubt_is_told_and_nothing_is_sent_again() -> None:
     clock = ManualClock()
     with account(clock, mischief=Mischief({"create": ["refused_500"]})) as fake:
@@ -204,6 +263,7 @@ def test_gone_is_what_is_not_seen_twice_a_minute_apart() -> None:
         ["delete_404", "delete_404"],
         ["delete_ignored", "delete_ignored", "delete_ignored"],
         ["delete_500"] * 6,
+        ["forbidden", "balance"],
     ],
 )
 def test_a_pod_that_will_not_go_is_ended_all_the_same(faults: list[str]) -> None:
@@ -214,6 +274,16 @@ def test_a_pod_that_will_not_go_is_ended_all_the_same(faults: list[str]) -> None
         assert fake.account.alive() == []
 
 
+def test_a_pod_that_is_gone_is_seen_to_be_although_its_end_is_not_answered() -> None:
+    with account() as fake:
+        rents = provider(fake)
+        rents.launch(wanted(offer(rents)))
+        fake.account.interrupt(NAME)
+        fake.account.mischief.script["delete"] = ["delete_500"] * 500
+        make_gone(rents, NAME, fake.clock)
+        assert fake.account.mischief.done["delete_500"] > 0
+
+
 def test_two_pods_of_one_name_both_go() -> None:
     with account() as fake:
         rents = provider(fake)
@@ -222,6 +292,17 @@ def test_two_pods_of_one_name_both_go() -> None:
         rents.launch(wanted(taken))
         make_gone(rents, NAME, fake.clock)
         assert fake.account.alive() == []
+
+
+def test_one_that_cannot_be_ended_does_not_keep_its_twin_running() -> None:
+    with account(mischief=Mischief({"delete": ["delete_500"] * 4})) as fake:
+        rents = provider(fake)
+        taken = offer(rents)
+        for _ in range(2):
+            rents.launch(wanted(taken))
+        with pytest.raises(Away):
+            rents.terminate(NAME)
+        assert fake.account.alive() == [NAME]
 
 
 @pytest.mark.parametrize("fault", ["delete_ignored", "delete_500"])

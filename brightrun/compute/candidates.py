@@ -143,8 +143,9 @@ def all_refused(refusals: Sequence[Refused]) -> BrightRunError:
     if alike and all(r.broken for r in refusals):
         return ConfigurationError(
             f"all {len(refusals)} candidates refused in the same words: {last.message}",
-            cause="the request breaks a rule of the provider; capacity would differ by place",
-            fix="mend what it says; nothing was rented",
+            cause=last.cause
+            or "the request breaks a rule of the provider; capacity would differ by place",
+            fix=last.fix or "mend what it says; nothing was rented",
         )
     return CapacityError(
         f"{len(refusals)} candidates refused, the last one: {last.message}",

@@ -70,6 +70,9 @@ def make_gone(provider: ComputeProvider, name: str, clock: Clock) -> Gone:
         seen: bool | None = None
         try:
             provider.terminate(name)
+        except ProviderError as error:
+            trouble = error.message
+        try:
             pod = provider.find(name)
             seen, pod_id = pod is not None, pod_id or (pod.provider_id if pod else "")
         except ProviderError as error:

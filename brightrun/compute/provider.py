@@ -128,8 +128,8 @@ class Manners(Frozen):
 class Refused(CapacityError):
     """A definite no: nothing was rented. Another offer may do.
 
-    said: the provider's own words. broken: they may mean that the request itself is at fault, which
-    all offers would then say alike.
+    said: the provider's own words. broken: they may mean that the request itself, or the key, is at
+    fault, which all offers would then say alike.
     """
 
     code = "refused"

@@ -20,9 +20,9 @@ def billed(
     """names: pod id -> name, of the pods that are there still; the bill itself has ids only."""
     size = "hour" if now - since <= HOURLY else "day"
     start = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    answer = rest.get("/v2/billing/pods", {"startTime": start, "bucketSize": size})
+    answers = rest.pages("/v2/billing/pods", {"startTime": start, "bucketSize": size})
     try:
-        return tuple(row_of(record, names) for record in answer["records"])
+        return tuple(row_of(record, names) for answer in answers for record in answer["records"])
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise Away(f"RunPod's bill cannot be read: {type(error).__name__}") from None
 

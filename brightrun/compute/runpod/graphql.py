@@ -87,7 +87,7 @@ class GraphQl:
         """False when the schema lacks the mutation; a server that hides its schema is trusted."""
         try:
             kind = self._data(MUTATIONS).get("__type")
-        except (NotInSchema, Refused, Denied):
+        except (NotInSchema, Denied):
             return True  # introspection is switched off: the prices and the create will tell
         fields = (kind or {}).get("fields") or ()
         return SPOT in {field["name"] for field in fields}
@@ -104,13 +104,16 @@ class GraphQl:
                 answer = self.client.create("", body, hidden)
             else:
                 answer = self.client.query("", body)
-        except Refused as error:  # a query that does not fit the schema may be answered with 400
+        except (Denied, Refused) as error:  # what does not fit the schema may be answered with 400
             if any(word in error.message for word in UNKNOWN):
                 raise NotInSchema(error.message) from None
             raise
         errors = answer.get("errors") if isinstance(answer, dict) else None
         if errors:
-            raise _error(errors, hidden)
+            found = _error(errors, hidden)
+            # Only what rents can be refused: of a question it is an answer that is none.
+            may_refuse = query == RENT_SPOT or isinstance(found, ProviderError)
+            raise found if may_refuse else Away(found.message)
         if not isinstance(answer, dict) or not isinstance(answer.get("data"), dict):
             raise Away("RunPod's GraphQL answered without data")
         return dict(answer["data"])

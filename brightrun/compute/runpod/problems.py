@@ -1,8 +1,11 @@
 """RunPod's answers of failure, each mapped once to our tree.
 
-    400  Refused (perhaps broken)   403  Refused         402  BalanceEmpty: stop
-    404  NotThere                   401, 409, 422        Denied: asking again changes nothing
-    429  RateLimited: wait          408, 5xx, no answer  Away: unknown whether it was done
+    404  NotThere                   400 to 403, 409, 422  Denied: asking again changes nothing
+    429  RateLimited: wait          408, 5xx, no answer   Away: unknown whether it was done
+
+Of a create, that nothing was rented: 400 Refused (perhaps broken), 402 BalanceEmpty (stop),
+403 Refused (broken if all are), 404 Denied. Said of a pod that is there, or of a list, the same
+numbers say nothing of what is rented: they are errors of the provider like the others.
 
 The body of a failure is problem+json {title, status, detail, errors}; anything else is survived.
 """
@@ -58,29 +61,22 @@ Failure = Refused | BalanceEmpty | Away | RateLimited | NotThere | Denied
 
 
 def failure(
-    what: str, status: int, headers: Mapping[str, str], body: str, hidden: Iterable[str] = ()
+    what: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: str,
+    hidden: Iterable[str] = (),
+    *,
+    creates: bool = False,
 ) -> Failure:
-    """The error for an answer of status >= 400. what: "POST /v2/pods".
+    """The error for an answer of status >= 400. what: "POST /v2/pods"; creates: that rents.
 
     hidden: values that a provider may echo and that nobody may read.
     """
     words = told(body, hidden)
     said = f"{what}: {status} {words}{request_id(headers)}"
-    if status == 400:
-        full = any(sign in words.lower() for sign in FULL)
-        return Refused(f"RunPod refused: {said}", said=words, broken=not full)
-    if status == 403 and not words.startswith(NOT_JSON):
-        return Refused(
-            f"RunPod refused: {said}",
-            said=words,
-            cause="the account or the key may not use this pool",
-            fix="give the key access to pods in RunPod's console, or allow other data centres",
-        )
-    if status == 402:
-        return BalanceEmpty(
-            f"RunPod's account has not enough credit: {said}",
-            fix="add credit in RunPod's console; a pod needs one hour's worth to start",
-        )
+    if creates and (no := refusal(said, status, words)) is not None:
+        return no
     if status == 404:
         return NotThere(f"RunPod does not know it: {said}")
     if status == 429:
@@ -95,6 +91,35 @@ def failure(
     return Denied(f"RunPod denied: {said}", cause=cause, fix=fix)
 
 
+def refusal(said: str, status: int, words: str) -> Refused | BalanceEmpty | Denied | None:
+    """A create's definite no: nothing was rented."""
+    if status == 400:
+        full = any(sign in words.lower() for sign in FULL)
+        return Refused(f"RunPod refused: {said}", said=words, broken=not full)
+    if status == 402:
+        return BalanceEmpty(
+            f"RunPod's account has not enough credit: {said}",
+            fix="add credit in RunPod's console; a pod needs one hour's worth to start",
+        )
+    if words.startswith(NOT_JSON):
+        return None
+    if status == 403:
+        return Refused(
+            f"RunPod refused: {said}",
+            said=words,
+            broken=True,
+            cause="the account or the key may not use this pool",
+            fix="give the key access to pods in RunPod's console, or allow other data centres",
+        )
+    if status == 404 and said.startswith("POST /v2/pods"):
+        return Denied(
+            f"RunPod denied: {said}",
+            cause="the volume or the registry's credential that the pod is to have is not there",
+            fix="mend BRIGHTRUN_RUNPOD_VOLUME or BRIGHTRUN_RUNPOD_REGISTRY; nothing was rented",
+        )
+    return None
+
+
 _BUG = (
     "our request does not match RunPod's contract: a fault of this program",
     "report it with the request id; nothing was rented",
@@ -104,9 +129,10 @@ _DENIED = {
         "BRIGHTRUN_RUNPOD_API_KEY is missing, wrong or expired",
         "make a key in RunPod's console and set it",
     ),
+    402: ("the account has not enough credit", "add credit in RunPod's console"),
     403: (
-        "something between here and RunPod refuses",
-        "check BRIGHTRUN_RUNPOD_REST_URL and proxies",
+        "the key may not do this, or something between here and RunPod refuses",
+        "check the key's permissions, BRIGHTRUN_RUNPOD_REST_URL and proxies",
     ),
     409: (
         "the state of the pod does not allow it (it belongs to a cluster, or is locked)",

@@ -19,7 +19,6 @@ from brightrun.compute.provider import (
     Manners,
     Offer,
     Pod,
-    Refused,
 )
 from brightrun.compute.runpod import bills, catalog
 from brightrun.compute.runpod.client import Client
@@ -83,7 +82,7 @@ class RunPodProvider:
         now, place = self.clock.now(), self.place
         try:
             listed = catalog.on_demand(self.rest, place.clouds, gpu_count, place.min_cuda, now)
-        except (Denied, Refused) as error:  # waiting would not help
+        except Denied as error:  # waiting would not help
             raise ConfigurationError(error.message, cause=error.cause, fix=error.fix) from error
         if self.place.data_centers:
             listed = tuple(o for o in listed if o.data_center in self.place.data_centers)
@@ -116,7 +115,12 @@ class RunPodProvider:
             wanted = spot_input(request, offer, self.place)
             pod_id = self.graphql.rent_spot(wanted, hidden)
             self.ids[request.name] = pod_id
-            facts = self.rest.get(f"/v2/pods/{pod_id}")
+            try:
+                facts = self.rest.get(f"/v2/pods/{pod_id}")
+            except ProviderError as error:  # also one that of a create would say: nothing was done
+                raise Away(
+                    f"RunPod rented {pod_id} and does not show it: {error.message}"
+                ) from error
         else:
             facts = self.rest.create("/v2/pods", body(request, offer, self.place), hidden)
         pod = pod_of(facts)
@@ -153,22 +157,29 @@ class RunPodProvider:
             return None
 
     def list(self, prefix: str) -> list[Pod]:
-        answer = self.rest.get("/v2/pods")
-        if not isinstance(answer, dict) or not isinstance(answer.get("pods"), list):
-            raise Away("RunPod answered a list of pods without pods")
-        named = (facts for facts in answer["pods"] if str(facts.get("name")).startswith(prefix))
-        return [pod for facts in named if (pod := pod_of(facts)) is not None]
+        found = []
+        for answer in self.rest.pages("/v2/pods"):
+            if not isinstance(answer, dict) or not isinstance(answer.get("pods"), list):
+                raise Away("RunPod answered a list of pods without pods")
+            found += [f for f in answer["pods"] if str(f.get("name")).startswith(prefix)]
+        return [pod for facts in found if (pod := pod_of(facts)) is not None]
 
     def terminate(self, name: str) -> None:
-        """Every pod of that name: a doubtful create may have left two."""
+        """Every pod of that name: a doubtful create may have left two, and one that cannot be ended
+        must not keep the other running."""
         ids = {pod.provider_id for pod in self.list(name) if pod.name == name}
         if name in self.ids:
             ids.add(self.ids[name])
+        failed: ProviderError | None = None
         for pod_id in sorted(ids):
             try:
                 self.rest.delete(f"/v2/pods/{pod_id}")
             except NotThere:
                 continue  # which proves nothing: see ending.make_gone
+            except ProviderError as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     def balance(self) -> Balance | None:
         return self.graphql.balance()
@@ -198,7 +209,7 @@ class RunPodProvider:
         path = f"/v2/network-volumes/{self.place.volume}"
         try:
             answer = self.rest.get(path)
-        except (Denied, Refused) as error:  # waiting would not help
+        except Denied as error:  # waiting would not help
             raise ConfigurationError(error.message, cause=error.cause, fix=error.fix) from error
         found = answer.get(name) if isinstance(answer, dict) else None
         if not isinstance(found, kind):

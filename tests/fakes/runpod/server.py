@@ -65,6 +65,7 @@ class FakeRunPod:
         )
         self.contract, self.clock = contract, clock
         self.hold_s, self.retry_after_s = hold_s, retry_after_s
+        self.page_size = 0
         self.requests: list[tuple[str, str, Any]] = []
         self.violations: list[str] = []
         self.lock = threading.RLock()
@@ -130,7 +131,7 @@ class FakeRunPod:
                     raise Spoiled(fault)
                 return 201, self.account.facts(pod)
             case "GET", ["v2", "pods"]:
-                return 200, {"pods": [self.account.facts(p) for p in self.account.listed()]}
+                return 200, self._pods(query)
             case "GET", ["v2", "pods", pod_id]:
                 return 200, self.account.facts(self.account.pod(pod_id))
             case "DELETE", ["v2", "pods", pod_id]:
@@ -176,6 +177,16 @@ class FakeRunPod:
             raise Problem(*problems[fault])
         if fault == "read_html":
             raise Spoiled(fault)
+
+    def _pods(self, query: dict[str, str]) -> dict[str, Any]:
+        """The list; in pages where `page_size` says so, as others have met it."""
+        found = [self.account.facts(pod) for pod in self.account.listed()]
+        if not self.page_size:
+            return {"pods": found}
+        first = int(query.get("cursor", 0))
+        after = first + self.page_size
+        more = {"hasNextPage": after < len(found), "nextCursor": str(after)}
+        return {"pods": found[first:after], "pagination": more}
 
     def _catalogue(self, query: dict[str, str]) -> dict[str, Any]:
         available = query.get("include") == "AVAILABILITY"
