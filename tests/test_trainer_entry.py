@@ -86,7 +86,21 @@ def test_where_the_host_would_start_it_once_more_it_waits_to_be_ended(tmp_path: 
     )
     assert pod.stdout is not None
     assert b"has ended before" in pod.stdout.readline()
+    assert b"stays until it is ended" in pod.stdout.readline()
     time.sleep(0.3)
+    assert pod.poll() is None
+    pod.terminate()
+    assert pod.wait(10) == 0
+    pod.stdout.close()
+
+
+def test_a_pod_that_cannot_even_start_is_not_started_again_and_again(tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "RUNPOD_POD_ID": "p1"}
+    pod = subprocess.Popen(
+        [sys.executable, "-u", "-m", "trainer"], cwd=ROOT, env=env, stdout=subprocess.PIPE
+    )
+    assert pod.stdout is not None
+    assert b"stays until it is ended" in pod.stdout.readline()
     assert pod.poll() is None
     pod.terminate()
     assert pod.wait(10) == 0

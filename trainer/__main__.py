@@ -8,6 +8,7 @@ python -m trainer playground ...               both models side by side (`bright
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 
@@ -39,9 +40,14 @@ def main() -> int:
         from trainer.playground import command as play
 
         return play(chosen.base, chosen.adapter, chosen.settings)
+    from trainer import selfend
     from trainer.entry import main as pod
 
-    return pod()
+    leads = os.environ.get("RANK", "0") == "0"
+    status = pod()
+    if leads and selfend.POD in os.environ:
+        selfend.stay()
+    return status
 
 
 if __name__ == "__main__":

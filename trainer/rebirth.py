@@ -6,11 +6,8 @@ already, or write events over those of the first; the control plane rents a new 
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from trainer.outbox import Outbox
@@ -53,13 +50,9 @@ def found(outbox: Outbox, attempt: str) -> str:
         return ""
 
 
-def end(outbox: Outbox, attempt: str, life: str, environ: Mapping[str, str] = os.environ) -> int:
+def end(outbox: Outbox, attempt: str, life: str) -> int:
     """Say so where the first life could not, and do nothing more."""
     print(f"this attempt has {life} before: the host has started its container again")
     if life == "begun":
         outbox.put_json(f"{attempt}/{FAILED}", RESTARTED)
-    if "RUNPOD_POD_ID" in environ:  # an end would only start it once more; the driver ends the pod
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        while True:
-            time.sleep(60.0)
     return 0 if life == "ended" else 1

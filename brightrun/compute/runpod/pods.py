@@ -23,6 +23,8 @@ TERMINATED = "TERMINATED"
 MODELS_VARIABLE = "BRIGHTRUN_MODELS"
 # Where a pod may fetch its base model to, and finds what an earlier one has fetched.
 VOLUME_VARIABLE = "BRIGHTRUN_VOLUME"
+# Where a pod that nobody ends asks for its own end (trainer/selfend.py).
+REST_VARIABLE, GRAPHQL_VARIABLE = "BRIGHTRUN_RUNPOD_REST_URL", "BRIGHTRUN_RUNPOD_GRAPHQL_URL"
 
 
 class Place(Frozen):
@@ -38,6 +40,8 @@ class Place(Frozen):
     clouds: tuple[str, ...] = ("SECURE",)
     data_centers: tuple[str, ...] = ()
     min_cuda: str = ""
+    rest_url: str = ""
+    graphql_url: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> Place:
@@ -52,6 +56,8 @@ class Place(Frozen):
             clouds=words(settings.runpod_clouds),
             data_centers=words(settings.runpod_data_centers),
             min_cuda=settings.runpod_min_cuda,
+            rest_url=settings.runpod_rest_url,
+            graphql_url=settings.runpod_graphql_url,
         )
 
 
@@ -63,8 +69,13 @@ def words(text: str) -> tuple[str, ...]:
 def environment(request: LaunchRequest, place: Place) -> dict[str, str]:
     """All that the pod is told, secrets included; RunPod shows it to every key of the account."""
     secrets = {name: value.get_secret_value() for name, value in request.secrets.items()}
-    volume = {VOLUME_VARIABLE: place.volume_path} if place.volume else {}
-    return {**request.environment, MODELS_VARIABLE: place.models, **volume, **secrets}
+    told = {
+        VOLUME_VARIABLE: place.volume_path if place.volume else "",
+        REST_VARIABLE: place.rest_url,
+        GRAPHQL_VARIABLE: place.graphql_url,
+    }
+    known = {name: value for name, value in told.items() if value}
+    return {**request.environment, MODELS_VARIABLE: place.models, **known, **secrets}
 
 
 def body(request: LaunchRequest, offer: Offer, place: Place) -> dict[str, Any]:
