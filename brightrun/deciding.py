@@ -95,7 +95,6 @@ def markets_of(
                 offered=price is not None if now else row["offered"],
                 source="" if price is None else price.source,
                 interruptions_per_hour=0.0 if steady else rates[market].per_hour.likely,
-                observed_hours=0.0 if steady else rates[market].hours,
             )
         )
     return tuple(found)

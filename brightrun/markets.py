@@ -57,16 +57,12 @@ def hourly_rate(market: Market, losses: int = 0, hours: float = 0.0) -> Rate:
 
 
 class MarketState(Frozen):
-    """A market as recovery sees it. observed_hours: pod hours behind the rate (0: the prior).
-
-    source: where the price is from, "" = the estimate.
-    """
+    """A market as recovery sees it. source: where the price is from, "" = the estimate."""
 
     market: Market
     usd_per_hour: Decimal
     offered: bool = True
     interruptions_per_hour: float = 0.0
-    observed_hours: float = 0.0
     source: str = ""
 
 

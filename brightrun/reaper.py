@@ -31,7 +31,6 @@ from brightrun.reaping import (
     doomed,
     exhausted,
 )
-from brightrun.settings import Settings
 from brightrun.storagefaults import is_outage
 
 AT_ONCE = 8
@@ -64,9 +63,11 @@ def sentence(found: Reaped) -> str:
     return f"Pod {found.pod} at {found.provider}: {found.why}; {ends[found.gone]}{untold}"
 
 
-def accounts(settings: Settings) -> tuple[str, ...]:
-    """The providers at which pods may run."""
-    return ("local",) if settings.runpod_api_key is None else ("local", "runpod")
+def accounts(ledger: Ledger) -> tuple[str, ...]:
+    """The providers at which pods may run: without a key too, where books are open."""
+    keyed = ledger.settings.runpod_api_key is not None
+    rented = keyed or any(row.provider == "runpod" for row in ledger.open_attempts())
+    return ("local", "runpod") if rented else ("local",)
 
 
 def reap(

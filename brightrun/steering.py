@@ -13,6 +13,7 @@ from typing import Any
 from brightrun.choosing import next_market
 from brightrun.comparing import Outlook, outlook_left, recommend
 from brightrun.context import JobContext
+from brightrun.counting import count
 from brightrun.deciding import WISH, history, policy_of, situation
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import Market
@@ -122,21 +123,26 @@ def market_json(outlook: Outlook, states: tuple[MarketState, ...], now: datetime
         "cost_usd": outlook.cost_usd.as_json(),
         "left_hours": outlook.hours.as_json(),
         "finish": {k: at.isoformat(timespec="minutes") for k, at in outlook.finish(now).items()},
-        "interruptions_per_hour": outlook.rate.per_hour.as_json(),
-        "observed_pod_hours": state.observed_hours,
+        "interruptions_per_hour": outlook.rate.as_json(),
         "price_source": state.source or ESTIMATED,
     }
+
+
+def interrupted(rate: Mapping[str, Any]) -> str:
+    """ "20% interruptions an hour (3 losses in 41.5 pod hours seen)"; rate: `Rate.as_json`."""
+    seen = f"{count(rate['losses'], 'loss', 'losses')} in {rate['hours']:g} pod hours seen"
+    return f"{rate['likely']:.0%} interruptions an hour" + (f" ({seen})" if rate["hours"] else "")
 
 
 def sentences(facts: Mapping[str, Any]) -> list[str]:
     """The markets of `compared` and its advice, a line each."""
     lines = []
     for m in facts["markets"]:
-        cost, rate = m["cost_usd"], m["interruptions_per_hour"]["likely"]
+        cost, rate = m["cost_usd"], m["interruptions_per_hour"]
         lines.append(
             f"{m['market']}: ${m['usd_per_hour']:,.2f} per hour, still ${cost['likely']:,.2f} "
             f"to pay (${cost['low']:,.2f} to ${cost['high']:,.2f}), "
-            f"done about {m['finish']['likely']}, {rate:.0%} interruptions an hour"
+            f"done about {m['finish']['likely']}, {interrupted(rate)}"
         )
     lines += [f"{name}: not offered" for name in facts["not_offered"]]
     return [*lines, str(facts["recommendation"]["why"])]

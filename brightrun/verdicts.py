@@ -23,11 +23,6 @@ class EvidenceKind(StrEnum):
     measurement = "measurement"
     marker = "marker"
 
-    @property
-    def words(self) -> str:
-        """`llm judge uncalibrated`."""
-        return self.value.replace("_", " ")
-
 
 class MetricName(StrEnum):
     perplexity = "perplexity"

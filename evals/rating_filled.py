@@ -137,7 +137,9 @@ class _Reader:
                     row.scores.setdefault(key, {})[side] = value
         for side in SIDES:
             self.fact(number, row, side, cells, missing)
-        row.preferred = self.one_of(number, "preferred", cells.get("preferred", ""), SIDES, missing)
+        row.preferred = self.one_of(
+            number, "preferred", cells.get("preferred", ""), ("A", "B", "tie"), missing
+        )
         if not_asked(item, GUESS):
             self.not_asked(number, GUESS, cells.get(GUESS, ""))
         else:

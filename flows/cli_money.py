@@ -25,7 +25,7 @@ def reconcile(
 ) -> None:
     """The ledger against each provider's own bill, pod by pod; exit 1 when a pod is alarming."""
     from brightrun import bookkeeping, reaper
-    from brightrun.errors import ProviderError
+    from brightrun.errors import ConfigurationError, ProviderError
     from brightrun.ledger import Ledger
     from brightrun.settings import load
     from flows.terminal import complain, emit
@@ -34,10 +34,10 @@ def reconcile(
     first = bookkeeping.usual_since(now) if not since else bookkeeping.midnight(day_of(since))
     ledger = Ledger.open(settings)
     found, silent = [], {}
-    for name in reaper.accounts(settings):
+    for name in reaper.accounts(ledger):
         try:
             found.append(bookkeeping.reconcile(ledger, name, first, now))
-        except ProviderError as error:
+        except (ConfigurationError, ProviderError) as error:
             silent[name] = error.as_dict()
             complain(error, as_json=False)
     if json:

@@ -24,7 +24,7 @@ def reap(
     from brightrun import reaper
     from brightrun.clock import SystemClock
     from brightrun.compute import provider_of
-    from brightrun.errors import ProviderError
+    from brightrun.errors import ConfigurationError, ProviderError
     from brightrun.ledger import Ledger
     from brightrun.settings import load
     from flows import sweeper
@@ -34,11 +34,11 @@ def reap(
     ledger = Ledger.open(settings)
     found: list[reaper.Reaped] = []
     silent: dict[str, Any] = {}
-    for name in reaper.accounts(settings):
+    for name in reaper.accounts(ledger):
         try:
             account = provider_of(name, settings)
             found += reaper.reap(ledger, name, account, SystemClock(), dry_run=dry_run)
-        except ProviderError as error:
+        except (ConfigurationError, ProviderError) as error:
             silent[name] = error.as_dict()
             complain(error, as_json=False)
     closed = [] if dry_run else sweeper.sweep(ledger, lambda run: "")

@@ -87,11 +87,11 @@ def prioritize(
 
 def show(facts: dict[str, Any]) -> None:
     """Costs and finish of what is left, market by market."""
+    from brightrun import steering
     from flows.terminal import money, span, table, tell
 
     def row(m: dict[str, Any]) -> tuple[str, ...]:
-        cost, rate, hours = m["cost_usd"], m["interruptions_per_hour"], m["left_hours"]
-        seen = f", from {m['observed_pod_hours']:g} pod hours" if m["observed_pod_hours"] else ""
+        cost, hours = m["cost_usd"], m["left_hours"]
         here = " (now)" if m["market"] == facts["runs_on"] else ""
         return (
             f"{m['market']}{here}",
@@ -99,7 +99,7 @@ def show(facts: dict[str, Any]) -> None:
             f"{money(cost['likely'])} ({money(cost['low'])}-{money(cost['high'])})",
             span(hours["likely"] * 3600),
             m["finish"]["likely"][:16].replace("T", " "),
-            f"{rate['likely']:.0%} an hour{seen}",
+            steering.interrupted(m["interruptions_per_hour"]),
         )
 
     columns = ("market", "price", "still to pay", "left", "done (UTC)", "interruptions")

@@ -24,7 +24,8 @@ def reap(dry_run: bool = False) -> list[State[Any]]:
     """
     # A provider that does not answer must not keep the others' pods running; nor may a job whose
     # books cannot be closed.
-    ends = [reaping.reap(name, dry_run, return_state=True) for name in reaper.accounts(load())]
+    names = reaper.accounts(Ledger.open(load()))
+    ends = [reaping.reap(name, dry_run, return_state=True) for name in names]
     if not dry_run:
         sweep()
         people.deliver()

@@ -8,6 +8,7 @@ from typing import Any
 from prefect import State, flow
 
 from brightrun import bookkeeping, reaper
+from brightrun.ledger import Ledger
 from brightrun.settings import load
 from tasks import reconciling
 
@@ -22,5 +23,5 @@ def reconcile(since: date | None = None) -> list[State[Any]]:
     now = datetime.now(UTC)
     first = bookkeeping.usual_since(now) if since is None else bookkeeping.midnight(since)
     # A provider that does not answer must not hide the others' bills.
-    names = reaper.accounts(load())
+    names = reaper.accounts(Ledger.open(load()))
     return [reconciling.reconcile(name, first, now, return_state=True) for name in names]

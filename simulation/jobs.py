@@ -243,5 +243,4 @@ def state_of(market: Market, rates: Mapping[Market, Rate]) -> MarketState:
         market=market,
         usd_per_hour=price_of(market),
         interruptions_per_hour=rates[market].per_hour.likely,
-        observed_hours=rates[market].hours,
     )

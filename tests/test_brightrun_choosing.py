@@ -17,9 +17,7 @@ from brightrun.recovery import next_action
 from brightrun.situation import Action, Past, Place, Policy, Situation
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-SPOT = MarketState(
-    market=Market.spot, usd_per_hour=Decimal("2.49"), interruptions_per_hour=0.2, observed_hours=9
-)
+SPOT = MarketState(market=Market.spot, usd_per_hour=Decimal("2.49"), interruptions_per_hour=0.2)
 DEMAND = MarketState(
     market=Market.on_demand, usd_per_hour=Decimal("7.99"), interruptions_per_hour=0.005
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,18 @@ def test_markets_are_compared_by_what_is_left(home: Path) -> None:
     assert first.startswith("spot: $1.00 per hour, still $")
     assert "on_demand: $2.00 per hour" in second
     assert advice == facts["recommendation"]["why"]
+
+
+def test_an_observed_rate_says_what_it_rests_on(home: Path) -> None:
+    job, now = running(home), datetime.now(UTC)
+    job.ledger.add_attempt(
+        "job-1", 1, provider="local", market="spot", pod_name="p", usd_per_hour=Decimal(1),
+        launched_at=now - timedelta(hours=12.5),
+    )  # fmt: skip
+    job.ledger.end_attempt("job-1", 1, now, "lost:host")
+    first, second, _ = steering.sentences(steering.compared(job, now))
+    assert first.endswith("16% interruptions an hour (1 loss in 12.5 pod hours seen)")
+    assert second.endswith("interruptions an hour")
 
 
 def test_what_is_kept_is_said(home: Path) -> None:

@@ -84,7 +84,8 @@ def estimate_alone(running: ui.Ui, file: Path) -> None:
 
 
 def kill_and_retry(running: ui.Ui, home: Path, file: Path) -> str:
-    """`--detach` answers at once; the run's process is killed in mid-training and retried."""
+    """`--detach` answers at once; the run's process is killed in mid-training and retried, and
+    then its worker is killed."""
     sent = brightrun(home, "train", str(file), *train_options(epochs=12), "--detach", "--yes")
     assert sent.code == 0, sent.err
     assert set(sent.json) >= {"job_id", "flow_run_url"}
@@ -95,6 +96,10 @@ def kill_and_retry(running: ui.Ui, home: Path, file: Path) -> str:
     os.kill(flow_process(run).pid, signal.SIGKILL)
     until(lambda: running.api(f"/flow_runs/{run}")["state"]["type"] == "CRASHED", 60, "it is told")
     running.set_state(run, "SCHEDULED", "AwaitingRetry")
+    until(lambda: running.api(f"/flow_runs/{run}")["state"]["type"] == "RUNNING", 60, "it goes on")
+    flow = flow_process(run)
+    flow.parent().kill()  # a worker that is killed runs no hook, and its runs go on without it
+    assert flow.is_running()
     waited = brightrun(home, "wait", job_id, "--json")
     assert (waited.code, waited.json["status"]) == (0, "completed"), waited.err
     begun = [

@@ -51,6 +51,22 @@ def test_the_task_ends_a_pod_without_a_live_job(orphan: LocalProvider) -> None:
     assert attempt.ended_at is not None
 
 
+@pytest.mark.parametrize("command", ["reap", "reconcile"])
+def test_open_books_at_an_account_without_its_key_are_no_all_clear(
+    home: Path, command: str
+) -> None:
+    ledger = Ledger.open(load())
+    ledger.create_job("j1", JobRequest(training_file="f.json", provider="runpod"))
+    ledger.add_attempt(
+        "j1", 1, provider="runpod", market="spot", pod_name=POD, usd_per_hour=Decimal(2),
+        launched_at=datetime.now(UTC),
+    )  # fmt: skip
+    done = CliRunner().invoke(app, [command])
+    assert done.exit_code == 1
+    assert "there is no key for RunPod" in done.stderr
+    assert "No pod of ours" not in done.stderr
+
+
 def test_the_command_shows_then_ends(orphan: LocalProvider) -> None:
     shown = CliRunner().invoke(app, ["reap", "--dry-run", "--json"])
     assert shown.exit_code == 0
