@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from brightrun.costrange import CostRange
 from brightrun.frozen import Frozen
@@ -13,6 +13,7 @@ from brightrun.happening import Happening
 from brightrun.physics import Range, exactly, total
 from brightrun.prices import CPU
 
+Fact = TypeVar("Fact")
 # What the pod measures against its forecast counts from the first step on, but gently: as if a
 # tenth of the forecast had already come true.
 TRUST = 0.1
@@ -65,20 +66,20 @@ def training_left(known: Calibration, events: Iterable[Happening]) -> float:
         if event.attempt == known.attempt and said["step"] > known.step:
             last = max(last, event.ts)
     mine = _tokens_after(known.step, taken.get(known.attempt, {}))
-    done = _tokens_after(known.step, _standing(taken))
+    done = _tokens_after(known.step, newest(taken))
     whole = max(1, known.tokens)
     expected, took = known.likely * mine / whole, (last - known.at).total_seconds()
     pace = (took + TRUST * known.likely) / max(1e-9, expected + TRUST * known.likely)
     return known.likely * max(0.0, 1 - done / whole) * pace
 
 
-def _standing(taken: Mapping[int, Mapping[int, float]]) -> dict[int, float]:
-    """Tokens by step, of the steps that stand: where an attempt begins, what earlier ones did from
+def newest(taken: Mapping[int, Mapping[int, Fact]]) -> dict[int, Fact]:
+    """A fact by step, of the steps that stand: where an attempt begins, what earlier ones did from
     there on is lost. taken: the same of every attempt."""
-    standing: dict[int, float] = {}
+    standing: dict[int, Fact] = {}
     for attempt in sorted(taken):
         first = min(taken[attempt])
-        kept = {step: tokens for step, tokens in standing.items() if step < first}
+        kept = {step: fact for step, fact in standing.items() if step < first}
         standing = {**kept, **taken[attempt]}
     return standing
 

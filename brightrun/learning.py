@@ -36,12 +36,17 @@ T80_MANY = 1.30
 
 
 class Fit(NamedTuple):
-    """Seconds of the next one, and how many past ones say so."""
+    """Seconds of the next one, and how many past ones say so; settled: enough for their spread to
+    stand alone."""
 
     low: float
     likely: float
     high: float
     n: int
+
+    @property
+    def settled(self) -> bool:
+        return self.n >= SETTLED
 
 
 class Whole(NamedTuple):

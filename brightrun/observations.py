@@ -8,7 +8,7 @@ from statistics import median
 from types import MappingProxyType
 
 from brightrun.durations import Observed, Work, units
-from brightrun.estimates import training_seconds
+from brightrun.estimates import newest, training_seconds
 from brightrun.happening import Happening
 from brightrun.jobs import Hyperparameters
 from brightrun.physics import Machine, ModelProfile
@@ -31,17 +31,19 @@ def observed_parts(
     fetched_s: float = 0.0,
     starts: Sequence[Start] = (),
     once: Iterable[str] = (),
+    trained_s: float | None = None,
     cpu: Mapping[str, float] = NOT_COUNTED,
 ) -> list[Observed]:
     """One row per finished pod stage, and the boot: the median of its pods' starts.
 
     fetched_s: of preprocessing, while the base model came from elsewhere; the next job finds it.
-    once: stages that one pod did alone (`begun_once`); cpu: `cpu_seconds`; none of preprocessing
-    with a fetch in it.
+    once: stages that one pod did alone (`begun_once`); trained_s: `trained`, of a job with several
+    pods; cpu: `cpu_seconds`; none of preprocessing with a fetch in it.
 
     A job with several pods loaded its model twice and trained some steps twice: its times would
-    teach the next estimate to expect an interruption. Of such a job count the speed that a pod
-    measured in its first micro-steps, and the last stages that one pod did alone.
+    teach the next estimate to expect an interruption. Of such a job count the steps that stand
+    (where one is not known, the speed that a pod forecast from its first micro-steps: without
+    saves), and the last stages that one pod did alone.
     """
     sizes = units(work, machine, model, values)
 
@@ -53,8 +55,10 @@ def observed_parts(
     if starts:
         boots = [sum(start.parts[name] for name in BOOT) for start in starts]
         found.append(seen("boot", median(boots)))
-    if done.pods > 1 and done.calibration is not None:
-        found.append(seen("training", training_seconds(done.calibration)))
+    if done.pods > 1 and trained_s is None and done.calibration is not None:
+        trained_s = training_seconds(done.calibration)
+    if done.pods > 1 and trained_s is not None:
+        found.append(seen("training", trained_s))
     undisturbed = PARTS if done.pods <= 1 else tuple(name for name in LATE if name in once)
     for stage in done.stages:
         if stage.name in undisturbed and stage.status == "finished":
@@ -62,6 +66,34 @@ def observed_parts(
             worked = None if fetched else cpu.get(stage.name)
             found.append(seen(stage.name, stage.elapsed_s - fetched, worked))
     return found
+
+
+def trained(events: Iterable[Happening]) -> float | None:
+    """Seconds of a whole training as if no pod had been lost: each step that stands, from the one
+    before it (saves and validations in between), a pod's first by itself, and what followed the
+    last. None: not all of it is known."""
+    steps: dict[int, dict[int, Happening]] = {}
+    last, ended = 0, None
+    for event in events:
+        said = event.payload
+        if event.type == "metric" and "loss" in said and said.get("seconds") is not None:
+            steps.setdefault(event.attempt, {})[said["step"]] = event
+            last = said["total_steps"]
+        elif event.type == "stage" and said["name"] == "training" and said["status"] == "finished":
+            ended = event
+    standing = newest(steps)
+    if ended is None or any(number not in standing for number in range(1, last + 1)):
+        return None
+    if not last or standing[last].attempt != ended.attempt:
+        return None
+    seconds = (ended.ts - standing[last].ts).total_seconds()
+    for number in range(1, last + 1):
+        before, step = standing.get(number - 1), standing[number]
+        if before is not None and before.attempt == step.attempt:
+            seconds += (step.ts - before.ts).total_seconds()
+        else:
+            seconds += float(step.payload["seconds"])
+    return seconds
 
 
 def cpu_seconds(events: Iterable[Happening]) -> dict[str, float]:

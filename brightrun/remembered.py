@@ -10,7 +10,7 @@ from brightrun.durations import Observed, Part, Work, guess, size_of, units
 from brightrun.jobs import Hyperparameters
 from brightrun.learning import Fit, Whole, fit, whole
 from brightrun.physics import Machine, ModelProfile, Range, total
-from brightrun.replay import Key, Past, high_as_told, last_misses
+from brightrun.replay import Key, Past, busy, high_as_told, last_misses
 from brightrun.replay import Part as PastPart
 
 
@@ -72,7 +72,7 @@ def in_all(
         return rest, rest.high
     found = whole(list(known.values()), last_misses(past_jobs(key, observed)))
     told = allowing_for_others(found, key)
-    return rest + told, rest.high + max(told.high, found.tail)
+    return rest + told, rest.high + max(told.high, found.tail, busy(found, key))
 
 
 def allowing_for_others(found: Fit | Whole, key: Key) -> Range:

@@ -101,6 +101,11 @@ def last_misses(jobs: Iterable[Past]) -> tuple[float, ...]:
 
 
 def high_as_told(found: Fit | Whole, key: Key) -> float:
-    """On a CPU at least 2.5 x likely, because another job may share the cores,
-    and the hard limit that follows from it must not stop a healthy run."""
-    return max(found.high, BUSY_CPU * found.likely if key[0].startswith(CPU) else 0.0)
+    """On a CPU at least 2.5 x likely, because another job may share the cores, until past jobs say
+    how often one does."""
+    return found.high if found.settled else max(found.high, busy(found, key))
+
+
+def busy(found: Fit | Whole, key: Key) -> float:
+    """What another job on a CPU's cores may make of it: no hard limit stops a healthy run there."""
+    return BUSY_CPU * found.likely if key[0].startswith(CPU) else 0.0

@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from brightrun import accounts, basemodels, quotes, starts
 from brightrun.context import JobContext, open_job
-from brightrun.observations import begun_once, cpu_seconds, observed_parts
+from brightrun.observations import begun_once, cpu_seconds, observed_parts, trained
 from brightrun.physics import ModelProfile
 from tasks import sizing
 
@@ -30,6 +30,7 @@ def learn(job_id: str) -> None:
         fetched_s=starts.fetched(events),
         starts=accounts.starts_of(job),
         once=begun_once(events),
+        trained_s=trained(events),
         cpu=cpu_seconds(events),
     )  # fmt: skip
     if request.smoke:  # two steps say nothing of a training's pace, but the model was loaded

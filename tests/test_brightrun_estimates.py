@@ -12,7 +12,7 @@ from brightrun.advances import advances
 from brightrun.durations import Observed, Work, units
 from brightrun.estimates import calibration_of, revised, training_left
 from brightrun.jobs import Hyperparameters
-from brightrun.observations import begun_once, cpu_seconds, observed_parts
+from brightrun.observations import begun_once, cpu_seconds, observed_parts, trained
 from brightrun.physics import SMOLLM2, Machine
 from brightrun.prices import H100_PCIE
 from brightrun.progress import Progress, progress
@@ -178,6 +178,31 @@ def test_an_interrupted_job_teaches_the_speed_its_pod_measured() -> None:
     # 100 s for eight tenths of the tokens, whatever is computed twice or padded.
     assert found.seconds == pytest.approx(125.0)
     assert found.tokens == units(WORK, Machine("cpu", 2), SMOLLM2, values)["training"]
+
+
+def test_an_interrupted_job_teaches_what_its_steps_took_with_their_saves() -> None:
+    """Saves take 3 s, which the pod's forecast does not know; steps 4 and 5 are trained twice."""
+    saved = {3: 3.0, 6: 3.0}
+    events, at = begun(), 33.2
+    for number in range(3, 6):  # the pod is lost before the save of step 6
+        at += 12.5 + saved.get(number - 1, 0.0)
+        events.append(step(at, number))
+    at = 900.0
+    events.append(stage(at, "training", "started", 2))
+    for number in range(4, 11):
+        at += 12.5 + saved.get(number - 1, 0.0)
+        events.append(step(at, number, 2))
+    done = stage(at + 4, "training", "finished", 2, elapsed_s=99.0)
+    # 12 (the first), 13.2, 12.5; step 4 as a pod's first: 12; six steps, a save, the end.
+    expected = 12 + 13.2 + 12.5 + 12 + 6 * 12.5 + 3 + 4
+    assert trained([*events, done]) == pytest.approx(expected)
+    assert trained(events) is None  # it has not ended
+    missing = [e for e in events if e.payload.get("step") != 7]
+    assert trained([*missing, done]) is None
+    assert trained([*events, stage(at + 4, "training", "finished", 3)]) is None
+    given = (look(events, at), WORK, Machine("cpu", 2), SMOLLM2, Hyperparameters())
+    (found,) = observed_parts(*given, trained_s=expected)
+    assert (found.part, found.seconds) == ("training", expected)
 
 
 def test_an_interrupted_job_teaches_boots_and_the_last_stages_of_one_pod() -> None:

@@ -20,9 +20,9 @@ from brightrun.history import HistoryRow
 from brightrun.jobs import PRESETS, Preset
 from brightrun.learning import Fit, Whole, bounds, fit, whole
 from brightrun.ledger import Ledger
-from brightrun.physics import LLAMA_3_70B, machine_of
+from brightrun.physics import LLAMA_3_70B, SMOLLM2, machine_of
 from brightrun.presetcards import experience
-from brightrun.prices import H100_PCIE
+from brightrun.prices import CPU, H100_PCIE
 from brightrun.remembered import expected, past_jobs
 from brightrun.replay import Part, Past, last_misses, replayed
 from brightrun.settings import load
@@ -213,6 +213,28 @@ def test_on_a_cpu_the_high_end_that_was_told_counts() -> None:
     for machine, share in ((key, 1.0), (H100, 0.75)):
         jobs = [Past(f"j{n}", machine, (part,)) for n in range(4)]
         assert backtest([*jobs, Past("slow", machine, (slow,))]).inside == share
+
+
+def test_on_a_cpu_a_long_history_says_how_high_and_no_hard_limit_follows_it_down() -> None:
+    machine, values = machine_of(CPU, 2), PRESETS[Preset.demo].values
+    work = Work(
+        train_tokens=50_000, sum_squared_tokens=10**8, supervised_tokens=30_000, sequences=20,
+        longest=5_000, epochs=2, steps=10, scenarios=12, max_new_tokens=96,
+    )  # fmt: skip
+    sizes, chance = units(work, machine, SMOLLM2, values), random.Random(5)
+    key = (machine.key, SMOLLM2.name, values.precision)
+    past = [
+        Observed(*key, name, sizes.get(name, 1.0),
+                 sizes.get(name, 300.0) * 1e-3 * math.exp(chance.gauss(0, 0.04)), f"j{job:02}")
+        for job in range(30, 0, -1)
+        for name in ("boot", "model_loading", "preprocessing", "training", "measuring",
+                     "finalization")
+    ]  # fmt: skip
+    few, many = (expected(work, machine, SMOLLM2, values, seen) for seen in (past[: 8 * 6], past))
+    assert few.whole.high == pytest.approx(2.5 * few.whole.likely)
+    assert many.whole.high < 1.2 * many.whole.likely
+    assert many.parts["training"].high < 1.2 * many.parts["training"].likely
+    assert many.tail == pytest.approx(2.5 * many.whole.likely)
 
 
 def test_a_job_with_a_stage_that_nobody_counted_has_no_cpu_seconds() -> None:
