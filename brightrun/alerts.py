@@ -6,10 +6,9 @@ Thresholds are told once each and recorded. What is reached, and who hears of it
 
 from __future__ import annotations
 
-import shlex
 import threading
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
@@ -20,14 +19,36 @@ from brightrun.context import JobContext
 from brightrun.errors import StopFailed
 from brightrun.ledger import ApprovalRow, AttemptRow, JobRow, Status
 from brightrun.money import shown
+from brightrun.monthalarms import of_month, scope_of
 from brightrun.notify import Message
-from brightrun.posting import Raised, post, put_out_once, send_raised
+from brightrun.posting import Raised, post, put_out_once, send_raised, write_down
 from brightrun.remains import kept
 from brightrun.sharedserver import run_pages
 
 
 def ended(job: JobContext, what: str) -> None:
-    """Tell on all channels how a job ended (or that it began); `what` completes "job X ..."."""
+    """Tell on all channels how a job ended; `what` completes "job X ..."."""
+    message = news_of(job, what)
+    undelivered(job, message.title, post(job.ledger, message))
+    if job.ledger.job(job.job_id).status == Status.completed:
+        quality(job)
+
+
+def began(job: JobContext) -> threading.Thread:
+    """Tell that it started; returns the delivery under way."""
+    return on_its_way(job, news_of(job, "started"))
+
+
+def on_its_way(job: JobContext, message: Message) -> threading.Thread:
+    """Sent by a thread of its own: a server that is slow or away keeps no job waiting."""
+    written = write_down(job.ledger, message, "", at=datetime.now(UTC))
+    sending = threading.Thread(target=deliver, args=(job, [written]))
+    sending.start()
+    return sending
+
+
+def news_of(job: JobContext, what: str) -> Message:
+    """A job's turn with its links, what it left, and how to go on."""
     row = job.ledger.job(job.job_id)
     lines = [f"File: {row.training_file}", f"Requested by: {row.requested_by or 'unknown'}"]
     pods = job.ledger.attempts(job.job_id)
@@ -49,10 +70,7 @@ def ended(job: JobContext, what: str) -> None:
         lines.append(f"Or again: {retrying.command(job.job_id, offered)}{with_}")
     title = f"Bright Run job {job.job_id} {what}"
     about = {"kind": what, "job_id": job.job_id, "links": links}
-    message = Message(title=title, lines=tuple(lines), **about)
-    undelivered(job, title, post(job.ledger, message))
-    if row.status == Status.completed:
-        quality(job)
+    return Message(title=title, lines=tuple(lines), **about)
 
 
 def links_of(job: JobContext, row: JobRow) -> tuple[tuple[str, str], ...]:
@@ -156,12 +174,6 @@ def check(job: JobContext) -> list[threading.Thread]:
     return [sending]
 
 
-def scope_of(month: budget.BudgetState) -> str:
-    """A limit that somebody has changed has thresholds of its own, which are told again."""
-    whose = f" for {month.client}" if month.client else ""
-    return f"{month.month}{whose} of ${month.limit:,.2f}"
-
-
 def overrides_budget(job: JobContext) -> bool:
     """Whether the job passed the gate by an approval that says so (as told at the gate)."""
     passed = job.folder.read_json("gate.json") if job.folder.exists("gate.json") else {}
@@ -193,7 +205,7 @@ def worded(job: JobContext, scope: str, alert: Alert) -> Message:
         lines=(
             f"Reached by job {job.job_id}" + (f" ({name})" if name else ""),
             what_now(job.job_id, alert),
-            *(() if scope == job.job_id else of_month(job, alert)),
+            *(() if scope == job.job_id else of_month(job.ledger, alert, job.clock.now())),
         ),
     )
 
@@ -208,43 +220,19 @@ def what_now(job_id: str, alert: Alert) -> str:
     return f"Stop it: brightrun cancel {job_id} (its checkpoints are kept)"
 
 
-def of_month(job: JobContext, alert: Alert) -> tuple[str, ...]:
-    """Spending, remainder, who still spends, and the command that raises the limit."""
-    row, now = job.ledger.job(job.job_id), job.clock.now()
-    month, own = job.ledger.budget_states(now, row.client if alert.client else "")
-    state = own or month
-    active = [
-        f"{hold.job_id} {hold.name}".strip() + f": {shown(hold.spent)} of {shown(hold.held)}"
-        for hold in job.ledger.open_holds(now, alert.client)
-    ]
-    return (
-        f"Spent {shown(state.spent)} of {shown(state.limit)}; held for jobs that run "
-        f"{shown(state.committed)}; free {shown(state.left)}",
-        f"Active jobs: {'; '.join(active) or 'none'}",
-        f"Raise the limit: {raising(state)} (or the deployment **budget**)",
-    )
-
-
-def raising(state: budget.BudgetState) -> str:
-    """The command that gives the month a fifth more."""
-    client = f" --client {shlex.quote(state.client)}" if state.client else ""
-    more = max(Decimal(1), (state.limit / 5).quantize(Decimal(1)))
-    return f"brightrun budget raise {more}{client} --month {state.month} --reason WHY --by NAME"
-
-
-def approved(job: JobContext, word: ApprovalRow) -> None:
-    """An approval above the limits: whoever keeps the budget hears of it."""
+def approved(job: JobContext, word: ApprovalRow) -> threading.Thread:
+    """An approval above the limits: whoever keeps the budget hears of it; the delivery."""
     row, high = job.ledger.job(job.job_id), word.estimate_high_usd
     cost = "" if high is None else f", may cost {shown(high)}"
     lines = [
         f"By {word.approver}" + (f": {word.note}" if word.note else ""),
         f"Job {job.job_id} {row.name}".rstrip() + f"{cost}; client: {row.client or 'none'}",
-        f"The month's budget is overridden: {'yes' if word.override_budget else 'no'}",
+        f"The month's budget is overridden: {'yes' if word.overrides else 'no'}",
         f"Stop it: brightrun cancel {job.job_id}",
     ]
     title = f"Bright Run job {job.job_id} was approved"
     message = Message(title=title, lines=tuple(lines), kind="approved", job_id=job.job_id)
-    undelivered(job, title, post(job.ledger, message))
+    return on_its_way(job, message)
 
 
 def deliver(job: JobContext, letters: Sequence[Raised]) -> None:

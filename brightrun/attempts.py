@@ -15,7 +15,7 @@ from brightrun import alerts, interruptions
 from brightrun.compute.ending import Gone, make_gone
 from brightrun.compute.provider import Doubtful, Pod
 from brightrun.context import JobContext
-from brightrun.deciding import decide
+from brightrun.deciding import RESUMED, decide
 from brightrun.errors import (
     CapacityError,
     InterruptionError,
@@ -169,9 +169,7 @@ def start_afresh(job: JobContext) -> None:
     rows = job.ledger.attempts(job.job_id)
     asked = (job.folder.stop_request() or {}).get("reason")
     job.folder.remove("control/stop.json")
-    job.folder.write_json(
-        "control/resumed.json", {"after": max((a.number for a in rows), default=0)}
-    )
+    job.folder.write_json(RESUMED, {"after": max((a.number for a in rows), default=0)})
     spent_out = asked == "budget" or (bool(rows) and rows[-1].outcome == "stopped:budget")
     if spent_out or (rows and decide(job).over_limit):
         for name in ("gate.json", "estimate.json"):

@@ -73,6 +73,7 @@ def raise_alarms(ledger: Ledger, found: Reconciliation) -> list[str]:
 def alarm(found: Reconciliation, pod: Difference) -> Message:
     about = pod.pod_name or pod.pod_id
     return Message(
+        kind="stop_failed",
         title=f"Bright Run: {found.provider} billed {shown(pod.billed_usd)} for pod {about}: "
         f"{pod.reason}",
         lines=(

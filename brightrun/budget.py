@@ -170,9 +170,9 @@ def short_of(month: BudgetState) -> str:
     )
 
 
-def foreseen(found: Estimate, settings: Settings, state: BudgetState) -> dict[str, Any]:
+def foreseen(found: Estimate, limits: Limits, state: BudgetState) -> dict[str, Any]:
     """The month, and what the gate would say to a job that a person starts now."""
-    limits, usd_per_hour = Limits.of(settings), found.price.usd_per_hour
+    usd_per_hour = found.price.usd_per_hour
     decision = gate(
         found.cost_usd, limits, state, confirm=Confirm.always, usd_per_hour=usd_per_hour
     )
@@ -204,7 +204,8 @@ def admits(
         may = f"{approver} may approve up to ${up_to:,.2f}"
         return (f"{may}, this job may cost ${decision.high_usd:,.2f}: somebody else must approve",)
     if decision.over_budget and not override_budget:
-        return ("the month's budget would be passed and the approval does not override it",)
+        said = "the approval does not override it, with a reason"
+        return (f"the month's budget would be passed and {said}",)
     return ()
 
 

@@ -21,6 +21,7 @@ from brightrun.situation import harmless
 PATIENCE_HOURS = {"local": 0.0}
 # Stages of which a new pod does only the rest; it goes through the others again.
 WISH = "control/market.json"  # written by steering.switch
+RESUMED = "control/resumed.json"  # a person has gone on with the job
 SHARED = ("training", "measuring", "finalization")
 STARTING = ("preprocessing", "model_loading")
 
@@ -102,8 +103,7 @@ def markets_of(
 
 def history(job: JobContext) -> list[Past]:
     """The ended attempts that recovery looks at: those since a person last started the job."""
-    resumed = "control/resumed.json"
-    after = job.folder.read_json(resumed)["after"] if job.folder.exists(resumed) else 0
+    after = job.folder.read_json(RESUMED)["after"] if job.folder.exists(RESUMED) else 0
     rows = job.ledger.attempts(job.job_id)
     signs: dict[int, list[tuple[str, dict[str, Any]]]] = {row.number: [] for row in rows}
     for event in job.ledger.events(job.job_id):

@@ -132,7 +132,7 @@ class Ledger:
     set_month_limit = ledger_budget.set_month_limit
     months_spent = ledger_budget.months_spent
     audit_log = ledger_audit.audit_log
-    threshold = ledger_audit.threshold
+    thresholds = ledger_audit.thresholds
     limits_for = ledger_audit.limits_for
     set_threshold = ledger_audit.set_threshold
     usual_cost = ledger_audit.usual_cost

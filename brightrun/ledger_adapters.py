@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
+from brightrun import nightly
 from brightrun.adapters import AdapterRow, MoveRow, NightRow, Stage
 from brightrun.errors import ConfigurationError
 from brightrun.ledger_adapter_schema import adapter_moves, adapters, nights
@@ -64,8 +65,8 @@ def _trains(name: str, path: str) -> ColumnElement[bool]:
 
 def night_cost(db: Database, night: str, now: datetime) -> Decimal:
     """Dollars of the jobs that a night has started."""
-    mine = jobs.c.notes == f"night {night}"
-    query = select(attempts).join(jobs).where(mine, jobs.c.requested_by == "nightly")
+    mine = jobs.c.request["notes"].as_string() == nightly.note(night)
+    query = select(attempts).join(jobs).where(mine, jobs.c.requested_by == nightly.BY)
     with db.read() as c:
         return to_usd(sum(cost_of(row, now) for row in c.execute(query)))
 

@@ -89,60 +89,58 @@ def usual_cost(db: Database, client: str, preset: str, provider: str) -> Decimal
     return to_usd(round(median(found))) if len(found) >= USUAL_FROM else None
 
 
-def threshold(db: Database, client: str) -> ThresholdRow | None:
-    """What somebody has set for this client, else for everybody; None: the settings count."""
+def thresholds(db: Database, client: str) -> tuple[ThresholdRow, ...]:
+    """What somebody has set for this client, then for everybody; where neither: the settings."""
     with db.read() as c:
         query = select(gate_limits).where(gate_limits.c.client.in_([client, EVERYBODY]))
-        row = c.execute(query.order_by(gate_limits.c.client.desc())).first()
-    if row is None:
-        return None
-    return ThresholdRow(
-        client=row.client,
-        warn=Threshold(_usd(row.warn_micro), row.warn_times),
-        approve=Threshold(_usd(row.approve_micro), row.approve_times),
-        by=row.set_by,
-        note=row.note,
-        at=row.set_at,
+        rows = c.execute(query.order_by(gate_limits.c.client.desc())).all()
+    return tuple(
+        ThresholdRow(
+            client=row.client,
+            warn=Threshold(_usd(row.warn_micro), row.warn_times),
+            approve=Threshold(_usd(row.approve_micro), row.approve_times),
+            by=row.set_by,
+            note=row.note,
+            at=row.set_at,
+        )
+        for row in rows
     )
 
 
 def limits_for(db: Database, client: str, preset: str, provider: str) -> Limits:
-    """Dollars above which a job of this client warns, or needs an approval."""
-    found, usual = threshold(db, client), usual_cost(db, client, preset, provider)
-    default = Limits.of(db.settings)
-    if found is None:
-        return default
-    return Limits(
-        found.warn.dollars(usual, default.warn_above),
-        found.approve.dollars(usual, default.approve_above),
-    )
+    """Dollars above which a job of this client warns, or needs an approval. What is not set for the
+    client is everybody's, and the settings' where that is not set either."""
+    rows, found = thresholds(db, client), Limits.of(db.settings)
+    usual = usual_cost(db, client, preset, provider) if rows else None
+    for row in reversed(rows):
+        found = Limits(
+            row.warn.dollars(usual, found.warn_above),
+            row.approve.dollars(usual, found.approve_above),
+        )
+    return found
 
 
 def set_threshold(
     db: Database,
     client: str,
     *,
-    warn: Threshold,
-    approve: Threshold,
+    warn: Threshold | None = None,
+    approve: Threshold | None = None,
     set_by: str,
     note: str = "",
     at: datetime | None = None,
 ) -> None:
-    """Replace a client's thresholds ("": everybody's without their own)."""
+    """Replace a client's thresholds ("": everybody's without their own); None: as it was."""
     now = at or datetime.now(UTC)
-    facts: dict[str, Any] = {
-        "warn_micro": _micro(warn.usd),
-        "warn_times": warn.times,
-        "approve_micro": _micro(approve.usd),
-        "approve_times": approve.times,
-        "set_by": set_by,
-        "note": note,
-        "set_at": now,
-    }
+    facts: dict[str, Any] = {"set_by": set_by, "note": note, "set_at": now}
+    for name, given in (("warn", warn), ("approve", approve)):
+        if given is not None:
+            facts |= {f"{name}_micro": _micro(given.usd), f"{name}_times": given.times}
     with db.write() as c:
         row = insert(c, gate_limits).values(client=client, **facts)
         c.execute(row.on_conflict_do_update(index_elements=["client"], set_=facts))
-        said = f"warn above {warn}, approval above {approve}"
+        words = (("warn", warn), ("approval", approve))
+        said = ", ".join(f"{what} above {given}" for what, given in words if given is not None)
         reason = f"{said}: {note}" if note else said
         write_down(c, "set thresholds", who=set_by, at=now, client=client, reason=reason)
 

@@ -60,7 +60,8 @@ def add_approval(
             "at": at or datetime.now(UTC),
         }
         c.execute(approvals.insert().values(values))
-        action = "override budget" if override_budget and approved else "approve"
+        overrides = override_budget and approved and note.strip()
+        action = "override budget" if overrides else "approve"
         write_down(
             c, action if approved else "reject", who=values["approver"], at=values["at"],
             job_id=job_id, after=found[0], reason=note,

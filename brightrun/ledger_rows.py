@@ -199,6 +199,11 @@ class ApprovalRow:
     estimate_high_usd: Decimal | None
     at: datetime
 
+    @property
+    def overrides(self) -> bool:
+        """The month's budget; without a reason it does not."""
+        return self.override_budget and bool(self.note.strip())
+
 
 @dataclass(frozen=True, slots=True)
 class LimitRow:

@@ -2,6 +2,7 @@
 
 due(now, at, zone)                   -> "2026-11-23", the latest night that has come
 decide(file, limit_left)             -> Decision(action, why)
+night_of(request)                    -> the night that has asked for a job, "" for a person's
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from decimal import Decimal
 from typing import Literal
 
 from brightrun.frozen import Frozen
+from brightrun.jobs import JobRequest
+
+BY = "nightly"
+NOTE = "night "
 
 Action = Literal["train", "skip", "waits", "broken", "no_money"]
 
@@ -63,6 +68,16 @@ def due(now: datetime, at: time, zone: tzinfo) -> str:
     here = now.astimezone(zone)
     day = here.date() if here.time() >= at else here.date() - timedelta(days=1)
     return day.isoformat()
+
+
+def note(night: str) -> str:
+    """By which a night's jobs are known: of the request, which nobody edits."""
+    return f"{NOTE}{night}"
+
+
+def night_of(request: JobRequest) -> str:
+    mine = request.requested_by == BY and request.notes.startswith(NOTE)
+    return request.notes.removeprefix(NOTE) if mine else ""
 
 
 def nights_between(last: str | None, night: str) -> int:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from email.message import EmailMessage
 from typing import Any
 
+from pydantic import Field
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
@@ -29,13 +30,15 @@ STYLE = "font:15px/1.5 sans-serif;color:#222;max-width:640px;margin:auto"
 
 
 class Message(Frozen):
-    """A title, lines of plain text, links as (text, URL). kind: see `people.Kind`."""
+    """A title, lines of plain text, links as (text, URL). kind: see `people.Kind`; facts: of its
+    job, for programs."""
 
     title: str
     lines: tuple[str, ...] = ()
     kind: str = "digest"
     job_id: str = ""
     links: tuple[tuple[str, str], ...] = ()
+    facts: dict[str, Any] = Field(default_factory=dict)
 
 
 class SlackNotifier:

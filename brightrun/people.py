@@ -108,6 +108,9 @@ class Person(Frozen):
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"{name!r} is no time zone, like Europe/Berlin or UTC") from None
 
+    def address(self, channel: Channel) -> str:
+        return self.slack if channel == "slack" else self.email
+
     def channels(self, kind: str) -> tuple[Channel, ...]:
         """Where this person hears of a kind; what has no line of its own follows `default`. Whoever
         keeps the budget hears of approvals and money everywhere rather than nowhere."""
@@ -159,14 +162,17 @@ def routes(
     kind: str,
     now: datetime,
     only: Sequence[str] = ("slack", "email"),
+    instead: Sequence[str] = (),
 ) -> tuple[Route, ...]:
-    """Every address once; only: the channels that this message is for."""
+    """Every address once; only: the channels that this message is for; instead: those for whoever
+    cannot be reached on them."""
     found: dict[tuple[str, str], Route] = {}
     for person in people:
-        for channel in person.channels(kind):
-            address = person.slack if channel == "slack" else person.email
-            if not address or channel not in only:
-                continue
+        mine = {channel: person.address(channel) for channel in person.channels(kind)}
+        mine = {channel: address for channel, address in mine.items() if address}
+        meant = [channel for channel in mine if channel in only]
+        for channel in meant or [channel for channel in mine if channel in instead]:
+            address = mine[channel]
             ends = Quiet.of(person.quiet).ends(now.astimezone(ZoneInfo(person.time_zone))) \
                 if person.quiet and kind not in MONEY else None  # fmt: skip
             due = now if ends is None else ends.astimezone(UTC)

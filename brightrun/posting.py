@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from brightrun import webhook
 from brightrun.errors import ConfigurationError
@@ -47,8 +48,17 @@ def post(
     key: what it tells, so that nobody hears it twice; "": it is news each time.
     """
     at = now or datetime.now(UTC)
+    written = write_down(ledger, message, key, only=only, at=at)
+    return [*written.problems, *deliver_due(ledger, at, written.key)]
+
+
+def write_down(
+    ledger: Ledger, message: Message, key: str, *, only: Sequence[str] = BOTH, at: datetime
+) -> Raised:
+    """What `send_raised` sends, whenever that is."""
     label = key or f"{message.kind}:{message.job_id}:{at.isoformat()}"
-    return put_out(ledger, message, label, only=only, at=at) + deliver_due(ledger, at, label)
+    problems = put_out(ledger, message, label, only=only, at=at)
+    return Raised(message=message, key=label, problems=tuple(problems))
 
 
 def put_out(
@@ -56,17 +66,40 @@ def put_out(
 ) -> list[str]:
     """Write a message down for everybody who wants it, and send nothing; returns what is wrong."""
     settings = ledger.settings
-    wanted = [channel for channel in only if channel in channels_of(settings)]
+    there = channels_of(settings)
+    wanted = [channel for channel in only if channel in there]
     problems = []
     try:
         people = load_people(settings)
     except ConfigurationError as error:  # a broken file must not silence an alarm
         people, problems = default_people(settings), [error.message]
-    found = list(routes(people, message.kind, at, wanted))
+    found = list(routes(people, message.kind, at, wanted, there))
     if settings.webhook_url:
         found.append(Route(channel="webhook", address="webhook", due=at))
+        message = message.model_copy(update={"facts": facts_of(ledger, message.job_id, at)})
     ledger.put_out(key, message.model_dump(), found, job_id=message.job_id, at=at)
     return problems
+
+
+def facts_of(ledger: Ledger, job_id: str, at: datetime) -> dict[str, Any]:
+    """A job as a program wants it, at the moment of its news; {}: it is of no job."""
+    try:
+        row = ledger.job(job_id)
+    except ConfigurationError:
+        return {}
+    estimate = (row.estimate or {}).get("cost_usd", {})
+    return {
+        "status": str(row.status),
+        "name": row.name,
+        "client": row.client,
+        "preset": row.preset,
+        "provider": row.provider,
+        "training_file": row.training_file,
+        "requested_by": row.requested_by,
+        "cost_usd": float(ledger.cost_so_far(job_id, at)),
+        "likely_usd": estimate.get("likely"),
+        "error": (row.error or {}).get("code"),
+    }
 
 
 def put_out_once(

@@ -10,10 +10,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from brightrun import budget
+from brightrun import budget, nightly
 from brightrun.budget import BudgetState, GateDecision, Limits
 from brightrun.context import JobContext
 from brightrun.costrange import CostRange
+from brightrun.deciding import RESUMED
 from brightrun.ledger import ApprovalRow
 
 QUESTION = "question.json"
@@ -26,11 +27,13 @@ def at_gate(job: JobContext, word: ApprovalRow | None, paid: tuple[str, ...]) ->
     word: what a person has said to this estimate; paid: what the same result has cost
     before, where nobody agreed to pay again.
     """
-    facts, ledger = job.folder.read_json("estimate.json"), job.ledger
+    facts, ledger, now = job.folder.read_json("estimate.json"), job.ledger, datetime.now(UTC)
     # Read before: inside of `decide` a second connection would wait for the first.
     request = job.request
     cost = CostRange.from_json(facts)
     allowed = limits(job)
+    own, spent = own_limit(job, word), ledger.cost_so_far(job.job_id, now)
+    asked = (*paid, *beyond_night(job, cost, own, spent))
     up_to = None if word is None else ledger.may_approve(word.approver)
 
     def decide(month: BudgetState, client: BudgetState | None) -> tuple[Answered, Decimal | None]:
@@ -40,17 +43,19 @@ def at_gate(job: JobContext, word: ApprovalRow | None, paid: tuple[str, ...]) ->
             month,
             confirm=request.confirm,
             usd_per_hour=Decimal(str(facts["price"]["usd_per_hour"])),
-            override=word is not None and word.override_budget,
+            override=word is not None and word.overrides,
             client=client,
         )
-        found = replace(found, hard_limit_usd=most(job, found.hard_limit_usd))
-        if paid:
-            asked = "confirm" if found.action == "pass" else found.action
-            found = replace(found, action=asked, reasons=(*found.reasons, *paid))
+        if own is not None:
+            still = max(Decimal(0), own - spent)
+            found = replace(found, hard_limit_usd=min(found.hard_limit_usd, still))
+        if asked:
+            action = "confirm" if found.action == "pass" else found.action
+            found = replace(found, action=action, reasons=(*found.reasons, *asked))
         shut = unanswered(found, word, up_to)
         return (found, shut), None if shut else found.hard_limit_usd
 
-    return ledger.at_gate(job.job_id, decide, datetime.now(UTC))
+    return ledger.at_gate(job.job_id, decide, now)
 
 
 def limits(job: JobContext) -> Limits:
@@ -65,9 +70,33 @@ def limits(job: JobContext) -> Limits:
     return replace(today, approve_above=min(today.approve_above, then))
 
 
-def most(job: JobContext, limit: Decimal) -> Decimal:
-    """Dollars; a smoke test has a limit of its own, whatever the estimate would allow."""
-    return min(limit, job.settings.smoke_limit_usd) if job.request.smoke else limit
+def most(job: JobContext, limit: Decimal, word: ApprovalRow | None = None) -> Decimal:
+    """Dollars in all, whatever the estimate would allow."""
+    own = own_limit(job, word)
+    return limit if own is None else min(limit, own)
+
+
+def own_limit(job: JobContext, word: ApprovalRow | None) -> Decimal | None:
+    """Dollars that a smoke test may cost, or a night's job that no person has decided on: what its
+    night has left; None: any."""
+    if job.request.smoke:
+        return job.settings.smoke_limit_usd
+    night = nightly.night_of(job.request)
+    if not night or word is not None or job.folder.exists(RESUMED):
+        return None
+    now = datetime.now(UTC)
+    left = job.settings.nightly_budget_usd - job.ledger.night_cost(night, now)
+    return job.ledger.cost_so_far(job.job_id, now) + max(Decimal(0), left)
+
+
+def beyond_night(
+    job: JobContext, cost: CostRange, own: Decimal | None, spent: Decimal
+) -> tuple[str, ...]:
+    """A night's job whose estimate has grown beyond what its night has left asks a person."""
+    if own is None or job.request.smoke or cost.high <= own - spent:
+        return ()
+    left = f"${own - spent:,.2f} of the night's budget is left"
+    return (f"may cost ${cost.high:,.2f}, but {left}",)
 
 
 def unanswered(
@@ -81,7 +110,7 @@ def unanswered(
     return budget.admits(
         decision,
         approved=word.approved,
-        override_budget=word.override_budget,
+        override_budget=word.overrides,
         approver=word.approver,
         up_to=up_to,
     )

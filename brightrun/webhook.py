@@ -35,6 +35,7 @@ def event_of(
         "title": message["title"],
         "lines": list(message["lines"]),
         "links": [{"text": text, "url": url} for text, url in message["links"]],
+        "facts": message.get("facts", {}),
     }
 
 

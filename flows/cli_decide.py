@@ -59,13 +59,18 @@ def approve(
     ] = False,
     reason: Annotated[str, typer.Option(help="Why, for the audit.")] = "",
     override_budget: Annotated[
-        bool, typer.Option("--override-budget", help="Although the month's budget is passed.")
+        bool,
+        typer.Option(
+            "--override-budget", help="Although the month's budget is passed; needs --reason."
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
     """Approve or reject a job that waits at the gate."""
     if not approver.strip():
         raise typer.BadParameter("--approver is blank: give the name of who decides")
+    if override_budget and not reason.strip():
+        raise typer.BadParameter("--override-budget needs its --reason, for the audit")
     from brightrun.context import open_job
     from brightrun.ledger import Status
     from flows import ui_runs

@@ -75,7 +75,8 @@ def estimate(
     state = quoting.month(ledger)
     found = quoting.quote(report, values, preset, provider, gpu, market, base_model, ledger, state)
     found = replace(found, notes=(*elsewhere, *found.notes, *beyond(values)))
-    month = budget.foreseen(found.estimate, load(), state)
+    limits = quoting.limits(ledger, preset, provider)
+    month = budget.foreseen(found.estimate, limits, state)
     advice = quoting.advice(found, needed_by)
     if json:
         emit(

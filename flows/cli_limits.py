@@ -69,10 +69,12 @@ def raise_(
 def limits(
     client: Client = "",
     warn: Annotated[
-        str, typer.Option(help="Warn above: 100, or 1.5x = 1.5 times the usual cost.")
+        str,
+        typer.Option(help="Warn above: 100, or 1.5x = 1.5 times the usual cost, or default."),
     ] = "",
     approve: Annotated[
-        str, typer.Option(help="Approval above: 150, or 2x, or 150,2x = the lower one.")
+        str,
+        typer.Option(help="Approval above: 150, or 2x, or 150,2x = the lower one, or default."),
     ] = "",
     by: By = "",
     reason: Reason = "",
@@ -80,6 +82,7 @@ def limits(
 ) -> None:
     """When a job warns and when it needs an approval; for a client, or for everybody.
 
+    What is not given stays as it is. What a client has none of is everybody's.
     The usual cost is the median of the last 20 finished jobs of that client, preset and provider
     (at least 3). Example: `brightrun budget limits --client Acme --approve 80,2x --by Ann`
     """
@@ -93,17 +96,17 @@ def limits(
         ledger.set_threshold(
             client, warn=threshold_of(warn), approve=threshold_of(approve), set_by=who, note=reason
         )
-    row, default = ledger.threshold(client), ledger.settings
+    rows, default = ledger.thresholds(client), ledger.settings
     if json:
+        row = rows[0] if rows else None
         found = {"warn": str(row.warn), "approve": str(row.approve), "by": row.by} if row else None
         emit({"client": client, "limits": found, "approvers": approvers(ledger)})
         return
-    if row is None:
-        above = f"${default.warn_above_usd:,.2f}, approval above ${default.approve_above_usd:,.2f}"
-        tell(f"Default: warning above {above}")
-    else:
+    for row in rows:
         whose = row.client or "Everybody"
         tell(f"{whose}: warning above {row.warn}, approval above {row.approve} (set by {row.by})")
+    above = f"${default.warn_above_usd:,.2f}, approval above ${default.approve_above_usd:,.2f}"
+    tell(f"Default: warning above {above}")
     for name, usd in approvers(ledger).items():
         tell(f"{name} may approve up to ${usd:,.2f}")
 
@@ -168,9 +171,12 @@ def dollars_of(text: str) -> Decimal:
 
 
 def threshold_of(text: str) -> Any:
-    """ "80,2x" -> $80 or twice the usual cost; UsageError: neither."""
+    """ "80,2x" -> $80 or twice the usual cost; "default" -> nothing of its own; "" -> None, as it
+    was. UsageError: none of these."""
     from brightrun.budget import Threshold
 
+    if not text or text.strip() == "default":
+        return Threshold() if text else None
     usd, times = None, None
     for part in filter(None, (part.strip() for part in text.split(","))):
         if part.endswith("x"):

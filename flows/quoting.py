@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from brightrun import budget, ownmachine, prices, pricing, quotes
-from brightrun.budget import BudgetState
+from brightrun.budget import BudgetState, Limits
 from brightrun.conversations import FileReport
 from brightrun.counting import count
 from brightrun.jobs import Hyperparameters, apply_overrides, preset_of
@@ -83,6 +83,11 @@ def month(ledger: Ledger | None) -> BudgetState:
     """The budget of this month as the gate would see it now."""
     settings, now = load(), datetime.now(UTC)
     return ledger.budget_state(now) if ledger else budget.unspent(settings, now)
+
+
+def limits(ledger: Ledger | None, preset: str, provider: str) -> Limits:
+    """Those of a job without a client."""
+    return ledger.limits_for("", preset, provider) if ledger else Limits.of(load())
 
 
 def show_budget(facts: dict[str, Any]) -> None:

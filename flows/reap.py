@@ -28,6 +28,7 @@ def reap(dry_run: bool = False) -> list[State[Any]]:
     ends = [reaping.reap(name, dry_run, return_state=True) for name in names]
     if not dry_run:
         sweep()
+        people.month(return_state=True)
         people.deliver()
     return ends
 

@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from brightrun import basemodels, budget, pricing, quotes
-from brightrun.budget import BudgetState
+from brightrun.budget import BudgetState, Limits
 from brightrun.comparing import MarketRow
 from brightrun.conversations import FileReport
 from brightrun.jobs import PRESETS, Hyperparameters
@@ -92,15 +92,19 @@ def price_all(reports: dict[str, FileReport], base_model: str) -> list[dict[str,
             about = {
                 "provider": provider, "preset": str(preset), "model": f"{model.name}{counted}",
             }  # fmt: skip
-            rows += [{**about, **row.as_json(), "gate": word(row, state)} for row in found.markets]
+            limits = ledger.limits_for("", str(preset), provider)
+            rows += [
+                {**about, **row.as_json(), "gate": word(row, limits, state)}
+                for row in found.markets
+            ]
     return rows
 
 
-def word(row: MarketRow, state: BudgetState) -> str:
+def word(row: MarketRow, limits: Limits, state: BudgetState) -> str:
     """What the gate would do with such a job; "" where there is no offer."""
     if row.estimate is None:
         return ""
-    return str(budget.foreseen(row.estimate, load(), state)["gate"]["action"])
+    return str(budget.foreseen(row.estimate, limits, state)["gate"]["action"])
 
 
 @task(name="read budget", cache_policy=NO_CACHE)

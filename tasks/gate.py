@@ -51,7 +51,8 @@ class Approval(RunInput):
     note: str = Field("", max_length=2000, description="Why, for the audit, up to 2000 letters")
     override_budget: bool = Field(
         False,
-        description="On = go on although the month's budget is passed. Off = keep to the budget",
+        description="On = go on although the month's budget is passed; the note must say why. "
+        "Off = keep to the budget",
     )
 
 
@@ -141,10 +142,10 @@ def opened(job: JobContext, decision: budget.GateDecision, word: ApprovalRow | N
     """The gate's hard limit is the job's: an override of the budget has widened it."""
     by = word.approver if word is not None else "policy"
     spent = job.ledger.cost_so_far(job.job_id, datetime.now(UTC))
-    limit = promises.most(job, decision.hard_limit_usd + spent)
+    limit = promises.most(job, decision.hard_limit_usd + spent, word)
     job.ledger.update_job(job.job_id, hard_limit_usd=limit)
     how = answered(decision, word)
-    override = word is not None and word.override_budget
+    override = word is not None and word.overrides
     said = {"by": by, "how": how, "override_budget": override}
     passed = {**said, **decision.as_json(), "hard_limit_usd": float(limit)}
     job.folder.write_json("gate.json", passed)

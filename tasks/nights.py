@@ -27,7 +27,6 @@ from brightrun.tokens import ChatTokenizer
 from expectations.validation import validate_file
 from tasks import artifacts, story
 
-BY = "nightly"
 SHOWN = 3
 LONGEST = 100  # letters of a file's name in its job's
 
@@ -105,9 +104,9 @@ def request_of(ledger: Ledger, settings: Settings, night: str, name: str) -> Job
     wish = JobRequest(
         training_file=name,
         confirm=Confirm.above_limits,
-        requested_by=BY,
+        requested_by=nightly.BY,
         name=f"{name[:LONGEST]} {night}",
-        notes=f"night {night}",
+        notes=nightly.note(night),
     )
     try:
         return wish.filled(template.request)
@@ -171,7 +170,7 @@ def judge(name: str, night: str, job_id: str) -> dict[str, Any]:
         found = successors.compare(new.verdicts if new else (), old.verdicts if old else ())
         stage, why = (Stage.production if found.promotes else Stage.testing), str(found)
         said["compared_with"] = present.job_id
-    job.ledger.move_adapter(job_id, stage, by=f"{BY} {night}", reason=why)
+    job.ledger.move_adapter(job_id, stage, by=f"{nightly.BY} {night}", reason=why)
     return {**said, "action": "trained", "stage": stage.value, "why": why}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import alerts, posting, retrying
+from brightrun import alerts, monthalarms, posting, retrying
 from brightrun import digest as digests
 from brightrun.context import open_job
 from brightrun.ledger import Ledger
@@ -23,6 +23,15 @@ def deliver() -> list[str]:
     problems = posting.deliver_due(Ledger.open(load()), datetime.now(UTC))
     for problem in problems:
         story.tell(f"Not delivered, tried again later: {problem}", story.WARNING)
+    return problems
+
+
+@task(name="look at the month", cache_policy=NO_CACHE)
+def month() -> list[str]:
+    """Thresholds of the month's money that were passed while no job was followed."""
+    problems = monthalarms.tell(Ledger.open(load()), datetime.now(UTC))
+    for problem in problems:
+        story.tell(f"An alarm was not delivered, tried again later: {problem}", story.WARNING)
     return problems
 
 
@@ -45,4 +54,7 @@ def notify(job_id: str, what: str) -> None:
         again = retrying.command(job_id, offered)
         card = jobcards.failure_card(job_id, row.error, tuple(map(str, offered)), again)
         artifacts.publish("failure", card, "What went wrong, and how to try again")
-    alerts.ended(job, what)
+    if what == "started":
+        alerts.began(job)
+    else:
+        alerts.ended(job, what)

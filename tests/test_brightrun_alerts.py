@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,12 +15,13 @@ import pytest
 from fakes.mail import Inbox, mail_server
 from fakes.slack import FakeSlack, slack
 
-from brightrun import alerts, budget
+from brightrun import alerts, budget, monthalarms, posting
 from brightrun.context import JobContext
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.posting import deliver_due
 from brightrun.settings import load
+from tasks import people
 
 
 @pytest.fixture
@@ -164,6 +166,38 @@ def test_a_raised_limit_has_thresholds_of_its_own(channels: tuple[Inbox, FakeSla
     assert told(known) == ["80", "80"]
 
 
+def test_what_is_booked_when_no_job_runs_is_told_once_by_the_reapers_flow(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    """A bill that came later, a limit that somebody lowered; a job that runs tells it no more."""
+    inbox, chat = channels
+    known = job(likely=2000.0)
+    ledger, now = known.ledger, datetime.now(UTC)
+    ledger.set_month_limit(budget.month_name(now), Decimal(60), set_by="Ann", client="Acme")
+    assert people.month.fn() == []
+    assert inbox.mails == []
+    spend(known, 1, "751")
+    ledger.create_job("j2", JobRequest(training_file="f.json", client="Acme"))
+    ledger.add_attempt(
+        "j2", 1, provider="local", market="on_demand", pod_name="p", usd_per_hour=Decimal(58),
+        launched_at=now - timedelta(hours=1),
+    )  # fmt: skip
+    ledger.end_attempt("j2", 1, now, "done", cost_usd=Decimal(58))
+    assert monthalarms.tell(ledger, now) == people.month.fn() == []
+    whole, eighty, most = inbox.mails
+    assert "80 % of $1,000.00" in whole
+    assert "brightrun budget raise 200 --month" in whole
+    assert "Reached by" not in whole
+    assert "for Acme" in eighty
+    assert "80 % of $60.00" in eighty
+    assert "95 % of $60.00" in most
+    assert [call[2]["text"] for call in chat.calls] == [most.split("\n")[0]]
+    check(known)
+    check(JobContext(known.settings, ledger, "j2"))
+    assert len(inbox.mails) == 3
+    assert told(known) == []
+
+
 def test_a_mail_server_that_is_away_is_a_warning_and_the_threshold_is_not_told_again(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +212,27 @@ def test_a_mail_server_that_is_away_is_a_warning_and_the_threshold_is_not_told_a
     assert len(said) == 2
     _, _, reached = said[0].partition(": ")
     assert said[1] == f"not delivered: Bright Run: {reached}: email: ConnectionRefusedError"
+
+
+def test_a_server_that_does_not_answer_keeps_no_job_from_its_start(
+    channels: tuple[Inbox, FakeSlack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, asked, held = job(), threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        asked.set()
+        held.wait(5)
+
+    monkeypatch.setattr(posting, "send", slow)
+    word = known.ledger.add_approval("j1", approved=True, approver="Ann")
+    under_way = [alerts.began(known), alerts.approved(known, word)]
+    assert asked.wait(5)
+    assert any(sending.is_alive() for sending in under_way)
+    held.set()
+    for sending in under_way:
+        sending.join(5)
+    assert deliver_due(known.ledger, datetime.now(UTC)) == []
+    assert told(known) == []
 
 
 def test_an_alarm_outlives_the_process_that_raised_it(

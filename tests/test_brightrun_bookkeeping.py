@@ -21,6 +21,15 @@ from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.settings import load
 
+# It wakes people: whoever wants no digest hears of it, in quiet hours too.
+ASLEEP = """
+[[person]]
+name = "Ann"
+email = "ann@example.org"
+quiet = "00:00-23:59"
+events = { default = ["email"], digest = [] }
+"""
+
 
 def books(name: str, pod: str, price: Decimal, at: datetime, pod_id: str) -> Ledger:
     """A ledger with one attempt."""
@@ -82,6 +91,8 @@ def test_a_pod_of_ours_that_nobody_wrote_down_is_told_once(
     with mail_server() as (inbox, environment), account(ManualClock()) as fake:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
+        home.mkdir()
+        (home / "people.toml").write_text(ASLEEP)
         known = provider(fake)
         known.launch(wanted(offer(known), "br-lost-1-x"))
         fake.clock.sleep(7200)

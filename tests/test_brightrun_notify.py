@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
+import ssl
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -13,6 +15,10 @@ from pathlib import Path
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from fakes.slack import FakeSlack, slack
 from pydantic import SecretStr
 
@@ -149,6 +155,50 @@ def test_starttls_is_never_silently_skipped(post_office: tuple[Inbox, int]) -> N
     strict = mail_settings(port, smtp_starttls=True)
     assert mailed(strict) == "email: SMTPNotSupportedError"
     assert inbox.mails == []
+
+
+def certificate(folder: Path) -> Path:
+    """Key and self-signed certificate of 127.0.0.1 in one file."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    made, here = datetime.now(UTC), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    cert = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(made - timedelta(days=1))
+        .not_valid_after(made + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([here]), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption()
+    )  # fmt: skip
+    place = folder / "server.pem"
+    place.write_bytes(private + cert.public_bytes(Encoding.PEM))
+    return place
+
+
+def test_a_mail_goes_over_tls_to_a_server_that_proves_who_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server takes nothing before STARTTLS; a certificate that nobody knows ends the try."""
+    place = certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(place)
+    inbox = Inbox()
+    controller = Controller(
+        inbox, hostname="127.0.0.1", port=free_port(), tls_context=tls, require_starttls=True
+    )
+    controller.start()
+    try:
+        known = mail_settings(controller.port, smtp_starttls=True)
+        assert mailed(known) == "email: SSLCertVerificationError"
+        assert inbox.mails == []
+        plain = mail_settings(controller.port)
+        assert mailed(plain) == "email: SMTPSenderRefused"
+        monkeypatch.setenv("SSL_CERT_FILE", str(place))
+        assert mailed(known) is None
+    finally:
+        controller.stop()
+    assert len(inbox.mails) == 1
 
 
 def test_slack_gets_one_message_with_title_and_text(fake_slack: FakeSlack) -> None:

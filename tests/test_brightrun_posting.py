@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import pytest
@@ -24,7 +25,7 @@ from brightrun.ledger import AttemptRow, JobRow, Ledger, Status
 from brightrun.ledger_outbox import Letter
 from brightrun.notify import Message
 from brightrun.outcomes import NEVER_STARTED
-from brightrun.people import Person, Quiet, Route, load_people, routes
+from brightrun.people import Kind, Person, Quiet, Route, load_people, routes
 from brightrun.posting import deliver_due, post
 from brightrun.settings import CHECKOUT, load
 from brightrun.verdicts import EvidenceKind, MetricName, Verdict
@@ -77,6 +78,22 @@ def test_each_person_hears_what_they_want_where_they_want_it(
     assert "a &lt;b&gt; line" in inbox.pages[0]
     assert 'href="https://example.org/r?a=1&amp;b=2"' in inbox.pages[0]
     assert "Report: https://example.org/r?a=1&b=2" in inbox.mails[0]
+
+
+def test_what_goes_by_mail_reaches_whoever_has_no_mail_on_slack(
+    channels: tuple[Inbox, FakeSlack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """80 % of a limit goes by mail; where there is none, it is not told to nobody."""
+    inbox, chat = channels
+    post(Ledger.open(load()), message("budget"), only=("email",), now=NOW)
+    assert inbox.to == ["ann@example.org"]
+    assert [fields["channel"] for _, _, fields in chat.calls] == ["C9"]  # Ben has no mail
+    monkeypatch.setenv("BRIGHTRUN_SMTP_HOST", "")
+    post(Ledger.open(load()), message("cost"), only=("email",), now=NOW)
+    assert len(inbox.to) == 1
+    assert len(chat.calls) == 1  # Ann wants it by mail only, Ben not at all
+    post(Ledger.open(load()), message("failed"), only=("email",), now=NOW)
+    assert [fields["channel"] for _, _, fields in chat.calls] == ["C9", "U1", "C9"]
 
 
 def test_a_job_has_one_thread_and_the_same_news_is_told_once(
@@ -286,6 +303,8 @@ def test_the_webhook_is_signed_follows_its_schema_and_is_sent_again(
         monkeypatch.setenv("BRIGHTRUN_WEBHOOK_URL", app.url)
         monkeypatch.setenv("BRIGHTRUN_WEBHOOK_SECRET", "planted-secret")
         ledger = Ledger.open(load())
+        ledger.create_job("j1", JobRequest(training_file="f", client="Acme"))
+        ledger.update_job("j1", status=Status.failed, error={"code": "out_of_memory"})
         app.answers.append(503)
         assert post(ledger, message(), "k", now=NOW) == ["webhook: HTTP 503"]
         assert deliver_due(ledger, NOW + timedelta(minutes=2)) == []
@@ -298,6 +317,12 @@ def test_the_webhook_is_signed_follows_its_schema_and_is_sent_again(
         schema = json.loads((CHECKOUT / "deployments/schemas/event-1.json").read_text())
         jsonschema.validate(app.events[0], schema)
         assert app.events[0]["kind"] == "failed"
+        facts = app.events[0]["facts"]
+        assert (facts["status"], facts["client"], facts["error"], facts["cost_usd"]) == (
+            "failed", "Acme", "out_of_memory", 0.0,
+        )  # fmt: skip
+        assert set(facts) == set(schema["properties"]["facts"]["properties"])
+        assert schema["properties"]["kind"]["enum"] == list(get_args(Kind))
     assert post(ledger, message(), "gone", now=NOW) == ["webhook: ConnectError"]
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from brightrun import promises
+from brightrun import nightly, promises
 from brightrun.budget import BudgetState, Threshold
 from brightrun.context import JobContext
+from brightrun.deciding import RESUMED
 from brightrun.jobs import Confirm, JobRequest
 from brightrun.ledger import Ledger, Status
 from brightrun.settings import load
@@ -23,13 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 NOW = datetime.now(UTC)
 
 
-def job(name: str, high: float, client: str = "") -> JobContext:
+def job(name: str, high: float, client: str = "", **more: str) -> JobContext:
     """A scheduled job that has its estimate and stands before the gate."""
     settings = load()
     ledger = Ledger.open(settings)
-    wish = JobRequest(
-        training_file="f.json", confirm=Confirm.above_limits, repeat=True, client=client
-    )
+    scheduled = {"training_file": "f.json", "confirm": Confirm.above_limits, "repeat": True}
+    wish = JobRequest.model_validate({**scheduled, "client": client, **more})
     ledger.create_job(name, wish)
     known = JobContext(settings, ledger, name)
     facts: dict[str, Any] = {
@@ -111,6 +111,41 @@ def test_going_on_takes_what_is_left_from_the_month_as_it_is_now(home: Path) -> 
     assert not known.folder.exists("gate.json")
 
 
+def paid(ledger: Ledger, name: str, usd: str) -> None:
+    """A pod that has ended."""
+    ledger.add_attempt(
+        name, 1, provider="local", market="spot", pod_name=name, usd_per_hour=Decimal(1),
+        launched_at=NOW,
+    )  # fmt: skip
+    ledger.end_attempt(name, 1, NOW, "done", cost_usd=Decimal(usd))
+
+
+def test_a_nights_job_may_cost_no_more_than_its_night_has_left(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRIGHTRUN_NIGHTLY_BUDGET_USD", "50")
+    mine = {"requested_by": nightly.BY, "notes": nightly.note("2026-11-23")}
+    first, second, third = (job(name, usd, **mine) for name, usd in
+                            (("a", 32.0), ("b", 18.0), ("c", 25.0)))  # fmt: skip
+    ledger = first.ledger
+    assert asks(first) == ()
+    assert ledger.open_hold("a") == 40  # 1.25 x the high end
+    paid(ledger, "a", "30")
+    ledger.update_job("a", notes="a person's note")  # the night is still known by its request
+    assert ledger.night_cost("2026-11-23", NOW) == 30
+    assert asks(second) == ()
+    assert ledger.open_hold("b") == 20  # not 22.50
+    assert promises.most(second, Decimal(30)) == 20
+    assert asks(third) == ("may cost $25.00, but $20.00 of the night's budget is left",)
+    assert ledger.open_hold("c") is None
+    word = ledger.add_approval("c", approved=True, approver="Ann")
+    assert promises.at_gate(third, word, ())[1] == ()
+    assert ledger.open_hold("c") == Decimal("31.25")  # a person decided on it
+    second.folder.write_json(RESUMED, {"after": 1})  # or goes on with it
+    assert promises.most(second, Decimal(30)) == 30
+    assert promises.most(job("d", 9.0, notes=mine["notes"]), Decimal(99)) == 99  # a person's
+
+
 def test_an_approver_decides_up_to_a_limit_of_their_own(home: Path) -> None:
     known = job("a", 200.0)
     known.ledger.set_approver("Ben", Decimal(180), set_by="Ann")
@@ -136,15 +171,33 @@ def test_a_threshold_may_be_a_multiple_of_the_usual_cost(home: Path) -> None:
     for number, usd in enumerate((4, 10, 12)):
         name = f"old-{number}"
         ledger.create_job(name, wish)
-        ledger.add_attempt(
-            name, 1, provider="local", market="spot", pod_name=name, usd_per_hour=Decimal(1),
-            launched_at=NOW,
-        )  # fmt: skip
-        ledger.end_attempt(name, 1, NOW, "done", cost_usd=Decimal(usd))
+        paid(ledger, name, str(usd))
         ledger.update_job(name, status=Status.completed)
     found = ledger.limits_for("Acme", "balanced", "local")
     assert (found.warn_above, found.approve_above) == (15, 30)
     assert ledger.limits_for("Bolt", "balanced", "local").approve_above == 150
+
+
+def test_setting_one_threshold_leaves_the_other_and_a_clients_gaps_are_everybodys(
+    home: Path,
+) -> None:
+    ledger = Ledger.open(load())
+    ledger.set_threshold("", approve=Threshold(Decimal(40)), set_by="Ann")
+    ledger.set_threshold("", warn=Threshold(Decimal(30)), set_by="Ann")
+    ledger.set_threshold("Acme", warn=Threshold(Decimal(5)), set_by="Ann")
+
+    def limits(client: str) -> tuple[Decimal, Decimal]:
+        found = ledger.limits_for(client, "balanced", "local")
+        return found.warn_above, found.approve_above
+
+    assert limits("Bolt") == (30, 40)
+    assert limits("Acme") == (5, 40)
+    ledger.set_threshold("Acme", approve=Threshold(times=2.0), set_by="Ann")  # too few jobs yet
+    assert limits("Acme") == (5, 40)
+    ledger.set_threshold("", approve=Threshold(), set_by="Ann")
+    assert limits("Acme") == (5, 150)
+    log = ledger.audit_log(NOW, datetime.now(UTC) + timedelta(seconds=1))
+    assert [row.reason for row in log][1:3] == ["warn above $30.00", "warn above $5.00"]
 
 
 def test_who_decided_what_is_in_the_audit_log(home: Path) -> None:

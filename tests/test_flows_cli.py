@@ -54,6 +54,7 @@ def test_a_missing_file_is_exit_1_with_its_name(home: Path, command: str) -> Non
         ("nonsense",),
         ("show",),
         ("approve", "261122-abcdef"),
+        ("approve", "261122-abcdef", "--approver", "Ann", "--override-budget"),
         ("jobs", "--limit", "0"),
         ("validate", "x.json", "--max-length", "127"),
         ("validate", "x.json", "--quality-min", "11"),

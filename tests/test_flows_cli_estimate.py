@@ -80,6 +80,16 @@ def test_an_estimate_shows_the_month_and_what_the_gate_would_say(
     assert not home.exists()
 
 
+def test_an_estimate_knows_the_limits_that_were_set_for_everybody(
+    home: Path, tmp_path: Path
+) -> None:
+    file = str(write_json(tmp_path / "a.json", document(8, 4)))
+    assert inside(home, "budget", "limits", "--approve", "0", "--by", "Ann").code == 0
+    found = inside(home, "estimate", file, "--preset", "demo", "--json").json["budget"]["gate"]
+    assert found["action"] == "approve"
+    assert "above $0.00 an approval is needed" in found["reasons"][0]
+
+
 def test_runpod_is_estimated_for_its_own_model_without_having_it(
     home: Path, tmp_path: Path, models: Path
 ) -> None:

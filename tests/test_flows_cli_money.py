@@ -99,6 +99,13 @@ def test_thresholds_and_approvers_are_set_and_told(home: Path) -> None:
     run("budget", "limits", "--client", "Acme", "--approve", "80,2x", "--by", "Ann")
     said = run("budget", "limits", "--client", "Acme").stdout
     assert "approval above $80.00 or 2 x the usual cost (set by Ann)" in said
+    run("budget", "limits", "--client", "Acme", "--warn", "60", "--by", "Ben")
+    said = run("budget", "limits", "--client", "Acme").stdout
+    assert "warning above $60.00, approval above $80.00 or 2 x" in said
+    run("budget", "limits", "--client", "Acme", "--approve", "default", "--by", "Ben")
+    assert (
+        "above $60.00, approval above the d" in run("budget", "limits", "--client", "Acme").stdout
+    )
     run("budget", "approver", "everybody", "50", "--by", "Ann")
     assert "everybody else may approve up to $50.00" in run("budget", "limits").stdout
 

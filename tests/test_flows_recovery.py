@@ -107,7 +107,8 @@ def story(office: tuple[Path, Path]) -> Story:
     asked = brightrun(home, "train", str(file), *LONG, "--yes", "--json", **limits)
     assert asked.code == 3, asked.err
     job_id = asked.json["job_id"]
-    said = brightrun(home, "approve", job_id, "--approver", "Ann", "--override-budget")
+    override = ("--override-budget", "--reason", "promised")
+    said = brightrun(home, "approve", job_id, "--approver", "Ann", *override)
     assert said.code == 0, said.err
     folder = run_folder(home, job_id)
 

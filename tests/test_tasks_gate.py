@@ -103,6 +103,8 @@ def test_passing_the_budget_takes_an_override_which_widens_the_hard_limit(home: 
     gate.record.fn("j1", ANSWER)
     assert gate.gate.fn("j1") == "waiting"
     assert "does not override" in known.folder.read_json("question.json")["reasons"][0]
+    gate.record.fn("j1", {**ANSWER, "override_budget": True, "note": " "})  # nor one without why
+    assert gate.gate.fn("j1") == "waiting"
     gate.record.fn("j1", {**ANSWER, "override_budget": True})
     assert gate.gate.fn("j1") == "go"
     passed = known.folder.read_json("gate.json")
