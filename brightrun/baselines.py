@@ -45,6 +45,8 @@ def keys(spec: JobSpec, plan: dict[str, Any]) -> dict[str, str]:
         "context": min(values.max_length, base.context),
         "precision": values.precision,
     }
+    if base.quantised is not None:
+        same["quantised"] = base.quantised.manifest_sha256
     decoding = {**plan["decoding"], "passes": values.passes}
     if values.passes > 1:
         decoding["seed"] = values.seed

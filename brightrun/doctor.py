@@ -20,6 +20,7 @@ CHECKS: dict[str, Check] = {
     "pod storage": doctor_services.pod_storage,
     "runpod": doctor_services.runpod,
     "supabase": doctor_supabase.check,
+    "row level security": doctor_supabase.rules,
     "people": doctor_machine.people,
     "slack": doctor_services.slack,
     "email": doctor_services.email,

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from brightrun import podcredentials, preflight, shelter
+from brightrun import copies, podcredentials, preflight, shelter
 from brightrun import webhook as webhooks
 from brightrun.compute.provider import OURS
+from brightrun.compute.runpod import templates
 from brightrun.compute.runpod.provider import BY_DIGEST, RunPodProvider
 from brightrun.errors import ProviderError
 from brightrun.findings import Finding
@@ -96,6 +97,11 @@ def runpod(settings: Settings) -> Iterator[Finding]:
     yield credit(account)
     yield image(settings)
     yield volume(settings, account)
+    if BY_DIGEST.match(settings.runpod_image) and (
+        lacking := templates.lacks(account.rest, account.place)
+    ):
+        said = f"{lacking}: jobs go on without it"
+        yield Finding(name="runpod template", state="warn", said=said, fix="brightrun setup")
 
 
 def credit(account: RunPodProvider) -> Finding:
@@ -131,12 +137,15 @@ def image(settings: Settings) -> Finding:
 
 
 def volume(settings: Settings, account: RunPodProvider) -> Finding:
-    name = settings.runpod_volume
+    name = settings.volume
     if not name:
         said = "no network volume: every pod fetches its base model anew"
-        fix = "make one in RunPod's console and set BRIGHTRUN_RUNPOD_VOLUME to its id"
+        fix = "brightrun setup volume (or BRIGHTRUN_RUNPOD_VOLUME: the id of one that you made)"
         return Finding(name="runpod volume", state="skip", said=said, fix=fix)
+    made = copies.read(settings.volume_file)
+    stored = ", ".join(copy.folder for copy in made.copies) if made and made.id == name else ""
     said = f"{name}: {account.volume_gb():.0f} GB in {account.volume_place()}"
+    said += f"; NF4: {stored}" if stored else "; no NF4 copy on it (`brightrun setup volume`)"
     return Finding(name="runpod volume", state="ok", said=said)
 
 

@@ -1,4 +1,4 @@
-"""What doctor asks of the Supabase project: which kind of key there is, and whether it answers."""
+"""What doctor asks of the Supabase project: the kind of key, whether it answers, and its rules."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from typing import Literal
 
 import jwt
 
-from brightrun import appfiles
+from brightrun import appfiles, ledger_access
+from brightrun.errors import StorageError
 from brightrun.findings import Finding
+from brightrun.ledger_schema import REVISION
+from brightrun.ledger_store import standing
 from brightrun.settings import Settings
 
 KeyKind = Literal["secret", "publishable", "legacy service_role", "legacy anon", "unknown"]
+SHOWN = 5  # of the rules that are missing, by name
 NEW = "in the project's Settings > API Keys make a secret key (sb_secret_...) for SUPABASE_KEY"
 
 
@@ -28,6 +32,30 @@ def key_kind(key: str) -> KeyKind:
     if role == "service_role":
         return "legacy service_role"
     return "legacy anon" if role == "anon" else "unknown"
+
+
+def rules(settings: Settings) -> Iterator[Finding]:
+    """Who sees what of a ledger in a Supabase project: a rule that was changed by hand is found.
+
+    Looked at in a transaction that is rolled back (`ledger_access`).
+    """
+    name = "row level security"
+    if not settings.database.startswith("postgres") or standing(settings)[1] != REVISION:
+        return
+    if not ledger_access.is_supabase(settings):
+        return
+    try:
+        lacking = ledger_access.lacking(settings)
+    except StorageError as error:  # a long transaction of a job is no hole
+        yield Finding(name=name, state="warn", said=error.message, fix=error.fix)
+        return
+    if lacking:
+        said = f"not as deployments/supabase/ says: {', '.join(lacking[:SHOWN])}"
+        said += f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
+        yield Finding(name=name, state="fail", said=said, fix="brightrun setup")
+    else:
+        said = "grants, policies and views are as they should be"
+        yield Finding(name=name, state="ok", said=said)
 
 
 def check(settings: Settings) -> Iterator[Finding]:

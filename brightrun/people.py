@@ -32,6 +32,7 @@ Channel = Literal["slack", "email"]
 Kind = Literal[
     "waiting", "started", "interrupted", "resumed", "stuck", "paused", "completed", "failed",
     "quality", "cost", "budget", "stop_failed", "approved", "night", "digest",
+    "doctor",
 ]  # fmt: skip
 # Whoever sleeps is woken for these.
 MONEY: frozenset[str] = frozenset({"cost", "budget", "stop_failed"})

@@ -6,6 +6,7 @@ they print as ********** and are never written to a run folder, log, artifact or
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,6 +18,7 @@ from brightrun import addresses
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 BUILT_IMAGE = CHECKOUT / "deployments/trainer-image"
+MADE_VOLUME = CHECKOUT / "deployments/network-volume.json"
 MAX_ATTEMPTS = 20  # from docs/simulation.md: at 30 % an hour a 20-hour job is lost 12 times at most
 
 
@@ -36,6 +38,9 @@ class Settings(BaseSettings):
         None, validation_alias=AliasChoices("REPORTS_URL", "BRIGHTRUN_REPORTS_URL")
     )
 
+    prefect_results: str = Field(
+        "", description="s3://BUCKET/PREFIX for Prefect's results; empty: on each worker's disk"
+    )
     local_base_model: str = Field("demo", description="Base model of the local provider")
     runpod_base_model: str = Field(
         "meta-llama/Meta-Llama-3-70B-Instruct", description="Base model of runpod"
@@ -125,7 +130,12 @@ class Settings(BaseSettings):
     )
     runpod_args: str = Field("", description="Arguments of the image's entry point")
     runpod_disk_gb: int = Field(60, ge=10, le=2000, description="Container disk of a pod")
-    runpod_volume: str = Field("", description="Network volume with the model cache; its id")
+    volume_file: Path = Field(
+        MADE_VOLUME, description="What `brightrun setup volume` has made: volume and NF4 copies"
+    )
+    runpod_volume: str = Field(
+        "", description="Network volume with the model cache; its id; else as in volume_file"
+    )
     runpod_volume_path: str = Field("/workspace", description="Where the volume is in the pod")
     runpod_models: str = Field("/workspace/models", description="The model cache in the pod")
     runpod_volume_usd_per_gb_month: Decimal = Field(
@@ -195,6 +205,11 @@ class Settings(BaseSettings):
         return f"sqlite:///{self.home.resolve() / 'ledger.db'}"
 
     @property
+    def volume(self) -> str:
+        """Id of the pods' network volume; "" without one."""
+        return self.runpod_volume or made_volume(self.volume_file)
+
+    @property
     def models(self) -> Path:
         """Cache of prepared base models."""
         return self.home.resolve() / "models"
@@ -207,6 +222,11 @@ class Settings(BaseSettings):
 def built_image(place: Path = BUILT_IMAGE) -> str:
     """What deployments/build-image.sh has pushed last: code and image change together."""
     return place.read_text().strip() if place.is_file() else ""
+
+
+def made_volume(place: Path) -> str:
+    """The id of the volume that `brightrun setup volume` has made or found; "" before that."""
+    return str(json.loads(place.read_bytes())["id"]) if place.is_file() else ""
 
 
 def load() -> Settings:

@@ -12,7 +12,16 @@ from pydantic import Field
 from brightrun.frozen import Frozen
 from brightrun.presets import Hyperparameters
 
+# In a run folder: its pod trains nothing, it writes the NF4 copy of the spec's base model.
+COPY_WISH = "plan/copy.json"
 LEAST_CONTEXT = 128  # tokens; no conversation fits into less
+
+
+class QuantisedCopy(Frozen):
+    """A base model's weights that lie on a volume in NF4 already."""
+
+    folder: str = Field(description="In the pod's model cache")
+    manifest_sha256: str = Field(description="Of its manifest.json, which has every file's sha256")
 
 
 class BaseModelRef(Frozen):
@@ -24,6 +33,9 @@ class BaseModelRef(Frozen):
     context: int = Field(ge=LEAST_CONTEXT)
     template: str = Field(description="Which of brightrun.chat.TEMPLATES")
     meaningful: bool = Field(True, description="False for `tiny`: its numbers mean nothing")
+    quantised: QuantisedCopy | None = Field(
+        None, description="What a pod loads instead of quantising these weights; None: nothing"
+    )
 
     @property
     def identity(self) -> str:
@@ -65,6 +77,8 @@ class JobSpec(Frozen):
     def spec_hash(self) -> str:
         """sha256 (hex) of the canonical JSON; the file's name decides nothing and is left out."""
         facts = self.model_dump(mode="json", exclude={"data": {"name"}})
+        if self.base_model.quantised is None:  # as before there were such copies
+            del facts["base_model"]["quantised"]
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -40,6 +40,7 @@ from flows import (
     cli_share,
     cli_steer,
     cli_train,
+    cli_volume,
 )
 
 EPILOG = "Exit codes: 0 fine, 1 the input or the job failed, 2 wrong use, 3 waiting for a person."
@@ -94,6 +95,8 @@ app.add_typer(cli_limits.app, name="budget")
 cli_files.files.command("fetch")(cli_appfiles.fetch)
 app.add_typer(cli_files.files, name="files", help="Register training files and look at them.")
 app.add_typer(cli_clean.client, name="client")
+cli_doctor.setup.command("volume")(cli_volume.volume)
+app.add_typer(cli_doctor.setup, name="setup")
 app.add_typer(cli_daily.template, name="template")
 app.add_typer(cli_share.shares, name="shares")
 app.add_typer(cli_rate.rate, name="rate", help="Blind rating sheets for people.")
@@ -105,7 +108,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     cli_steer.pause, cli_steer.switch, cli_steer.prioritize,
     cli_history.jobs, cli_jobs.show, cli_jobs.events, cli_jobs.watch, cli_pods.reap,
     cli_daily.note, cli_daily.scorecard,
-    cli_doctor.doctor, cli_doctor.setup, cli_money.reconcile, cli_adapters.nightly,
+    cli_doctor.doctor, cli_money.reconcile, cli_adapters.nightly,
     cli_people.people, cli_people.digest, cli_clean.clean, cli_backup.backup, cli_backup.restore,
     cli_reports.report, cli_reports.compare, cli_reports.reports, cli_reports.verify,
     cli_share.share, cli_export.export, cli_export.package,

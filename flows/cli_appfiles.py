@@ -31,19 +31,20 @@ def fetch(
     cli_files.add(appfiles.fetch(settings, found), name=found.name, json=json)
 
 
-def of_supabase(settings: Settings) -> tuple[AppFile, ...]:
-    """The project's files; a project that does not answer hides no registered file."""
+def of_supabase(settings: Settings) -> tuple[tuple[AppFile, ...], str]:
+    """The project's files, and why they are not known; a project that does not answer hides no
+    registered file."""
     from brightrun import appfiles
     from brightrun.errors import StorageError
     from flows.terminal import complain
 
     if not appfiles.is_configured(settings):
-        return ()
+        return (), ""
     try:
-        return appfiles.listed(settings)
+        return appfiles.listed(settings), ""
     except StorageError as error:
         complain(error, as_json=False)
-        return ()
+        return (), error.message
 
 
 def show_supabase(found: Sequence[AppFile]) -> None:

@@ -39,7 +39,12 @@ def doctor(
     tell("Doctor", found, json)
 
 
-def setup(
+setup = typer.Typer(invoke_without_command=True)
+
+
+@setup.callback()
+def make(
+    ctx: typer.Context,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")
     ] = False,
@@ -49,7 +54,10 @@ def setup(
     """Make what is ours and missing: ledger, bucket, Prefect's database, deployments, automations.
 
     It may run any number of times. `brightrun doctor` then says what only you can set.
+    `brightrun setup volume`: a network volume with the base model, which costs money.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from brightrun.doctor_machine import settings_of
     from brightrun.findings import hidden, masked
     from flows import setting_up

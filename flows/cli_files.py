@@ -78,10 +78,12 @@ def list_files(json: Json = False) -> None:
 
     settings = load()
     rows = Ledger.open(settings).files()
-    there = of_supabase(settings)
+    there, unknown = of_supabase(settings)
     if json:
         supabase = [one.model_dump() for one in there]
-        emit({"files": [_file_json(r, quick=True) for r in rows], "supabase": supabase})
+        away = {"supabase_error": unknown} if unknown else {}
+        files = [_file_json(r, quick=True) for r in rows]
+        emit({"files": files, "supabase": supabase, **away})
         return
     table(
         "Training files",

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from brightrun import ledger_access, shelter
+from brightrun.compute.runpod import templates
+from brightrun.compute.runpod.provider import BY_DIGEST, RunPodProvider
 from brightrun.errors import ConfigurationError
 from brightrun.findings import Finding, State, attempted
 from brightrun.ledger import Ledger
@@ -17,7 +19,7 @@ from brightrun.ledger_schema import REVISION
 from brightrun.ledger_store import newer, standing
 from brightrun.settings import Settings
 from brightrun.shelves import Supabase, shelf_of
-from flows import readiness, server
+from flows import blocks, readiness, server
 from flows.worker import POOL
 
 RULES = "row level security"
@@ -38,6 +40,12 @@ def steps(settings: Settings) -> dict[str, Step]:
         shelf = shelf_of(settings)
         if isinstance(shelf, Supabase):
             found["shares"] = (shelf.lacks, shelf.make)
+    if settings.runpod_api_key is not None and BY_DIGEST.match(settings.runpod_image):
+        account = RunPodProvider.of(settings, patient=False)
+        asked = (account.rest, account.place)
+        found["runpod template"] = (
+            partial(templates.lacks, *asked), partial(templates.make, *asked),
+        )  # fmt: skip
     return found
 
 
@@ -73,6 +81,9 @@ def run(
     if url:
         look = partial(deployment, settings, url, dry_run)
         yield from attempted("deployments", look, secrets)
+        if settings.prefect_results:
+            at_server = partial(result_block, settings, url, dry_run)
+            yield from attempted("result block", at_server, secrets)
     else:
         said = f"{readiness.NO_SERVER}; `make ui` deploys at its own start"
         yield Finding(name="deployments", state="skip", said=said)
@@ -128,6 +139,14 @@ def deployment(settings: Settings, url: str, dry_run: bool) -> Iterator[Finding]
     for name, said in lacking.items():
         state: State = "fail" if name in still else "done"
         yield Finding(name=name, state=state, said=still.get(name, said))
+
+
+def result_block(settings: Settings, url: str, dry_run: bool) -> Iterator[Finding]:
+    """The block that workers keep Prefect's results with, at a server."""
+    server.isolate(settings)
+    os.environ["PREFECT_API_URL"] = url
+    step = (partial(blocks.lacks, settings), partial(blocks.make, settings))
+    yield from taken("result block", step, dry_run)
 
 
 def deploy(settings: Settings, url: str, lacking: Mapping[str, str]) -> None:

@@ -35,7 +35,7 @@ AUTOMATE_SECONDS = 120
 SWEEP_SECONDS = 15.0
 DEPLOYED = (
     "finetune, estimate; pause, switch, resume, retry; reassess; overview, budget; "
-    "nightly, digest, reap, reconcile"
+    "nightly, digest, doctor, reap, reconcile"
 )
 LOCAL_NAMES = ("127.0.0.1", "localhost")
 

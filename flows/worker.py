@@ -17,7 +17,8 @@ from collections.abc import Iterable
 
 import psutil
 
-from brightrun.settings import CHECKOUT
+from brightrun.settings import CHECKOUT, load
+from flows import blocks
 
 POOL = "brightrun-local"
 MARK = "BRIGHTRUN_UI"
@@ -98,6 +99,7 @@ def main() -> None:
     if parent := os.environ.pop(PARENT, ""):
         mark = os.environ[MARK]
         threading.Thread(target=_die_with, args=(int(parent), mark), daemon=True).start()
+    os.environ.update(blocks.environment(load()))
     sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--limit", "4"]
     from prefect.cli import app
 

@@ -21,7 +21,7 @@ from evals import carrying
 from evals.own import asked
 from evals.plan import GOLDEN, PLAN, make_plan
 from tasks import story
-from tasks.intake import refuse_contaminated, stored_report
+from tasks.intake import refuse_contaminated, stored_report, with_copy
 
 ADAPTER, ADAPTERS = "adapter", "adapters"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -175,7 +175,8 @@ def frozen_spec(job: JobContext, source: JobContext, weights: Mapping[str, str])
     refuse_contaminated(job, tested)
     tested.write(job.folder)
     made = make_plan(values, stored_report(job).system_prompt, tested=tested, others=weights)
-    return before.model_copy(update={"values": values, "plan_sha256": made.write(job.folder)})
+    planned = {"values": values, "plan_sha256": made.write(job.folder)}
+    return before.model_copy(update={**planned, "base_model": with_copy(job, before.base_model)})
 
 
 def told(source: str, taken: Mapping[str, int], left: Mapping[str, int]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import baselines, basemodels, proof, smoke
+from brightrun import baselines, basemodels, copies, prices, proof, smoke
 from brightrun.compute import provider_of
 from brightrun.context import JobContext, open_job
 from brightrun.conversations import FileReport
@@ -127,7 +127,7 @@ def stored_report(job: JobContext) -> FileReport:
 
 def frozen_spec(job: JobContext) -> JobSpec:
     """Writes data/ and plan/ and returns the spec that pins both by hash."""
-    reference: BaseModelRef = basemodels.resolve(base_model_name(job), job.settings.models)
+    reference = with_copy(job, basemodels.resolve(base_model_name(job), job.settings.models))
     report, values = stored_report(job), job.request.values
     values = values.model_copy(update={"max_length": min(values.max_length, reference.context)})
     tokenizer = tokenizer_of(job)
@@ -169,6 +169,22 @@ def frozen_spec(job: JobContext) -> JobSpec:
     for kind, found in baselines.lay_out(job.folder, spec, job.folder.read_json(PLAN)).items():
         story.tell(f"Baseline {kind}: {found['rows']} rows of job {found['job']} are used again")
     return spec
+
+
+def with_copy(job: JobContext, reference: BaseModelRef) -> BaseModelRef:
+    """With the NF4 copy on the pods' volume, where one fits; the reason is an event."""
+    reference = reference.model_copy(update={"quantised": None})
+    if job.request.provider != "runpod":
+        return reference
+    settings, wish = job.settings, job.request
+    made = copies.read(settings.volume_file)
+    taken = copies.choose(
+        reference, wish.values.precision, prices.gpu_name(wish.gpu, wish.provider),
+        settings.volume, made.copies if made else (), copies.asked_of(settings.choices),
+    )  # fmt: skip
+    if taken.reason:
+        job.note("choice", {"message": taken.reason})
+    return reference.model_copy(update={"quantised": taken.quantised})
 
 
 def tested_with(job: JobContext) -> Asked:

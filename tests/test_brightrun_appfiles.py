@@ -109,7 +109,8 @@ def test_a_wrong_key_is_told_without_the_key(
     assert "sb_secret_wrong" not in str(caught.value)
     shown = run("list", "--json")
     assert shown.exit_code == 0  # registered files are shown all the same
-    assert json.loads(shown.stdout) == {"files": [], "supabase": []}
+    told = {"supabase_error": caught.value.message}  # no files, and no files known, are two things
+    assert json.loads(shown.stdout) == {"files": [], "supabase": [], **told}
     assert "SUPABASE_KEY" in caught.value.fix
 
 
@@ -121,3 +122,28 @@ def test_two_of_one_name_are_told_apart_by_their_ids(project: supabase_storage.S
     assert appfiles.named(load(), "8f1d").id == "8f1d"
     with pytest.raises(DatasetError, match="no files"):
         appfiles.named(load(), "Winter")
+
+
+def test_while_supabase_is_away_nothing_that_was_fetched_is_lost_and_later_all_goes_on(
+    project: supabase_storage.Storage,
+) -> None:
+    project.rows = [row()]
+    data = json.dumps(document(3, 4)).encode()
+    project.objects[f"training-files/{ID}/training.json"] = (data, "application/json")
+    assert run("fetch", "Spring").exit_code == 0
+    project.away = True
+    told = json.loads(run("list", "--json").stdout)
+    assert [file["name"] for file in told["files"]] == ["Spring"]
+    assert (told["supabase"], "cannot be read" in told["supabase_error"]) == ([], True)
+    with pytest.raises(StorageError, match="cannot be read"):
+        run("fetch", "Spring")
+    project.away = False
+    known, project.away = appfiles.named(load(), "Spring"), True
+    with pytest.raises(StorageError, match="cannot be fetched"):
+        appfiles.fetch(load(), known)
+    # The registered copy is as it was: jobs of it train on.
+    (file,) = Ledger.open(load()).files()
+    assert Path(file.path).read_bytes() == data
+    project.away = False
+    assert run("fetch", "Spring").exit_code == 0
+    assert "supabase_error" not in json.loads(run("list", "--json").stdout)

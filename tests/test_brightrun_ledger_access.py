@@ -14,7 +14,7 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 from supabase_database import person, prepare, signed_in
 
-from brightrun import ledger_access
+from brightrun import doctor_supabase, ledger_access
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.ledger_schema import metadata
@@ -118,6 +118,25 @@ def test_what_was_changed_by_hand_is_named_and_mended(ruled: str) -> None:
     assert set(changes.values()) <= set(ledger_access.lacking(load()))
     ledger_access.apply(load())
     assert ledger_access.lacking(load()) == ()
+
+
+def test_doctor_finds_a_rule_that_was_opened_by_hand(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (found,) = doctor_supabase.rules(load())
+    assert (found.state, found.fix) == ("fail", "brightrun setup")
+    ledger_access.apply(load())
+    (found,) = doctor_supabase.rules(load())
+    assert found.state == "ok"
+    with psycopg.connect(database) as session:
+        session.execute("CREATE POLICY open ON brightrun.training_jobs FOR SELECT USING (true)")
+    (found,) = doctor_supabase.rules(load())
+    assert (found.state, "open" in found.said) == ("fail", True)
+    with psycopg.connect(database) as held:  # as a long transaction of a job does
+        held.execute("LOCK TABLE brightrun.training_jobs IN ROW EXCLUSIVE MODE")
+        monkeypatch.setattr(ledger_access, "LOCK_MS", 50)
+        (found,) = doctor_supabase.rules(load())
+    assert (found.state, "cannot be looked at" in found.said) == ("warn", True)
 
 
 def test_a_member_reads_every_table_but_letters_and_writes_none(ruled: str) -> None:

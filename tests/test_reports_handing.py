@@ -413,3 +413,32 @@ def test_only_a_headline_with_a_target_can_forbid() -> None:
     inconclusive = [v.model_copy(update={"target_met": "inconclusive"}) for v in verdicts]
     assert missing(Shared.adapter, reported=True, verdicts=inconclusive) == []
     assert missing(Shared.adapter, reported=True, verdicts=[]) == ["no headline was evaluated"]
+
+
+def test_while_supabase_is_away_nothing_is_called_shared_or_taken_down_that_is_not(
+    home: Path, storage: tuple[supabase_storage.Storage, str]
+) -> None:
+    fake, url = storage
+    job = evaluated_job(JOB)
+    issued(job)
+    shelf = Supabase(url, supabase_storage.KEY, "shares")
+    wish = handing.Wish(what=Shared.report, span=timedelta(hours=2), by="Ann")
+    row, link = handing.share(job, wish, shelf)
+    fake.away = True
+    with pytest.raises(StorageError, match="cannot write"):
+        handing.share(job, wish, shelf)
+    with pytest.raises(StorageError, match="cannot sign"):
+        handing.again(job.ledger, shelf, row.share_id)
+    with pytest.raises(StorageError, match="cannot remove"):
+        handing.revoke(job.ledger, shelf, row.share_id)
+    (same,) = job.ledger.shares()
+    assert (same.issued, same.revoked_at) == (1, None)
+    later = datetime.now(UTC) + timedelta(hours=3)
+    gone, failed = handing.tidy(job.ledger, shelf, later)
+    assert (gone, len(failed), len(fake.objects)) == ([], 1, 1)
+    fake.away = False
+    assert (
+        httpx.get(handing.again(job.ledger, shelf, row.share_id)).content == httpx.get(link).content
+    )
+    assert handing.tidy(job.ledger, shelf, later) == ([row.share_id], [])
+    assert fake.objects == {}

@@ -212,7 +212,7 @@ def test_a_person_may_choose_otherwise() -> None:
         ({"liger": 1}, H100, "sets liger to 1"),
         ({"liger": True}, CPU, "cannot be here"),
         ({"attention": "flash_attention_2"}, T4, "cannot be here"),
-        ({"weights": "as stored"}, H100, "names 'weights'"),
+        ({"weights": "as stored"}, H100, "sets weights to 'as stored'"),
         ({"parallel": "fsdp"}, H100, "cannot be here"),
         ({"parallel": "single"}, replace(H100, processes=2), "sets parallel to 'single'"),
     ],

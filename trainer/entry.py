@@ -145,7 +145,8 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
     )
     control.start()
     print(f"attempt {pod.attempt} of job {pod.job_id}, {pod.threads} threads", flush=True)
-    from trainer import failures
+    from brightrun.specs import COPY_WISH
+    from trainer import failures, quantise
     from trainer.attempt import Attempt
     from trainer.data import read_spec
     from trainer.distributed import Group, PeerFailed
@@ -161,7 +162,8 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
         group = Group(seat, outages.limits.longest)
         attempt = Attempt(pod, patient, reporter, control, scratch, group)
         attempt.fail = lambda error: _fail(ending, error)
-        done = attempt.run(spec)
+        copies = patient.exists(COPY_WISH)
+        done = quantise.run(attempt, spec) if copies else attempt.run(spec)
     except StopRequested:
         ending.write(STOPPED, control.stop.marker() if control.stop else {"reason": "lease"})
         return 0

@@ -16,6 +16,7 @@ from pathlib import Path
 from brightrun import basemodels
 from brightrun.errors import BrightRunError, ConfigurationError, TrainerError, from_dict
 from brightrun.jobs import BaseModelRef
+from trainer import quantise
 from trainer.hub import VOLUME
 
 # The pod itself is offline: only this child may reach the hub.
@@ -25,11 +26,14 @@ Wait = Callable[[subprocess.Popen[str]], tuple[str, int]]
 
 
 def prepared(model: BaseModelRef, models: Path, wait: Wait) -> Path:
-    """Folder of the job's base model, fetched first where that is allowed.
+    """Folder of the job's base model, fetched first where that is allowed; of its NF4 copy, where
+    the spec names one.
 
     ConfigurationError: missing, gated, or not the one that the job was planned with; StorageError:
     damaged on the way, or no space.
     """
+    if model.quantised is not None:
+        return quantise.checked(model, model.quantised, models)
     try:
         return basemodels.prepared_folder(model, models)
     except ConfigurationError as error:

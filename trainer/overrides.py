@@ -18,6 +18,7 @@ ONE_OF: dict[str, tuple[Any, ...]] = {
     "optimizer": ("paged_adamw_32bit", "adamw_torch_fused"),
     "gradient_checkpointing": (True, False),
     "grouped": (True, False),
+    "weights": ("stored nf4", "quantised while loading"),
 }
 # What decides the bits, beside what has a rule of its own (optimizer, micro-batch, grouping).
 FOLLOWED = ("dtype", "attention", "liger")
@@ -78,6 +79,10 @@ def _impossible(name: str, value: Any, place: Place, wish: Wish) -> str:
     """Why a known value cannot be used; empty if it can."""
     if name == "parallel":
         return "" if place.processes > 1 else "there is one process (see BRIGHTRUN_PROCESSES)"
+    if name == "weights":  # the spec has named a copy or none: no pod takes other weights
+        if wish.precision != "nf4" or (value == "stored nf4") == wish.stored_nf4:
+            return ""
+        return "the job's spec names an NF4 copy" if wish.stored_nf4 else "the spec names no copy"
     if name == "attention" and value == "flash_attention_2":
         own: Choice[Any] = choices.attention(place, "bfloat16")
     elif name == "liger" and value is True:

@@ -66,7 +66,7 @@ def prepare(name: str, models: Path, *, fetch: bool = True, revision: str = "") 
         try:
             facts = _build(name, temporary, models, fetch=fetch, revision=revision)
             base = {"name": name, "revision": "", "public_name": name, "meaningful": True}
-            record = json.dumps(base | facts | _facts(temporary), indent=1)
+            record = json.dumps(base | facts | facts_of(temporary), indent=1)
             (temporary / basemodels.PREPARED).write_text(record)
             shutil.rmtree(folder, ignore_errors=True)
             temporary.chmod(0o755)
@@ -193,7 +193,7 @@ def _link(source: Path, folder: Path) -> None:
             shutil.copyfile(file, folder / file.name)
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def facts_of(folder: Path) -> dict[str, Any]:
     """What can be read from the files themselves; ConfigurationError for a model we cannot use."""
     from safetensors import safe_open
 

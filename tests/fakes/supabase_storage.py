@@ -5,6 +5,7 @@ uploads, POST sign/{bucket}/{path} {expiresIn} signs, GET sign/...?token= fetche
 {prefixes} removes, GET {bucket}/{path} fetches with a key. HTML is served as text/plain, as the
 real one does. GET /rest/v1/training_files answers `rows` as PostgREST does: the asked columns of
 the rows that every `eq.` names, in the asked order; what it does not know is refused.
+While `away` every call is answered as the gateway does when what is behind it is down.
 Every call with a key needs it as `apikey` too: the real gateway refuses it otherwise.
 """
 
@@ -35,6 +36,7 @@ class Storage:
         self.objects: dict[str, tuple[bytes, str]] = {}
         self.rows: list[dict[str, Any]] = []
         self.ahead = 0.0
+        self.away = False
 
     def now(self) -> float:
         return time.time() + self.ahead
@@ -48,6 +50,7 @@ def token(path: str, until: float) -> str:
 @contextmanager
 def serving(storage: Storage) -> Iterator[str]:
     """The fake's base URL."""
+    down = b"<html><title>project | 522: Connection timed out</title></html>"
 
     class Handler(Quiet):
         def answer(self, code: int, body: Any, kind: str = "application/json") -> None:
@@ -92,6 +95,8 @@ def serving(storage: Storage) -> Iterator[str]:
 
         def do_POST(self) -> None:
             data, path = self.body(), urlparse(self.path).path.removeprefix(ROOT)
+            if storage.away:
+                return self.answer(522, down, "text/html")
             if not self.known():
                 return self.refuse(403, "Unauthorized")
             if path.startswith("sign/"):
@@ -118,6 +123,8 @@ def serving(storage: Storage) -> Iterator[str]:
 
         def do_GET(self) -> None:
             url = urlparse(self.path)
+            if storage.away:
+                return self.answer(522, down, "text/html")
             if url.path == TABLE:
                 return self.table(parse_qs(url.query, keep_blank_values=True))
             if self.headers.get("apikey"):
@@ -141,6 +148,9 @@ def serving(storage: Storage) -> Iterator[str]:
 
         def do_DELETE(self) -> None:
             bucket = urlparse(self.path).path.removeprefix(ROOT)
+            if storage.away:
+                self.body()
+                return self.answer(522, down, "text/html")
             if not self.known():
                 return self.refuse(403, "Unauthorized")
             gone = [f"{bucket}/{name}" for name in json.loads(self.body())["prefixes"]]

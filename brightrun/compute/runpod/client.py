@@ -99,6 +99,10 @@ class Client:
         """POST; Away: it may have been done. hidden: see problems.failure."""
         return self._ask("POST", path, body=body, hidden=tuple(hidden), repeatable=False)
 
+    def change(self, path: str, body: Any) -> Any:
+        """PATCH to given values: sent twice it changes no more than once."""
+        return self._ask("PATCH", path, body=body)
+
     def query(self, path: str, body: Any) -> Any:
         """POST of a question that changes nothing."""
         return self._ask("POST", path, body=body)

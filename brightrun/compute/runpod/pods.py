@@ -50,7 +50,7 @@ class Place(Frozen):
             registry=settings.runpod_registry,
             args=settings.runpod_args,
             disk_gb=settings.runpod_disk_gb,
-            volume=settings.runpod_volume,
+            volume=settings.volume,
             volume_path=settings.runpod_volume_path,
             models=settings.runpod_models,
             clouds=words(settings.runpod_clouds),

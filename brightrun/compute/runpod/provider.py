@@ -228,7 +228,7 @@ class RunPodProvider:
         except NotThere:
             found.append(
                 f"the account has no network volume {self.place.volume!r}; "
-                "mend BRIGHTRUN_RUNPOD_VOLUME or make the volume in RunPod's console"
+                "mend BRIGHTRUN_RUNPOD_VOLUME or run `brightrun setup volume`"
             )
         else:
             if place and request.offer is not None and place != request.offer.data_center:

@@ -45,6 +45,8 @@ class Account:
     bill: Bill
     mischief: Mischief
     volumes: dict[str, str] = field(default_factory=dict)
+    templates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    volume_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     lag_s: float = 0.0
     skew_s: float = 0.0
     pods: dict[str, Machine] = field(default_factory=dict)
@@ -155,6 +157,40 @@ class Account:
             "createdAt": _iso(pod.created + skew),
             "startedAt": started,
         }
+
+    def volume(self, volume_id: str) -> dict[str, Any]:
+        """NetworkVolume of the contract; a test may have put only id and place into `volumes`."""
+        if volume_id not in self.volumes:
+            raise Problem(404, "Not Found", "network volume not found")
+        place = {"id": volume_id, "dataCenter": self.volumes[volume_id]}
+        return {"name": volume_id, "size": 200, "type": "STANDARD", **place,
+                **self.volume_facts.get(volume_id, {})}  # fmt: skip
+
+    def make_volume(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        volume_id = f"vol{next(self.numbers):06d}"
+        self.volumes[volume_id] = wanted["dataCenter"]
+        self.volume_facts[volume_id] = {"name": wanted["name"], "size": wanted["size"]}
+        return self.volume(volume_id)
+
+    def change_volume(self, volume_id: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        before = self.volume(volume_id)
+        if wanted.get("size", before["size"]) < before["size"]:
+            raise Problem(400, "Bad Request", "network volume size cannot be reduced")
+        self.volume_facts[volume_id] = {**self.volume_facts.get(volume_id, {}), **wanted}
+        return self.volume(volume_id)
+
+    def set_template(self, wanted: dict[str, Any], known: str = "") -> dict[str, Any]:
+        """Template of the contract: a new one, or the given fields of one that is there."""
+        template_id = known or f"tpl{next(self.numbers):06d}"
+        if known and known not in self.templates:
+            raise Problem(404, "Not Found", "template not found")
+        usual = {
+            "id": template_id, "args": "", "disk": 50, "ports": [], "env": {}, "registry": None,
+            "mounts": {}, "serverless": False, "public": False, "category": "NVIDIA",
+            "startSsh": True, "startJupyter": True, "allowedCudaVersions": [],
+        }  # fmt: skip
+        self.templates[template_id] = {**self.templates.get(template_id, usual), **wanted}
+        return self.templates[template_id]
 
     def _mounts_fit(self, wanted: dict[str, Any]) -> None:
         mounts = wanted.get("mounts", {})

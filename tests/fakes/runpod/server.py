@@ -141,12 +141,24 @@ class FakeRunPod:
             case "GET", ["v2", "catalog", "gpus"]:
                 return 200, self._catalogue(query)
             case "GET", ["v2", "network-volumes", volume]:
-                if volume not in self.account.volumes:
-                    raise Problem(404, "Not Found", "network volume not found")
+                return 200, self.account.volume(volume)
+            case "GET", ["v2", "templates"]:
+                return 200, {"templates": list(self.account.templates.values())}
+            case "POST", ["v2", "templates"]:
+                return 201, self.account.set_template(body)
+            case "PATCH", ["v2", "templates", template]:
+                return 200, self.account.set_template(body, template)
+            case "PATCH", ["v2", "network-volumes", volume]:
+                return 200, self.account.change_volume(volume, body)
+            case "GET", ["v2", "network-volumes"]:
                 return 200, {
-                    "id": volume, "name": volume, "size": 200,
-                    "dataCenter": self.account.volumes[volume], "type": "STANDARD",
-                }  # fmt: skip
+                    "networkVolumes": [self.account.volume(v) for v in self.account.volumes]
+                }
+            case "POST", ["v2", "network-volumes"]:
+                made = self.account.make_volume(body)
+                if fault:
+                    raise Spoiled(fault)
+                return 201, made
             case "GET", ["v2", "billing", "pods"]:
                 return 200, self.account.bill.billed(query, self.clock.now())
         raise Problem(404, "Not Found", "resource not found")
