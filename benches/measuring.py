@@ -2,8 +2,9 @@
 
     python -m benches.measuring --repeats 3      # the amounts of the preset `demo`
 
-ours   trainer.measure.measure: one model load, its adapter off and on, answers in batches, the LM
-       head only where a number is needed, rows stored item by item
+ours   trainer.measure.measure: one model load, its adapter off and on, answers in batches, what the
+       options of a question share read once, the LM head only where a number is needed, rows stored
+       item by item
 naive  base model and adapter loaded separately, every item by itself, logits of the whole sequence
        through transformers' own forward and generate
 

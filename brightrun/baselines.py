@@ -122,8 +122,9 @@ def read(storage_url: str, key: str) -> dict[str, Any] | None:
 def keep(folder: RunFolder, spec: JobSpec, plan: dict[str, Any], scores: list[Any]) -> list[str]:
     """Store a measured job's baseline for the next ones, with its mean scores; the kinds stored.
 
-    What is there already stays: whoever comes later has the same rows. So do means that this job
-    has not (nobody has rated its answers, it asked other questions).
+    What is there of such a machine stays: whoever comes later has the same rows. Another machine's
+    or damaged rows are replaced, or nobody there could use them ever again. Means that this job has
+    not (nobody has rated its answers, it asked other questions) stay.
     """
     if not folder.exists(MACHINE):
         return []
@@ -135,7 +136,8 @@ def keep(folder: RunFolder, spec: JobSpec, plan: dict[str, Any], scores: list[An
         rows = [
             r for r in folder.read_jsonl(f"measurements/{kind}.jsonl") if r["model"] == BASELINE
         ]
-        if rows and target.manifest("rows") is None:
+        held = read(folder.storage_url, key) if rows else None
+        if rows and (held is None or held["machine"] != facts["machine"]):
             _store(target, rows, facts)
             stored.append(kind)
     if scores:

@@ -23,6 +23,11 @@ class EvidenceKind(StrEnum):
     measurement = "measurement"
     marker = "marker"
 
+    @property
+    def words(self) -> str:
+        """`llm judge uncalibrated`."""
+        return self.value.replace("_", " ")
+
 
 class MetricName(StrEnum):
     perplexity = "perplexity"

@@ -81,7 +81,8 @@ def brand_voice(answers: Answers, target: float) -> Verdict:
     ]
     auc = recognises_gold(gold, base)
     if auc is not None:
-        notes.append(f"Held-out gold ranks above baseline answers in {100 * auc:.0f} % of pairs.")
+        pairs = f"{len(gold)} x {len(base)} pairs"
+        notes.append(f"Held-out gold against the baseline's answers: AUC {auc:.2f} ({pairs}).")
     if auc is not None and auc <= 0.5:
         notes.append("Here the index does not recognise gold: do not lean on it.")
     return Verdict(
@@ -207,6 +208,18 @@ def _row(
     return label, *means, gold, change.estimate, change.low, change.high
 
 
+def _change(answers: Answers, part: str) -> dict[str, float | None]:
+    """Of one characteristic of the voice index, paired by scenario."""
+    both = answers.paired(
+        (
+            [item.voice.parts[part] for item in answers.baseline],
+            [item.voice.parts[part] for item in answers.trained],
+        )
+    )
+    found = statistics.paired_difference(*both)
+    return {"change": found.estimate, "change_low": found.low, "change_high": found.high}
+
+
 def facts(
     answers: Answers, raw: Mapping[tuple[str, str, int], Answer], models: Sequence[str]
 ) -> dict[str, Any]:
@@ -238,8 +251,11 @@ def facts(
         "gold_answers": len(answers.gold),
         "voice_parts": {
             part: {
-                side: float(np.mean([item.voice.parts[part] for item in items])) if items else None
-                for side, items in sides.items()
+                **{
+                    side: float(np.mean([it.voice.parts[part] for it in items])) if items else None
+                    for side, items in sides.items()
+                },
+                **_change(answers, part),
             }
             for part in BANDS
         },

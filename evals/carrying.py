@@ -1,7 +1,8 @@
 """Take over what is measured already: from an earlier job into the run folder of an assessment.
 
 A row is taken when the model is the same one and the item was asked in the same words, the same
-orders, with the same decoding. Everything else is measured.
+orders, with the same decoding. Everything else is measured. What the source was measured on goes
+along: a pod of another kind measures an item anew where its other half would be its own.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from brightrun.baselines import PARTS
+from brightrun.baselines import MACHINE, PARTS
 from brightrun.runfolder import RunFolder
 from evals.plan import HARNESS, NEUTRAL, PLAN, QUESTIONS, SCENARIOS
 
@@ -35,6 +36,8 @@ def carry_over(source: RunFolder, target: RunFolder, models: tuple[str, ...]) ->
     }
     if target.exists(HARNESS):
         same["harness"] = unchanged(source, target, HARNESS, "item_id")
+    if source.exists(MACHINE):
+        target.write_bytes(MACHINE, source.read_bytes(MACHINE))
     counts = {}
     for kind, wanted in same.items():
         rows = source.read_jsonl(f"measurements/{kind}.jsonl")

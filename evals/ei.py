@@ -136,13 +136,13 @@ def verdict(
     change = pairs.change
     baseline, trained = float(pairs.before.mean()), float(pairs.after.mean())
     met = statistics.decide(change, target, "higher")
-    closed = statistics.headroom_closed(baseline, trained)
+    closed = statistics.headroom_closed(pairs.before, pairs.after)
     size = effect_size(pairs.before, pairs.after)
     parts = [
         f"95 % CI: log-ratio t interval of the ratio of means over {change.n} scenarios; raters "
         "are taken as they are, not as a sample.",
         statistics.attainable_note(baseline, target),
-        f"Headroom closed: {100 * closed:.0f} %." if closed is not None else "",
+        _closed(closed) if closed else "",
         f"Effect size d = {size:.2f} (paired)." if size is not None else "",
         note,
     ]
@@ -163,6 +163,13 @@ def verdict(
         else None,
         note=" ".join(part for part in parts if part),
     )
+
+
+def _closed(share: Interval) -> str:
+    between = ""
+    if share.low is not None and share.high is not None:
+        between = f" (95 % CI {100 * share.low:.0f} to {100 * share.high:.0f})"
+    return f"Headroom closed: {100 * share.estimate:.0f} %{between}."
 
 
 def table(sheet: Sheet, opinions: Opinions, arcs: Mapping[str, str]) -> Table:
@@ -187,9 +194,9 @@ def table(sheet: Sheet, opinions: Opinions, arcs: Mapping[str, str]) -> Table:
             "change", "change_low", "change_high", "alpha",
         ),
         rows=tuple(row for row in rows if row),
-        caption="Scores from 1 to 5, mean over scenarios; change = ratio of means - 1, paired by "
-        "scenario, 95 % CI (none below five scenarios); alpha = Krippendorff's, ordinal, between "
-        "the judges.",
+        caption=f"Scores from 1 to 5, evidence: {opinions.kind.words}; mean over scenarios; change "
+        "= ratio of means - 1, paired by scenario, 95 % CI (none below five scenarios); alpha = "
+        "Krippendorff's, ordinal, between the judges.",
     )  # fmt: skip
 
 

@@ -123,6 +123,6 @@ def judged_by(verdict: Verdict, name: str, found: Trust | None) -> Verdict:
     """An index that is withdrawn claims no improvement."""
     if found is None or not found.withdrawn(name) or verdict.improved is None:
         return verdict
-    share = f"{100 * found.auc[name]:.0f} %"
-    why = f"Withdrawn: it knows gold from neutral rewrites in {share} of pairs only."
+    pairs = f"{found.gold} x {found.neutral} pairs"
+    why = f"Withdrawn: AUC of gold against neutral rewrites {found.auc[name]:.2f} ({pairs})."
     return verdict.model_copy(update={"improved": None, "note": f"{why} {verdict.note}"})

@@ -59,8 +59,6 @@ def people(taken: Mapping[int, Taken]) -> People | None:
 
 
 def _preferred(row: Row) -> Preferred:
-    if row.preferred == "tie":
-        return "tie"
     return "trained" if row.item.model(row.preferred) == "trained" else "baseline"
 
 

@@ -125,13 +125,13 @@ def _facts(sheet: ei.Sheet, first: Opinions, basis: Basis) -> dict[str, Any]:
     }
     if not pairs.scenarios:
         return found
-    baseline, trained = float(pairs.before.mean()), float(pairs.after.mean())
+    closed = statistics.headroom_closed(pairs.before, pairs.after)
     ratios = _length_ratios(pairs.scenarios, basis, sheet.by_pass(ei.OVERALL))
     adjusted = length_adjusted(pairs.after - pairs.before, ratios)
     return {
         **found,
-        "max_attainable_gain": statistics.max_attainable_gain(baseline),
-        "headroom_closed": statistics.headroom_closed(baseline, trained),
+        "max_attainable_gain": statistics.max_attainable_gain(float(pairs.before.mean())),
+        "headroom_closed": _interval(closed) if closed else None,
         "effect_size_d": effect_size(pairs.before, pairs.after),
         "difference": _interval(statistics.paired_difference(pairs.before, pairs.after)),
         "difference_at_equal_length": _interval(adjusted) if adjusted else None,

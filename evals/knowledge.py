@@ -29,7 +29,8 @@ _TIE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How a model answered one question. credit 0-1; gold = mean log-probability, nats."""
+    """How a model answered one question. credit 0-1; gold = mean log-probability, nats; chosen:
+    among equal options one that is not right."""
 
     chosen: int
     credit: float
@@ -46,7 +47,9 @@ def choose(rows: Sequence[Knowledge], answer: int) -> Choice:
         scores[list(row.order)] += normalised / len(rows)
     best = np.flatnonzero(scores >= scores.max() - _TIE)
     credit = 1 / len(best) if answer in best else 0.0
-    return Choice(int(best[0]), credit, float(scores[answer]))
+    # Among equals, the wrong one: that is what may be said.
+    chosen = next((int(option) for option in best if option != answer), answer)
+    return Choice(chosen, credit, float(scores[answer]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,8 @@ def score(
         if headline
         else None
     )
-    verdict = _verdict(headline, target, rotations)
     found = counts(headline) if headline else Counts(0, 0, 0, 0)
+    verdict = _verdict(headline, found, margin, target, rotations)
     lost, gained = round(found.lost), round(found.gained)
     facts = {
         "headline_questions": len(headline),
@@ -135,9 +138,14 @@ def score(
     return verdict, _table(items), _lost(items), facts
 
 
-def _verdict(headline: Sequence[Answered], target: float, rotations: int) -> Verdict:
+def _verdict(
+    headline: Sequence[Answered],
+    found: Counts,
+    margin: statistics.Interval | None,
+    target: float,
+    rotations: int,
+) -> Verdict:
     n = len(headline)
-    found = counts(headline) if n else Counts(0, 0, 0, 0)
     fixed: dict[str, Any] = {
         "metric": MetricName.knowledge_retention,
         "evidence": EvidenceKind.measurement,
@@ -158,7 +166,7 @@ def _verdict(headline: Sequence[Answered], target: float, rotations: int) -> Ver
     low, high = statistics.wilson(found.both + found.lost, n)
     met = statistics.decide(share, target, "higher")
     notes = ["95 % CI: score interval of the paired ratio; non-inferior when all of it is >= "
-             f"{target:.0%}.".replace("%.", " %.")]  # fmt: skip
+             f"{target:.0%}.".replace("%.", " %."), _beside(found, margin)]  # fmt: skip
     if low <= CHANCE:
         met = "inconclusive"
         fixed["proves_nothing"] = (
@@ -199,6 +207,27 @@ def _verdict(headline: Sequence[Answered], target: float, rotations: int) -> Ver
     )
 
 
+def _beside(found: Counts, margin: statistics.Interval | None) -> str:
+    """Both accuracies with their intervals, McNemar's test and the margin in nats."""
+    sides = (("before", found.baseline), ("after", found.trained))
+    shares = []
+    for name, share in sides:
+        low, high = (100 * x for x in statistics.wilson(share * found.n, found.n))
+        shares.append(f"{100 * share:.0f} % right {name} (95 % CI {low:.0f}-{high:.0f} %)")
+    lost, gained = round(found.lost), round(found.gained)
+    parts = [
+        f"{', '.join(shares)}, {found.n} questions.",
+        f"McNemar's exact p = {statistics.mcnemar_exact(lost, gained):.3f} "
+        f"({lost} lost, {gained} gained).",
+    ]
+    if margin is not None and margin.low is not None and margin.high is not None:
+        parts.append(
+            f"Log-probability of the right option: {margin.estimate:+.3f} nats "
+            f"(95 % CI {margin.low:+.3f} to {margin.high:+.3f})."
+        )
+    return " ".join(parts)
+
+
 Cells = tuple[str | int | float | bool | None, ...]
 
 
@@ -214,25 +243,29 @@ def _table(items: Sequence[Answered]) -> Table:
         rows.append(_row("outside the headline (yearly figures)", rest))
     return Table(
         columns=(
-            "group", "questions", "baseline", "trained", "retained", "lost", "gained",
-            "gold_logprob_change",
+            "group", "questions", "baseline", "trained", "retained", "retained_low",
+            "retained_high", "lost", "gained", "gold_logprob_change",
         ),
         rows=tuple(rows),
-        caption="Accuracy per topic; retained = trained / baseline; the last column is the mean "
-        "change of the right option's log-probability in nats (among the four options).",
+        caption="Accuracy per topic, measured on the model; retained = trained / baseline, 95 % "
+        "score interval over questions; the last column is the mean change of the right option's "
+        "log-probability in nats (among the four options).",
     )  # fmt: skip
 
 
 def _row(name: str, items: Sequence[Answered]) -> Cells:
     found = counts(items)
-    right = found.both + found.lost
     change = float(np.mean([item.trained.gold - item.baseline.gold for item in items]))
+    kept: Cells = (None, None, None)
+    if found.both + found.lost > 0:
+        share = statistics.retained_share(found.both, found.gained, found.lost, found.n)
+        kept = share.estimate, share.low, share.high
     return (
         name,
         found.n,
         found.baseline,
         found.trained,
-        (found.both + found.gained) / right if right > 0 else None,
+        *kept,
         round(found.lost),
         round(found.gained),
         change,

@@ -27,7 +27,7 @@ FEWEST_FOR_DUPLICATES = 6
 # What a model may say of itself, or of its maker, would end the blindness.
 _SELF = re.compile(
     r"\b(?:SmolLM\d*|Llama[- ]?\d[\w.-]*|Llama|Hugging\s?Face|Meta AI|ChatGPT|GPT-?\d[\w.-]*|"
-    r"OpenAI|Anthropic|Mistral(?: AI)?|Qwen\d*)\b"
+    r"OpenAI|Anthropic|Mi[sx]tral(?: AI)?|Qwen\d*|Alibaba Cloud|DeepSeek|Gemma[- ]?\d[\w.-]*)\b"
 )
 _MASK = "[name]"
 # Set, rater, position.

@@ -137,9 +137,7 @@ class _Reader:
                     row.scores.setdefault(key, {})[side] = value
         for side in SIDES:
             self.fact(number, row, side, cells, missing)
-        row.preferred = self.one_of(
-            number, "preferred", cells.get("preferred", ""), ("A", "B", "tie"), missing
-        )
+        row.preferred = self.one_of(number, "preferred", cells.get("preferred", ""), SIDES, missing)
         if not_asked(item, GUESS):
             self.not_asked(number, GUESS, cells.get(GUESS, ""))
         else:

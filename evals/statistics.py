@@ -221,9 +221,11 @@ def max_attainable_gain(baseline: float, top: float = 5.0) -> float:
     return top / baseline - 1
 
 
-def headroom_closed(baseline: float, trained: float, top: float = 5.0) -> float | None:
-    """(trained - baseline) / (top - baseline); None when there was no headroom."""
-    return None if baseline >= top else (trained - baseline) / (top - baseline)
+def headroom_closed(baseline: ArrayLike, trained: ArrayLike, top: float = 5.0) -> Interval | None:
+    """sum(trained - baseline) / sum(top - baseline) over pairs; None when there was no headroom."""
+    before, after = _floats(baseline), _floats(trained)
+    room = top - before
+    return weighted_mean_t(after - before, room) if room.sum() > 0 else None
 
 
 def attainable_note(baseline: float, target: float, top: float = 5.0) -> str:

@@ -120,8 +120,8 @@ def table(found: Cells, keys: Sequence[str], kind: EvidenceKind) -> Table:
             "change_high", "trained_below_3",
         ),
         rows=tuple(rows),
-        caption="Voice, scored from 1 to 5 where it applies; change in points of that scale, "
-        "paired by scenario, 95 % CI.",
+        caption=f"Voice, scored from 1 to 5 where it applies, evidence: {kind.words}; change in "
+        "points of that scale, paired by scenario, 95 % CI.",
     )  # fmt: skip
 
 

@@ -133,12 +133,12 @@ def trained(data: ReportData) -> str:
 
 def broken_answers(data: ReportData) -> str:
     """The counts when most of the trained answers loop or are cut off; "" when they do not."""
-    found = _whole_numbers(data.evaluation.facts, "answers", "trained")
+    found = whole_numbers(data.evaluation.facts, "answers", "trained")
     asked, cut = found.get("answers", 0), found.get("truncated", 0)
     looping = found.get("looping")  # absent in older reports
     if 2 * found.get("truncated_or_looping", cut) <= asked:
         return ""
-    limit = _whole_numbers(data.evaluation.facts, "decoding").get("max_new_tokens")
+    limit = whole_numbers(data.evaluation.facts, "decoding").get("max_new_tokens")
     at = f" of {count(limit, 'token')}" if limit is not None else ""
     said = f"{cut} {'was' if cut == 1 else 'were'} cut off at the length limit{at}"
     if looping is not None:
@@ -146,7 +146,7 @@ def broken_answers(data: ReportData) -> str:
     return f" Most of the trained answers cannot be used as they are: of {asked}, {said}."
 
 
-def _whole_numbers(found: Any, *names: str) -> dict[str, int]:
+def whole_numbers(found: Any, *names: str) -> dict[str, int]:
     """The whole numbers under a nested name of the facts; {} where there is no such part."""
     for name in names:
         found = found.get(name) if isinstance(found, dict) else None

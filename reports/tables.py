@@ -46,6 +46,17 @@ def signed(value: Cell) -> str:
     return formats.level(_float(value), "plain", signed=True)
 
 
+def points(value: Cell) -> str:
+    """A part of an index, 0 to 1, as 0 to 100: no percentage of anything."""
+    number = _float(value)
+    return formats.level(None if number is None else 100 * number, "plain", digits=1)
+
+
+def signed_points(value: Cell) -> str:
+    number = _float(value)
+    return formats.level(None if number is None else 100 * number, "plain", signed=True, digits=1)
+
+
 def key(value: Cell) -> str:
     return formats.arc(str(value)) if value is not None else formats.NONE
 
@@ -99,9 +110,10 @@ MARKERS: Layout = {
 }
 VOICE: Layout = {
     "characteristic": Column("Characteristic", key),
-    "baseline": Column("Baseline", percent),
-    "trained": Column("Trained", percent),
-    "gold": Column("Gold", percent),
+    "baseline": Column("Baseline", points),
+    "trained": Column("Trained", points),
+    "gold": Column("Gold", points),
+    "change": Column("Change", signed_points),
 }
 SAFETY: Layout = {
     "scenario_id": Column("Scenario"),

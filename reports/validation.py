@@ -32,6 +32,7 @@ ONE_PAGE_BEGINS = blocks.twin('<div class="one-page">', "#br-one-page[")
 ONE_PAGE_ENDS = blocks.twin("</div>", "]\n#pagebreak(weak: true)")
 ROOM = blocks.twin("", "#br-room(200pt)")
 VOICE_PARTS = "voice_parts"
+PARTS = ("baseline", "trained", "gold", "change", "change_low", "change_high")
 
 
 def charts_of(data: ReportData) -> dict[str, Chart | None]:
@@ -168,6 +169,14 @@ def _seed(data: ReportData) -> str:
     return f" (seed {seed})" if isinstance(seed, int) else ""
 
 
+def _decoding(data: ReportData) -> str:
+    """`greedy decoding`, or how the answers were drawn."""
+    how = data.evaluation.facts.get("decoding")
+    if not isinstance(how, dict) or how.get("do_sample") is not True:
+        return "greedy decoding"
+    return f"the same decoding (drawn by seed at temperature {how.get('temperature')}, first pass)"
+
+
 def _examples_sentence(data: ReportData) -> str:
     shown = data.evaluation.examples
     if not shown:
@@ -175,7 +184,7 @@ def _examples_sentence(data: ReportData) -> str:
     asked = sum(e.why == "asked" for e in shown)
     said = (
         f"{count(len(shown) - asked, 'scenario')}, each answered by the baseline and by the "
-        "trained model with the same system prompt and greedy decoding. They were chosen by a "
+        f"trained model with the same system prompt and {_decoding(data)}. They were chosen by a "
         "fixed rule, not by taste: the best and the worst by the change of the automatic voice "
         f"index, some drawn at random{_seed(data)}, and the safety cases. Losses are shown."
     )
@@ -248,17 +257,20 @@ def _compact(value: Any) -> str:
 
 
 def _voice_table(data: ReportData) -> Table:
-    """The index by characteristic, as shares; empty when the facts do not hold it."""
+    """The index by characteristic; empty when the facts do not hold it."""
     parts = data.evaluation.facts.get(VOICE_PARTS)
+    n = summary.whole_numbers(data.evaluation.facts, "answers", "trained").get("answers")
+    asked = f"{n} " if n else ""
     rows: list[tuple[str | float | None, ...]] = []
     for name, models in parts.items() if isinstance(parts, dict) else ():
         if isinstance(models, dict):
-            values = (models.get(model) for model in ("baseline", "trained", "gold"))
+            values = (models.get(name) for name in PARTS)
             rows.append((str(name), *(v if isinstance(v, int | float) else None for v in values)))
     return Table(
-        columns=("characteristic", "baseline", "trained", "gold"),
+        columns=("characteristic", *PARTS),
         rows=tuple(rows),
-        caption="The index by characteristic, for those that a program can count.",
+        caption=f"The automatic index (markers, 0 to 100) of the {asked}answers by characteristic, "
+        "for those that a program can count; change in points, paired by scenario, 95 % CI.",
     )
 
 

@@ -170,13 +170,13 @@ def evaluation() -> Evaluation:
             caption="Perplexity of held-out answers (content tokens, token-weighted), 95 % CI.",
         ),
         knowledge=Table(
-            columns=("group", "questions", "baseline", "trained", "retained", "lost", "gained",
-                     "gold_logprob_change"),
+            columns=("group", "questions", "baseline", "trained", "retained", "retained_low",
+                     "retained_high", "lost", "gained", "gold_logprob_change"),
             rows=(
-                ("all (headline)", 25, 0.52, 0.48, 0.923, 3, 2, -0.04),
-                ("debt_and_credit", 9, 0.556, 0.556, 1.0, 1, 1, 0.01),
-                ("retirement", 8, 0.5, 0.5, 1.0, 1, 1, -0.02),
-                ("insurance", 8, 0.5, 0.375, 0.75, 1, 0, -0.13),
+                ("all (headline)", 25, 0.52, 0.48, 0.923, 0.65, 1.29, 3, 2, -0.04),
+                ("debt_and_credit", 9, 0.556, 0.556, 1.0, 0.53, 1.87, 1, 1, 0.01),
+                ("retirement", 8, 0.5, 0.5, 1.0, 0.45, 2.2, 1, 1, -0.02),
+                ("insurance", 8, 0.5, 0.375, 0.75, 0.29, 1.21, 1, 0, -0.13),
             ),
             caption="Accuracy per topic; retained = trained / baseline.",
         ),
@@ -218,8 +218,10 @@ def evaluation() -> Evaluation:
             "knowledge": {"lost": 3, "gained": 2, "trained_accuracy_ci": [0.31, 0.67]},
             "answers": {"trained": {"answers": 12, "truncated": 5, "truncated_share": 0.417}},
             "voice_parts": {
-                "feelings_before_facts": {"baseline": 0.12, "trained": 0.55, "gold": 0.6},
-                "specific_numbers": {"baseline": 0.5, "trained": 0.62, "gold": 0.65},
+                "feelings_before_facts": {"baseline": 0.12, "trained": 0.55, "gold": 0.6,
+                                          "change": 0.43, "change_low": 0.3, "change_high": 0.56},
+                "specific_numbers": {"baseline": 0.5, "trained": 0.62, "gold": 0.65,
+                                     "change": 0.12, "change_low": -0.1, "change_high": 0.34},
             },
         },
     )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from brightrun.assessments import Wish, named, request_of
+from brightrun.baselines import MACHINE
 from brightrun.durations import Work
 from brightrun.errors import UsageError
 from brightrun.jobs import PRESETS, Confirm, JobRequest, Overrides, Preset
@@ -70,6 +71,7 @@ def test_what_was_asked_in_the_same_words_is_not_measured_again(tmp_path: Path) 
     ours = asked(12, 25)
     changed = ours.scenarios[0].model_copy(update={"client_message": "In other words."})
     tested = Asked((changed, *ours.scenarios[1:]), ours.questions)
+    first.write_json(MACHINE, {"threads": 2})
     second = planned(tmp_path, "second", tested)
     counts = carrying.carry_over(first, second, ("baseline", "trained"))
     assert counts == {
@@ -78,6 +80,7 @@ def test_what_was_asked_in_the_same_words_is_not_measured_again(tmp_path: Path) 
     assert carrying.left(second, 2) == {
         "likelihood": 0, "neutral": 0, "knowledge": 0, "option_text": 0, "answers": 2,
     }  # fmt: skip
+    assert second.read_json(MACHINE) == {"threads": 2}  # the pod compares it with its own
 
 
 def test_items_of_lm_evals_tasks_are_not_measured_again(tmp_path: Path) -> None:

@@ -110,3 +110,21 @@ def test_scores_are_those_of_the_same_scenarios(tmp_path: Path) -> None:
     assert len(other_questions) == 3
     _, other, others_plan = planned(tmp_path, "third", scenarios=5)
     assert baselines.scores(folder.storage_url, other, others_plan) == []
+
+
+def test_what_another_machine_measured_is_replaced_or_nobody_here_could_use_it(
+    tmp_path: Path,
+) -> None:
+    measured(tmp_path, "first")
+    other = {**MACHINE, "threads": 8}
+    measured(tmp_path, "second", other)
+    folder, spec, plan = planned(tmp_path, "third")
+    assert {found["job"] for found in baselines.lay_out(folder, spec, plan).values()} == {"second"}
+    assert folder.read_json(baselines.CACHED)["machine"] == other
+    folder.write_json(baselines.MACHINE, other)
+    for kind in KINDS:
+        folder.write_jsonl(f"measurements/{kind}.jsonl", [{"model": "baseline", "item": 0}])
+    assert baselines.keep(folder, spec, plan, []) == []
+    kept = baselines.place(folder.storage_url, baselines.keys(spec, plan)["answers"])
+    kept.write_bytes("rows/rows.jsonl", b"damaged")
+    assert baselines.keep(folder, spec, plan, []) == ["answers"]

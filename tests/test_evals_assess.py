@@ -56,6 +56,14 @@ def test_truncated_answers_and_seconds_are_reported_per_model(job: Job) -> None:
     assert facts["answers"]["baseline"]["seconds_mean"] == pytest.approx(8.5)
 
 
+def test_each_characteristic_of_the_index_has_its_change_with_an_interval(job: Job) -> None:
+    parts = job.measure().assess().facts["voice_parts"]
+    assert len(parts) == 8
+    for part in parts.values():
+        assert part["change"] == pytest.approx(part["trained"] - part["baseline"])
+        assert part["change_low"] <= part["change"] <= part["change_high"]
+
+
 def test_seconds_of_several_pods_do_not_pass_as_one_machines(job: Job) -> None:
     def resumed(rows: list[dict[str, Any]]) -> None:
         for row in rows:

@@ -64,6 +64,6 @@ def test_a_withdrawn_index_claims_no_improvement() -> None:
     gone = honesty.judged_by(verdict, VOICE, Trust({VOICE: 0.7}, 20, 20, True))
     assert (gone.improved, gone.note) == (
         None,
-        "Withdrawn: it knows gold from neutral rewrites in 70 % of pairs only. Index.",
+        "Withdrawn: AUC of gold against neutral rewrites 0.70 (20 x 20 pairs). Index.",
     )
     assert honesty.judged_by(verdict, VOICE, Trust({VOICE: 0.9}, 20, 20, True)) == verdict

@@ -118,6 +118,13 @@ def test_losses_are_counted_tested_and_listed_outside_the_headline_too() -> None
     assert verdict.estimate == pytest.approx(0.90)
     assert verdict.target_met in ("fail", "inconclusive")
     assert (facts["lost"], facts["gained"]) == (10, 0)
+    for said in ("100 % right before (95 % CI 96-100 %), 90 % right after (95 % CI 83-94 %), 100 "
+                 "questions.", "McNemar's exact p = 0.002 (10 lost, 0 gained)",
+                 "of the right option: -0.5"):  # fmt: skip
+        assert said in verdict.note
+    whole = dict(zip(table.columns, table.rows[0], strict=True))
+    kept = (whole["retained"], whole["retained_low"], whole["retained_high"])
+    assert kept == (verdict.estimate, verdict.ci_low, verdict.ci_high)
     assert facts["mcnemar_p"] == pytest.approx(2 * 0.5**10)
     assert len(lost.rows) == 11
     assert [row[0] for row in lost.rows if row[5] is False] == ["Q103"]
@@ -140,6 +147,8 @@ def test_ties_share_the_point() -> None:
         model="m", question_id="q", rotation=0, order=(0, 1, 2, 3), logprobs=(-1, -1, -9, -9)
     )
     assert [choose([row], answer).credit for answer in range(4)] == [0.5, 0.5, 0, 0]
+    # What was chosen is never the right one where the point is not whole.
+    assert [choose([row], answer).chosen for answer in range(4)] == [1, 0, 0, 0]
     items = answered(QUESTIONS[:4], asked(always_a, always_a), 4)
     found = counts(items)
     assert found.baseline == 0.25

@@ -78,17 +78,14 @@ def test_a_worse_model_is_called_worse() -> None:
     assert (found.improved, found.target_met) == (False, "fail")
 
 
-def test_many_conversations_use_the_bootstrap_and_both_intervals_agree() -> None:
+def test_the_bootstrap_stands_beside_the_t_interval_and_agrees_for_many_conversations() -> None:
     found, _, facts = score(pairs(60, -0.4, spread=0.2), target=-0.30, seed=1)
-    assert facts["ci_method"] == "bootstrap"
-    assert [found.ci_low, found.ci_high] == facts["ci_bootstrap"]
+    assert [found.ci_low, found.ci_high] == facts["ci_t"]
     assert facts["ci_t"] == pytest.approx(facts["ci_bootstrap"], abs=0.01)
 
 
-def test_few_conversations_use_the_t_interval() -> None:
-    """A percentile bootstrap of a dozen clusters is too short."""
+def test_a_bootstrap_of_few_conversations_is_shorter() -> None:
     found, _, facts = score(pairs(12, -0.4, spread=0.2), target=-0.30, seed=1)
-    assert facts["ci_method"] == "t"
     assert [found.ci_low, found.ci_high] == facts["ci_t"]
     low, high = facts["ci_bootstrap"]
     assert facts["ci_t"][0] < low < high < facts["ci_t"][1]

@@ -111,5 +111,10 @@ def test_an_answer_can_neither_end_the_script_nor_become_a_formula() -> None:
     assert not any(r[c].startswith("=") for r in rows for c in ("answer_A", "answer_B"))
 
 
+def test_what_a_model_says_of_itself_names_neither_it_nor_its_maker() -> None:
+    said = masked("I am Qwen2, created by Alibaba Cloud, not DeepSeek, Gemma 2 or Mixtral.")
+    assert said == "I am [name], created by [name], not [name], [name] or [name]."
+
+
 def test_a_clients_name_is_no_models_name() -> None:
     assert masked("Claude, Gemini and Meta stock") == "Claude, Gemini and Meta stock"

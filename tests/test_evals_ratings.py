@@ -53,7 +53,7 @@ def test_every_problem_is_told_at_once_with_its_place_and_mend(made: Made) -> No
     rows = sheet_rows(made[1].of(1))
     rows[0]["validation_A"] = "6"
     rows[1]["validation_B"] = "4,5"
-    rows[2]["preferred"] = "C"
+    rows[2]["preferred"] = "tie"  # the preference is forced
     rows[3]["facts_A"] = "wrong"
     rows[4]["facts_B"], rows[4]["quote_B"] = "questionable", "words that nobody wrote"
     rows[5]["validation_A"] = "=1+3"

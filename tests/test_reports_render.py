@@ -144,7 +144,7 @@ def test_both_formats_have_every_section_and_example(page: Page, sheets: list[st
             assert section in text, section
         assert all(f"{i}. " in text for i in range(1, 13))
         assert "5 of 12 answers of the trained model were cut off" in text
-        assert "Feelings before facts 12.0% 55.0% 60.0%" in text
+        assert "Feelings before facts 12.0 55.0 60.0 +43.0 +30.0 to +56.0" in text
         assert "lexicons.json (sha256 aaaaaaaaaaaa)" in text
         assert "What does a deductible of $1,000 mean" in text
         assert "brightrun train training-file.json" in text

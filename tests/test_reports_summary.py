@@ -5,7 +5,7 @@ from __future__ import annotations
 import report_samples
 
 from brightrun.verdicts import ReportData
-from reports import summary
+from reports import summary, validation
 
 
 def sample(**trained: int) -> ReportData:
@@ -41,3 +41,13 @@ def test_half_of_the_answers_are_not_most() -> None:
 def test_an_older_report_without_the_count_of_loops_tells_what_it_knows() -> None:
     said = summary.trained(sample(answers=12, truncated=7))
     assert said.endswith("of 12, 7 were cut off at the length limit of 96 tokens.")
+
+
+def test_examples_are_called_greedy_only_where_they_are() -> None:
+    data = report_samples.sample()
+    assert "system prompt and greedy decoding." in validation._examples_sentence(data)
+    drawn = {**data.evaluation.facts, "decoding": {"do_sample": True, "temperature": 0.7}}
+    evaluation = data.evaluation.model_copy(update={"facts": drawn})
+    said = validation._examples_sentence(data.model_copy(update={"evaluation": evaluation}))
+    assert "the same decoding (drawn by seed at temperature 0.7, first pass)" in said
+    assert "greedy" not in said

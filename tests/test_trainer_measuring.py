@@ -82,6 +82,33 @@ def test_neither_batch_nor_padding_changes_a_likelihood(
         assert one["tokens_all"] == other["tokens_all"]
 
 
+def test_what_the_options_of_a_question_share_is_read_once(
+    torch: Any, tokenizer: ChatTokenizer
+) -> None:
+    from trainer.likelihoods import in_common, loading, summed
+    from trainer.questions import option_samples
+
+    model = adapted(torch)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0, 0.05)
+    options = ["A loan", "A loan to a town", "Gold", "A long, long tax form"]
+    made = option_samples(tokenizer, {"question": "What is a bond? " * 9, "options": options})
+    assert in_common(made, "cpu") > 30
+    assert in_common(made, "cuda") == in_common(made[:1], "cpu") == 0
+    read: list[int] = []
+    embedding = loading.parts(model)[0].get_input_embeddings()
+    hook = embedding.register_forward_hook(lambda _, given, __: read.append(given[0].numel()))
+    with torch.no_grad():
+        together = summed(model, made)
+        hook.remove()
+        alone = [summed(model, [one])[0] for one in made]
+    assert sum(read) < 0.6 * sum(len(one.ids) for one in made)
+    for one, other in zip(together, alone, strict=True):
+        assert one["nll"] / one["tokens"] == pytest.approx(other["nll"] / other["tokens"], abs=1e-4)
+        assert one["tokens_all"] == other["tokens_all"]
+
+
 def test_texts_are_grouped_by_padded_length() -> None:
     from trainer.likelihoods import grouped
 
@@ -198,6 +225,36 @@ def test_answers_of_an_earlier_attempt_stay_only_from_the_same_engine(
     machine = {"answers_by": "transformers"}
     measure.reuse(replace(bench(torch, None), folder=folder, machine=machine))
     assert folder.exists("measurements/parts/answers") is (engine == "transformers")
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_halves_of_another_machine_are_measured_anew(
+    torch: Any, tmp_path: Path, same: bool
+) -> None:
+    """A difference between models is never one between machines."""
+    from trainer import measure
+
+    folder = RunFolder(tmp_path.as_uri(), "job-1")
+
+    def part(name: str, *rows: tuple[str, str]) -> None:
+        found = [{"model": model, "conversation_id": at, "nll": 1.0} for model, at in rows]
+        folder.write_jsonl(f"measurements/parts/likelihood/{name}", found)
+
+    part("0001-000001.jsonl", ("baseline", "a"), ("baseline", "b"), ("baseline", "c"))
+    part("0001-000002.jsonl", ("trained", "a"), ("trained", "b"))
+    part(baselines.PART, ("baseline", "b"))  # a cached baseline, of this machine
+    machine = {"threads": 1, "answers_by": "transformers"}
+    folder.write_json(baselines.CACHED, {"machine": machine, "kinds": {"likelihood": {}}})
+    folder.write_json(baselines.MACHINE, machine if same else {**machine, "threads": 8})
+    told: list[str] = []
+    reporter: Any = SimpleNamespace(add=lambda _, payload: told.append(payload["message"]))
+    table = replace(bench(torch, None), folder=folder, machine=machine, reporter=reporter)
+    measure.reuse(table)
+    store = table.store("likelihood", "model", "conversation_id")
+    left = {("baseline", "a"), ("trained", "a"), ("baseline", "b")}
+    halves = {("trained", "b"), ("baseline", "c")}
+    assert set(store.rows) == (left | halves if same else left)
+    assert ("3 rows of another machine" in told[-1]) is not same
 
 
 def test_choices_of_lm_evals_tasks_are_read_in_plain_text_and_once(

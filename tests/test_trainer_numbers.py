@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from trainer_jobs import IN_PROCESS, SMALL, conversation, row, tiny_models
+from trainer_jobs import IN_PROCESS, SMALL, bench, conversation, row, tiny_models
 
 from brightrun import basemodels
 from brightrun.jobs import Hyperparameters
@@ -323,3 +323,51 @@ def test_option_letters_are_read_in_the_rotated_order(torch: Any) -> None:
     expected = torch.log_softmax(logits, -1)[letters].tolist()
     assert found == pytest.approx(expected, rel=1e-5)
     assert alone == pytest.approx(expected, rel=1e-4)
+
+
+def test_logits_are_fp32_where_the_model_is_bf16(torch: Any) -> None:
+    """Rounded to bf16 they are off by a tenth of a nat, and the options of a question tie."""
+    from trainer import likelihoods, loading, questions
+
+    model = loaded(torch, "fp32").eval().to(torch.bfloat16)
+    table = replace(bench(torch, model), dtype=torch.bfloat16)
+    backbone, head = loading.parts(model)
+    torch.manual_seed(5)  # logits of the size that real models have
+    head.weight = torch.nn.Parameter(torch.randn_like(head.weight), requires_grad=False)
+    tokenizer = ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+    question = {"question": "Which?", "options": ["w0", "x1", "y2", "z3"]}
+    prompt, letters = questions.letter_prompt(tokenizer, question, [2, 3, 0, 1])
+    made = sample()
+    for name in table.models:
+        with table.as_model(name):
+            states, targets, _ = likelihoods.hidden_at_labels(model, [made])
+            logits = states.double() @ head.weight.double().T
+            expected = torch.log_softmax(logits, -1).gather(1, targets[:, None]).sum().item()
+            rounded = torch.log_softmax(head(states).float(), -1).gather(1, targets[:, None])
+            (row_,) = likelihoods.summed(model, [made])
+            (found,) = questions.letter_logprobs(model, [(prompt, letters)])
+            ids = torch.tensor([[*prompt, 0]])
+            last = backbone(input_ids=ids, use_cache=False).last_hidden_state[0, -2]
+            exact = torch.log_softmax(last.double() @ head.weight.double().T, -1)[letters]
+        assert row_["nll_all"] == pytest.approx(-expected, abs=1e-3)
+        assert abs(rounded.sum().item() - expected) > 0.02
+        assert found == pytest.approx(exact.tolist(), abs=1e-4)
+        assert len(set(found)) == 4
+
+
+def test_pieces_of_the_head_do_not_change_what_is_measured(
+    torch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainer import loss
+
+    torch.manual_seed(3)
+    head = torch.nn.Linear(32, 500, bias=False).requires_grad_(False)
+    hidden, wanted = torch.randn(40, 32) * 30, torch.randint(0, 500, (40, 4))
+    expected = torch.log_softmax(head(hidden), -1).gather(1, wanted)
+    assert torch.allclose(loss.logprobs(hidden, head, wanted), expected, atol=1e-4)
+    for name in ("HEAD_BYTES", "PIECE_BYTES"):
+        monkeypatch.setattr(loss, name, 1)
+        assert torch.allclose(loss.logprobs(hidden, head, wanted), expected, atol=1e-4)
+    assert loss.token_nll(hidden[:0], head, wanted[:0, 0]).shape == (0,)
+    with pytest.raises(TypeError, match="bias"):
+        loss.logprobs(hidden, torch.nn.Linear(32, 500), wanted)

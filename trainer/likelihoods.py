@@ -5,6 +5,7 @@ Content tokens are summed apart from the end-of-turn tokens of the template; fp3
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ Row = dict[str, Any]
 SUMS = ("nll", "tokens", "nll_all", "tokens_all")
 # A CPU is fastest alone with each text (padding is work); a GPU wants its width filled.
 TOKENS_AT_ONCE = {"cpu": 0, "cuda": 16_384}
+# A beginning of so many tokens that several texts share (a question, its options) is read once.
+WORTH = 16
 
 
 def held_out(bench: Bench, samples: Sequence[Sample]) -> int:
@@ -139,13 +142,21 @@ def hidden_at_labels(
     """Hidden states [n,h] that predict a label, the labels [n], and whose sample each is [n]."""
     device = next(model.parameters()).device
     backbone, _ = loading.parts(model)
-    ids = [torch.tensor(sample.ids, device=device) for sample in samples]
-    asked: dict[str, Any] = {"input_ids": pad_sequence(ids, batch_first=True)}
+    ids = pad_sequence([torch.tensor(s.ids, device=device) for s in samples], batch_first=True)
+    asked: dict[str, Any] = {}
     if len(samples) > 1:
-        lengths = torch.tensor([len(one) for one in ids], device=device)
-        width = asked["input_ids"].shape[1]
-        asked["attention_mask"] = (torch.arange(width, device=device) < lengths[:, None]).long()
-    hidden = backbone(**asked, use_cache=False).last_hidden_state
+        lengths = torch.tensor([len(sample.ids) for sample in samples], device=device)
+        steps = torch.arange(ids.shape[1], device=device)
+        asked["attention_mask"] = (steps < lengths[:, None]).long()
+    if not torch.is_grad_enabled() and (shared := in_common(samples, device.type)):
+        first = backbone(input_ids=ids[:1, :shared], use_cache=True)
+        cache = first.past_key_values
+        cache.batch_repeat_interleave(len(samples))
+        rest = backbone(input_ids=ids[:, shared:], past_key_values=cache, use_cache=True, **asked)
+        begun = first.last_hidden_state.expand(len(samples), -1, -1)
+        hidden = torch.cat([begun, rest.last_hidden_state], dim=1)
+    else:
+        hidden = backbone(input_ids=ids, use_cache=False, **asked).last_hidden_state
     labels = pad_sequence(
         [torch.tensor(sample.labels, device=device) for sample in samples],
         batch_first=True,
@@ -154,3 +165,14 @@ def hidden_at_labels(
     states, targets = loss.labelled(hidden, labels)
     owners = torch.arange(len(samples), device=device)[:, None].expand(labels[:, 1:].shape)
     return states, targets, owners[labels[:, 1:] != IGNORED]
+
+
+def in_common(samples: Sequence[Sample], device: str) -> int:
+    """Tokens at the beginning that all have and that are worth reading once: on a GPU a second pass
+    takes longer than what it saves, and processes that share the layers make one pass together."""
+    if device != "cpu" or len(samples) < 2 or torch.distributed.is_initialized():
+        return 0
+    shortest = min(len(sample.ids) for sample in samples)
+    columns = zip(*(sample.ids[: shortest - 1] for sample in samples), strict=True)
+    alike = sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
+    return alike if alike >= WORTH else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,10 @@ from trainer.others import load_others
 from trainer.reporter import Reporter
 from trainer.writers import TRANSFORMERS, VLLM, obstacle
 
+# All that tells measured items apart, of every kind.
+ITEM = (
+    "conversation_id", "text_id", "question_id", "rotation", "item_id", "scenario_id", "pass"
+)  # fmt: skip
 # PEFT's name of the adapter that this job has trained.
 OWN_ADAPTER = "default"
 
@@ -80,7 +85,7 @@ def measure(
     # Once, before anything takes memory: what is noted of the answers is what writes them.
     bench = replace(bench, no_vllm=obstacle(bench))
     engine = TRANSFORMERS if bench.no_vllm else VLLM
-    made_by = {"dtype": str(bench.dtype), "answers_by": engine}
+    made_by = {"dtype": str(bench.dtype), "logits": "fp32", "answers_by": engine}
     bench = replace(bench, machine={**bench.machine, **made_by})
     with tempfile.TemporaryDirectory(prefix="brightrun-adapters-") as scratch:
         bench = replace(bench, models=load_others(bench.model, bench.folder, Path(scratch)))
@@ -114,26 +119,62 @@ def lm_eval_tasks(bench: Bench) -> dict[str, int]:
 
 
 def reuse(bench: Bench) -> None:
-    """Keep the baseline's rows of an earlier job, or throw them away: on another kind of machine or
-    with other libraries the numbers differ a little, and the difference is what we measure."""
+    """Keep what was measured before, or throw it away: on another kind of machine or with other
+    libraries the numbers differ a little, and the difference is what we measure."""
     before = bench.folder.read_json(MACHINE) if bench.folder.exists(MACHINE) else bench.machine
     if before.get("answers_by") != bench.machine.get("answers_by"):
         # An earlier attempt's pod had the other engine: both models' words are one engine's.
         bench.folder.remove(f"{PARTS}/answers")
+    said = []
     if bench.folder.exists(CACHED):
         cached = bench.folder.read_json(CACHED)
         kinds = ", ".join(cached["kinds"])
         if cached["machine"] == bench.machine:
-            said = f"the baseline's {kinds} are those of an earlier job on this kind of machine"
+            said.append(
+                f"the baseline's {kinds} are those of an earlier job on this kind of machine"
+            )
         else:
-            said = (
+            said.append(
                 f"the baseline's {kinds} are measured anew: the cached ones are of another machine"
             )
             for kind in cached["kinds"]:
                 bench.folder.remove(f"{PARTS}/{kind}/{PART}")
             bench.folder.remove(CACHED)
-        bench.reporter.add("choice", {"stage": "measuring", "message": said})
+    elsewhere = {**before, "answers_by": ""} != {**bench.machine, "answers_by": ""}
+    if elsewhere and (halves := drop_halves(bench)):
+        said.append(f"{halves} rows of another machine are measured anew, with their other half")
+    for message in said:
+        bench.reporter.add("choice", {"stage": "measuring", "message": message})
     bench.folder.write_json(MACHINE, bench.machine)
+
+
+def drop_halves(bench: Bench) -> int:
+    """Remove the rows of another machine whose other half will be of this one; how many.
+
+    An item that all models have was compared there. A cached baseline that is left is of this one.
+    """
+    dropped = 0
+    for kind in bench.folder.names(PARTS):
+        parts = {
+            name: bench.folder.read_jsonl(f"{PARTS}/{kind}/{name}")
+            for name in bench.folder.names(f"{PARTS}/{kind}")
+        }
+        here = set(map(item, parts.pop(PART, [])))
+        models: dict[tuple[Any, ...], set[str]] = {}
+        for row in itertools.chain(*parts.values()):
+            models.setdefault(item(row), set()).add(row["model"])
+        whole = {it for it, have in models.items() if have >= set(bench.models)} - here
+        for name, found in parts.items():
+            kept = [row for row in found if item(row) in whole]
+            if len(kept) < len(found):
+                bench.folder.write_jsonl(f"{PARTS}/{kind}/{name}", kept)
+                dropped += len(found) - len(kept)
+    return dropped
+
+
+def item(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What was asked, whoever answered."""
+    return tuple(row.get(name) for name in ITEM)
 
 
 def rows(folder: RunFolder, relative: str) -> list[Any]:

@@ -9,7 +9,7 @@ import torch
 
 from brightrun.errors import TrainerError
 from brightrun.tokens import ChatTokenizer
-from trainer import likelihoods, loading
+from trainer import likelihoods, loading, loss
 from trainer.data import IGNORED, Sample
 
 if TYPE_CHECKING:
@@ -97,8 +97,9 @@ def letter_logprobs(model: Any, asked: Sequence[tuple[list[int], list[int]]]) ->
     ]
     states, _, _ = likelihoods.hidden_at_labels(model, samples)
     _, head = loading.parts(model)
-    logprobs = torch.log_softmax(head(states).float(), dim=-1)
-    return [row[letters].tolist() for row, (_, letters) in zip(logprobs, asked, strict=True)]
+    wanted = torch.tensor([letters for _, letters in asked], device=states.device)
+    found: list[list[float]] = loss.logprobs(states, head, wanted).tolist()
+    return found
 
 
 def option_texts(bench: Bench, questions: Sequence[Any]) -> int:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# One question to the service, as any OpenAI client would ask it. Greedy, as in the validation.
+# One question to the service, as any OpenAI client would ask it. Greedy, as inference.py answers.
 curl -s http://127.0.0.1:8000/v1/chat/completions \
   -H 'Content-Type: application/json' \
   -d '{
