@@ -120,7 +120,7 @@ def test_half_a_list_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     half = {"pods": [], "pagination": {"hasNextPage": True, "nextCursor": "x"}}
     with account() as fake:
         fake.contract = None
-        monkeypatch.setattr(fake, "_pods", lambda query: half)
+        monkeypatch.setattr(fake, "_page", lambda name, found, query: half)
         with pytest.raises(Away, match="a part of a list only"):
             provider(fake).find(NAME)
 

@@ -17,10 +17,11 @@ from fakes.clock import FastClock
 from fakes.runpod import FakeRunPod, Mischief
 from fakes.runpod.server import KEY
 from pydantic import SecretStr
-from runpod_rentals import IMAGE, SPEC, account, job_on, notes, provider
+from runpod_rentals import IMAGE, SPEC, account, client, job_on, notes, provider
 
 from brightrun import copies, copying, volume
 from brightrun.compute.provider import Offer
+from brightrun.compute.runpod import volumes
 from brightrun.compute.runpod.pods import Place
 from brightrun.compute.runpod.provider import RunPodProvider
 from brightrun.context import JobContext
@@ -187,6 +188,17 @@ def test_the_volume_is_made_once_and_found_again(prepared: Settings) -> None:
         assert posts(fake) == [{"name": "brightrun-models", "size": 10, "dataCenter": "EU-RO-1"}]
         with pytest.raises(ConfigurationError, match="lies in EU-RO-1, not in US-KS-2"):
             planned(again, fake, data_center="US-KS-2")
+
+
+def test_a_volume_on_the_second_page_of_the_list_is_not_made_again() -> None:
+    with account() as fake:
+        fake.contract = None  # which knows no pages: others have met them
+        fake.page_size = 1
+        for name in ("a", "b"):
+            fake.account.make_volume({"name": name, "size": 10, "dataCenter": "US-KS-2"})
+        found = volumes.found(client(fake), "", "b")
+    assert found is not None
+    assert found.name == "b"
 
 
 def test_a_volume_that_is_too_small_grows_and_never_shrinks(prepared: Settings) -> None:

@@ -65,10 +65,12 @@ def found(rest: Client, volume_id: str, name: str) -> NetworkVolume | None:
 
 
 def listed(rest: Client) -> tuple[NetworkVolume, ...]:
-    answer = rest.get(PATH)
-    if not isinstance(answer, Mapping) or not isinstance(answer.get("networkVolumes"), list):
-        raise Away("RunPod answered a list of network volumes without them")
-    return tuple(volume_of(facts) for facts in answer["networkVolumes"])
+    known: list[NetworkVolume] = []
+    for answer in rest.pages(PATH):
+        if not isinstance(answer, Mapping) or not isinstance(answer.get("networkVolumes"), list):
+            raise Away("RunPod answered a list of network volumes without them")
+        known += map(volume_of, answer["networkVolumes"])
+    return tuple(known)
 
 
 def made(rest: Client, name: str, size_gb: int, data_center: str) -> NetworkVolume:

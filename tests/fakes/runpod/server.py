@@ -131,7 +131,8 @@ class FakeRunPod:
                     raise Spoiled(fault)
                 return 201, self.account.facts(pod)
             case "GET", ["v2", "pods"]:
-                return 200, self._pods(query)
+                found = [self.account.facts(pod) for pod in self.account.listed()]
+                return 200, self._page("pods", found, query)
             case "GET", ["v2", "pods", pod_id]:
                 return 200, self.account.facts(self.account.pod(pod_id))
             case "DELETE", ["v2", "pods", pod_id]:
@@ -151,9 +152,8 @@ class FakeRunPod:
             case "PATCH", ["v2", "network-volumes", volume]:
                 return 200, self.account.change_volume(volume, body)
             case "GET", ["v2", "network-volumes"]:
-                return 200, {
-                    "networkVolumes": [self.account.volume(v) for v in self.account.volumes]
-                }
+                found = [self.account.volume(v) for v in self.account.volumes]
+                return 200, self._page("networkVolumes", found, query)
             case "POST", ["v2", "network-volumes"]:
                 made = self.account.make_volume(body)
                 if fault:
@@ -190,15 +190,14 @@ class FakeRunPod:
         if fault == "read_html":
             raise Spoiled(fault)
 
-    def _pods(self, query: dict[str, str]) -> dict[str, Any]:
-        """The list; in pages where `page_size` says so, as others have met it."""
-        found = [self.account.facts(pod) for pod in self.account.listed()]
+    def _page(self, name: str, found: list[Any], query: dict[str, str]) -> dict[str, Any]:
+        """A list; in pages where `page_size` says so, as others have met it."""
         if not self.page_size:
-            return {"pods": found}
+            return {name: found}
         first = int(query.get("cursor", 0))
         after = first + self.page_size
         more = {"hasNextPage": after < len(found), "nextCursor": str(after)}
-        return {"pods": found[first:after], "pagination": more}
+        return {name: found[first:after], "pagination": more}
 
     def _catalogue(self, query: dict[str, str]) -> dict[str, Any]:
         available = query.get("include") == "AVAILABILITY"
