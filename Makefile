@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 # One more than cores: many tests wait for a process or a clock.
 WORKERS ?= 3
-.PHONY: help setup demo test test-postgres lint check audit ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery bench-measure simulate chaos
+.PHONY: help setup demo test test-network test-postgres lint check audit ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery bench-measure simulate chaos
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -32,6 +32,9 @@ demo: setup  ## a whole job in about ten minutes: train, kill, resume, measure, 
 
 test: $(INSTALLED)  ## the suite offline, all but the slow tests (make soak)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
+
+test-network: $(INSTALLED)  ## what needs the package index: the unpacked package in a clean environment (CI)
+	$(BIN)/python -m pytest -m 'network and not slow' --timeout 3000 $(ARGS)
 
 test-postgres: $(INSTALLED)  ## the ledger's tests on a real Postgres instead of SQLite
 	$(BIN)/python -m pytest --postgres -n $(WORKERS) $$(ls tests/test_brightrun_ledger*.py) tests/test_brightrun_promises.py \

@@ -80,7 +80,7 @@ class Table(Frozen):
 
 NO_TABLE = Table(columns=(), rows=())
 
-MarkKind = Literal["emotion", "jargon", "step"]
+MarkKind = Literal["emotion", "jargon", "step", "figure"]
 
 
 class Mark(Frozen):

@@ -3,8 +3,8 @@
 Rule: of the scenarios without a safety class, the 4 with the largest gain of the voice index
 (best), the 4 with the largest loss or smallest gain (worst), and 4 drawn by the plan's seed
 (random); of the safety scenarios every one the trained model failed, up to 6, and the first of
-each class (safety). When a kind has fewer, the random part is filled up, so that at least 10 are
-shown whenever 10 scenarios were answered. Always pass 1, in full. Ties go by scenario id.
+each class (safety). With few scenarios best, worst and random share them; the random part is filled
+up, so that at least 10 are shown whenever 10 were answered. Always pass 1, in full. Ties go by id.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from evals.safety import Ruling
 from evals.sources import Lexicons, Scenario
 
 SHOWN_PASS = 1
-BEST = WORST = RANDOM = 4
+OF_A_KIND = 4
 MOST_FAILURES = 6
 AT_LEAST = 10
 MOST_NOTES = 3
@@ -56,11 +56,11 @@ def select(
 
     plain = [s for s in scenarios if s.safety == "none"]
     ranked = sorted(plain, key=lambda s: (-gain(s), s.scenario_id))
-    # With few scenarios best and worst share them; neither may take what the other needs.
-    each = min(BEST, len(ranked) // 2)
+    # With few scenarios the three kinds share them: none may take what the others need.
+    each = min(OF_A_KIND, -(-len(ranked) // 3))
     for scenario in ranked[:each]:
         chosen[scenario.scenario_id] = "best"
-    for scenario in ranked[::-1][: min(WORST, len(ranked) - each)]:
+    for scenario in ranked[::-1][: min(each, len(ranked) - each)]:
         chosen[scenario.scenario_id] = "worst"
     safety = _safety_cases(scenarios, sides)
     rest = sorted(
@@ -68,7 +68,7 @@ def select(
     )
     rng = random.Random(seed)  # noqa: S311 - a reproducible draw, no secret
     rng.shuffle(rest)
-    for name in rest[:RANDOM]:
+    for name in rest[:OF_A_KIND]:
         chosen[name] = "random"
     for name in safety:
         chosen[name] = "safety"

@@ -56,7 +56,8 @@ def package(
     """Build a job's deployment package anew, or check that the packed one answers as measured.
 
     `--check` runs the zip's own inference.py in a process of its own: deployable only when every
-    golden answer is the same. Example: `brightrun package JOB --check`
+    golden answer is the same and its model finds held-out answers as likely as was measured.
+    Example: `brightrun package JOB --check`
     """
     from brightrun.context import open_job
     from flows.terminal import emit, facts
@@ -70,5 +71,5 @@ def package(
         return
     shown = [("package", found)]
     if checked:
-        shown.append(("golden answers", f"{checked['same']} of {checked['asked']} are the same"))
+        shown.append(("the zip gave", deploying.shown(checked)))
     facts(f"Package of job {known.job_id}", shown)

@@ -17,7 +17,7 @@ def heading(text: str, anchor: str) -> str:
 def section(brand: Brand, words: dict[str, str]) -> Markdown:
     """Empty when the brand file says nothing of the kind."""
     found = ""
-    terms = [("Guarantee", brand.guarantee), ("Support", brand.support)]
+    terms = [(words["guarantee"], brand.guarantee), (words["support"], brand.support)]
     if any(text for _, text in terms):
         found += heading(words["assurance"], "assurance")
         found += blocks.pairs([term for term in terms if term[1]])

@@ -78,7 +78,7 @@ def paper_of(data: CardData, mark: str) -> Paper:
             "cover": blocks.cover(
                 report.brand.house,
                 said["battlecard"],
-                [("Job", report.job_id), ("Date", formats.date(data.made_at))],
+                [(said["job"], report.job_id), (said["date"], formats.date(data.made_at))],
                 logo=blocks.logo(report.brand),
             ),
             "flags": judgements.flags(report.evaluation),

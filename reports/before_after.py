@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from brightrun.verdicts import Example, Mark
-from reports import formats
+from brightrun.verdicts import NO_TABLE, Example, Mark, Table
+from reports import aspects, formats
 from reports.blocks import array, strings, twin
 from reports.escape import Markdown, html, paragraphs, typst
 
@@ -21,12 +21,13 @@ LEGEND = (
     ("emotion", "emotion named or feeling accepted"),
     ("jargon", "jargon without an explanation"),
     ("step", "concrete step"),
+    ("figure", "amount or percentage"),
 )
 # Private characters stand for the ends of a mark while the text is escaped.
-_BEGIN = {"emotion": "\ue0f0", "jargon": "\ue0f1", "step": "\ue0f2"}
+_BEGIN = {"emotion": "\ue0f0", "jargon": "\ue0f1", "step": "\ue0f2", "figure": "\ue0f4"}
 _END = "\ue0f3"
 _KIND = {sign: kind for kind, sign in _BEGIN.items()}
-_SIGNS = re.compile("[\ue0f0-\ue0f3]")
+_SIGNS = re.compile("[\ue0f0-\ue0f4]")
 
 
 def marked(text: str, marks: Sequence[Mark]) -> str:
@@ -50,7 +51,7 @@ def marked(text: str, marks: Sequence[Mark]) -> str:
 def segments(line: str) -> list[tuple[str, str]]:
     """(kind or "", text) of a line with signs; none of them is empty."""
     found, kind = [], ""
-    for part in re.split("([\ue0f0-\ue0f3])", line):
+    for part in re.split("([\ue0f0-\ue0f4])", line):
         if part in _KIND:
             kind = _KIND[part]
         elif part == _END:
@@ -92,23 +93,29 @@ def legend() -> Markdown:
     )
 
 
-def example(number: int, item: Example, words: dict[str, str]) -> Markdown:
-    """One scenario: the client's words, then both answers beside each other."""
+def example(number: int, item: Example, words: dict[str, str], wrong: Table = NO_TABLE) -> Markdown:
+    """One scenario: the client's words, then both answers beside each other; what raters said."""
     reason = WHY.get(item.why, item.why)
     title = f"{number}. {formats.arc(item.arc) or 'Scenario'}"
     about = " · ".join(x for x in (formats.arc(item.persona), item.scenario_id, reason) if x)
     said = [formats.prose(note) for note in item.notes]
-    notes = html("; ".join(said))
-    counted = f'<p class="notes">A program counted: {notes}</p>' if said else ""
+    judged = aspects.rulings(item, wrong)
+    counted = "".join(
+        f'<p class="notes">{who}: {html("; ".join(lines))}</p>'
+        for who, lines in (("A program counted", said), ("Financial accuracy", judged))
+        if lines
+    )
+    before = (*item.baseline_marks, *aspects.figures(item.baseline))
+    after = (*item.trained_marks, *aspects.figures(item.trained))
     return twin(
         f'<article class="example"><header><h3>{html(title)}</h3><p>{html(about)}</p></header>'
         f'<blockquote><p class="label">{html(words["client"])}</p>'
         f"{answer_html(item.client_message)}</blockquote>{counted}"
         f'<div class="answers"><section class="before"><p class="label">{html(words["before"])}</p>'
-        f"{answer_html(item.baseline, item.baseline_marks)}</section>"
+        f"{answer_html(item.baseline, before)}</section>"
         f'<section class="after"><p class="label">{html(words["after"])}</p>'
-        f"{answer_html(item.trained, item.trained_marks)}</section></div></article>",
+        f"{answer_html(item.trained, after)}</section></div></article>",
         f"#br-example({typst(title)}, {typst(about)}, {answer_typst(item.client_message)}, "
-        f"{answer_typst(item.baseline, item.baseline_marks)}, "
-        f"{answer_typst(item.trained, item.trained_marks)}, {strings(said)})",
+        f"{answer_typst(item.baseline, before)}, "
+        f"{answer_typst(item.trained, after)}, {strings(said)}, {strings(judged)})",
     )

@@ -6,7 +6,7 @@ rendered = render(data, folder)
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from brightrun.counting import count
@@ -44,7 +44,7 @@ def paper_of(data: ComparisonData, engine: str, mark: str) -> Paper:
         stamp=Stamp(count(len(data.runs), "job"), data.issue.report_id, mark),
         moment=data.made_at,
         values={
-            "cover": cover(data, said["comparison"]),
+            "cover": cover(data, said),
             "warning": warning(data.runs),
             "rule": RULE,
             "results": blocks.table(results(data.runs)),
@@ -72,16 +72,16 @@ RULE = (
 )
 
 
-def cover(data: ComparisonData, kicker: str) -> Markdown:
+def cover(data: ComparisonData, said: Mapping[str, str]) -> Markdown:
     lines = [
         (letter, f"{run.job_id}: {formats.clip(run.name or '–', 60)}")
         for letter, run in zip(runs.letters(data.runs), data.runs, strict=True)
     ]
     client = data.brand.client or ", ".join(sorted({r.client for r in data.runs if r.client}))
     title = f"{count(len(data.runs), 'run')} side by side"
-    more = [("Client", formats.clip(client, 80)), ("Date", formats.date(data.made_at))]
+    more = [(said["client"], formats.clip(client, 80)), (said["date"], formats.date(data.made_at))]
     return blocks.cover(
-        f"{data.brand.house} · {kicker}", title, [*lines, *(m for m in more if m[1])],
+        f"{data.brand.house} · {said['comparison']}", title, [*lines, *(m for m in more if m[1])],
         logo=blocks.logo(data.brand),
     )  # fmt: skip
 

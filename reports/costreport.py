@@ -93,12 +93,13 @@ def paper_of(data: CostData, engine: str, mark: str) -> Paper:
 
 
 def cover(data: CostData) -> Markdown:
+    said = words(data.brand)
     lines = [
-        ("Month" if data.month else "Job", data.month or data.jobs[0].job_id),
-        ("Client", formats.clip(data.client, 80) or "all"),
-        ("State on", formats.timestamp(data.made_at)),
+        (said["month"] if data.month else said["job"], data.month or data.jobs[0].job_id),
+        (said["client"], formats.clip(data.client, 80) or "all"),
+        (said["state"], formats.timestamp(data.made_at)),
     ]
-    kicker = f"{data.brand.house} · {words(data.brand)['cost_report']}"
+    kicker = f"{data.brand.house} · {said['cost_report']}"
     name = data.month if data.month else formats.clip(data.jobs[0].name or data.jobs[0].job_id, 140)
     return blocks.cover(kicker, name, lines, logo=blocks.logo(data.brand))
 

@@ -46,7 +46,7 @@ def deck(data: ReportData) -> list[Slide]:
         Slide(said["cost-summary"], (summary.cost_sentence(data),)),
         Slide(said["meaning"], (meaning.LABEL,), table=short_meaning(verdicts)),
         *value(data, said["benefit"]),
-        *assured(data, said["assurance"]),
+        *assured(data, said),
         Slide(said["limits"], tuple(summary.limits(data, verdicts))),
     ]  # fmt: skip
     return [slide for slide in found if slide.points or slide.table or slide.chart]
@@ -121,7 +121,7 @@ def value(data: ReportData, title: str) -> list[Slide]:
     return [Slide(title, (said, benefit.sentence(data.figures, worth(data.figures))))]
 
 
-def assured(data: ReportData, title: str) -> list[Slide]:
-    terms = [("Guarantee", data.brand.guarantee), ("Support", data.brand.support)]
+def assured(data: ReportData, said: dict[str, str]) -> list[Slide]:
+    terms = [(said["guarantee"], data.brand.guarantee), (said["support"], data.brand.support)]
     points = tuple(f"{name}: {text}" for name, text in terms if text)
-    return [Slide(title, points)] if points else []
+    return [Slide(said["assurance"], points)] if points else []

@@ -119,14 +119,15 @@ def allowed(job: JobContext, wish: Wish, report: ReportRow | None) -> None:
 
 
 def golden_answers(job: JobContext) -> bool:
-    """Whether this very zip was unpacked and gave every golden answer."""
+    """Whether this very zip was unpacked, gave every golden answer and was the measured model."""
     name = packed(job)
     if not job.folder.exists(CHECKED):
         return False
     known = job.folder.read_json(CHECKED)
     with job.folder.fs.open(job.folder.path(f"package/{name}"), "rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
-    return bool(known["same"] == known["asked"] and known["sha256"] == digest)
+    measured = (known.get("as_measured") or {"same": True})["same"]
+    return bool(known["same"] == known["asked"] and known["sha256"] == digest and measured)
 
 
 def packed(job: JobContext) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from brightrun.verdicts import Evaluation, Table
 from reports import blocks, formats, tables
 from reports.canvas import Chart, figure, svg
 from reports.escape import Markdown, markdown
 from reports.tables import Column
+from reports.words import WORDS
 
 BASE = {
     "scope": Column("By", tables.key),
@@ -34,15 +37,18 @@ FIRST = "Read this first"
 NOBODY = "Nobody has judged the answers, so nothing is said about empathy, clarity or fitness."
 
 
-def section(evaluation: Evaluation, chart: Chart | None, claim: Markdown) -> Markdown:
+def section(
+    evaluation: Evaluation, chart: Chart | None, claim: Markdown, said: Mapping[str, str] = WORDS
+) -> Markdown:
     """The EI claim, its parts, and who judged; one sentence when nobody did."""
     if not evaluation.ei.rows:
         return Markdown(f"{claim}\n\n{markdown(NOBODY)}\n\n")
     parts: list[str] = [claim, blocks.figure(chart), blocks.table(evaluation.ei, EI)]
     if evaluation.judges.rows:
-        parts += ["\n\n## Who judged {#judges}\n\n", blocks.table(evaluation.judges, JUDGES)]
+        title = f"\n\n## {markdown(said['judges'])} {{#judges}}\n\n"
+        parts += [title, blocks.table(evaluation.judges, JUDGES)]
     if evaluation.correctness.rows:
-        title = "\n\n## Financial content that is not right {#correctness}\n\n"
+        title = f"\n\n## {markdown(said['correctness'])} {{#correctness}}\n\n"
         parts += [title, blocks.table(evaluation.correctness, WRONG)]
     return Markdown("".join(parts))
 

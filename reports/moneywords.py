@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from brightrun.bill import Bill
-from brightrun.reckoning import Part, Reckoning
+from brightrun.reckoning import WITHIN, Part, Reckoning
 from brightrun.verdicts import Table
 from reports import formats
 
@@ -40,7 +40,7 @@ def against(found: Reckoning) -> str:
     if found.off is None:
         return said
     where = "inside" if found.within else "outside"
-    return f"{said}, {formats.percent(found.off, signed=True)}: {where} ±15%"
+    return f"{said}, {formats.percent(found.off, signed=True)}: {where} ±{WITHIN:.0%}"
 
 
 def cost_table(found: Reckoning) -> Table:

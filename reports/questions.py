@@ -39,24 +39,20 @@ def target_met(verdict: Verdict) -> str:
 
 
 def table(verdicts: Sequence[Verdict]) -> Table:
-    """One row per verdict, with the interval, the sample and the evidence that answer."""
+    """One row per verdict; interval, sample and evidence stand in the table of verdicts above."""
     rows = tuple(
         (
             claims.words_of(v).label,
             improved(v),
             above_floor(v),
             target_met(v),
-            claims.estimate_interval(v) if claims.measured(v) else formats.NONE,
-            claims.sample(v) if v.n else formats.NONE,
-            claims.EVIDENCE[v.evidence] if v.n else "no evidence",
             "" if v.p_holm is None else formats.p_value(v.p_holm),
         )
         for v in verdicts
     )
     return Table(
-        columns=("Metric", "Improved?", "Above the floor?", "Target met?", "Interval (95%)",
-                 "Sample", "Evidence", "p (Holm)"),
+        columns=("Metric", "Improved?", "Above the floor?", "Target met?", "p (Holm)"),
         rows=rows,
         caption="Three questions, each answered by the whole interval. The floor is the least "
         "improvement that is guaranteed; p is adjusted over the headline tests.",
-    )  # fmt: skip
+    )

@@ -27,15 +27,16 @@ MEANINGLESS = {
 
 
 def cover(data: ReportData) -> Markdown:
+    said = words(data.brand)
     lines = [
-        (words(data.brand)["prepared_for"], data.client),
-        ("Training file", data.training_file),
-        ("Base model", base_model(data)),
-        ("Preset", data.preset),
-        ("Date", formats.date(data.finished_at)),
-        ("Job", data.job_id),
+        (said["prepared_for"], data.client),
+        (said["file"], data.training_file),
+        (said["base"], base_model(data)),
+        (said["preset"], data.preset),
+        (said["date"], formats.date(data.finished_at)),
+        (said["job"], data.job_id),
     ]
-    kicker = f"{data.brand.house} · {words(data.brand)['validation_report']}"
+    kicker = f"{data.brand.house} · {said['validation_report']}"
     shown = [(name, formats.clip(value, 80)) for name, value in lines if value]
     return blocks.cover(
         kicker,
@@ -83,21 +84,21 @@ def tiles(data: ReportData, verdicts: Sequence[Verdict]) -> Markdown:
     met = sum(v.target_met == "pass" for v in verdicts)
     goals = claims.targets(verdicts)
     low, likely, high = data.estimate_usd
-    numbers = _data_numbers(data)
+    numbers, said = _data_numbers(data), words(data.brand)
     return blocks.facts(
         [
-            Fact("Targets met", f"{met} of {len(goals)}", _rest(verdicts)),
+            Fact(said["targets"], f"{met} of {len(goals)}", _rest(verdicts)),
             Fact(
-                "Trained on",
+                said["trained_on"],
                 count(int(numbers.get("train_conversations") or 0), "conversation"),
                 count(int(numbers.get("supervised_pairs") or 0), "advisor answer"),
             ),
             Fact(
-                "Cost",
+                said["spent"],
                 formats.usd(data.cost_usd),
                 f"estimate {formats.usd(likely)} ({formats.usd(low)}–{formats.usd(high)})",
             ),
-            Fact("Compute time", formats.duration(data.hours * 3600), _interruption_tile(data)),
+            Fact(said["time"], formats.duration(data.hours * 3600), _interruption_tile(data)),
         ]
     )
 
@@ -181,7 +182,8 @@ def how_far_off(off: float) -> str:
     """`the job cost 8.0% less, inside the ±15% that we aim at`."""
     where = "inside" if abs(off) <= float(WITHIN) else "outside"
     more = "more" if off > 0 else "less"
-    return f"the job cost {formats.percent(abs(off))} {more}, {where} the ±15% that we aim at"
+    distance = formats.percent(abs(off))
+    return f"the job cost {distance} {more}, {where} the ±{WITHIN:.0%} that we aim at"
 
 
 def _notional(data: ReportData) -> bool:

@@ -61,6 +61,13 @@ def key(value: Cell) -> str:
     return formats.arc(str(value)) if value is not None else formats.NONE
 
 
+def words(value: Cell) -> str:
+    """`shame_to_acceptance` as words; an id as it is."""
+    text = str(value)
+    ours = "_" in text and formats.is_key(text) and not any(map(str.isdigit, text))
+    return key(value) if ours else formats.cell(value)
+
+
 def passed(value: Cell) -> str:
     return formats.cell(value) if not isinstance(value, bool) else "pass" if value else "FAIL"
 
@@ -75,7 +82,7 @@ class Column:
 Layout = Mapping[str, Column]
 PERPLEXITY: Layout = {
     "scope": Column("Scope", key),
-    "name": Column("Name", lambda v: key(v) if "_" in str(v) else str(v)),
+    "name": Column("Name", words),
     "conversations": Column("Conversations"),
     "tokens": Column("Tokens"),
     "baseline": Column("Baseline", plain),
@@ -114,7 +121,14 @@ VOICE: Layout = {
     "trained": Column("Trained", points),
     "gold": Column("Gold", points),
     "change": Column("Change", signed_points),
+    "flag": Column("Flag", lambda v: str(v or "")),
 }
+FEEDBACK: Layout = {
+    "finding": Column("Finding", key),
+    "conversation_or_arc": Column("Conversation or arc", words),
+    "other": Column("Other", words),
+}
+CONTAMINATION: Layout = {"kind": Column("Kind", key)}
 SAFETY: Layout = {
     "scenario_id": Column("Scenario"),
     "class": Column("Class", key),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from brightrun.counting import count
 from brightrun.verdicts import MetricName, ReportData, Table, Verdict
 from reports import (
+    aspects,
     assurances,
     before_after,
     benefit,
@@ -18,6 +18,7 @@ from reports import (
     formats,
     judgements,
     meaning,
+    numbers,
     questions,
     summary,
     tables,
@@ -66,6 +67,7 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
         "one_page_ends": ONE_PAGE_ENDS,
         "room": ROOM,
         "headline": claims.headline(verdicts),
+        "fewest": str(claims.FEWEST),
         "verdict_table": blocks.verdict_table(verdicts),
         "questions": blocks.table(questions.table(verdicts)),
         "forest": blocks.figure(drawn["verdicts"], "No verdict has a number to draw."),
@@ -81,7 +83,7 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
         "markers_chart": blocks.figure(drawn["markers"]),
         "markers_table": blocks.table(evaluation.markers, tables.MARKERS),
         "ei_section": judgements.section(
-            evaluation, drawn["ei"], _claim(verdicts, MetricName.emotional_intelligence)
+            evaluation, drawn["ei"], _claim(verdicts, MetricName.emotional_intelligence), said
         ),
         "voice": _claim(verdicts, MetricName.brand_voice),
         "voice_rated": judgements.voice(evaluation),
@@ -93,38 +95,38 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
             evaluation.safety, tables.SAFETY, "No safety scenario was in this sample."
         ),
         "examples_sentence": _examples_sentence(data),
-        "legend": before_after.legend() if _has_marks(data) else Markdown(""),
+        "aspects": blocks.table(aspects.table(evaluation), empty=""),
+        "legend": before_after.legend() if evaluation.examples else Markdown(""),
         "meaning": blocks.table(meaning.table(verdicts), empty="No verdict was reached."),
         "benefit": benefit.section(data.figures),
         "assurances": assurances.section(data.brand, said),
-        "comparison": _optional("Models side by side", evaluation.comparison),
+        "comparison": _optional(said["models"], evaluation.comparison),
         "contamination": _optional(
-            "What is tested against the training data", evaluation.contamination
+            said["contamination"], evaluation.contamination, tables.CONTAMINATION
         ),
-        "data_feedback": _optional("Data feedback", evaluation.data_feedback),
+        "data_feedback": _optional(said["feedback"], evaluation.data_feedback, tables.FEEDBACK),
         "examples": Markdown(
-            "".join(before_after.example(i, e, said) for i, e in enumerate(evaluation.examples, 1))
+            "".join(
+                before_after.example(i, e, said, evaluation.correctness)
+                for i, e in enumerate(evaluation.examples, 1)
+            )
         ),
         "cuts": blocks.bullets(data.cuts or ("Nothing: this is the full validation.",)),
         "dataset_table": blocks.table(data.dataset),
         "cost_detail": _cost_detail(data),
         "cost_table": blocks.table(data.cost, tables.COST),
         "stages_table": blocks.table(data.stages),
-        "measured_facts": blocks.pairs(_facts(data)),
+        "measured_facts": blocks.pairs(numbers.rows(evaluation.facts)),
         "provenance": blocks.pairs(_provenance(data), code=True),
         "reproduce": blocks.code(data.reproduce),
     }
 
 
-def _optional(title: str, found: Table | None) -> Markdown:
+def _optional(title: str, found: Table | None, layout: tables.Layout = tables.GENERAL) -> Markdown:
     """A table under its own heading; nothing when this evaluation does not have it."""
     if found is None or not found.rows:
         return Markdown("")
-    return Markdown(f"\n\n## {markdown(title)}\n\n{blocks.table(found)}")
-
-
-def _has_marks(data: ReportData) -> bool:
-    return any(e.baseline_marks or e.trained_marks for e in data.evaluation.examples)
+    return Markdown(f"\n\n## {markdown(title)}\n\n{blocks.table(found, layout)}")
 
 
 def _ordered(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -181,12 +183,15 @@ def _examples_sentence(data: ReportData) -> str:
     shown = data.evaluation.examples
     if not shown:
         return "No answers were generated."
-    asked = sum(e.why == "asked" for e in shown)
+    kinds = Counter(e.why for e in shown)
+    asked = kinds["asked"]
+    cases = count(kinds["safety"], "safety case")
     said = (
         f"{count(len(shown) - asked, 'scenario')}, each answered by the baseline and by the "
         f"trained model with the same system prompt and {_decoding(data)}. They were chosen by a "
-        "fixed rule, not by taste: the best and the worst by the change of the automatic voice "
-        f"index, some drawn at random{_seed(data)}, and the safety cases. Losses are shown."
+        f"fixed rule, not by taste: the {kinds['best']} best and the {kinds['worst']} worst by the "
+        f"change of the automatic voice index, {kinds['random']} drawn at random{_seed(data)}, and "
+        f"{cases}. Losses are shown."
     )
     if asked:
         said += f" {asked} more {'was' if asked == 1 else 'were'} asked for by name."
@@ -229,33 +234,6 @@ def _interrupted(data: ReportData) -> str:
     return f"{len(data.interruptions)}: {steps}"
 
 
-def _facts(data: ReportData) -> list[tuple[str, str]]:
-    """The evaluation's facts, one row each; voice by characteristic has its own table."""
-    return [
-        (formats.arc(name), _compact(value))
-        for name, value in data.evaluation.facts.items()
-        if name != VOICE_PARTS and value not in ({}, [], "")
-    ]
-
-
-def _compact(value: Any) -> str:
-    """A nested value in one line: `lost 0, gained 2`; a sha256 shows its first 12 digits."""
-    if isinstance(value, dict):
-        parts = [
-            f"{name.replace('_', ' ')} ({_compact(part)})"
-            if isinstance(part, dict)
-            else f"{name.replace('_', ' ')} {_compact(part)}"
-            for name, part in value.items()
-            if part not in ("", None)
-        ]
-        return ", ".join(parts)
-    if isinstance(value, list | tuple):
-        return ", ".join(_compact(part) for part in value)
-    if isinstance(value, str):
-        return value[:12] if re.fullmatch(r"[0-9a-f]{64}", value) else value
-    return formats.cell(value) if isinstance(value, int | float | bool) else formats.NONE
-
-
 def _voice_table(data: ReportData) -> Table:
     """The index by characteristic; empty when the facts do not hold it."""
     parts = data.evaluation.facts.get(VOICE_PARTS)
@@ -264,15 +242,28 @@ def _voice_table(data: ReportData) -> Table:
     rows: list[tuple[str | float | None, ...]] = []
     for name, models in parts.items() if isinstance(parts, dict) else ():
         if isinstance(models, dict):
-            values = (models.get(name) for name in PARTS)
-            rows.append((str(name), *(v if isinstance(v, int | float) else None for v in values)))
+            found = [models.get(name) for name in PARTS]
+            levels = [v if isinstance(v, int | float) else None for v in found]
+            rows.append((str(name), *levels, voice_flag(*levels[:3])))
     return Table(
-        columns=("characteristic", *PARTS),
+        columns=("characteristic", *PARTS, "flag"),
         rows=tuple(rows),
         caption=f"The automatic index (markers, 0 to 100) of the {asked}answers by characteristic, "
-        "for those that a program can count; change in points, paired by scenario, 95 % CI.",
+        "for those that a program can count; change in points, paired by scenario, 95 % CI. A flag "
+        "says where to look first.",
     )
 
 
+def voice_flag(baseline: float | None, trained: float | None, gold: float | None) -> str:
+    """Where a person should look: what is gone, or went away from the advisor's own answers."""
+    if baseline is None or trained is None:
+        return ""
+    if trained == 0 and (gold or baseline):
+        return "absent after training" if baseline else "absent"
+    if gold is None:
+        return "less than before" if trained < baseline else ""
+    return "further from gold" if abs(trained - gold) > abs(baseline - gold) else ""
+
+
 def title(data: ReportData) -> str:
-    return f"Validation report: {data.name or data.training_file}"
+    return f"{words(data.brand)['validation_report']}: {data.name or data.training_file}"

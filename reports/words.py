@@ -1,4 +1,7 @@
-"""Headings and labels of every report by key; a brand file's `strings` replace them."""
+"""Headings and labels of every report by key; a brand file's `strings` replace them.
+
+Sentences and the words of a verdict are not here: no brand file can turn "not met" into "met".
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,31 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "testimonials": "What clients say",
         "provenance": "Provenance",
         "client": "Client",
+        "models": "Models side by side",
+        "contamination": "What is tested against the training data",
+        "feedback": "Data feedback",
+        "judges": "Who judged",
+        "correctness": "Financial content that is not right",
+        "results": "Results",
+        "losses": "Loss",
+        "configuration": "Configuration",
+        "notes": "Notes",
+        "by-job": "By job",
+        "estimates": "Estimates",
+        "waste": "Starting, losses and spot",
+        "file": "Training file",
+        "base": "Base model",
+        "preset": "Preset",
+        "date": "Date",
+        "job": "Job",
+        "month": "Month",
+        "state": "State on",
+        "targets": "Targets met",
+        "trained_on": "Trained on",
+        "spent": "Cost",
+        "time": "Compute time",
+        "guarantee": "Guarantee",
+        "support": "Support",
         "before": "Before: baseline",
         "after": "After: trained",
     }

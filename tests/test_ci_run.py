@@ -36,3 +36,20 @@ def test_a_run_without_the_slow_tests_says_how_many_and_how_to_run_them(tmp_path
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "slow tests left out: 1 (make soak)" in done.stdout
+
+
+def test_ci_runs_the_suite_and_what_the_suite_leaves_to_the_package_index(tmp_path: Path) -> None:
+    for name in ("bash", "dirname"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    called = tmp_path / "called"
+    for name in ("chromium", "make"):
+        (tmp_path / name).write_text(f'#!{shutil.which("sh")}\necho "$@" >> {called}\n')
+        (tmp_path / name).chmod(0o755)
+    subprocess.run([str(shutil.which("bash")), str(ROOT / ".ci/run")], env={"PATH": str(tmp_path)},
+                   check=True)  # fmt: skip
+    assert called.read_text().split() == ["lint", "audit", "test", "test-network"]
+    said = subprocess.run(
+        ["make", "--dry-run", "--always-make", "test-network"], cwd=ROOT, capture_output=True,
+        text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "-m 'network and not slow'" in said

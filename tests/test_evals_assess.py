@@ -182,7 +182,7 @@ def test_ten_or_more_examples_show_losses_too(job: Job) -> None:
     examples = job.edit("measurements/answers.jsonl", worsen).assess().examples
     assert len(examples) >= 10
     assert len({e.scenario_id for e in examples}) == len(examples)
-    assert {e.why for e in examples} >= {"best", "worst", "safety"}
+    assert {e.why for e in examples} >= {"best", "worst", "random", "safety"}
     loss = next(e for e in examples if e.scenario_id == "S00")
     assert loss.why == "worst"
     assert "a loss" in loss.notes[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from brightrun.errors import ConfigurationError
 from brightrun.verdicts import EvidenceKind, Mark, MetricName, Table
 from evals.highlights import marks
 from evals.sources import load_lexicons
-from reports import assurances, before_after, benefit, judgements, meaning, words
+from reports import assurances, before_after, benefit, judgements, meaning, validation, words
 from reports.escape import Markdown
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -174,3 +175,32 @@ def test_what_must_be_read_first_stands_on_page_one_and_is_escaped() -> None:
     assert "&lt;b&gt;wrong" in shown
     assert "And 2 more" in shown
     assert judgements.flags(report_samples.evaluation()) == ""
+
+
+def test_every_heading_of_a_document_is_a_word_that_a_brand_can_replace() -> None:
+    room = Path(words.__file__).parent
+    for template in room.glob("*.qmd"):
+        lines = template.read_text(encoding="utf-8").splitlines()
+        for line in (line for line in lines if line.startswith("#")):
+            key = re.fullmatch(r'#+ \{\{ h\["([a-z_-]+)"\] \}\} \{#[a-z-]+\}', line)
+            assert key is not None, (template.name, line)
+            assert key[1] in words.WORDS, (template.name, line)
+    files = (f for f in (*room.glob("*.py"), *room.glob("*.qmd")) if f.name != "words.py")
+    whole = " ".join(f.read_text(encoding="utf-8") for f in files)
+    used = re.findall(r"""\[["']([a-z_-]+)["']\]""", whole)
+    assert set(words.WORDS) <= set(used), set(words.WORDS) - set(used)
+
+
+def test_labels_of_the_brand_stand_on_the_page() -> None:
+    strings = {"file": "Trainingsdatei", "targets": "Erreichte Ziele", "models": "Im Vergleich",
+               "support": "Betreuung"}  # fmt: skip
+    table = Table(columns=("a",), rows=((1,),))
+    evaluation = report_samples.evaluation().model_copy(update={"comparison": table})
+    data = report_samples.sample(
+        evaluation=evaluation, brand=brand.Brand(strings=strings, support="A year")
+    )
+    found = validation.context(data, dict.fromkeys(validation.charts_of(data)))
+    whole = " ".join(str(part) for part in found.values())
+    for word in strings.values():
+        assert word in whole
+    assert "Training file<" not in found["cover"]

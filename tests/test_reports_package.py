@@ -14,6 +14,7 @@ import report_samples
 import tiny_package
 import yaml
 
+from brightrun.brand import Brand
 from brightrun.errors import ReportError
 from reports import archive, package
 
@@ -199,9 +200,27 @@ def test_a_converted_base_model_is_not_sent_to_the_hub(
 
 def test_a_name_cannot_change_the_readme(parts: dict[str, Any], tmp_path: Path) -> None:
     parts["data"] = report_samples.sample(name="x\n# h <script> {{ 7*7 }} | `a`", meaningful=False)
-    text = read(package.build(tmp_path / "out", **parts), "README.md")
+    parts["base_model"] = {**BASE, "license": "MIT\n# l <script>", "revision": "`r` | <script>"}
+    made = package.build(tmp_path / "out", **parts)
+    text = read(made, "README.md")
+    assert "trained by Bright Run, and" in text
+    for name in ("README.md", "LICENSE-NOTES.md", "MODEL-CARD.md", "serve/README.md"):
+        shown = read(made, name)
+        assert not re.search(r"(?<!\\)<script>|^# l", shown, re.M), name
     assert text.startswith("# x \\# h \\<script\\> \\{\\{ 7\\*7 \\}\\} \\| \\`a\\`\n")
     assert "mean nothing" in text
+
+
+def test_a_package_carries_the_name_of_its_brand(parts: dict[str, Any], tmp_path: Path) -> None:
+    brand = Brand(house="Harbor *Labs*", support="A year\nby mail")
+    parts["data"] = report_samples.sample(brand=brand)
+    made = package.build(tmp_path / "out", **parts)
+    readme = read(made, "README.md")
+    assert "A LoRA adapter, trained by Harbor \\*Labs\\*, and" in readme
+    assert "A year by mail" in readme
+    assert "agreement with Harbor" in read(made, "LICENSE-NOTES.md")
+    for name in ("README.md", "LICENSE-NOTES.md", "MODEL-CARD.md", "serve/README.md"):
+        assert "Bright Run" not in read(made, name), name
 
 
 def test_the_summary_says_what_was_not_measured(parts: dict[str, Any], tmp_path: Path) -> None:

@@ -128,6 +128,13 @@ def test_page_one_is_the_whole_summary(sheets: list[str]) -> None:
     assert sheets[1].startswith("Verdicts")
 
 
+def test_table_questions_and_chart_of_the_verdicts_stand_on_one_page(sheets: list[str]) -> None:
+    for part in ("1 of 5 targets met", "Above the floor?", "Estimate (dot) with its 95% interval"):
+        assert part in sheets[1], part
+    assert sheets[2].startswith("What it can mean for the business")
+    assert "Improved from 13.47" in sheets[2]  # no half of it is empty
+
+
 def test_every_page_carries_job_report_hash_and_its_own_number(
     rendered: Rendered, sheets: list[str]
 ) -> None:
@@ -145,7 +152,7 @@ def test_both_formats_have_every_section_and_example(page: Page, sheets: list[st
         assert all(f"{i}. " in text for i in range(1, 13))
         assert "5 of 12 answers of the trained model were cut off" in text
         assert "Feelings before facts 12.0 55.0 60.0 +43.0 +30.0 to +56.0" in text
-        assert "lexicons.json (sha256 aaaaaaaaaaaa)" in text
+        assert "lexicons.json aaaaaaaaaaaa" in text
         assert "What does a deductible of $1,000 mean" in text
         assert "brightrun train training-file.json" in text
 
