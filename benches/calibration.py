@@ -183,7 +183,7 @@ def load(place: Path, size: str, precision: str) -> Any:
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from trainer import cpu, loading
+    from trainer import cpu, dropout, loading
 
     hidden, layers = SIZES[size]
     folder = place / size
@@ -208,6 +208,7 @@ def load(place: Path, size: str, precision: str) -> Any:
     targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     lora = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=targets)
     model = get_peft_model(base.model, lora)
+    dropout.install(model, 1)
     cpu.fuse_lora(model)
     model.train()
     return model

@@ -18,8 +18,8 @@ FAULTS: dict[str, Fault] = {
         "model, activations of the longest conversation and optimizer do not fit",
         "take the suggested adjustment, or a pod with more memory",
         "The step is done again in smaller pieces: the same global batch and the same result up to "
-        "rounding; with dropout, masks are drawn anew (equal in distribution). Only when one "
-        "sequence alone does not fit the job ends as failed.",
+        "rounding, dropout included. Only when one sequence alone does not fit the job ends as "
+        "failed.",
     ),
     "nan_loss": Fault(
         "Loss is not a number",

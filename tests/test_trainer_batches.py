@@ -1,4 +1,5 @@
-"""How a step is cut never changes its loss or gradient; packed conversations do not meet."""
+"""How a step is cut never changes its loss or gradient, dropout included; packed conversations do
+not meet."""
 
 from __future__ import annotations
 
@@ -18,18 +19,20 @@ pytestmark = IN_PROCESS
 
 @pytest.fixture(scope="module")
 def model(torch: Any) -> Any:
-    """`tiny` in fp32 with an adapter whose B is not zero, no dropout."""
+    """`tiny` in fp32 with an adapter whose B is not zero, and the dropout of the trainer."""
     from peft import LoraConfig, get_peft_model
 
-    from trainer import loading
+    from trainer import dropout, loading
 
     base = loading.load_base(basemodels.prepared_folder("tiny", tiny_models()), "fp32")
     torch.manual_seed(1)
-    made = get_peft_model(base.model, LoraConfig(r=8, target_modules=["q_proj", "down_proj"]))
+    config = LoraConfig(r=8, lora_dropout=0.2, target_modules=["q_proj", "down_proj"])
+    made = get_peft_model(base.model, config)
+    made.now = dropout.install(made, 7)
     for name, parameter in made.named_parameters():
         if "lora_B" in name:
             parameter.data.normal_(0, 0.05)
-    return made.train()
+    return made
 
 
 def step_of(tokenizer: ChatTokenizer, sequence: str = "conversation", count: int = 5) -> list[Any]:
@@ -40,18 +43,22 @@ def step_of(tokenizer: ChatTokenizer, sequence: str = "conversation", count: int
     return data.samples(rows, tokenizer, sequence, 4096)  # type: ignore[arg-type]
 
 
-def loss_and_gradient(torch: Any, model: Any, micro: list[Any]) -> tuple[float, Any]:
-    """Of a whole step, as the trainer computes it."""
+def loss_and_gradient(
+    torch: Any, model: Any, micro: list[Any], *, dropped: bool = True
+) -> tuple[float, Any]:
+    """Of a whole step, as the trainer computes it; or without dropout."""
     from trainer import loading, loss
 
+    model.train(dropped)
     model.zero_grad()
     backbone, head = loading.parts(model)
     supervised, total = sum(len(batch.targets) for batch in micro), 0.0
     for batch in micro:
-        hidden = backbone(input_ids=batch.ids, position_ids=batch.positions, use_cache=False)
-        states = hidden.last_hidden_state.flatten(0, 1).index_select(0, batch.places)
-        part = loss.summed_nll(states, head, batch.targets) / supervised
-        part.backward()
+        with model.now.computing(3, batch):
+            hidden = backbone(input_ids=batch.ids, position_ids=batch.positions, use_cache=False)
+            states = hidden.last_hidden_state.flatten(0, 1).index_select(0, batch.places)
+            part = loss.summed_nll(states, head, batch.targets) / supervised
+            part.backward()
         total += part.item()
     return total, torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
 
@@ -79,10 +86,10 @@ def test_pairs_and_conversations_have_the_same_gradient(
 ) -> None:
     from trainer import batches
 
-    found = [
-        loss_and_gradient(torch, model, batches.cut(step_of(tokenizer, kind), batches.Cut(2)))
-        for kind in ("conversation", "pair")
+    cuts = [
+        batches.cut(step_of(tokenizer, kind), batches.Cut(2)) for kind in ("conversation", "pair")
     ]
+    found = [loss_and_gradient(torch, model, micro, dropped=False) for micro in cuts]
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
     assert (found[0][1] - found[1][1]).norm() < 1e-5 * found[0][1].norm()
 
@@ -112,6 +119,7 @@ def test_packed_conversations_cannot_see_each_other(
 
     def hidden(samples: list[Any]) -> Any:
         batch = batches.collate([samples])
+        model.eval()
         with torch.no_grad():
             backbone = loading.parts(model)[0]
             states = backbone(input_ids=batch.ids, position_ids=batch.positions, use_cache=False)

@@ -78,10 +78,7 @@ def validations(folder: RunFolder) -> list[float]:
 
 
 def of(precision: str) -> Hyperparameters:
-    # On a CPU one process multiplies with dense copies of NF4 weights, in a function that draws
-    # its own dropout; without dropout the numbers are the same.
-    dropout = 0.0 if precision == "nf4" else QUICK.lora_dropout
-    return QUICK.model_copy(update={"precision": precision, "lora_dropout": dropout})
+    return QUICK.model_copy(update={"precision": precision})
 
 
 @pytest.fixture(scope="module")
@@ -168,8 +165,6 @@ def test_two_processes_train_and_measure_like_one_and_one_of_them_writes(
     assert {n.split("-")[0] for n in folder.names("attempts/1/rank-1")} == {"log"}
 
 
-# With dropout, which depends on the micro-batch and not on who computes it.
-DROPPED = PLAIN.model_copy(update={"lora_dropout": 0.1})
 NO_ORDER = "some_backward_cuda does not have a deterministic implementation, but you set ..."
 
 
@@ -196,7 +191,7 @@ def member(rank: int, port: int, place: Path, models: Path) -> None:
                 raise RuntimeError(NO_ORDER)
 
     run = Run(
-        own, DROPPED, (2,), models=models, group=group, pace=Apart(group), training=11,
+        own, PLAIN, (2,), models=models, group=group, pace=Apart(group), training=11,
         allocate=allocate, in_fixed_order=True,
     )  # fmt: skip
     seen = {"losses": run.losses, "validations": run.validations, "adapter": run.adapter.tolist(),
@@ -216,7 +211,7 @@ def test_two_processes_with_the_whole_model_each_train_like_one(tmp_path: Path) 
     ]
     for process in processes:
         process.start()
-    one = Run(tmp_path / "one", DROPPED, (2,), training=11)
+    one = Run(tmp_path / "one", PLAIN, (2,), training=11)
     assert end(processes) == [0, 0]
     first, second = (
         json.loads((tmp_path / str(rank) / "seen.json").read_bytes()) for rank in (0, 1)
@@ -281,7 +276,7 @@ def test_a_killed_run_with_a_spread_model_is_resumed_bit_for_bit(
     precision: str, tmp_path: Path
 ) -> None:
     chosen = json.dumps({"parallel": "fsdp"})
-    values = of(precision).model_copy(update={"lora_dropout": 0.1})
+    values = of(precision)
     unbroken, killed = (
         without_golden(lay_out(tmp_path / name, tiny_models(), values)) for name in ("one", "two")
     )
@@ -354,15 +349,6 @@ def test_nobody_gives_up_on_a_process_that_waits_for_the_storage() -> None:
 
     for limits in (Limits.of(10, None), Limits.of(120, None), Limits.of(10, 36_000.0)):
         assert patience(limits.longest).total_seconds() >= limits.away + limits.lasting + 600
-
-
-def test_dropout_depends_on_the_micro_batch_and_on_nothing_else() -> None:
-    from trainer.distributed import dropout_seed
-
-    seeds = {dropout_seed(42, step, number) for step in range(20) for number in range(20)}
-    assert len(seeds) == 400
-    assert dropout_seed(42, 3, 1) == dropout_seed(42, 3, 1) != dropout_seed(43, 3, 1)
-    assert max(seeds) < 2**63
 
 
 def test_a_seat_is_read_once_and_leaves_one_gpu_visible() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from trainer.wishes import Place, Wish
 QUICK = SMALL.model_copy(update={"scenarios": 1, "questions": 1, "rotations": 1})
 NF4 = "4-bit weights"
 STEPS = 8
-# Where dropout is fused into the product, which needs unpacked weights; whatever this CPU has.
+# Where the adapter is fused into the product, which needs unpacked weights; whatever this CPU has.
 FP32 = {"BRIGHTRUN_CHOICES": '{"dtype": "float32"}'}
 
 
@@ -43,17 +45,36 @@ def cramped(environ: dict[str, str]) -> None:
     sys.exit(main())
 
 
-def run_cramped(folder: RunFolder, attempt: int = 1, **more: str) -> int | None:
-    process = FORKS.Process(
-        target=cramped, args=(environment(folder, tiny_models(), attempt, **more),)
-    )
+def run_cramped(
+    folder: RunFolder, attempt: int = 1, pod: Callable[[dict[str, str]], None] = cramped,
+    **more: str,
+) -> int | None:  # fmt: skip
+    process = FORKS.Process(target=pod, args=(environment(folder, tiny_models(), attempt, **more),))
     process.start()
     process.join(120)
     return process.exitcode
 
 
-def job(place: Path) -> RunFolder:
-    return without_golden(lay_out(place, tiny_models(), QUICK))
+def tight(environ: dict[str, str]) -> None:
+    """A pod whose second micro-step does not fit."""
+    os.environ.update(environ)
+    from trainer import attempt
+    from trainer.entry import main
+
+    micro_steps = 0
+
+    def allocate(what: str, needs: Any) -> None:
+        nonlocal micro_steps
+        micro_steps += what == "micro-step"
+        if (what, micro_steps) == ("micro-step", 2):
+            raise MemoryError
+
+    attempt.Work = partial(attempt.Work, allocate=allocate)  # type: ignore[assignment,misc]
+    sys.exit(main())
+
+
+def job(place: Path, values: Hyperparameters = QUICK) -> RunFolder:
+    return without_golden(lay_out(place, tiny_models(), values))
 
 
 def losses(folder: RunFolder, attempt: int) -> dict[int, float]:
@@ -81,7 +102,7 @@ def test_a_resume_without_memory_for_what_was_before_says_that_it_is_inexact(
     assert run_cramped(folder, 2) == 0
     (message,) = warned(folder)
     assert f"{NF4} unpacked once -> unpacked at every use" in message
-    # It is not a warning about nothing: other dropout masks, other bits.
+    # It is not a warning about nothing: the same dropout masks, other bits.
     assert losses(folder, 2)[STEPS] != losses(whole, 1)[STEPS]
     assert adapter(folder) != adapter(whole)
 
@@ -100,6 +121,26 @@ def test_a_resume_computes_as_its_checkpoint_although_there_is_more_memory_now(
     assert STEPS in later
     assert later == {step: losses(whole, 1)[step] for step in later}
     assert adapter(folder) == adapter(whole)
+
+
+@pytest.mark.heavy
+def test_a_resume_after_an_out_of_memory_is_exact_and_the_result_is_that_of_a_larger_pod(
+    tmp_path: Path,
+) -> None:
+    values = QUICK.model_copy(update={"pairs_per_step": 8, "epochs": 3})
+    large, whole, folder = (job(tmp_path / name, values) for name in ("large", "whole", "killed"))
+    two = {"BRIGHTRUN_CHOICES": '{"micro_batch": 2, "grouped": false, "dtype": "float32"}'}
+    assert run_pod(large, tiny_models(), **two) == 0
+    assert run_cramped(whole, pod=tight, **two) == 0
+    assert run_cramped(folder, pod=tight, BRIGHTRUN_INTERRUPT_AT="5", **two) == -9
+    # Nobody asks for two now: the checkpoint says one.
+    assert run_pod(folder, tiny_models(), 2, **FP32) == 0
+    assert [w["code"] for w in payloads(folder, "warning")] == ["out_of_memory"]
+    later = losses(folder, 2)
+    assert max(later) == max(losses(whole, 1)) == 6
+    assert {**losses(folder, 1), **later} == losses(whole, 1)
+    assert adapter(folder) == adapter(whole) != adapter(large)
+    assert losses(whole, 1) == pytest.approx(losses(large, 1), rel=1e-5)
 
 
 class Memory:

@@ -156,26 +156,29 @@ def test_weights_unpacked_once_are_those_that_bitsandbytes_multiplies_with(torch
         assert torch.allclose(gradient, x.grad, rtol=1e-6, atol=1e-7)
 
 
-def test_fused_adapter_layers_have_pefts_loss_and_gradient(torch: Any) -> None:
-    from trainer import cpu
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_fused_adapter_layers_have_pefts_loss_and_gradient(torch: Any, share: float) -> None:
+    from trainer import batches, cpu, dropout
 
-    model, made = loaded(torch), sample()
-    value, expected = gradients(torch, model, made)
-    assert cpu.fuse_lora(model) == 28
-    fused, found = gradients(torch, model, made)
+    model, made = loaded(torch, dropout=share), sample()
+    now, batch = dropout.install(model, 5), batches.collate([[made]])
+    with now.computing(1, batch):
+        value, expected = gradients(torch, model, made)
+        assert cpu.fuse_lora(model) == 28
+        fused, found = gradients(torch, model, made)
     assert fused == pytest.approx(value, rel=1e-6)
     assert torch.allclose(found, expected, rtol=1e-3, atol=1e-6)
 
 
-def test_fused_dropout_has_the_right_gradient_and_expectation(torch: Any) -> None:
-    from trainer import cpu
+def test_fused_dropout_has_the_right_gradient(torch: Any) -> None:
+    from trainer import batches, cpu, dropout
 
-    keep = cpu.keep_mask(torch.Size((1000, 333)), 0.1)
-    assert keep.float().mean().item() == pytest.approx(0.9, abs=0.002)
     model, made = loaded(torch, dropout=0.3), sample()
-    cpu.fuse_lora(model)
-    torch.manual_seed(5)
-    first, gradient = gradients(torch, model, made)
+    assert cpu.fuse_lora(model) == 0  # torch's own dropout is PEFT's business
+    now, batch = dropout.install(model, 5), batches.collate([[made]])
+    assert cpu.fuse_lora(model) == 28
+    with now.computing(1, batch):
+        first, gradient = gradients(torch, model, made)
     # Central difference along the gradient, with the same dropped entries.
     step = 1e-3
     values = []
@@ -187,12 +190,12 @@ def test_fused_dropout_has_the_right_gradient_and_expectation(torch: Any) -> Non
                 part = gradient[at : at + size].view_as(parameter)
                 parameter.data += sign * step * part / gradient.norm()
                 at += size
-        torch.manual_seed(5)
-        values.append(gradients(torch, model, made)[0])
+        with now.computing(1, batch):
+            values.append(gradients(torch, model, made)[0])
     slope = (values[0] - values[1]) / (2 * step)
     assert slope == pytest.approx(gradient.norm().item(), rel=0.02)
-    torch.manual_seed(6)
-    assert gradients(torch, model, made)[0] != first
+    with now.computing(2, batch):
+        assert gradients(torch, model, made)[0] != first
 
 
 def test_with_the_adapter_off_the_model_is_the_base_model(torch: Any) -> None:

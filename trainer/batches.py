@@ -7,7 +7,7 @@ tokens of the step divided by their number, so the gradient is the same for ever
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from brightrun.durations import MAX_PADDING
@@ -52,6 +52,15 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Where a sequence lies among a micro-batch's tokens, flattened: begin <= its places < end."""
+
+    name: str
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class MicroBatch:
     """Tensors of one forward pass.
 
@@ -71,6 +80,7 @@ class MicroBatch:
     tokens: int
     real: int
     squares: int
+    spans: tuple[Span, ...] = ()
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same on `device`; a GPU is not waited for."""
@@ -82,7 +92,7 @@ class MicroBatch:
 
         ids, places, targets = map(there, (self.ids, self.places, self.targets))
         positions = None if self.positions is None else there(self.positions)
-        return MicroBatch(ids, positions, places, targets, self.tokens, self.real, self.squares)
+        return replace(self, ids=ids, positions=positions, places=places, targets=targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +158,7 @@ def collate(rows: Sequence[Sequence[Sample]]) -> MicroBatch:
     positions = torch.arange(width).repeat(len(rows), 1) if packed else None
     places: list[int] = []
     targets: list[int] = []
+    spans: list[Span] = []
     real = squares = 0
     for number, row in enumerate(rows):
         at = 0
@@ -161,6 +172,7 @@ def collate(rows: Sequence[Sequence[Sample]]) -> MicroBatch:
                 if label != IGNORED:
                     places.append(number * width + at + offset)
                     targets.append(label)
+            spans.append(Span(sample.sample_id, number * width + at, number * width + end))
             real += end - at
             squares += (end - at if packed else width) ** 2
             at = end
@@ -168,7 +180,7 @@ def collate(rows: Sequence[Sequence[Sample]]) -> MicroBatch:
             positions[number, at:] = torch.arange(width - at)
     return MicroBatch(
         ids, positions, torch.tensor(places), torch.tensor(targets),
-        ids.numel(), real, squares,
+        ids.numel(), real, squares, tuple(spans),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import bitsandbytes as bnb
 import torch
 from torch import nn
 
-ADAPTER = "default"
+from trainer.dropout import ADAPTER, SequenceDropout
 
 
 def keep_dense(layer: Any) -> None:
@@ -33,7 +33,8 @@ def keep_dense(layer: Any) -> None:
 def fuse_lora(model: nn.Module) -> int:
     """Let the LoRA layers of `model` train in one function each; returns how many were changed.
 
-    Only where base weight and adapter are fp32; outside of training PEFT's own forward runs.
+    Only where base weight and adapter are fp32, and dropout is none or `trainer.dropout`'s; outside
+    of training PEFT's own forward runs.
     """
     changed = 0
     layers: list[Any] = list(model.modules())
@@ -42,6 +43,7 @@ def fuse_lora(model: nn.Module) -> int:
             continue
         weight = _weight(layer)
         fits = weight is not None and weight.dtype == torch.float32
+        fits = fits and not isinstance(layer.lora_dropout[ADAPTER], nn.Dropout)
         if not fits or getattr(layer.base_layer, "bias", None) is not None:
             continue
         layer.unfused_forward = layer.forward
@@ -62,28 +64,22 @@ def _fused_forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any
         return self.unfused_forward(x, *args, **kwargs)
     weights = (_weight(self), self.lora_A[ADAPTER].weight, self.lora_B[ADAPTER].weight)
     dropout = self.lora_dropout[ADAPTER]
-    share = dropout.p if isinstance(dropout, nn.Dropout) else 0.0
-    return _LoraProduct.apply(x, *weights, self.scaling[ADAPTER], share)  # type: ignore[no-untyped-call]
-
-
-def keep_mask(shape: torch.Size, share: float) -> torch.Tensor:
-    """True with probability 1 - share (to 1/65536), four entries from each random number."""
-    count = shape.numel()
-    numbers = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    return (numbers.view(torch.int16)[:count] >= round(share * 65536) - 32768).view(shape)
+    keep, scale = None, self.scaling[ADAPTER]
+    if isinstance(dropout, SequenceDropout):
+        keep, scale = dropout.keep(x), scale / (1 - dropout.p)
+    return _LoraProduct.apply(x, *weights, scale, keep)  # type: ignore[no-untyped-call]
 
 
 class _LoraProduct(torch.autograd.Function):
-    """y = x W' + s (x * keep) A' B', s = scaling / (1 - dropout); W is frozen."""
+    """y = x W' + s (x * keep) A' B', scale s = scaling / (1 - dropout); W is frozen."""
 
     @staticmethod
     def forward(
         ctx: Any, x: torch.Tensor, weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor,
-        scaling: float, share: float,
+        scale: float, keep: torch.Tensor | None,
     ) -> torch.Tensor:  # fmt: skip
         rows = x.reshape(-1, x.shape[-1])
-        keep = keep_mask(rows.shape, share) if share else None
-        scale = scaling / (1 - share)
+        keep = None if keep is None else keep.view(rows.shape)
         inner = (rows if keep is None else rows * keep) @ a.T
         out = rows @ weight.T
         out.addmm_(inner, b.T, alpha=scale)

@@ -10,7 +10,6 @@ order in which numbers are added.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -192,13 +191,6 @@ def rounds(costs: Sequence[int], size: int) -> list[list[int | None]]:
     largest_first = sorted(range(len(costs)), key=lambda at: (-costs[at], at))
     order = [*largest_first, *[None] * (-len(costs) % size)]
     return [order[rank::size] for rank in range(size)]
-
-
-def dropout_seed(seed: int, step: int, number: int) -> int:
-    """Seed of the random numbers of micro-batch `number` of a step: the same in whatever process,
-    attempt or order it is computed. Pure."""
-    digest = hashlib.sha256(f"dropout:{seed}:{step}:{number}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def _kind(error: BaseException | None) -> int:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # Of the trainer's own arithmetic: raised by every change after which the same run has other bits.
 # 2: strict order of adding on a GPU, the head's gradient by index, sequences grouped by tokens.
-NUMERICS = 2
+# 3: dropout masks by sequence.
+NUMERICS = 3
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tokenizers")
 # Kernels of a GPU: told where they are installed.
 KERNELS = ("liger-kernel", "flash-attn", "triton")

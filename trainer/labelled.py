@@ -25,7 +25,7 @@ from trainer import (
     batches,
     cpu,
     data,
-    distributed,
+    dropout,
     failures,
     hardware,
     libraries,
@@ -62,6 +62,7 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
+        self.now = dropout.install(self.model, work.spec.values.seed)
         if base.model.device.type == "cpu" and base.dtype == torch.float32:
             cpu.fuse_lora(self.model)
         # Checkpoints need no copy of the tokenizer.
@@ -133,11 +134,11 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         self.safe_point()
         self.work.allocate("micro-step", batch)
         self._checkpoint_activations(batch.tokens)
-        # Dropout depends on the micro-batch alone: not on which process computes it, or when.
-        seed = self.work.spec.values.seed
-        torch.manual_seed(distributed.dropout_seed(seed, self.state.global_step, number))
+        # What a base model may draw beside the adapter: not by which process computes it, or when.
+        step = self.state.global_step
+        torch.manual_seed(dropout.seed(self.work.spec.values.seed, step, number))
         # Forward too: what is computed twice must meet the same attention kernel.
-        with libraries.in_fixed_order(self.in_fixed_order):
+        with self.now.computing(step, batch), libraries.in_fixed_order(self.in_fixed_order):
             part = self._summed_nll(batch.to(self.args.device)) / scored
             self.stopwatch.mark("forward")
             self.accelerator.backward(part)
@@ -233,8 +234,8 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
 
     def save_now(self) -> None:
         """Save the state after the last finished step, also from the middle of the next."""
-        # Weights and optimizer change only at the end of a step, and dropout is drawn afresh for
-        # every micro-batch: nothing that counts goes on inside a step.
+        # Weights and optimizer change only at the end of a step, and dropout is a function of the
+        # step: nothing that counts goes on inside one.
         self._save_checkpoint(self.model, None)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

@@ -184,7 +184,7 @@ def close_traps(model: nn.Module, device: str, whole: bool = True, before: str =
     if not layers or not whole:
         return []
     size, free = dense_megabytes(layers), hardware.available_memory_mb()
-    # Fused LoRA layers need them, whose dropout masks are others: a resume keeps to what was.
+    # Fused LoRA layers need them, which round in another way: a resume keeps to what was.
     if before == AT_EVERY_USE:
         return ["4-bit weights are unpacked at every use: the checkpoint was made so"]
     if size > (free if before == ONCE else free // 4):

@@ -29,8 +29,7 @@ class Fit:
 
         Half the tokens at once, then one sequence at a time; or half the micro-batch. Then rows are
         no longer packed, then every activation is computed twice. None of it changes the global
-        batch; the result is the same up to floating point, and with dropout equal in distribution:
-        each micro-batch draws masks of its own.
+        batch, or the result by more than floating point (dropout: see `trainer.dropout`).
         """
         cut = self.cut
         if cut.tokens:
@@ -61,7 +60,7 @@ def resumed(
     """(how steps are divided from now on, why that is not bit-exact or ""). Pure.
 
     An out-of-memory may have made it smaller before the checkpoint: on the same hardware a resume
-    goes on with that, or dropout and rounding would differ from the unbroken run.
+    goes on with that, or rounding would differ from the unbroken run.
     """
     if before is None or before == chosen:
         return chosen, ""
@@ -69,7 +68,7 @@ def resumed(
         return before, ""
     return chosen, (
         f"the run goes on with {chosen.words()}, before the resume it was {before.words()}: the "
-        "same up to floating point and dropout, no longer bit-exact"
+        "same up to floating point, no longer bit-exact"
     )
 
 

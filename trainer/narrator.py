@@ -115,8 +115,8 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
             f"step {step} did not fit into memory at {before.words()}: done again with "
             f"{after.words()}",
             f"the step's longest sequences need more than there is: {failure}",
-            "nothing: the global batch stays the same, and the result up to rounding and the draw "
-            "of dropout; a pod with more memory is faster",
+            "nothing: the global batch stays the same, and the result up to rounding; a pod with "
+            "more memory is faster",
             step=step,
             micro_batch=[before.cut.micro_batch, after.cut.micro_batch],
             packed=[before.cut.row is not None, after.cut.row is not None],
