@@ -127,12 +127,12 @@ def test_a_resume_computes_as_its_checkpoint_although_there_is_more_memory_now(
 def test_a_resume_after_an_out_of_memory_is_exact_and_the_result_is_that_of_a_larger_pod(
     tmp_path: Path,
 ) -> None:
-    values = QUICK.model_copy(update={"pairs_per_step": 8, "epochs": 3})
+    values = QUICK.model_copy(update={"pairs_per_step": 8})
     large, whole, folder = (job(tmp_path / name, values) for name in ("large", "whole", "killed"))
     two = {"BRIGHTRUN_CHOICES": '{"micro_batch": 2, "grouped": false, "dtype": "float32"}'}
     assert run_pod(large, tiny_models(), **two) == 0
     assert run_cramped(whole, pod=tight, **two) == 0
-    assert run_cramped(folder, pod=tight, BRIGHTRUN_INTERRUPT_AT="5", **two) == -9
+    assert run_cramped(folder, pod=tight, BRIGHTRUN_INTERRUPT_AT="4", **two) == -9
     # Nobody asks for two now: the checkpoint says one.
     assert run_pod(folder, tiny_models(), 2, **FP32) == 0
     assert [w["code"] for w in payloads(folder, "warning")] == ["out_of_memory"]
