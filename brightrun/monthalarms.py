@@ -7,7 +7,7 @@ a limit that somebody lowers and the end of a job that nobody drove are told by 
 from __future__ import annotations
 
 import shlex
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
@@ -18,10 +18,19 @@ from brightrun.money import shown
 from brightrun.notify import Message
 from brightrun.posting import put_out_once, send_raised
 
+BILLED = timedelta(days=8)  # so long after a pod its bill may still be booked
+
 
 def tell(ledger: Ledger, now: datetime) -> list[str]:
-    """Every threshold of the month, and of each client's, that nobody has told of; returns what
-    could not be delivered."""
+    """Every threshold of the month, and of each client's, that nobody has told of, in a month's
+    first days also of the one before; returns what could not be delivered."""
+    first = budget.month_bounds(now, ledger.settings.zone)[0]
+    before = tell_of(ledger, first - timedelta(seconds=1)) if now - first < BILLED else []
+    return [*before, *tell_of(ledger, now)]
+
+
+def tell_of(ledger: Ledger, now: datetime) -> list[str]:
+    """Of the month of a moment."""
     limited = [row.client for row in ledger.by_client(now) if row.client and row.limit is not None]
     owned = (ledger.budget_states(now, client)[1] for client in limited)
     problems: list[str] = []

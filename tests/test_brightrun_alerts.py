@@ -198,6 +198,25 @@ def test_what_is_booked_when_no_job_runs_is_told_once_by_the_reapers_flow(
     assert told(known) == []
 
 
+def test_a_bill_of_last_month_is_told_in_the_first_days_of_this_one(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    inbox, _ = channels
+    known = job(likely=2000.0)
+    at = datetime(2026, 10, 31, 20, tzinfo=UTC)
+    known.ledger.add_attempt(
+        "j1", 1, provider="local", market="on_demand", pod_name="p1", usd_per_hour=Decimal(1),
+        launched_at=at,
+    )  # fmt: skip
+    known.ledger.end_attempt("j1", 1, at + timedelta(hours=2), "done", cost_usd=Decimal(960))
+    assert monthalarms.tell(known.ledger, datetime(2026, 11, 9, tzinfo=UTC)) == []
+    assert inbox.mails == []
+    for day in (2, 3):
+        monthalarms.tell(known.ledger, datetime(2026, 11, day, tzinfo=UTC))
+    assert ["spent in 2026-10" in mail for mail in inbox.mails] == [True, True]
+    assert "--month 2026-10" in inbox.mails[1]
+
+
 def test_a_mail_server_that_is_away_is_a_warning_and_the_threshold_is_not_told_again(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
