@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 # One more than cores: many tests wait for a process or a clock.
 WORKERS ?= 3
-.PHONY: help setup demo test test-network test-postgres lint check audit ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery bench-measure simulate chaos
+.PHONY: help setup demo test test-network test-postgres lint check audit ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery bench-measure load simulate chaos
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -106,6 +106,11 @@ bench-recovery: setup  ## checkpoint stall; from a kill to the next step, part b
 	@rm -f $(RESULTS)/recovery.jsonl
 	$(BIN)/python -m benches.recovery --interrupt-at 13 --out $(RESULTS)/recovery.jsonl
 	@$(BIN)/python -m benches.tables $(RESULTS)
+
+# One part again: make load ARGS="--only jobs --jobs 10"
+load: $(INSTALLED)  ## 50 jobs at once, a ledger of 1,000,000 rows, 10 GB of checkpoints (half an hour, 15 GB of disk)
+	@status=0; $(BIN)/python tests/load.py $(ARGS) || status=$$?; \
+	$(BIN)/python -m benches.tables $(RESULTS); exit $$status
 
 # Policy and checkpoint sweeps into the page: make simulate ARGS="--sweep --page docs/simulation.md"
 simulate: $(INSTALLED)  ## 10,000 jobs in each of 5 worlds (minutes); plots in .brightrun/simulation

@@ -1,4 +1,4 @@
-"""Put the newest results into docs/benchmarks.md: `python -m benches.tables [FOLDER]`.
+"""Put the newest results into the pages under docs/: `python -m benches.tables [FOLDER]`.
 
 Only what stands between `<!-- NAME -->` and `<!-- /NAME -->` is replaced; a part without results
 stays as it is. Cells: median (lowest to highest) over the repeats.
@@ -15,20 +15,23 @@ from typing import Any
 
 from benches.sample import ROOT, lines
 
-PAGE = ROOT / "docs" / "benchmarks.md"
+DOCS = ROOT / "docs"
+USUAL = "benchmarks.md"
+PAGES = {"load": "production.md"}  # of those that stand elsewhere
 Row = dict[str, Any]
 
 
 def main() -> int:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".brightrun/bench")
-    page = PAGE.read_text(encoding="utf-8")
     for name, write in TABLES.items():
         if rows := lines(folder / f"{name}.jsonl"):
+            page = DOCS / PAGES.get(name, USUAL)
             try:
-                page = replaced(page, name, write(rows))
+                text = replaced(page.read_text(encoding="utf-8"), name, write(rows))
             except KeyError as missing:
                 print(f"{name}: the results of an older bench lack {missing}; run it again")
-    PAGE.write_text(page, encoding="utf-8")
+            else:
+                page.write_text(text, encoding="utf-8")
     return 0
 
 
@@ -36,7 +39,7 @@ def replaced(page: str, name: str, text: str) -> str:
     """The page with another text between the marks of `name`; ValueError when it has none."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     if begin not in page or end not in page:
-        raise ValueError(f"{PAGE.name} has no marks of {name!r}")
+        raise ValueError(f"the page has no marks of {name!r}")
     return re.sub(
         f"{re.escape(begin)}.*?{re.escape(end)}",
         lambda _: f"{begin}\n{text}{end}",
@@ -175,6 +178,24 @@ def recovery(rows: Sequence[Row]) -> str:
     return f"{table(head, body)}\nLoad average {loads}.\n"
 
 
+def load(rows: Sequence[Row]) -> str:
+    """Every number beside what it is held against; parts in the order of the file."""
+    body = []
+    for part in dict.fromkeys(row["part"] for row in rows):
+        own = [row for row in rows if row["part"] == part]
+        for place, row in enumerate(own):
+            met = {True: "met", False: "**missed**", None: ""}[row["met"]]
+            measured = f"{row['value']:,} {row['unit']}".strip()
+            if row["cpu_s"] is not None:
+                measured += f" ({row['cpu_s']:.2f} CPU s)"
+            body.append((part if place == 0 else "", row["what"], measured, row["wanted"], met))
+    days = sorted({row["at"][:10] for row in rows})
+    loads = spread([row["load_average"] for row in rows], 1)
+    when = " to ".join(dict.fromkeys((days[0], days[-1])))
+    found = table(("", "measured", "found", "wanted", ""), body)
+    return f"{found}\n{when}, {rows[-1]['cores']} cores, load average {loads}.\n"
+
+
 def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     rule = ["---"] * len(head)
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *body))
@@ -199,6 +220,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "calibration": calibration,
     "recovery": recovery,
     "measuring": measuring,
+    "load": load,
 }
 
 

@@ -21,6 +21,7 @@ from brightrun import shelter
 from brightrun.errors import ConfigurationError, StorageError
 from brightrun.frozen import Frozen
 from brightrun.ledger_dump import Content
+from brightrun.portions import portions
 from brightrun.runfolder import MANIFEST, sha256_file
 
 FORMAT = 1
@@ -75,14 +76,15 @@ class Place:
         """Copy a file of this machine in under its name."""
         stored = Stored(size=file.stat().st_size, sha256=sha256_file(file))
         with self._asked():
-            self.fs.put_file(str(file), f"{self.root}/{name}")
+            more = portions(self.fs, stored.size)
+            self.fs.put_file(str(file), f"{self.root}/{name}", **more)
         return stored
 
     def get(self, name: str, expected: Stored, to: Path) -> None:
         """Fetch one file. StorageError: it is not what was stored."""
         missing = StorageError(f"{self.url}/{name} is missing", fix=OTHER_BACKUP)
         with self._asked(missing):
-            self.fs.get_file(f"{self.root}/{name}", str(to))
+            self.fs.get_file(f"{self.root}/{name}", str(to), **portions(self.fs))
         if sha256_file(to) != expected.sha256:
             raise StorageError(
                 f"{self.url}/{name} is damaged: its sha256 differs", fix=OTHER_BACKUP

@@ -95,6 +95,7 @@ class Ledger:
     owner = ledger_jobs.owner
     create_job = ledger_jobs.create_job
     job = ledger_jobs.job
+    has_job = ledger_jobs.has_job
     jobs = ledger_jobs.list_jobs
     jobs_with_spec = ledger_jobs.jobs_with_spec
     update_job = ledger_jobs.update_job

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Unpack
@@ -110,15 +110,31 @@ def job(db: Database, job_id: str) -> JobRow:
     )
 
 
+def has_job(db: Database, job_id: str) -> bool:
+    """Whether there is a job of exactly this id."""
+    with db.read() as c:
+        return c.execute(select(table.c.job_id).where(table.c.job_id == job_id)).first() is not None
+
+
 def list_jobs(
     db: Database,
     limit: int | None = 50,
     *,
     status: Status | str | None = None,
     provider: str | None = None,
+    moving: bool = False,
+    runs: Collection[str] | None = None,
+    adapter_sha256: str = "",
 ) -> tuple[JobRow, ...]:
-    """Newest first; `status` and `provider` keep one only, limit None means all."""
+    """Newest first; limit None means all. Every wish keeps fewer; moving: not at rest; runs: of
+    these flow runs. A job's documents are tens of kilobytes: ask for no more than is needed."""
     query = select(table).order_by(table.c.created_at.desc(), table.c.job_id).limit(limit)
+    if moving:
+        query = query.where(table.c.status.not_in([s.value for s in (*FINAL, Status.paused)]))
+    if runs is not None:
+        query = query.where(table.c.flow_run_id.in_(runs))
+    if adapter_sha256:
+        query = query.where(table.c.adapter_sha256 == adapter_sha256)
     if status is not None:
         query = query.where(table.c.status == Status(status).value)
     if provider is not None:

@@ -23,6 +23,7 @@ import fsspec
 
 from brightrun.errors import StorageError
 from brightrun.frozen import Frozen
+from brightrun.portions import portions
 
 MANIFEST = "manifest.json"
 JOB_ID_PATTERN = r"[a-z0-9][a-z0-9-]{0,63}"
@@ -148,7 +149,8 @@ class RunFolder:
     def upload(self, local: Path, relative: str) -> None:
         """Copy one local file; appears whole or not at all."""
         if not self.is_local:
-            self.fs.put_file(str(local), self.path(relative))
+            more = portions(self.fs, local.stat().st_size)
+            self.fs.put_file(str(local), self.path(relative), **more)
             return
         place = Path(self.path(relative))
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +168,7 @@ class RunFolder:
 
     def download(self, relative: str, local: Path) -> None:
         local.parent.mkdir(parents=True, exist_ok=True)
-        self.fs.get_file(self.path(relative), str(local))
+        self.fs.get_file(self.path(relative), str(local), **portions(self.fs))
 
     def remove(self, relative: str) -> None:
         """Remove a file or folder, its manifest first: a half-removed folder does not exist."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from brightrun.errors import ConfigurationError, StorageError
+from brightrun.portions import portions
 from brightrun.settings import Settings
 
 S3_LONGEST = 7 * 24 * 3600  # a signature of version 4 lasts a week at most
@@ -120,7 +121,9 @@ class Bucket:
     def put(self, file: Path, share_id: str, expires_at: datetime) -> str:
         place = f"{self.root}/{share_id}/{file.name}"
         with _told(f"cannot write to s3://{place}"):
-            self._files().put_file(str(file), place, ContentType=kind_of(file.name))
+            files = self._files()
+            more = portions(files, file.stat().st_size)
+            files.put_file(str(file), place, ContentType=kind_of(file.name), **more)
         return place
 
     def link(self, place: str, seconds: int) -> str:

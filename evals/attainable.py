@@ -9,7 +9,7 @@ from brightrun import baselines
 from brightrun.jobs import JobSpec
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import EvidenceKind, MetricName, Verdict
-from evals import statistics
+from evals import rules
 from evals.plan import FLOORS, PLAN, TARGETS
 
 # (metric, whether only markers speak) -> what is scored, and where its scale ends; perplexity has
@@ -56,10 +56,10 @@ def _sentence(row: dict[str, Any]) -> str:
     found = f"({row['evidence'].replace('_', ' ')}, n = {row['n']}, job {row['job']})"
     if not 0 < mean <= top:
         return f"{name}: the baseline has {mean:.3g} {found}"
-    most = statistics.max_attainable_gain(mean, top)
+    most = rules.max_attainable_gain(mean, top)
     line = f"{name}: the baseline has {mean:.3g}, at most +{100 * most:.1f} % can be gained {found}"
     target = TARGETS.get(metric)
     if metric in FLOORS and target is not None:  # a relative gain is promised
-        note = statistics.attainable_note(mean, target, top)
+        note = rules.attainable_note(mean, target, top)
         line += f"; {note}" if note else ""
     return line

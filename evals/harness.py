@@ -15,7 +15,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from brightrun.conversations import CHARACTERS_PER_TOKEN
@@ -131,6 +130,8 @@ def scores(
     items: Sequence[HarnessItem], logprobs: Mapping[tuple[str, str], Sequence[float]], model: str
 ) -> dict[str, list[float]]:
     """Measure -> 1 or 0 of each item, in order. logprobs: (model, item_id) -> of its choices."""
+    import numpy as np  # scoring alone needs it; whoever plans keeps its memory
+
     found: dict[str, list[float]] = {}
     for item in items:
         sums = np.array(logprobs[model, item.item_id])

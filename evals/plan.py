@@ -17,7 +17,7 @@ from brightrun.jobs import Hyperparameters
 from brightrun.modelnames import TRAINED, all_models
 from brightrun.runfolder import RunFolder
 from brightrun.verdicts import MetricName
-from evals import statistics
+from evals import rules
 from evals.own import Asked, asked
 from evals.sources import (
     DATA,
@@ -225,9 +225,9 @@ def _facts(
         },
         "decoding": _decoding(values),
         "statistics": {
-            "confidence": statistics.CONFIDENCE,
-            "power": statistics.POWER,
-            "bootstrap_draws": statistics.DRAWS,
-            "min_clusters": statistics.MIN_CLUSTERS,
+            "confidence": rules.CONFIDENCE,
+            "power": rules.POWER,
+            "bootstrap_draws": rules.DRAWS,
+            "min_clusters": rules.MIN_CLUSTERS,
         },
     }

@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 from brightrun.verdicts import TargetMet
+from evals import rules
 
-CONFIDENCE = 0.95
-POWER = 0.80
-DRAWS = 10_000
-MIN_CLUSTERS = 5
+CONFIDENCE, POWER = rules.CONFIDENCE, rules.POWER
+DRAWS, MIN_CLUSTERS = rules.DRAWS, rules.MIN_CLUSTERS
+max_attainable_gain, attainable_note = rules.max_attainable_gain, rules.attainable_note
 Better = Literal["lower", "higher"]
 Floats = NDArray[np.float64]
 _Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
@@ -214,26 +214,11 @@ def improved(interval: Interval, better: Better) -> bool | None:
     return (high < 0) if better == "lower" else (low > 0)
 
 
-def max_attainable_gain(baseline: float, top: float = 5.0) -> float:
-    """Largest relative gain that a scale ending at `top` allows: top/baseline - 1."""
-    if not 0 < baseline <= top:
-        raise ValueError(f"baseline {baseline} lies outside 0-{top:g}")
-    return top / baseline - 1
-
-
 def headroom_closed(baseline: ArrayLike, trained: ArrayLike, top: float = 5.0) -> Interval | None:
     """sum(trained - baseline) / sum(top - baseline) over pairs; None when there was no headroom."""
     before, after = _floats(baseline), _floats(trained)
     room = top - before
     return weighted_mean_t(after - before, room) if room.sum() > 0 else None
-
-
-def attainable_note(baseline: float, target: float, top: float = 5.0) -> str:
-    """One sentence when the target lies above what the scale allows, else an empty string."""
-    most = max_attainable_gain(baseline, top)
-    if target <= most:
-        return ""
-    return f"+{target:.0%} unattainable (max +{most:.1%})".replace("%", " %")
 
 
 def cluster_means(values: Sequence[float], clusters: Sequence[str]) -> dict[str, float]:

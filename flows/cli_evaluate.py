@@ -99,8 +99,8 @@ def found(target: str, like: str) -> tuple[JobContext, str]:
             f"{target} holds no {WEIGHTS}", fix="give a job's id, or an adapter's folder"
         )
     made = sha256_file(folder / WEIGHTS)
-    for row in Ledger.open(load()).jobs(None):
-        if row.adapter_sha256 == made and not row.request.get("assesses"):
+    for row in Ledger.open(load()).jobs(None, adapter_sha256=made):
+        if not row.request.get("assesses"):
             return open_job(row.job_id), ""
     if not like:
         raise EvaluationError(

@@ -57,7 +57,7 @@ def driving(request: JobRequest, given: str) -> Iterator[str]:
     settings = load()
     ledger = Ledger.open(settings)
     job_id = job_id_of(given, str(this_run.id))
-    if not exists(ledger, job_id):
+    if not ledger.has_job(job_id):
         ledger.create_job(job_id, first_wish(ledger, request))
     job = JobContext(settings, ledger, job_id)
     claim(job)
@@ -247,14 +247,10 @@ def patience() -> int:
     return load().approval_timeout_hours * 3600
 
 
-def exists(ledger: Ledger, job_id: str) -> bool:
-    return any(row.job_id == job_id for row in ledger.jobs(None))
-
-
 def release_pods(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Cancelled, crashed or failed: no pod of this job stays. Safe to repeat."""
     job_id = job_id_of(str(flow_run.parameters.get("job_id") or ""), str(flow_run.id))
-    if not exists(Ledger.open(load()), job_id):
+    if not Ledger.open(load()).has_job(job_id):
         return
     ended_without_word(open_job(job_id), "CANCELLED" if state.is_cancelled() else "CRASHED")
 

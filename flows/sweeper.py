@@ -93,8 +93,8 @@ def sweep(ledger: Ledger, state_of: Callable[[str], str]) -> list[str]:
     looked at (its storage or provider is away) waits for the next sweep, the others do not.
     """
     closed = []
-    for row in ledger.jobs(None):
-        if row.at_rest or not row.flow_run_id or is_driven(row):
+    for row in ledger.jobs(None, moving=True):
+        if not row.flow_run_id or is_driven(row):
             continue
         job = JobContext(ledger.settings, ledger, row.job_id)
         try:
@@ -131,14 +131,14 @@ def mend_states(
     runs: (flow run id, state type) of the runs that look wrong. tell(run, state type, message).
     grace: seconds for a run that has just closed its books to say the rest itself.
     """
-    mended = []
+    mended, states = [], dict(runs)
     before = datetime.now(UTC) - timedelta(seconds=grace)
     jobs = {
         row.flow_run_id: row
-        for row in ledger.jobs(None)
+        for row in (ledger.jobs(None, runs=states) if states else ())
         if row.is_final and row.finished_at is not None and row.finished_at <= before
     }
-    for run, state in runs:
+    for run, state in states.items():
         row = jobs.get(run)
         wanted = true_state(row.status, state) if row is not None and not is_driven(row) else ""
         if row is not None and wanted:

@@ -100,7 +100,8 @@ def main() -> None:
         mark = os.environ[MARK]
         threading.Thread(target=_die_with, args=(int(parent), mark), daemon=True).start()
     os.environ.update(blocks.environment(load()))
-    sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--limit", "4"]
+    most = str(load().worker_runs)
+    sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--limit", most]
     from prefect.cli import app
 
     app()

@@ -21,7 +21,7 @@ from evals import carrying
 from evals.own import asked
 from evals.plan import GOLDEN, PLAN, make_plan
 from tasks import story
-from tasks.intake import refuse_contaminated, stored_report, with_copy
+from tasks.freezing import refuse_contaminated, stored_report, with_copy
 
 ADAPTER, ADAPTERS = "adapter", "adapters"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -172,7 +172,7 @@ def frozen_spec(job: JobContext, source: JobContext, weights: Mapping[str, str])
             **measuring, "scenarios": len(tested.scenarios), "questions": len(tested.questions),
         }
     )  # fmt: skip
-    refuse_contaminated(job, tested)
+    refuse_contaminated(job, tested, story.remark)
     tested.write(job.folder)
     made = make_plan(values, stored_report(job).system_prompt, tested=tested, others=weights)
     planned = {"values": values, "plan_sha256": made.write(job.folder)}

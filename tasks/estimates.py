@@ -22,7 +22,7 @@ from evals import contamination, own
 from expectations.validation import validate_file
 from reports import jobcards
 from tasks import artifacts
-from tasks.intake import dataset_error
+from tasks.freezing import dataset_error
 
 PROVIDERS = ("local", "runpod")
 

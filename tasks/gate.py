@@ -33,7 +33,7 @@ from evals import attainable
 from evals.plan import PLAN, beyond
 from reports import jobcards
 from tasks import artifacts, sizing, story
-from tasks.intake import stored_report
+from tasks.freezing import stored_report
 
 Answer = Literal["go", "waiting", "rejected"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +15,9 @@ from brightrun import basemodels
 from brightrun.context import JobContext, open_job
 from brightrun.settings import CHECKOUT
 from brightrun.verdicts import ReportData, kind_of_test
-from evals import attainable
-from evals.assess import assess
 from reports import cards, handing, issuing, package, render
 from tasks import artifacts, board
+from tasks.apart import apart
 
 
 @task(name="evaluate", cache_policy=NO_CACHE)
@@ -28,10 +26,7 @@ def evaluate(job_id: str) -> None:
     job = open_job(job_id)
     if not job.folder.exists("evals/evaluation.json"):
         with board.stage(job, "evaluate", "evaluating"):
-            found = assess(job.folder, job.spec)
-            job.ledger.save_evaluation(job_id, found)
-            job.folder.write_json("evals/evaluation.json", json.loads(found.model_dump_json()))
-            attainable.keep(job.folder, job.spec, found.verdicts)
+            apart("evaluate", job_id)
     found = issuing.evaluation_of(job)
     artifacts.publish(
         "verdicts",
@@ -50,8 +45,7 @@ def report(job_id: str) -> None:
     place = job.reports_folder
     if not job.folder.manifest("report") or not (place / render.PDF).exists():
         with board.stage(job, "report", "reporting"):
-            issued = issuing.first(job)
-            job.folder.upload_folder(place, "report", {"engine": issued.engine})
+            apart("report", job_id)
     html, pdf = place / render.HTML, place / render.PDF
     job.ledger.update_job(job_id, report_html=str(html), report_pdf=str(pdf))
     artifacts.link("report", job.report_url, "Open the validation report", "Report of this job")

@@ -14,7 +14,7 @@ from brightrun.specs import JobSpec
 from evals import harness
 from evals.carrying import LEFT
 from evals.plan import HARNESS, PLAN
-from tasks.intake import stored_report
+from tasks.freezing import stored_report
 
 
 def work_of(job: JobContext, known: Collection[str], interruptions: int = 0) -> Work:

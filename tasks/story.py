@@ -24,6 +24,11 @@ def tell(text: str, level: int = INFO) -> None:
         return
 
 
+def remark(text: str, warning: bool) -> None:
+    """The same for who knows nothing of logs (`freezing.Tell`)."""
+    tell(text, WARNING if warning else INFO)
+
+
 def sentence(event: Happening) -> Line | None:
     """Level and text of a pod's event; None for the ones that come all the time."""
     said = event.payload

@@ -195,6 +195,12 @@ def test_help_loads_nothing_heavy() -> None:
     assert loaded_by(HELP) & heavy == set()
 
 
+def test_a_flow_is_driven_without_what_its_pieces_need() -> None:
+    """They run in processes of their own: a worker drives many jobs, each for hours."""
+    heavy = {"pandas", "numpy", "scipy", "pyarrow", "great_expectations", "matplotlib", "typst"}
+    assert loaded_by("import flows.finetune") & heavy == set()
+
+
 def test_the_ground_floor_loads_without_the_heavy_libraries() -> None:
     names = ", ".join(n for n in FILES if package(n) == "brightrun" and not n.endswith("__init__"))
     assert loaded_by(f"import {names}") & {"prefect", "torch", "transformers", "pandas",

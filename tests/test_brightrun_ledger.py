@@ -173,6 +173,22 @@ def test_jobs_are_listed_newest_first_and_by_status(ledger: Ledger) -> None:
     assert [j.job_id for j in ledger.jobs_with_spec("h")] == ["mid"]
 
 
+def test_jobs_are_found_by_what_they_are(ledger: Ledger) -> None:
+    for number, status in enumerate(("running", "paused", "completed", "created"), start=1):
+        ledger.create_job(f"j{number}", JobRequest(training_file="f"))
+        ledger.update_job(f"j{number}", status=Status(status), flow_run_id=f"run-{number}")
+    ledger.update_job("j3", adapter_sha256="a" * 64)
+
+    def ids(**wanted: Any) -> list[str]:
+        return sorted(row.job_id for row in ledger.jobs(None, **wanted))
+
+    assert ids(moving=True) == ["j1", "j4"]
+    assert ids(runs=["run-2", "run-3", "run-9"]) == ["j2", "j3"]
+    assert ids(runs=[]) == []
+    assert ids(adapter_sha256="a" * 64) == ["j3"]
+    assert [ledger.has_job(name) for name in ("j1", "j", "j9")] == [True, False, False]
+
+
 def test_updates_keep_everything_else_and_note_the_times(ledger: Ledger) -> None:
     ledger.create_job("a", WISH, at=NOW)
     running = ledger.update_job("a", status=Status.running, stage="training")

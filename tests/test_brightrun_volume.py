@@ -32,7 +32,7 @@ from brightrun.ledger import Ledger
 from brightrun.quotes import KNOWN
 from brightrun.settings import Settings
 from brightrun.specs import BaseModelRef, JobSpec, QuantisedCopy
-from tasks.intake import with_copy
+from tasks.freezing import with_copy
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 PCIE, SXM = "H100 80GB PCIe", "H100 80GB SXM"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from fakes.mail import mail_server
 from faulty_storage import refused
+from sqlalchemy import event
 
 from brightrun.context import JobContext, open_job
 from brightrun.jobs import JobRequest
@@ -65,6 +66,18 @@ def test_a_run_cancelled_at_the_gate_ends_its_job(home: Path) -> None:
     assert row.error is not None
     assert "train --resume j1" in row.error["fix"]
     assert swept("CANCELLED") == []
+
+
+def test_a_sweep_reads_the_jobs_that_may_be_meant_and_not_a_years_documents(home: Path) -> None:
+    job("completed")
+    ledger, asked = Ledger.open(load()), []
+    event.listen(ledger.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+    assert sweeper.sweep(ledger, lambda run: "RUNNING") == []
+    told: list[str] = []
+    sweeper.mend_states(ledger, [("run-1", "RUNNING")], lambda run, *_: told.append(run))
+    reads = [words for words in asked if "spec" in words and "training_jobs" in words]
+    assert len(reads) == 2
+    assert [words for words in reads if "WHERE" not in words] == []
 
 
 def test_a_living_driver_keeps_its_job(home: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import botocore.auth
 import botocore.compat
+import fsspec
 import pytest
 import s3fs
 from commands import (
@@ -30,7 +31,7 @@ from pydantic import SecretStr
 from s3_server import BUCKET, POD, S3Server, s3_server
 from waiting import until
 
-from brightrun import backup, doctor_services, preflight, restoring, shelter
+from brightrun import backup, doctor_services, portions, preflight, restoring, shelter
 from brightrun.compute.provider import LaunchRequest
 from brightrun.context import JobContext
 from brightrun.errors import ConfigurationError, StorageError
@@ -71,6 +72,27 @@ def test_a_run_folder_on_s3_reads_what_it_wrote(folder: Any) -> None:
     assert place.read_json("plan/a.json") == {"x": 2}
     assert (place.exists("plan/a.json"), place.exists("plan/b.json")) == (True, False)
     assert (place.attempts(), place.checkpoints()) == ([], [])
+
+
+def test_a_large_file_goes_to_s3_in_portions_and_comes_back(
+    folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portions, "PORTION", 5 << 20)  # the least that S3 takes
+    large, back = tmp_path / "state.pt", tmp_path / "back.pt"
+    large.write_bytes(os.urandom(1 << 20) * 12 + b"the end")
+    place = folder()
+    place.upload(large, "checkpoints/step-00000001/state.pt")
+    place.download("checkpoints/step-00000001/state.pt", back)
+    assert back.read_bytes() == large.read_bytes()
+
+
+def test_little_of_a_large_file_is_in_memory_at_once() -> None:
+    s3, disk = s3fs.S3FileSystem(anon=True), fsspec.filesystem("file")
+    for size in (1, 10**9, 10**12):
+        found = portions.portions(s3, size)
+        assert found["chunksize"] * portions.MOST >= size
+        assert found["chunksize"] * found["max_concurrency"] <= max(100 << 20, size / 1000)
+    assert portions.portions(disk, 10**9) == {}
 
 
 TROUBLE = {

@@ -20,7 +20,7 @@ from brightrun.owntemplate import OwnTemplate
 from brightrun.settings import load
 from brightrun.tokens import ChatTokenizer
 from flows import quoting
-from tasks import estimates, intake, learn
+from tasks import estimates, freezing, intake, learn
 
 
 def test_each_provider_is_priced_for_its_default_model(
@@ -150,10 +150,10 @@ def test_a_base_model_that_nothing_proves_is_said_before_anything_is_paid_for(ho
     job = JobContext(load(), Ledger.open(load()), "j1")
     job.ledger.create_job("j1", JobRequest(training_file="f"))
     tokenizer = ChatTokenizer(byte_tokenizer("chatml"), "chatml")
-    intake.warn_unproven(job, tokenizer)
+    freezing.warn_unproven(job, tokenizer, lambda *_: None)
     (said,) = job.ledger.events("j1", type="warning")
     assert (said.payload["code"], said.payload["fault"]) == ("template_unproven",) * 2
     assert "nothing was compared" in said.payload["message"]
     tokenizer.own = OwnTemplate.of("{{ 1 }}")
-    intake.warn_unproven(job, tokenizer)
+    freezing.warn_unproven(job, tokenizer, lambda *_: None)
     assert len(job.ledger.events("j1", type="warning")) == 1

@@ -93,7 +93,7 @@ class Ui:
 
 
 @contextmanager
-def make_ui(home: Path) -> Iterator[Ui]:
+def make_ui(home: Path, **more: str) -> Iterator[Ui]:
     """`python -m flows.ui` on free ports; stopped by its pid."""
     home.mkdir(parents=True, exist_ok=True)
     port, reports = free_port(), free_port()
@@ -102,7 +102,7 @@ def make_ui(home: Path) -> Iterator[Ui]:
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.ui", "--port", str(port), "--reports-port", str(reports)],
             cwd=ROOT,
-            env=environment(home),
+            env=environment(home, **more),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
