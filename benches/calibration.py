@@ -98,7 +98,7 @@ class Run:
         first = range(calibrate.WARM_UP, seen)
         fitted = calibrate.fit([sizes[at] for at in first], [seconds[at] for at in first])
         later = list(zip(sizes[seen:], seconds[seen:], strict=True))
-        forecast = fitted.forecast([size for size, _ in later])
+        forecast = fitted.forecast([size for size, _ in later], "cpu")
         actual = sum(took for _, took in later)
         single = [abs(fitted.seconds(size) / took - 1) for size, took in later]
         spread_out = list(range(calibrate.WARM_UP, len(sizes), APART))[: calibrate.WANTED]
@@ -131,7 +131,7 @@ def unseen_error(sizes: Sequence[Any], seconds: Sequence[float], seen: Sequence[
 
     fitted = calibrate.fit([sizes[at] for at in seen], [seconds[at] for at in seen])
     others = others_than(seen, len(sizes))
-    likely = fitted.forecast([sizes[at] for at in others]).likely
+    likely = fitted.forecast([sizes[at] for at in others], "cpu").likely
     return likely / sum(seconds[at] for at in others) - 1
 
 

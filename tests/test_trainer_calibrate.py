@@ -48,22 +48,29 @@ def test_exact_times_give_the_coefficients_back() -> None:
 def test_with_noise_the_total_is_met_and_lies_within_the_range(seed: int) -> None:
     found = measured(LENGTHS, noise=0.04, seed=seed)
     expected = sum(truth(size) for size in UNSEEN)
-    forecast = found.forecast(UNSEEN)
+    forecast = found.forecast(UNSEEN, "cuda")
     assert relative(forecast.likely, expected) < 0.05
     assert forecast.low < expected < forecast.high
     assert 0.005 < found.spread < 0.09
 
 
 def test_more_noise_makes_the_range_wider() -> None:
-    calm, wild = (measured(LENGTHS, noise).forecast(UNSEEN) for noise in (0.01, 0.2))
+    calm, wild = (measured(LENGTHS, noise).forecast(UNSEEN, "cuda") for noise in (0.01, 0.2))
     assert (wild.high - wild.low) / wild.likely > 2 * (calm.high - calm.low) / calm.likely
+
+
+def test_a_cpu_promises_less_than_its_calm_measurements_say() -> None:
+    calm = measured([1000] * 9)
+    cpu, gpu = (calm.forecast([Size.of([1000])] * 50, device) for device in ("cpu", "cuda"))
+    assert cpu.likely == gpu.likely
+    assert cpu.high > 1.16 * cpu.likely > gpu.high
 
 
 def test_equal_lengths_still_forecast_their_own_kind_exactly() -> None:
     found = measured([1000] * 9)
     same, longer = Size.of([1000]), Size.of([4000])
     assert relative(found.seconds(same), truth(same)) < 0.001
-    wide, narrow = found.forecast([longer] * 5), found.forecast([same] * 5)
+    wide, narrow = (found.forecast([size] * 5, "cuda") for size in (longer, same))
     assert wide.low < 5 * truth(longer) < wide.high
     assert (wide.high - wide.low) / wide.likely > 5 * (narrow.high - narrow.low) / narrow.likely
 
@@ -78,7 +85,7 @@ def test_a_longer_sequence_never_takes_less_whatever_was_measured(
     found = fit([Size.of([n]) for n, _ in steps], [s for _, s in steps])
     assert min(found.a, found.b, found.c) >= 0
     assert found.seconds(Size.of([tokens + 50])) >= found.seconds(Size.of([tokens])) > 0
-    forecast = found.forecast([Size.of([tokens])] * 3)
+    forecast = found.forecast([Size.of([tokens])] * 3, "cuda")
     assert 0 <= forecast.low <= forecast.likely <= forecast.high
 
 
@@ -102,7 +109,7 @@ class Pod:
         self.lengths, self.more = lengths, more
         kept = more.get("recomputed_above")
         how = Fit(Cut(1 if oom is None else 2), kept)
-        calibration = Calibration(self.forecast, 0, how, self.told.append, lambda: self.now)
+        calibration = Calibration(self.forecast, 0, how, self.told.append, "cuda", lambda: self.now)
         slow = 5.0
         for number, step in enumerate(lengths):
             how = Fit(Cut(1), kept) if number == oom else how
@@ -177,7 +184,7 @@ def test_one_of_two_processes_forecasts_the_time_of_both(*, together: bool) -> N
         return forecast.remaining(plan, samples, [], how.cut, step, (), None, mine)
 
     fit = Fit(Cut(1), None)
-    calibration = Calibration(remaining, 0, fit, told.append, lambda: now)
+    calibration = Calibration(remaining, 0, fit, told.append, "cuda", lambda: now)
     for step in plan:
         sizes = forecast.micro_steps([len(samples[at].ids) for at in step], Cut(1))
         turns = divide([size.tokens for size in sizes], 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -290,22 +291,36 @@ def test_a_successor_in_the_middle_of_an_upload_leaves_it_without_manifest(
 
 def test_a_full_local_disk_costs_one_checkpoint_and_later_the_pod(tmp_path: Path) -> None:
     office = Office(tmp_path, Limits(60, 0.0))
-    full = OSError(28, "No space left on device")
-    office.saver.not_written(full, local(office.scratch, 2), 2)
+
+    def write(local: Path) -> None:
+        (local / "part").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    def lose(step: int, write: Callable[[Path], None] = write) -> None:
+        office.saver.save(office.scratch / f"checkpoint-{step}", step, {}, 0.0, write)
+        assert office.saver.uploads.drain(20)
+
+    lose(2)
+    assert office.saver.lost
     assert office.codes() == ["disk_full"]
     assert not list(office.scratch.iterdir())
-    office.saver.uploads.submit(Saved(local(office.scratch, 3), 3))
-    assert office.saver.uploads.drain(20)
-    assert office.codes() == ["disk_full"]  # what is stored elsewhere frees no disk
+    office.saver.check()  # training goes on
     office.save(4)
+    assert not office.saver.lost
     assert office.saver.uploads.drain(20)
     assert office.codes() == ["disk_full", "storage_back"]
-    office.saver.not_written(full, local(office.scratch, 6), 6)
+    lose(6)
+    lose(8)
     with pytest.raises(StorageError, match="on the pod failed: the disk or the storage is full"):
-        office.saver.not_written(full, local(office.scratch, 8), 8)
-    assert office.plain.checkpoints() == [3, 4]
+        office.saver.check()
+    assert office.plain.checkpoints() == [4]
+
+    def bug(local: Path) -> None:
+        raise ValueError("a bug")
+
+    lose(10, bug)
     with pytest.raises(ValueError, match="a bug"):
-        office.saver.not_written(ValueError("a bug"), office.scratch / "x", 10)
+        office.saver.check()
 
 
 def test_a_checkpoint_is_complete_or_absent(office: Office) -> None:

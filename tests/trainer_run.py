@@ -21,6 +21,7 @@ class Unsaved:
     """Stands where the saver is: checkpoints have tests of their own. Behind once, at step 1."""
 
     asked = 0
+    lost = False
 
     def save(self, *_: Any) -> None:
         return
@@ -36,7 +37,7 @@ class Run:
     def __init__(
         self, place: Path, values: Hyperparameters = PLAIN, validated: tuple[int, ...] = (),
         choices: dict[str, Any] | None = None, models: Path | None = None, training: int = 12,
-        **seams: Any,
+        saver: Unsaved | None = None, **seams: Any,
     ) -> None:  # fmt: skip
         import torch
 
@@ -84,11 +85,12 @@ class Run:
             choices or {},
         )
         base = loading.load_base(base_folder, precision, made)
-        self.saver = Unsaved()
+        self.saver = saver or Unsaved()
         try:
             self.model = train(work, base, narrator, cast(Any, self.saver))
         finally:
             reporter.flush()
+        self.trainer = narrator.trainer
         metrics = payloads(self.folder, "metric")
         self.losses = [m["loss"] for m in metrics if "loss" in m]
         self.validations = [m["validation_loss"] for m in metrics if "validation_loss" in m]

@@ -231,6 +231,7 @@ class Attempt:
         calibration = Calibration(
             partial(prepared.remaining, pace.mine), step, fit,
             lambda found: self.reporter.add("progress", found),
+            base.model.device.type,
         )  # fmt: skip
         work = Work(
             spec,

@@ -32,7 +32,9 @@ PRIOR = (0.05, 0.85, 0.10)
 PRIOR_SD = 0.5
 LEAST_SPREAD = 0.01
 DEVIATIONS = 2.0  # low and high: about 95 %
-DRIFT = 0.03  # what a machine's speed changes by itself over hours: never promise less
+# What a machine's speed changes by itself over hours, which nine micro-steps cannot show: never
+# promise less. A CPU's: identical micro-steps became 7-16 % slower in ten minutes (benchmarks.md).
+DRIFT = {"cuda": 0.03, "cpu": 0.18}
 # Forward pass alone over forward and backward of a LoRA model: 250 against 120 tokens/s measured.
 FORWARD = Range(0.33, 0.48, 0.60)
 
@@ -72,15 +74,15 @@ class Line:
         """Expected seconds of one micro-step."""
         return self.a + self.b * size.tokens + self.c * size.squares
 
-    def forecast(self, sizes: Sequence[Size]) -> Range:
-        """Seconds of all these micro-steps together."""
+    def forecast(self, sizes: Sequence[Size], device: str) -> Range:
+        """Seconds of all these micro-steps together, on that kind of device."""
         if not sizes:
             return Range(0.0, 0.0, 0.0)
         sums = _rows(sizes).sum(axis=0)
         likely = float(sums @ np.array([self.a, self.b, self.c]))
         single = sum((self.spread * self.seconds(size)) ** 2 for size in sizes)
         sd = math.sqrt(float(sums @ self.covariance @ sums) + single)
-        off = max(DEVIATIONS * sd, DRIFT * likely)
+        off = max(DEVIATIONS * sd, DRIFT[device] * likely)
         return Range(max(0.0, likely - off), likely, likely + off)
 
 
@@ -160,11 +162,13 @@ class Calibration:
         step: int,
         how: Fit,
         tell: Callable[[dict[str, Any]], None],
+        device: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.forecast = forecast
         self.step = step
         self.tell = tell
+        self.device = device
         self.clock = clock
         self.wanted = wanted(sum(map(len, forecast(step, how).steps)))
         self.measured: list[MicroStep] = []
@@ -194,8 +198,9 @@ class Calibration:
         gaps = (median(self.between) if self.between else 0.0) * len(left.steps)
         # The validation of this very step comes after its metric, so it is still to come.
         times = sum(at >= self.step for at in left.validations)
-        checks = found.forecast([*left.validated] * times)
-        training = found.forecast([left.work(size) for step in left.steps for size in step])
+        checks = found.forecast([*left.validated] * times, self.device)
+        work = [left.work(size) for step in left.steps for size in step]
+        training = found.forecast(work, self.device)
         training += Range(gaps / 2, gaps, gaps * 2) + Range(
             checks.low * FORWARD.low, checks.likely * FORWARD.likely, checks.high * FORWARD.high
         )

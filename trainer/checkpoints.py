@@ -14,8 +14,6 @@ from trainer.reporter import Reporter
 from trainer.uploads import Saved
 
 KEPT = 3
-# Written by the HF Trainer, but a pickle that nobody loads, or of no use for a resume.
-UNWANTED = ("training_args.bin", "README.md")
 
 
 class Schedule:
@@ -89,8 +87,6 @@ class Publisher:
         """
         # What its steps were is told before they can no longer be repeated.
         self.reporter.try_flush()
-        for name in UNWANTED:
-            (saved.local / name).unlink(missing_ok=True)
         target = checkpoint(saved.step)
         # A half-made upload of a killed attempt may lie there.
         self.folder.remove(target)

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import Trainer
 from trl import SFTTrainer
 
 from brightrun import gpus
@@ -33,6 +32,7 @@ from trainer import (
     loss,
     memory,
     optimizers,
+    snapshot,
 )
 from trainer.batches import MicroBatch, Step
 from trainer.calibrate import Size
@@ -243,17 +243,16 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
         if not self.work.group.leads:
             self.narrator.schedule.saved(step)
             return
-        # Past TRL's own method, which writes a model card first.
         local = Path(self.args.output_dir) / f"checkpoint-{step}"
         begun = time.monotonic()
         try:
-            Trainer._save_checkpoint(self, model, trial)
+            self._save_rng_state(str(local))
         except Exception as error:  # noqa: BLE001 full disks have many names
             self.saver.not_written(error, local, step)
             return
-        # Only what was written counts: the next step tries again.
+        taken, facts = snapshot.take(self), self.narrator.facts(step)
         self.narrator.schedule.saved(step)
-        self.saver.save(local, step, self.narrator.facts(step), time.monotonic() - begun)
+        self.saver.save(local, step, facts, time.monotonic() - begun, taken.write)
 
     def wait_for_storage(self) -> None:
         """Before a step, all processes together: see `Saver.behind`."""

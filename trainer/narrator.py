@@ -93,7 +93,7 @@ class Narrator(TrainerCallback):  # type: ignore[misc]
         self.course.add(step, logs["loss"], last.scored, ids, args.learning_rate, logs["grad_norm"])
         self.stall.stepped(step, self.seconds)
         last_step = step == state.max_steps
-        due = self.schedule.due(step, self.seconds)
+        due = self.schedule.due(step, self.seconds) or self.trainer.saver.lost
         control.should_save = due and (self.course.may_save or last_step)
         self.reporter.add("metric", self._metric(step, state.max_steps, logs))
         if step == self.interrupt_at:

@@ -15,6 +15,7 @@ from trainer import guards, hardware
 from trainer.reporter import Reporter
 
 WEIGHTS = "adapter_model.safetensors"
+STATE = "trainer_state.json"
 COMPUTES = "computes"
 STATES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
 
@@ -81,7 +82,7 @@ def check_readable(local: Path) -> None:
         for name in STATES:
             with safe_globals():
                 torch.load(local / name, map_location="cpu", weights_only=True)
-        name = "trainer_state.json"
+        name = STATE
         json.loads((local / name).read_bytes())
     except (MemoryError, ImportError):
         raise  # the pod's trouble: no reason to throw a checkpoint away

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from trainer.checkpoints import Publisher
 from trainer.control import Control, StopRequested
 from trainer.patience import Outages, PatientFolder
 from trainer.reporter import Reporter
-from trainer.uploads import Abandoned, Saved, Uploads
+from trainer.uploads import Abandoned, Lost, Saved, Uploads
 
 # After a failure of the training: so long for what is still under way.
 FAILURE_DRAIN_SECONDS = 60.0
@@ -49,14 +49,32 @@ class Saver:
             lambda seconds: self.uploads.pause(seconds),
             self._guard,
         )
-        send = Publisher(patient, reporter, facts).publish
-        self.uploads = Uploads(send, stored, lambda: folder.outages.going_on)
+        self.publisher = Publisher(patient, reporter, facts)
+        self.uploads = Uploads(self._store, stored, lambda: folder.outages.going_on)
 
-    def save(self, local: Path, step: int, facts: dict[str, Any], stalled_s: float) -> None:
-        """Hand over a written checkpoint; returns at once."""
+    def save(
+        self, local: Path, step: int, facts: dict[str, Any], stalled_s: float,
+        write: Callable[[Path], None] = lambda local: None,
+    ) -> None:  # fmt: skip
+        """Hand over a checkpoint that `write` puts into the folder `local`; returns at once."""
+        print(f"checkpoint of step {step} taken in {stalled_s:.3f} s", flush=True)
+        self.uploads.submit(Saved(local, step, facts, stalled_s, write))
+
+    @property
+    def lost(self) -> bool:
+        """Whether the newest checkpoint could not be written: then the next step is due."""
+        return self.uploads.lost
+
+    def _store(self, saved: Saved) -> None:
+        """In the thread: write, then upload."""
+        try:
+            saved.local.mkdir(parents=True, exist_ok=True)
+            saved.write(saved.local)
+        except Exception as error:
+            self.not_written(error, saved.local, saved.step)
+            raise Lost from error
         self.disk.worked(writing=True)
-        print(f"checkpoint of step {step} written in {stalled_s:.3f} s", flush=True)
-        self.uploads.submit(Saved(local, step, facts, stalled_s))
+        self.publisher.publish(saved)
 
     def not_written(self, error: Exception, local: Path, step: int) -> None:
         """A checkpoint could not be written here: training goes on, until patience ends.

@@ -1,8 +1,8 @@
-"""Checkpoints go to the storage in the background, one at a time, while training goes on.
+"""Checkpoints are written and stored in the background, one at a time, while training goes on.
 
 No step begins that would put more at stake than the interval (`keep_up`). An outage is not waited
 for: then a newer checkpoint replaces the one that waits behind the one under way. The local disk
-holds three at most: under way, waiting, being written.
+holds one, the host's memory the one that waits and the one that is being taken.
 """
 
 from __future__ import annotations
@@ -22,14 +22,20 @@ class Abandoned(Exception):
     """Raised inside an upload that must not go on: another pod owns the checkpoints now."""
 
 
+class Lost(Exception):
+    """Raised by a send: this checkpoint is given up, the next one is to come soon."""
+
+
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A checkpoint on the local disk. stalled_s: seconds that training stood still for it."""
+    """A checkpoint for the local disk. stalled_s: seconds that training stood still for it.
+    write: puts what is still missing into its folder."""
 
     local: Path
     step: int
     facts: dict[str, Any] = field(default_factory=dict)
     stalled_s: float = 0.0
+    write: Callable[[Path], None] = lambda local: None
     at: float = field(default_factory=time.monotonic)
 
 
@@ -47,6 +53,8 @@ class Uploads:
         self._waiting: Saved | None = None
         self._running: Saved | None = None
         self._failure: BaseException | None = None
+        # The last one that was handed over could not be written.
+        self.lost = False
         self._over = False
         self._changed = threading.Condition()
         self._hurry = threading.Event()
@@ -56,7 +64,7 @@ class Uploads:
         """Take over a local checkpoint; returns at once. Raises like `check`."""
         self.check()
         with self._changed:
-            replaced, self._waiting = self._waiting, saved
+            replaced, self._waiting, self.lost = self._waiting, saved, False
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="uploads", daemon=True)
                 self._thread.start()
@@ -139,6 +147,9 @@ class Uploads:
                         self._stored = saved.step
             except Abandoned:
                 return
+            except Lost:
+                with self._changed:
+                    self.lost = self._waiting is None
             except BaseException as error:  # noqa: BLE001 raised again in the training thread
                 with self._changed:
                     self._failure = error
