@@ -310,6 +310,9 @@ def test_a_pod_makes_the_copy_as_a_job_with_a_bill_and_the_next_call_finds_it(
     assert (attempt.outcome, (attempt.cost_usd or 0) > 0) == ("done", True)
     assert pod["mounts"]["network"][0]["volumeId"] == made.volume
     assert 0 < float(pod["env"]["BRIGHTRUN_LIMIT_HOURS"]) < 1
+    # A job like others for whoever looks: nothing of a training is asked of it.
+    for words in (("jobs",), ("show", "vol-1"), ("events", "vol-1"), ("reap", "--dry-run")):
+        assert run(*words).exit_code == 0, words
 
 
 def test_a_copy_whose_driver_died_is_gone_on_with_and_one_that_failed_is_told(
