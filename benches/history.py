@@ -1,0 +1,70 @@
+"""How far estimates of real jobs on this machine are off: jobs of several sizes, the backtest.
+
+    python -m benches.history --home FOLDER [--base-model tiny] [--jobs 10] [--set scenarios=4 ...]
+
+Each job trains other conversations of the example file, in other numbers; one JSON line a job, then
+what `brightrun estimate --backtest --json` says. A home that has jobs already goes on with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "training-file.json"
+# Conversations and epochs of a job: neither grows with its number.
+SIZES = ((12, 1), (24, 1), (8, 1), (16, 2), (10, 2), (20, 1), (14, 1), (22, 2), (9, 1), (18, 1))
+
+
+def part_of(example: dict[str, Any], number: int, count: int) -> dict[str, Any]:
+    """`count` of the file's conversations, from another one on for each job."""
+    every = example["conversations"]
+    first = number * 5 % len(every)
+    kept = [*every[first:], *every[:first]][:count]
+    pairs = sum(len(one["training_pairs"]) for one in kept)
+    known = example["training_file_metadata"]
+    counted = {**known, "total_conversations": count, "total_training_pairs": pairs}
+    return {**example, "training_file_metadata": counted, "conversations": kept}
+
+
+def brightrun(home: Path, *words: str) -> dict[str, Any]:
+    """The command's JSON object; what it says beside it goes to our stderr."""
+    command = [sys.executable, "-m", "flows.cli", *words, "--json"]
+    environment = {**os.environ, "BRIGHTRUN_HOME": str(home)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--base-model", default="tiny")
+    parser.add_argument("--jobs", type=int, default=10)
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
+    options = parser.parse_args()
+    options.home.mkdir(parents=True, exist_ok=True)
+    example = json.loads(EXAMPLE.read_text("utf-8"))
+    begun = len(brightrun(options.home, "jobs", "--limit", "1000")["jobs"])
+    for number in range(begun, begun + options.jobs):
+        count, epochs = SIZES[number % len(SIZES)]
+        file = options.home / f"part-{number:03}.json"
+        file.write_text(json.dumps(part_of(example, number, count)), "utf-8")
+        sets = [word for one in (f"epochs={epochs}", *options.set) for word in ("--set", one)]
+        job = brightrun(
+            options.home, "train", str(file), "--preset", "demo", "--base-model",
+            options.base_model, *sets, "--yes",
+        )  # fmt: skip
+        load = round(os.getloadavg()[0], 1)
+        told = {"job": job["job_id"], "conversations": count, "epochs": epochs, "load": load}
+        print(json.dumps(told), flush=True)
+    print(json.dumps(brightrun(options.home, "estimate", "--backtest")))
+
+
+if __name__ == "__main__":
+    main()
