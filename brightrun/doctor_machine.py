@@ -20,7 +20,9 @@ from brightrun.people import load_people
 from brightrun.settings import CHECKOUT, Settings, load
 
 # Set by our own processes for one another, or with --debug.
-OWN_NAMES = frozenset({"BRIGHTRUN_DEBUG", "BRIGHTRUN_UI", "BRIGHTRUN_PARENT"})
+OWN_NAMES = frozenset(
+    {"BRIGHTRUN_DEBUG", "BRIGHTRUN_UI", "BRIGHTRUN_PARENT", "BRIGHTRUN_HANDS_OVER"}
+)
 PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+)$", re.MULTILINE)
 REQUIREMENT = re.compile(r"^[A-Za-z0-9][\w.-]*")
 INSTALL = "pip install -c constraints.txt -e '.[trainer,dev]'"

@@ -24,7 +24,7 @@ from brightrun.money import to_micro, to_usd
 
 _CHANGEABLE = frozenset(JobChanges.__optional_keys__)
 # A driver on another host that has not renewed its claim for so long is believed gone; it is
-# renewed four times as often (`following.Watch`).
+# renewed four times as often (`pulse.beating`).
 CLAIM_STALE_SECONDS = 120.0
 _CLAIM = ("claim_driver", "claim_pid", "claim_host", "claim_at")
 _INTERNAL = ("estimate_low_micro", "estimate_likely_micro", "estimate_high_micro")
@@ -221,6 +221,21 @@ def process_is_alive(pid: int, since: datetime | None = None) -> bool:
         return False
 
 
+def driver_lives(claim: Claim, now: datetime, here: str, stale_seconds: float) -> bool:
+    """A process of this host is looked at; one of another host has renewed its claim lately."""
+    if claim.host == here:
+        return process_is_alive(claim.pid, claim.at)
+    return now - claim.at <= timedelta(seconds=stale_seconds)
+
+
+def is_driven(row: JobRow, now: datetime | None = None) -> bool:
+    """Whether a process drives the job, as far as this host can tell."""
+    moment = now or datetime.now(UTC)
+    return row.claim is not None and driver_lives(
+        row.claim, moment, socket.gethostname(), CLAIM_STALE_SECONDS
+    )
+
+
 def claim(
     db: Database,
     job_id: str,
@@ -242,12 +257,10 @@ def claim(
         found = c.execute(query).one_or_none()
         if found is None:
             raise ConfigurationError(f"there is no job {job_id!r}", fix="see `brightrun jobs`")
-        if found.claim_driver not in (None, driver):
-            held = moment - found.claim_at <= timedelta(seconds=stale_seconds)
-            if found.claim_host == here:
-                held = process_is_alive(found.claim_pid or 0, found.claim_at)
-            if held:
-                return False
+        held = _row(found).claim
+        rival = held if held is not None and held.driver != driver else None
+        if rival is not None and driver_lives(rival, moment, here, stale_seconds):
+            return False
         mine = dict(zip(_CLAIM, (driver, pid or os.getpid(), here, moment), strict=True))
         c.execute(update(table).where(table.c.job_id == job_id).values(mine))
         return True

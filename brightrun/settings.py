@@ -46,6 +46,13 @@ class Settings(BaseSettings):
         "meta-llama/Meta-Llama-3-70B-Instruct", description="Base model of runpod"
     )
     ui_port: int = Field(4200, ge=1, le=65535, description="Prefect pages of `make ui`")
+    prefect_url: str = Field("", description="API of the team's server: http://HOST:4200/api")
+    pool: str = Field(
+        "brightrun-local",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,60}$",
+        description="Work pool of this environment: a worker takes runs of no other one",
+    )
+    worker_runs: int = Field(4, ge=1, le=500, description="Runs at once of one worker")
     reports_port: int = Field(4280, ge=1, le=65535, description="Report pages of `make ui`")
     worker_runs: int = Field(4, ge=1, le=200, description="Runs at once of the worker of `make ui`")
 

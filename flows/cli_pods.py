@@ -27,7 +27,7 @@ def reap(
     from brightrun.errors import ConfigurationError, ProviderError
     from brightrun.ledger import Ledger
     from brightrun.settings import load
-    from flows import sweeper
+    from flows import server, sweeper, tending
     from flows.terminal import complain, emit, say
 
     settings = load()
@@ -41,7 +41,11 @@ def reap(
         except (ConfigurationError, ProviderError) as error:
             silent[name] = error.as_dict()
             complain(error, as_json=False)
-    closed = [] if dry_run else sweeper.sweep(ledger, lambda run: "")
+    url = server.shared_url(settings)
+    if dry_run:
+        closed = []
+    else:
+        closed = tending.swept(ledger, url) if url else sweeper.sweep(ledger, lambda run: "")
     if json:
         pods = [pod.model_dump(mode="json") for pod in found]
         emit({"dry_run": dry_run, "pods": pods, "closed_jobs": closed, "silent": silent})

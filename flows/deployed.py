@@ -25,6 +25,7 @@ class Gap(Frozen):
     """What the server lacks or has otherwise; worker: whether one takes runs of the pool."""
 
     version: str
+    pool_name: str = POOL
     pool: bool = False
     deployments: tuple[str, ...] = ()
     automations: tuple[str, ...] = ()
@@ -35,7 +36,7 @@ class Gap(Frozen):
         return not (self.pool or self.deployments or self.automations)
 
 
-def gap(api_url: str) -> Gap:
+def gap(api_url: str, pool_name: str = POOL) -> Gap:
     """httpx.HTTPError: the server does not answer."""
     with httpx.Client(base_url=api_url.rstrip("/"), timeout=SECONDS) as client:
 
@@ -44,20 +45,28 @@ def gap(api_url: str) -> Gap:
 
         there = asked("POST", "/deployments/filter", {"limit": MOST})
         rules = asked("POST", "/automations/filter", {"limit": MOST})
-        answer = client.get(f"/work_pools/{POOL}")
+        answer = client.get(f"/work_pools/{pool_name}")
         pool = None if answer.status_code == 404 else answer.raise_for_status().json()
         return Gap(
             version=str(asked("GET", "/admin/version")),
+            pool_name=pool_name,
             pool=pool is None,
-            deployments=differing({found["name"]: facts_there(found) for found in there}),
+            deployments=differing(
+                {found["name"]: facts_there(found) for found in there}, pool_name
+            ),
             automations=tuple(sorted(automations() - {found["name"] for found in rules})),
             worker=pool is not None and pool.get("status") == "READY",
         )
 
 
-def differing(there: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+def asked_in(pool_name: str) -> str:
+    """prefect.yaml with the work pool of an environment."""
+    return ASKED.read_text("utf-8").replace(f"name: {POOL}\n", f"name: {pool_name}\n")
+
+
+def differing(there: Mapping[str, Mapping[str, Any]], pool_name: str = POOL) -> tuple[str, ...]:
     """Names of the deployments that are not there, or not as prefect.yaml has them."""
-    wanted = yaml.safe_load(ASKED.read_text("utf-8"))["deployments"]
+    wanted = yaml.safe_load(asked_in(pool_name))["deployments"]
     return tuple(one["name"] for one in wanted if there.get(one["name"]) != facts_asked(one))
 
 

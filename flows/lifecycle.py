@@ -23,6 +23,7 @@ from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
 from brightrun.outages import told
+from brightrun.pulse import beating
 from brightrun.remains import kept
 from brightrun.settings import load
 from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused, obey
@@ -62,7 +63,8 @@ def driving(request: JobRequest, given: str) -> Iterator[str]:
     job = JobContext(settings, ledger, job_id)
     claim(job)
     try:
-        yield job_id
+        with beating(lambda: ledger.renew_claim(job_id, driver_name())):
+            yield job_id
     except (PrefectSignal, DriverReplaced):
         raise  # suspended at the gate, or driven by another process: not an end
     except (ExternalSignal, KeyboardInterrupt):
@@ -248,10 +250,15 @@ def patience() -> int:
 
 
 def release_pods(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Cancelled, crashed or failed: no pod of this job stays. Safe to repeat."""
+    """Cancelled, crashed or failed: no pod of this job stays. Safe to repeat.
+
+    Crashed, a deployment's job is not over (see `flows.reviving`).
+    """
     job_id = job_id_of(str(flow_run.parameters.get("job_id") or ""), str(flow_run.id))
     if not Ledger.open(load()).has_job(job_id):
         return
+    if state.is_crashed() and flow_run.deployment_id:
+        return  # its process was killed: the next sweep puts it back into the queue
     ended_without_word(open_job(job_id), "CANCELLED" if state.is_cancelled() else "CRASHED")
 
 

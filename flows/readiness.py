@@ -12,7 +12,6 @@ from brightrun.errors import ProviderError
 from brightrun.findings import Check, Finding
 from brightrun.settings import Settings
 from flows import deployed, server
-from flows.worker import POOL
 
 NO_SERVER = "no Prefect server runs: the terminal's jobs start their own, nothing is scheduled"
 
@@ -27,7 +26,7 @@ def prefect_server(prefect_url: str, settings: Settings) -> Iterator[Finding]:
     if not url:
         yield Finding(name="prefect", state="warn", said=NO_SERVER, fix="make ui")
         return
-    gap = asked(url)
+    gap = asked(url, settings.pool)
     if gap.version != version("prefect"):
         said = f"{url} runs Prefect {gap.version}, here is {version('prefect')}"
         yield Finding(name="prefect", state="warn", said=said, fix="install the pinned one there")
@@ -39,14 +38,14 @@ def prefect_server(prefect_url: str, settings: Settings) -> Iterator[Finding]:
     if gap.complete:
         yield Finding(name="deployments", state="ok", said="all are as prefect.yaml has them")
     if not gap.worker:
-        said = f"no worker takes runs of {POOL}"
-        fix = "make ui, or: python -m flows.worker with PREFECT_API_URL set"
+        said = f"no worker takes runs of {gap.pool_name}"
+        fix = "make ui, or: python -m flows.station with BRIGHTRUN_PREFECT_URL set"
         yield Finding(name="worker", state="fail", said=said, fix=fix)
 
 
-def asked(url: str) -> deployed.Gap:
+def asked(url: str, pool: str) -> deployed.Gap:
     try:
-        return deployed.gap(url)
+        return deployed.gap(url, pool)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise ProviderError(
             f"{url} does not answer as a Prefect server: {type(error).__name__}",
@@ -58,7 +57,7 @@ def missing(gap: deployed.Gap) -> dict[str, str]:
     """What a server lacks, by what it is."""
     found = {}
     if gap.pool:
-        found["work pool"] = f"there is no {POOL}"
+        found["work pool"] = f"there is no {gap.pool_name}"
     if gap.deployments:
         found["deployments"] = f"missing or changed: {', '.join(gap.deployments)}"
     if gap.automations:

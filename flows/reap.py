@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from prefect import State, flow
@@ -11,7 +10,7 @@ from prefect.settings import PREFECT_API_URL
 from brightrun import reaper
 from brightrun.ledger import Ledger
 from brightrun.settings import load
-from flows import run_states, sweeper
+from flows import sweeper, tending
 from tasks import people, reaping
 
 
@@ -35,6 +34,5 @@ def reap(dry_run: bool = False) -> list[State[Any]]:
 
 def sweep() -> list[str]:
     """Jobs whose run has ended without a word, by the states of this server."""
-    api_url = PREFECT_API_URL.value()
-    states = partial(run_states.state_of, api_url) if api_url else lambda run: ""
-    return sweeper.sweep(Ledger.open(load()), states)
+    ledger, api_url = Ledger.open(load()), PREFECT_API_URL.value()
+    return tending.swept(ledger, api_url) if api_url else sweeper.sweep(ledger, lambda run: "")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import httpx
 
+from flows.reviving import UnderWay
+
+FLOW = "finetune"
+# Not a person's word, as "AwaitingRetry" is: a cancel that stands goes on standing (ui_runs.ASKS).
+GOES_ON = "GoesOn"
 TIMEOUT_SECONDS = 10
 WRONG = ("CRASHED", "RUNNING", "PENDING", "CANCELLING")
 NEWEST = 200
@@ -29,13 +36,60 @@ def unsettled(api_url: str) -> list[tuple[str, str]]:
     return [(run["id"], run["state_type"]) for run in found.json()]
 
 
-def tell(api_url: str, flow_run_id: str, state: str, message: str) -> None:
-    """Set a run's state, whatever it was: its process is gone and cannot say so itself."""
-    wanted = {"state": {"type": state, "message": message}, "force": True}
+def tell(api_url: str, flow_run_id: str, state: str, message: str, **more: Any) -> None:
+    """Set a run's state, whatever it was: its process is gone and cannot say so itself.
+
+    more: of the state, beside its type and message.
+    """
+    wanted = {"state": {"type": state, "message": message, **more}, "force": True}
     done = httpx.post(
         f"{api_url}/flow_runs/{flow_run_id}/set_state", json=wanted, timeout=TIMEOUT_SECONDS
     )
     done.raise_for_status()
+
+
+@dataclass(frozen=True)
+class ServersQueue:
+    """`reviving.Queue` of the server at that API's URL."""
+
+    api_url: str
+
+    def run(self, flow_run_id: str) -> dict[str, Any]:
+        found = httpx.get(f"{self.api_url}/flow_runs/{flow_run_id}", timeout=TIMEOUT_SECONDS)
+        return dict(found.raise_for_status().json())
+
+    def since(self, flow_run_id: str) -> datetime:
+        return datetime.fromisoformat(self.run(flow_run_id)["state"]["timestamp"])
+
+    def revive(self, flow_run_id: str, message: str) -> bool:
+        run = self.run(flow_run_id)
+        if not run.get("deployment_id") or run.get("parent_task_run_id"):
+            return False
+        # By its old time it stands before runs that were asked for later.
+        details = {"scheduled_time": run["expected_start_time"]}
+        tell(self.api_url, flow_run_id, "SCHEDULED", message, name=GOES_ON, state_details=details)
+        return True
+
+
+def under_way(api_url: str, pool: str) -> list[UnderWay]:
+    """Runs of the job's flow in that pool that a worker has taken and that have not ended."""
+    asked: dict[str, Any] = {
+        "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
+        "flows": {"name": {"any_": [FLOW]}},
+        "work_pools": {"name": {"any_": [pool]}},
+        "limit": NEWEST,
+    }
+    found = httpx.post(f"{api_url}/flow_runs/filter", json=asked, timeout=TIMEOUT_SECONDS)
+    found.raise_for_status()
+    return [
+        UnderWay(
+            flow_run_id=run["id"],
+            state=run["state_type"],
+            since=run["state"]["timestamp"],
+            job_id=str(run["parameters"].get("job_id") or ""),
+        )
+        for run in found.json()
+    ]
 
 
 def leave(api_url: str, flow_run_id: str, key: str, markdown: str, description: str) -> None:

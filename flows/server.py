@@ -51,8 +51,8 @@ def isolate(settings: Settings) -> None:
 
 
 def shared_url(settings: Settings) -> str | None:
-    """API URL of a running `make ui` server, or None."""
-    url = remembered(settings).get("api_url")
+    """API URL of the team's server, else of a running `make ui`; None: it does not answer."""
+    url = settings.prefect_url.rstrip("/") or remembered(settings).get("api_url")
     try:
         return url if url and httpx.get(f"{url}/health", timeout=5).status_code == 200 else None
     except httpx.HTTPError:
@@ -197,8 +197,10 @@ def main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    from flows import scheduling
     from flows.repeating import Repeating
 
+    scheduling.mend()
     uvicorn.run(Repeating(create_app()), host="127.0.0.1", port=options.port, log_level="error")
 
 

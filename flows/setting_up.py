@@ -20,7 +20,6 @@ from brightrun.ledger_store import newer, standing
 from brightrun.settings import Settings
 from brightrun.shelves import Supabase, shelf_of
 from flows import blocks, readiness, server
-from flows.worker import POOL
 
 RULES = "row level security"
 SHOWN = 5  # of the rules that are missing, by name
@@ -126,7 +125,7 @@ def access(settings: Settings, dry_run: bool) -> Iterator[Finding]:
 
 def deployment(settings: Settings, url: str, dry_run: bool) -> Iterator[Finding]:
     """Work pool, deployments and automations at a server, where they are not as they should be."""
-    lacking = readiness.missing(readiness.asked(url))
+    lacking = readiness.missing(readiness.asked(url, settings.pool))
     if not lacking:
         yield Finding(name="deployments", state="ok", said=f"{url} has all as prefect.yaml has it")
         return
@@ -135,7 +134,7 @@ def deployment(settings: Settings, url: str, dry_run: bool) -> Iterator[Finding]
             yield Finding(name=name, state="todo", said=f"would mend: {said}")
         return
     deploy(settings, url, lacking)
-    still = readiness.missing(readiness.asked(url))
+    still = readiness.missing(readiness.asked(url, settings.pool))
     for name, said in lacking.items():
         state: State = "fail" if name in still else "done"
         yield Finding(name=name, state=state, said=still.get(name, said))
@@ -151,13 +150,13 @@ def result_block(settings: Settings, url: str, dry_run: bool) -> Iterator[Findin
 
 def deploy(settings: Settings, url: str, lacking: Mapping[str, str]) -> None:
     """By Prefect's own command line; its own profile and cloud workspace are left alone."""
-    from flows.ui import automate, prefect
+    from flows.ui import automate, deploy_all, prefect
 
     server.isolate(settings)
     os.environ["PREFECT_API_URL"] = url
     if "work pool" in lacking:
-        prefect("work-pool", "create", POOL, "--type", "process")
+        prefect("work-pool", "create", settings.pool, "--type", "process")
     if "deployments" in lacking:
-        prefect("deploy", "--all")
+        deploy_all(settings.pool)
     if said := automate():
         raise ConfigurationError(said, fix="python -m flows.automations")

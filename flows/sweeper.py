@@ -1,7 +1,8 @@
-"""Jobs whose driver is gone: their pods are released and their end is written down.
+"""Jobs whose driver is gone: they go on in another process, or their end is written down.
 
 A run that is cancelled while it waits at the gate has no process, and a process that was killed
-runs nothing: nobody but a sweeper can close their books. `make ui` sweeps four times a minute.
+runs nothing: nobody but a sweeper can close their books. `make ui` and each station of a team
+sweep four times a minute.
 """
 
 from __future__ import annotations
@@ -10,22 +11,25 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from socket import gethostname
 
 from brightrun import accounts, alerts, attempts
 from brightrun.context import JobContext, driver_name
 from brightrun.errors import BrightRunError, InterruptionError
 from brightrun.ledger import JobRow, Ledger, Status
-from brightrun.ledger_jobs import process_is_alive
+from brightrun.ledger_jobs import is_driven
 from brightrun.outages import told
 from brightrun.stopping import JobCancelled
 from brightrun.storagefaults import is_outage
+from flows import reviving
 from flows.lastcard import last_card
+from flows.reviving import Queue, StateOf
 
 log = logging.getLogger(__name__)
 
 ENDED = {"CANCELLED", "CRASHED", "FAILED"}
 UNFINISHED = ("PENDING", "RUNNING", "CANCELLING")
+# A worker or a person has the next word.
+WAITING = ("SCHEDULED", "PENDING", "PAUSED")
 GRACE_SECONDS = 60.0
 # A pod that is asked to stop saves its checkpoint within this time.
 SAVING_SECONDS = 60.0
@@ -54,7 +58,7 @@ def ended_without_word(job: JobContext, state: str) -> None:
     attempts.settle_open_attempts(job)
     if row.at_rest:
         return
-    if state == "CANCELLED":
+    if state in ("CANCELLED", "CANCELLING"):
         close(job, Status.cancelled, JobCancelled(CANCELLED_IN_UI, fix=again(job.job_id)))
         last_card(job)
         return
@@ -86,11 +90,12 @@ def end_undriven(job: JobContext, status: Status) -> bool:
     return True
 
 
-def sweep(ledger: Ledger, state_of: Callable[[str], str]) -> list[str]:
-    """Close every job that nobody drives any more; returns their ids.
+def sweep(ledger: Ledger, state_of: StateOf, queue: Queue | None = None) -> list[str]:
+    """Close every job that nobody drives any more and that does not go on; returns their ids.
 
-    state_of: flow run id -> state type of that run (`run_states.state_of`). A job that cannot be
-    looked at (its storage or provider is away) waits for the next sweep, the others do not.
+    state_of: flow run id -> state type of that run (`run_states.state_of`). queue: where runs go
+    that shall go on; None: jobs are only closed. A job that cannot be looked at (its storage or
+    provider is away) waits for the next sweep, the others do not.
     """
     closed = []
     for row in ledger.jobs(None, moving=True):
@@ -99,7 +104,14 @@ def sweep(ledger: Ledger, state_of: Callable[[str], str]) -> list[str]:
         job = JobContext(ledger.settings, ledger, row.job_id)
         try:
             state = state_of(row.flow_run_id)
-            if state in ENDED or abandoned(job):
+            if state in WAITING or reviving.is_starting(job, row, state):
+                continue
+            if queue is not None and reviving.is_orphan(row, state):
+                since = queue.since(row.flow_run_id)
+                early = reviving.is_early(row, state, since, job.clock.now())
+                if early or reviving.goes_on(job, row, state_of, queue):
+                    continue
+            if state in ENDED or abandoned(job) or left_alone(job, row, state):
                 ended_without_word(job, state)
                 closed.append(row.job_id)
         except Exception as error:
@@ -148,17 +160,16 @@ def mend_states(
     return mended
 
 
-def is_driven(row: JobRow) -> bool:
-    """Another machine's driver counts as alive: its claim is judged there."""
-    claim = row.claim
-    return claim is not None and (
-        claim.host != gethostname() or process_is_alive(claim.pid, claim.at)
-    )
-
-
 def abandoned(job: JobContext) -> bool:
     """A pod was rented, its driver died, and the lease in which it may be adopted is over."""
     if all(attempt.ended_at is not None for attempt in job.ledger.attempts(job.job_id)):
         return False
     expires = job.lease_until
     return expires is None or datetime.now(UTC) > expires
+
+
+def left_alone(job: JobContext, row: JobRow, state: str) -> bool:
+    """Its driver died with its claim, no pod is to be adopted, and its run looks under way."""
+    if row.claim is None or state not in UNFINISHED:
+        return False
+    return all(attempt.ended_at is not None for attempt in job.ledger.attempts(job.job_id))

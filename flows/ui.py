@@ -8,31 +8,27 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
-import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import FrameType
 from typing import Any
-
-import httpx
 
 from brightrun import locking, sharedserver
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.ledger import Ledger
 from brightrun.settings import CHECKOUT, Settings, load
-from flows import run_states, server, sweeper, worker
+from flows import deployed, server, tending, worker
 from flows.terminal import complain, say
 from reports import library
 
 SERVER_SECONDS = 10
 AUTOMATE_SECONDS = 120
-SWEEP_SECONDS = 15.0
 DEPLOYED = (
     "finetune, estimate; pause, switch, resume, retry; reassess; overview, budget; "
     "nightly, digest, doctor, reap, reconcile"
@@ -143,6 +139,17 @@ def prefect(*arguments: str) -> None:
         )
 
 
+def deploy_all(pool: str) -> None:
+    """Everything in prefect.yaml, for the work pool of this environment."""
+    if pool == worker.POOL:
+        prefect("deploy", "--all")
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(deployed.asked_in(pool))
+        file.flush()
+        prefect("deploy", "--all", "--prefect-file", file.name)
+
+
 def up(settings: Settings, port: int, reports_port: int) -> None:
     """Start everything, print where it is, and work until Ctrl-C or SIGTERM."""
     home, mark = settings.home.resolve(), f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -160,15 +167,15 @@ def up(settings: Settings, port: int, reports_port: int) -> None:
             os.environ.update(
                 PREFECT_API_URL=api_url, BRIGHTRUN_HOME=str(home), REPORTS_URL=reports_url
             )
-            prefect("work-pool", "create", worker.POOL, "--type", "process", "--overwrite")
-            prefect("deploy", "--all")
+            prefect("work-pool", "create", settings.pool, "--type", "process", "--overwrite")
+            deploy_all(settings.pool)
             if said := automate():
                 say(said, "yellow")
             record = sharedserver.remember(settings, api_url, reports_url)
             try:
                 work(settings, api_url, reports_url, mark)
             finally:
-                hold_signals()
+                tending.hold_signals()
                 record.unlink(missing_ok=True)
 
 
@@ -194,49 +201,13 @@ def automate() -> str:
 
 
 def work(settings: Settings, api_url: str, reports_url: str, mark: str) -> None:
-    """Keep a worker running and sweep after jobs that nobody drives any more."""
+    """Say where everything is; keep a worker running until Ctrl-C."""
     ui = api_url.removesuffix("/api")
-    process = worker.start(mark)
-    try:
-        say(f"Prefect:     {ui}", "bold")
-        say(f"Deployments: {ui}/deployments  ({DEPLOYED})")
-        say(f"Reports:     {reports_url}/", "bold")
-        say("Ctrl-C stops all of it.")
-        while True:
-            try:
-                process.wait(SWEEP_SECONDS)
-                say(f"The worker ended by itself ({process.returncode}); starting another one.")
-                process = worker.start(mark)
-            except subprocess.TimeoutExpired:
-                sweep(settings, api_url)
-    finally:
-        hold_signals()
-        say("Stopping: runs release their pods, then worker and server end (up to 30 s) ...")
-        worker.stop(mark, process.pid)
-        sweep(settings, api_url, grace=0.0)
-
-
-def sweep(settings: Settings, api_url: str, grace: float = sweeper.GRACE_SECONDS) -> None:
-    """Close the books of jobs without a driver, and show in Prefect how jobs really ended."""
-    try:
-        ledger = Ledger.open(settings)
-        for job_id in sweeper.sweep(ledger, partial(run_states.state_of, api_url)):
-            say(f"Job {job_id} had no driver any more; its books are closed.")
-        wrong = run_states.unsettled(api_url)
-        sweeper.mend_states(ledger, wrong, partial(run_states.tell, api_url), grace)
-    except (BrightRunError, httpx.HTTPError) as error:
-        say(f"Sweeping is put off: {error}", "yellow")
-
-
-def interrupted(number: int, frame: FrameType | None) -> None:
-    """SIGTERM is Ctrl-C: everything that was started is stopped."""
-    raise KeyboardInterrupt
-
-
-def hold_signals() -> None:
-    """A second Ctrl-C must not leave half of it running."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    say(f"Prefect:     {ui}", "bold")
+    say(f"Deployments: {ui}/deployments  ({DEPLOYED})")
+    say(f"Reports:     {reports_url}/", "bold")
+    say("Ctrl-C stops all of it.")
+    tending.tend(settings, api_url, mark)
 
 
 def main() -> None:
@@ -247,12 +218,11 @@ def main() -> None:
         "--reports-port", type=int, default=settings.reports_port, help="report pages"
     )
     options = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupted)
+    tending.obey_signals()
     try:
         up(settings, options.port, options.reports_port)
     except KeyboardInterrupt:
-        hold_signals()
+        tending.hold_signals()
         say("Stopped.")
     except BrightRunError as error:
         complain(error, as_json=False)

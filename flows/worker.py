@@ -1,8 +1,8 @@
-"""The process worker of `make ui`. It and its runs never outlive the process that started it.
+"""The process worker of `make ui` or a station. It and its runs never outlive who started it.
 
 Every process of one `make ui` carries its mark in the environment, so that all of them are found
 again, also the runs of a worker that was killed. (Pods do not inherit it: they live by the lease.)
-Run by hand: `python -m flows.worker`.
+Started by `make ui` and by `python -m flows.station`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import psutil
 
@@ -21,16 +21,22 @@ from brightrun.settings import CHECKOUT, load
 from flows import blocks
 
 POOL = "brightrun-local"
+CARE = "care"
 MARK = "BRIGHTRUN_UI"
 PARENT = "BRIGHTRUN_PARENT"
+HANDS_OVER = "BRIGHTRUN_HANDS_OVER"
 RUN_SECONDS = 20.0
 WORKER_SECONDS = 10.0
 
 
-def start(mark: str) -> subprocess.Popen[bytes]:
-    """Start a worker in a session of its own: Ctrl-C is the parent's to handle."""
+def start(mark: str, queue: str = "", *, hands_over: bool = False) -> subprocess.Popen[bytes]:
+    """Start a worker in a session of its own: Ctrl-C is the parent's to handle.
+
+    queue: the only one that it looks at; "" = all. hands_over: when the parent is gone its runs are
+    dropped, for another worker to go on with.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.worker"],
+        [sys.executable, "-m", "flows.worker", queue],
         cwd=CHECKOUT,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
@@ -38,6 +44,7 @@ def start(mark: str) -> subprocess.Popen[bytes]:
             **os.environ,
             MARK: mark,
             PARENT: str(os.getpid()),
+            HANDS_OVER: "1" if hands_over else "",
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PREFECT_WORKER_PREFETCH_SECONDS": "2",
@@ -57,11 +64,19 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def stop(mark: str, worker: int) -> None:
-    """Runs first: they release their pods and say how they ended. Then the worker."""
-    end((p for p in marked(mark) if p.pid != worker), RUN_SECONDS)
-    end((p for p in marked(mark) if p.pid == worker), WORKER_SECONDS)
+def stop(mark: str, workers: Collection[int]) -> None:
+    """Runs first: they release their pods and say how they ended. Then the workers."""
+    end((p for p in marked(mark) if p.pid not in workers), RUN_SECONDS)
+    end((p for p in marked(mark) if p.pid in workers), WORKER_SECONDS)
     end(marked(mark), 1.0)
+
+
+def drop(mark: str) -> None:
+    """Everything at once and without a word, as when the machine is gone: jobs end nowhere."""
+    while left := marked(mark):
+        for process in left:
+            _signal(process, signal.SIGKILL)
+        psutil.wait_procs(left, timeout=5)
 
 
 def end(processes: Iterable[psutil.Process], seconds: float) -> None:
@@ -86,6 +101,10 @@ def _die_with(parent: int, mark: str) -> None:
     """Also after a SIGKILL of the parent nothing goes on unsupervised."""
     while os.getppid() == parent:
         time.sleep(1)
+    if os.environ.get(HANDS_OVER):
+        for process in marked(mark):
+            _signal(process, signal.SIGKILL)
+        os._exit(1)
     end(marked(mark), RUN_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(WORKER_SECONDS)
@@ -99,9 +118,11 @@ def main() -> None:
     if parent := os.environ.pop(PARENT, ""):
         mark = os.environ[MARK]
         threading.Thread(target=_die_with, args=(int(parent), mark), daemon=True).start()
-    os.environ.update(blocks.environment(load()))
-    most = str(load().worker_runs)
-    sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--limit", most]
+    settings, queue = load(), "".join(sys.argv[1:])
+    os.environ.update(blocks.environment(settings))
+    sys.argv = ["prefect", "worker", "start", "--pool", settings.pool]
+    sys.argv += ["--limit", str(settings.worker_runs)]
+    sys.argv += ["--work-queue", queue] if queue else []
     from prefect.cli import app
 
     app()

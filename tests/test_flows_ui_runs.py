@@ -64,10 +64,17 @@ def test_estimate_alone_and_a_detached_job_whose_process_is_killed_and_retried(
     home, file = furnish(tmp_path / "home", models, migrated), small_file(tmp_path)
     with ui.make_ui(home) as running:
         estimate_alone(running, file)
+        until(lambda: scheduled(running, "reap"), 60, "the schedule has made a run")
         job_id = kill_and_retry(running, home, file)
     assert ledger(home).open_attempts() == ()
     assert [a.outcome for a in ledger(home).attempts(job_id)][-1] == "done"
     assert ui.processes_of(home) == []
+
+
+def scheduled(running: ui.Ui, name: str) -> bool:
+    """Whether a schedule has made runs of that deployment; nobody asked for them."""
+    asked = {"deployments": {"name": {"any_": [name]}}, "limit": 20}
+    return any(run["auto_scheduled"] for run in running.api("/flow_runs/filter", asked))
 
 
 def estimate_alone(running: ui.Ui, file: Path) -> None:

@@ -1,0 +1,89 @@
+"""Keep a worker running and look after jobs without a driver: for `make ui` and for a station."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from contextlib import suppress
+from functools import partial
+from types import FrameType
+
+import httpx
+
+from brightrun.clock import SystemClock
+from brightrun.errors import BrightRunError
+from brightrun.ledger import Ledger
+from brightrun.settings import Settings
+from flows import reviving, run_states, sweeper, worker
+from flows.terminal import say
+
+SWEEP_SECONDS = 15.0
+ALL = ""
+QUEUES = (ALL, worker.CARE)
+
+
+def tend(settings: Settings, api_url: str, mark: str, *, hands_over: bool = False) -> None:
+    """Until Ctrl-C or SIGTERM. hands_over: its runs are left to the next worker, else they end."""
+    workers = {queue: worker.start(mark, queue, hands_over=hands_over) for queue in QUEUES}
+    try:
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                workers[ALL].wait(SWEEP_SECONDS)
+            for queue, process in workers.items():
+                if process.poll() is not None:
+                    say(f"A worker ended by itself ({process.returncode}); starting another one.")
+                    workers[queue] = worker.start(mark, queue, hands_over=hands_over)
+            sweep(settings, api_url)
+    finally:
+        hold_signals()
+        if hands_over:
+            worker.drop(mark)
+        else:
+            say("Stopping: runs release their pods, then worker and server end (up to 30 s) ...")
+            worker.stop(mark, {process.pid for process in workers.values()})
+            sweep(settings, api_url, last=True)
+
+
+def sweep(settings: Settings, api_url: str, *, last: bool = False) -> None:
+    """Jobs without a driver go on or are closed; Prefect shows how jobs really ended.
+
+    last: nobody works here any more, so what is left is closed at once.
+    """
+    try:
+        ledger = Ledger.open(settings)
+        if last:
+            closed = sweeper.sweep(ledger, partial(run_states.state_of, api_url))
+        else:
+            closed = swept(ledger, api_url)
+        for job_id in closed:
+            say(f"Job {job_id} had no driver any more; its books are closed.")
+        wrong, grace = run_states.unsettled(api_url), 0.0 if last else sweeper.GRACE_SECONDS
+        sweeper.mend_states(ledger, wrong, partial(run_states.tell, api_url), grace)
+    except (BrightRunError, httpx.HTTPError) as error:
+        say(f"Sweeping is put off: {error}", "yellow")
+
+
+def swept(ledger: Ledger, api_url: str) -> list[str]:
+    """Orphans go back into the queue of this server, others are closed: the ids of these."""
+    queue = run_states.ServersQueue(api_url)
+    closed = sweeper.sweep(ledger, partial(run_states.state_of, api_url), queue)
+    runs = run_states.under_way(api_url, ledger.settings.pool)
+    reviving.restart_unbegun(ledger, runs, SystemClock(), queue)
+    return closed
+
+
+def interrupted(number: int, frame: FrameType | None) -> None:
+    """SIGTERM is Ctrl-C: everything that was started is stopped."""
+    raise KeyboardInterrupt
+
+
+def obey_signals() -> None:
+    """From now on a signal that ends programs ends this one in good order."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
+
+
+def hold_signals() -> None:
+    """A second Ctrl-C must not leave half of it running."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

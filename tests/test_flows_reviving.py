@@ -1,0 +1,255 @@
+"""A job whose driver died without a word goes on in its own run, and not for ever."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from fakes.clock import ManualClock
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Crashed
+from test_flows_run_states import prefect
+
+from brightrun.context import JobContext
+from brightrun.jobs import JobRequest
+from brightrun.ledger import Ledger
+from brightrun.pulse import beating
+from brightrun.settings import load
+from flows import lifecycle, reviving, run_states, sweeper
+from flows.finetune import finetune
+from flows.reviving import UnderWay
+
+NOBODY = 2**22 - 7  # above the largest pid that Linux gives out here by default
+AGO = timedelta(minutes=5)
+HERE = socket.gethostname()
+
+
+class Runs:
+    """A Prefect server's run of the job: its state, and what was put back into the queue."""
+
+    def __init__(self, state: str, *, deployed: bool = True) -> None:
+        self.state, self.deployed, self.revived = state, deployed, list[str]()
+        self.started = datetime.now(UTC) - timedelta(hours=1)
+
+    def since(self, run: str) -> datetime:
+        return self.started
+
+    def state_of(self, run: str) -> str:
+        return self.state
+
+    def revive(self, run: str, message: str) -> bool:
+        if self.deployed:
+            self.revived.append(message)
+            self.state = "SCHEDULED"
+        return self.deployed
+
+    def sweep(self) -> list[str]:
+        return sweeper.sweep(Ledger.open(load()), self.state_of, self)
+
+
+def orphan(pid: int = NOBODY, host: str = HERE, ago: timedelta = AGO) -> JobContext:
+    """A running job whose driver gave its last sign some time ago."""
+    settings = load()
+    ledger = Ledger.open(settings)
+    ledger.create_job("j1", JobRequest(training_file="file.json"))
+    ledger.update_job("j1", status="running", flow_run_id="run-1")
+    ledger.claim("j1", "driver", pid=pid, host=host, now=datetime.now(UTC) - ago)
+    return JobContext(settings, ledger, "j1")
+
+
+def with_pod(job: JobContext, lease: timedelta) -> None:
+    expires = (datetime.now(UTC) + lease).timestamp()
+    job.folder.write_json("control/lease.json", {"expires": expires, "seconds": 60})
+    job.folder.write_json("attempts/1/launch.json", {"resumes_from": 0})
+    job.ledger.add_attempt(
+        "j1", 1, provider="local", market="on_demand", pod_name="br-j1-1-x",
+        usd_per_hour=Decimal("0.5"), launched_at=datetime.now(UTC),
+    )  # fmt: skip
+
+
+def status(job: JobContext) -> str:
+    return str(job.ledger.job("j1").status)
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "CRASHED"])
+def test_a_job_whose_driver_was_killed_goes_on_in_its_own_run(home: Path, state: str) -> None:
+    job, runs = orphan(), Runs(state)
+    assert runs.sweep() == []
+    assert (status(job), job.ledger.job("j1").claim) == ("running", None)
+    (said,) = runs.revived
+    assert "driver 1 of 5" in said
+    assert runs.sweep() == []  # it waits for a worker
+    assert len(runs.revived) == len(reviving.losses(job.ledger, "j1")) == 1
+
+
+def test_its_pod_is_left_for_the_next_driver_to_adopt(home: Path) -> None:
+    job, runs = orphan(), Runs("RUNNING")
+    with_pod(job, lease=timedelta(minutes=1))
+    assert runs.sweep() == []
+    assert len(runs.revived) == len(job.ledger.open_attempts()) == 1
+
+
+def test_a_new_process_has_time_to_come_to_its_claim(home: Path) -> None:
+    """Its pod's lease may run out while it starts; the books are its own to close."""
+    job, runs = orphan(), Runs("RUNNING")
+    with_pod(job, lease=timedelta(minutes=-1))
+    runs.sweep()
+    for runs.state in ("SCHEDULED", "PENDING", "RUNNING"):
+        assert runs.sweep() == []
+        assert (len(runs.revived), len(job.ledger.open_attempts())) == (1, 1)
+
+
+def test_who_gave_a_sign_a_moment_ago_is_waited_for(home: Path) -> None:
+    """The worker of a killed run may be telling its state just now."""
+    job, runs = orphan(ago=timedelta(seconds=20)), Runs("CRASHED")
+    assert (runs.sweep(), runs.revived, status(job)) == ([], [], "running")
+
+
+@pytest.mark.parametrize(("minutes", "revived"), [(1, 0), (11, 1)])
+def test_a_process_that_a_person_has_started_again_is_left_to_start(
+    home: Path, minutes: int, revived: int
+) -> None:
+    """Prefect's Retry after a kill: the run began to run after the dead driver's last sign."""
+    job, runs = orphan(ago=timedelta(minutes=20)), Runs("RUNNING")
+    runs.started = datetime.now(UTC) - timedelta(minutes=minutes)
+    assert (runs.sweep(), len(runs.revived), status(job)) == ([], revived, "running")
+
+
+@pytest.mark.parametrize(
+    ("pid", "host", "ago", "revived"),
+    [
+        (os.getpid(), HERE, timedelta(0), 0),
+        (NOBODY, "elsewhere", timedelta(seconds=100), 0),
+        (NOBODY, "elsewhere", timedelta(seconds=130), 1),
+    ],
+    ids=["a process of this host", "heard of lately", "silent"],
+)
+def test_a_living_driver_keeps_its_job(
+    home: Path, pid: int, host: str, ago: timedelta, revived: int
+) -> None:
+    job, runs = orphan(pid, host, ago), Runs("RUNNING")
+    assert (runs.sweep(), len(runs.revived), status(job)) == ([], revived, "running")
+
+
+def test_a_job_that_loses_driver_after_driver_ends(home: Path) -> None:
+    job, runs = orphan(), Runs("CRASHED")
+    for _ in range(reviving.MOST):
+        assert runs.sweep() == []
+        runs.state = "CRASHED"
+    assert runs.sweep() == ["j1"]
+    assert (status(job), len(runs.revived)) == ("failed", reviving.MOST)
+
+
+@pytest.mark.parametrize(
+    ("ago", "deployed"), [(timedelta(hours=25), True), (AGO, False)], ids=["old", "the terminal's"]
+)
+def test_what_nobody_expects_to_go_on_is_closed(home: Path, ago: timedelta, deployed: bool) -> None:
+    job, runs = orphan(ago=ago), Runs("RUNNING", deployed=deployed)
+    assert (runs.sweep(), runs.revived, status(job)) == (["j1"], [], "failed")
+
+
+def test_a_cancel_that_nobody_could_carry_out_is_one(home: Path) -> None:
+    job, runs = orphan(), Runs("CANCELLING")
+    assert (runs.sweep(), runs.revived, status(job)) == (["j1"], [], "cancelled")
+
+
+def test_of_two_sweepers_one_puts_it_back(home: Path) -> None:
+    job, runs = orphan(), Runs("RUNNING")
+    row = job.ledger.job("j1")
+    for _ in range(2):  # both have read the same row
+        assert reviving.goes_on(job, row, lambda run: "RUNNING", runs)
+    assert len(runs.revived) == 1
+
+
+@pytest.mark.parametrize(("deployed", "ends"), [(True, "running"), (False, "failed")])
+def test_the_hook_of_a_crash_ends_only_what_nobody_goes_on_with(
+    home: Path, deployed: bool, ends: str
+) -> None:
+    job = orphan()
+    run = FlowRun(
+        flow_id=uuid4(), parameters={"job_id": "j1"}, deployment_id=uuid4() if deployed else None
+    )
+    lifecycle.release_pods(finetune, run, Crashed())
+    assert status(job) == ends
+
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+LATE, LATELY = NOW - timedelta(minutes=11), NOW - timedelta(minutes=9)
+
+
+@pytest.mark.parametrize(
+    ("state", "since", "job_id", "revived"),
+    [
+        ("PENDING", LATE, "", True),
+        ("PENDING", LATELY, "", False),
+        ("PENDING", LATE, "begun", True),
+        ("RUNNING", LATE, "", True),
+        ("RUNNING", LATE, "submitted", True),
+        ("RUNNING", LATE, "begun", False),
+    ],
+)
+def test_a_run_that_its_worker_never_started_goes_back(
+    home: Path, state: str, since: datetime, job_id: str, revived: bool
+) -> None:
+    ledger = Ledger.open(load())
+    for name in ("submitted", "begun"):
+        ledger.create_job(name, JobRequest(training_file="file.json"))
+    ledger.claim("begun", "driver", pid=os.getpid())
+    run = UnderWay(flow_run_id="r1", state=state, since=since, job_id=job_id)
+    found = reviving.restart_unbegun(ledger, [run], ManualClock(start=NOW), Runs(state))
+    assert found == (["r1"] if revived else [])
+
+
+def test_a_run_goes_back_into_the_queue_over_the_api() -> None:
+    run = {
+        "id": "r1", "state_type": "RUNNING", "deployment_id": "d1", "parent_task_run_id": None,
+        "state": {"timestamp": "2026-03-01T00:00:00Z"}, "parameters": {"job_id": "j1"},
+        "expected_start_time": "2026-02-28T23:00:00Z",
+    }  # fmt: skip
+    answers = {
+        "/api/flow_runs/r1": (200, run),
+        "/api/flow_runs/inner": (200, {**run, "parent_task_run_id": "t1"}),
+        "/api/flow_runs/terminal": (200, {**run, "deployment_id": None}),
+        "/api/flow_runs/r1/set_state": (201, {"status": "ACCEPT"}),
+        "/api/flow_runs/filter": (200, [run]),
+    }
+    with prefect(answers) as (url, calls):
+        queue = run_states.ServersQueue(url)
+        for other in ("inner", "terminal"):
+            assert not queue.revive(other, "gone")
+        assert calls == []
+        assert queue.since("r1") == NOW
+        assert queue.revive("r1", "gone")
+        before = {"scheduled_time": "2026-02-28T23:00:00Z"}  # before runs that were asked for later
+        wanted = {"type": "SCHEDULED", "message": "gone", "name": "GoesOn", "state_details": before}
+        assert calls == [("/api/flow_runs/r1/set_state", {"state": wanted, "force": True})]
+        (found,) = run_states.under_way(url, "pool-a")
+    assert found == UnderWay(flow_run_id="r1", state="RUNNING", since=NOW, job_id="j1")
+    assert calls[-1][1]["work_pools"] == {"name": {"any_": ["pool-a"]}}
+    assert calls[-1][1]["flows"] == {"name": {"any_": ["finetune"]}}
+
+
+def counted(beats: list[int], enough: threading.Event) -> Callable[[], None]:
+    def renew() -> None:
+        beats.append(len(beats))
+        if len(beats) >= 3:
+            enough.set()
+        raise OSError("the ledger is away")
+
+    return renew
+
+
+def test_a_claim_is_renewed_while_its_driver_does_something_else() -> None:
+    beats, enough = list[int](), threading.Event()
+    with beating(counted(beats, enough), seconds=0.001):
+        assert enough.wait(30)
+    after = len(beats)
+    assert not [t for t in threading.enumerate() if t.name == "pulse"]
+    assert len(beats) == after >= 3
