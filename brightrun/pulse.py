@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from brightrun.ledger_jobs import CLAIM_STALE_SECONDS
+from brightrun.outages import told
 
+log = logging.getLogger(__name__)
 BEAT_SECONDS = CLAIM_STALE_SECONDS / 4
 
 
@@ -18,8 +21,10 @@ def beating(renew: Callable[[], object], seconds: float = BEAT_SECONDS) -> Itera
 
     def beat() -> None:
         while not over.wait(seconds):
-            with suppress(Exception):
+            try:
                 renew()
+            except Exception as error:  # noqa: BLE001 the next beat asks again; a claim stays 4 beats
+                log.warning("the claim on the job is not renewed: %s", told(error).message)
 
     thread = threading.Thread(target=beat, daemon=True, name="pulse")
     thread.start()

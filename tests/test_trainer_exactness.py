@@ -103,7 +103,6 @@ def test_a_resume_without_memory_for_what_was_before_says_that_it_is_inexact(
     (message,) = warned(folder)
     assert f"{NF4} unpacked once -> unpacked at every use" in message
     # It is not a warning about nothing: the same dropout masks, other bits.
-    assert losses(folder, 2)[STEPS] != losses(whole, 1)[STEPS]
     assert adapter(folder) != adapter(whole)
 
 

@@ -128,17 +128,19 @@ def test_a_copy_that_is_another_or_not_there_is_refused_with_the_way_out(
 @pytest.mark.filterwarnings("ignore:You passed `quantization_config`")
 def test_the_package_s_own_script_answers_the_same_from_a_copy(volume: Path, torch: Any) -> None:
     """A job's golden answers are made from the weights that it has trained on."""
-    from trainer import inference
-
-    settings = {"compute_dtype": "float32"}
     from transformers import AutoModelForCausalLM
 
+    from trainer import inference
+
+    # Packages compute as the pod did; a copy computes in the format that it was made in.
+    dtype = json.loads((volume / FOLDER / "config.json").read_bytes())["dtype"]
+    settings = {"compute_dtype": dtype}
     ids = torch.arange(3, 40)[None]
     with torch.no_grad():
         logits, anew = (
             AutoModelForCausalLM.from_pretrained(
                 str(volume / name), quantization_config=inference.nf4_config(settings),
-                dtype=torch.float32,
+                dtype=getattr(torch, dtype),
             )(ids).logits
             for name in (FOLDER, "tiny")
         )  # fmt: skip
