@@ -54,7 +54,6 @@ class Settings(BaseSettings):
     )
     worker_runs: int = Field(4, ge=1, le=500, description="Runs at once of one worker")
     reports_port: int = Field(4280, ge=1, le=65535, description="Report pages of `make ui`")
-    worker_runs: int = Field(4, ge=1, le=200, description="Runs at once of the worker of `make ui`")
 
     local_usd_per_hour: Decimal = Field(
         Decimal("0.50"), ge=0, description="Notional price of the local provider"
