@@ -104,7 +104,7 @@ bench-measure: setup  ## measuring as the pod does it against a script that load
 
 bench-recovery: setup  ## checkpoint stall; from a kill to the next step, part by part (three jobs)
 	@rm -f $(RESULTS)/recovery.jsonl
-	$(BIN)/python -m benches.recovery --interrupt-at 13 --out $(RESULTS)/recovery.jsonl
+	$(BIN)/python -m benches.recovery --interrupt-at 5 --out $(RESULTS)/recovery.jsonl
 	@$(BIN)/python -m benches.tables $(RESULTS)
 
 # One part again: make load ARGS="--only jobs --jobs 10"

@@ -4,8 +4,8 @@ events of real jobs.
     python -m benches.recovery --base-model tiny --interrupt-at 5
 
 The preset `demo` on the first conversations of the example file, with the global batch of the
-real presets, four passes and the shortest possible measuring: 32 steps, so that a kill costs at
-most three, as the design has it. Three jobs, some four minutes each with SmolLM2 on two cores.
+real presets, four passes and the shortest possible measuring: 12 steps with a checkpoint after
+each. Three jobs, some four minutes each with SmolLM2 on two cores.
 
 The job runs through the command line in a state folder of its own. The kill is a SIGKILL of the pod
 by itself after a step, so its last event tells the moment.
@@ -28,7 +28,7 @@ from brightrun.ledger import Ledger
 from brightrun.restarts import restarts
 from brightrun.settings import Settings, load
 
-# Optimizer steps as large as the real presets', in as few conversations as give thirty of them.
+# Optimizer steps as large as the real presets'.
 SHORT = (
     "pairs_per_step=16", "epochs=4", "scenarios=1", "questions=1", "max_new_tokens=8",
     "eval_points=1", "validation_share=0.15",

@@ -255,9 +255,10 @@ def release_pods(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
     Crashed, a deployment's job is not over (see `flows.reviving`).
     """
     job_id = job_id_of(str(flow_run.parameters.get("job_id") or ""), str(flow_run.id))
-    if not Ledger.open(load()).has_job(job_id):
+    ledger = Ledger.open(load())
+    if not ledger.has_job(job_id):
         return
-    if state.is_crashed() and flow_run.deployment_id:
+    if state.is_crashed() and flow_run.deployment_id and ledger.job(job_id).flow_run_id:
         return  # its process was killed: the next sweep puts it back into the queue
     ended_without_word(open_job(job_id), "CANCELLED" if state.is_cancelled() else "CRASHED")
 

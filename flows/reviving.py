@@ -14,7 +14,7 @@ from typing import Protocol
 from brightrun.clock import Clock
 from brightrun.context import JobContext, driver_name
 from brightrun.frozen import Frozen
-from brightrun.ledger import JobRow, Ledger, Status
+from brightrun.ledger import JobRow, Ledger
 from flows.lifecycle_ids import job_id_of
 
 LOST = "driver_lost"
@@ -115,7 +115,8 @@ def restart_unbegun(
     rows = {row.job_id: row for row in ledger.jobs(None)} if late else {}
     for run in late:
         row = rows.get(job_id_of(run.job_id, run.flow_run_id))
-        unclaimed = row is None or (row.status == Status.created and row.claim is None)
+        # Also a job that was driven and whose next process never came to its claim.
+        unclaimed = row is None or (row.claim is None and not row.at_rest)
         begun = run.state != "PENDING" and not unclaimed
         said = "Its worker did not start it; the next free one does"
         if not begun and queue.revive(run.flow_run_id, said):

@@ -19,7 +19,7 @@ from test_flows_run_states import prefect
 
 from brightrun.context import JobContext
 from brightrun.jobs import JobRequest
-from brightrun.ledger import Ledger
+from brightrun.ledger import Ledger, Status
 from brightrun.pulse import beating
 from brightrun.settings import load
 from flows import lifecycle, reviving, run_states, sweeper
@@ -193,14 +193,19 @@ LATE, LATELY = NOW - timedelta(minutes=11), NOW - timedelta(minutes=9)
         ("RUNNING", LATE, "", True),
         ("RUNNING", LATE, "submitted", True),
         ("RUNNING", LATE, "begun", False),
+        ("RUNNING", LATE, "unclaimed", True),
+        ("RUNNING", LATE, "over", False),
     ],
 )
 def test_a_run_that_its_worker_never_started_goes_back(
     home: Path, state: str, since: datetime, job_id: str, revived: bool
 ) -> None:
     ledger = Ledger.open(load())
-    for name in ("submitted", "begun"):
+    for name in ("submitted", "begun", "unclaimed", "over"):
         ledger.create_job(name, JobRequest(training_file="file.json"))
+    # A sweeper ended while it was putting this one back: the dead driver's claim went with it.
+    ledger.update_job("unclaimed", status=Status.running)
+    ledger.update_job("over", status=Status.completed)
     ledger.claim("begun", "driver", pid=os.getpid())
     run = UnderWay(flow_run_id="r1", state=state, since=since, job_id=job_id)
     found = reviving.restart_unbegun(ledger, [run], ManualClock(start=NOW), Runs(state))

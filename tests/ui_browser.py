@@ -52,7 +52,9 @@ class Ui:
         return str(found["id"])
 
     def newest_run(self) -> dict[str, Any]:
-        runs = self.api("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 1})
+        """Of the job's flow; schedules have made runs of others."""
+        asked = {"flows": {"name": {"any_": ["finetune"]}}, "sort": "EXPECTED_START_TIME_DESC"}
+        runs = self.api("/flow_runs/filter", {**asked, "limit": 1})
         return dict(runs[0]) if runs else {}
 
     def start(self, deployment: str, parameters: dict[str, Any]) -> str:

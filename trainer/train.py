@@ -48,7 +48,8 @@ def train(work: Work, base: loading.Base, narrator: Narrator, saver: Saver) -> A
         with narrator.stall.watching():
             trainer.train(resume_from_checkpoint=str(work.resume) if work.resume else None)
     except StopRequested:
-        if trainer.state.global_step > narrator.schedule.last_step and narrator.course.may_save:
+        unsaved = trainer.state.global_step > narrator.schedule.last_step or saver.lost
+        if unsaved and narrator.course.may_save:
             trainer.save_now()
         raise
     return trainer.model
