@@ -7,6 +7,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Collection, Mapping
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Unpack
@@ -274,8 +275,10 @@ def renew_claim(db: Database, job_id: str, driver: str, now: datetime | None = N
         return bool(done.rowcount == 1)
 
 
-def release_claim(db: Database, job_id: str, driver: str) -> None:
-    """Give the job free; nothing happens when it is another driver's."""
+def release_claim(db: Database, job_id: str, driver: str, before: Claim | None = None) -> None:
+    """Give the job free, or back to the claim that was taken over; nothing happens when it is
+    another driver's."""
     mine = (table.c.job_id == job_id) & (table.c.claim_driver == driver)
+    left = astuple(before) if before else (None,) * len(_CLAIM)
     with db.write() as c:
-        c.execute(update(table).where(mine).values(dict.fromkeys(_CLAIM)))
+        c.execute(update(table).where(mine).values(dict(zip(_CLAIM, left, strict=True))))

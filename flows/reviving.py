@@ -29,22 +29,29 @@ STARTING = timedelta(minutes=10)
 StateOf = Callable[[str], str]
 
 
+class Seen(Frozen):
+    """A run as its server shows it. own: a deployment's, and no part of another run."""
+
+    state: str
+    since: datetime
+    own: bool
+
+
 class Queue(Protocol):
     """A Prefect server's runs, by their ids (`run_states.ServersQueue`)."""
 
-    def since(self, flow_run_id: str) -> datetime:
-        """Since when it has its state."""
+    def look(self, flow_run_id: str) -> Seen:
+        """As it is now."""
 
-    def revive(self, flow_run_id: str, message: str) -> bool:
-        """Put it back where workers look; False: it is no deployment's own run."""
+    def revive(self, flow_run_id: str, message: str, judged: Seen) -> bool:
+        """Put it back where workers look; False: it is not any more as it was when judged."""
 
 
 class UnderWay(Frozen):
     """A run of the job's flow that a worker has taken. job_id: as its form or command gave it."""
 
     flow_run_id: str
-    state: str
-    since: datetime
+    seen: Seen
     job_id: str = ""
 
 
@@ -56,13 +63,13 @@ def is_orphan(row: JobRow, state: str) -> bool:
     return state == "CRASHED" or (state == "RUNNING" and row.claim is not None)
 
 
-def is_early(row: JobRow, state: str, since: datetime, now: datetime) -> bool:
+def is_early(row: JobRow, seen: Seen, now: datetime) -> bool:
     """Whether its driver gave a sign a moment ago, or another process starts: a run that began to
     run after the last sign is not that driver's."""
     if row.claim is None:
         return False
-    other = state == "RUNNING" and since > row.claim.at
-    return now - since <= STARTING if other else now - row.claim.at <= GRACE
+    other = seen.state == "RUNNING" and seen.since > row.claim.at
+    return now - seen.since <= STARTING if other else now - row.claim.at <= GRACE
 
 
 def is_starting(job: JobContext, row: JobRow, state: str) -> bool:
@@ -79,46 +86,47 @@ def losses(ledger: Ledger, job_id: str) -> list[datetime]:
     return [event.ts for event in told if event.payload.get("code") == LOST]
 
 
-def goes_on(job: JobContext, row: JobRow, state_of: StateOf, queue: Queue) -> bool:
+def goes_on(job: JobContext, row: JobRow, judged: Seen, queue: Queue) -> bool:
     """Put an orphan back into the queue; False: nothing goes on with it by itself.
 
     The job is claimed meanwhile, so that of several sweepers one does it.
     """
     run, me, now = row.flow_run_id or "", driver_name(), job.clock.now()
     number = len(losses(job.ledger, job.job_id)) + 1
-    seen = row.updated_at if row.claim is None else row.claim.at
-    if number > MOST or now - seen > OLDEST:
+    last_sign = row.updated_at if row.claim is None else row.claim.at
+    if not judged.own or number > MOST or now - last_sign > OLDEST:
         return False
     seen_again = job.ledger.job(job.job_id).claim
     if seen_again != row.claim or not job.ledger.claim(job.job_id, me):
         return True  # another sweeper is at it
+    said = (
+        "The process that drove the job is gone; the next free worker goes on "
+        f"(driver {number} of {MOST} that was lost)"
+    )
+    revived = False
     try:
-        if len(losses(job.ledger, job.job_id)) >= number or not is_orphan(row, state_of(run)):
-            return True  # it was first
-        said = (
-            "The process that drove the job is gone; the next free worker goes on "
-            f"(driver {number} of {MOST} that was lost)"
-        )
-        if not queue.revive(run, said):
-            return False
-        job.note("warning", {"code": LOST, "message": said})
-        return True
+        revived = queue.revive(run, said, judged)
+        if revived:
+            job.note("warning", {"code": LOST, "message": said})
     finally:
-        job.ledger.release_claim(job.job_id, me)
+        # Else the next sweep would not know that it had a driver.
+        job.ledger.release_claim(job.job_id, me, None if revived else row.claim)
+    return True
 
 
 def restart_unbegun(
     ledger: Ledger, runs: Iterable[UnderWay], clock: Clock, queue: Queue
 ) -> list[str]:
     """Runs that a worker took and whose flow never came to claim its job: back into the queue."""
-    late, revived = [run for run in runs if run.since < clock.now() - STARTING], []
+    before, revived = clock.now() - STARTING, []
+    late = [run for run in runs if run.seen.own and run.seen.since < before]
     rows = {row.job_id: row for row in ledger.jobs(None)} if late else {}
     for run in late:
         row = rows.get(job_id_of(run.job_id, run.flow_run_id))
         # Also a job that was driven and whose next process never came to its claim.
         unclaimed = row is None or (row.claim is None and not row.at_rest)
-        begun = run.state != "PENDING" and not unclaimed
+        begun = run.seen.state != "PENDING" and not unclaimed
         said = "Its worker did not start it; the next free one does"
-        if not begun and queue.revive(run.flow_run_id, said):
+        if not begun and queue.revive(run.flow_run_id, said, run.seen):
             revived.append(run.flow_run_id)
     return revived

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import httpx
 
-from flows.reviving import UnderWay
+from flows.reviving import Seen, UnderWay
 
 FLOW = "finetune"
 # Not a person's word, as "AwaitingRetry" is: a cancel that stands goes on standing (ui_runs.ASKS).
@@ -48,6 +48,12 @@ def tell(api_url: str, flow_run_id: str, state: str, message: str, **more: Any) 
     done.raise_for_status()
 
 
+def seen(run: Mapping[str, Any]) -> Seen:
+    """Of the API's words for a run."""
+    own = bool(run.get("deployment_id")) and not run.get("parent_task_run_id")
+    return Seen(state=run["state_type"], since=run["state"]["timestamp"], own=own)
+
+
 @dataclass(frozen=True)
 class ServersQueue:
     """`reviving.Queue` of the server at that API's URL."""
@@ -58,12 +64,12 @@ class ServersQueue:
         found = httpx.get(f"{self.api_url}/flow_runs/{flow_run_id}", timeout=TIMEOUT_SECONDS)
         return dict(found.raise_for_status().json())
 
-    def since(self, flow_run_id: str) -> datetime:
-        return datetime.fromisoformat(self.run(flow_run_id)["state"]["timestamp"])
+    def look(self, flow_run_id: str) -> Seen:
+        return seen(self.run(flow_run_id))
 
-    def revive(self, flow_run_id: str, message: str) -> bool:
+    def revive(self, flow_run_id: str, message: str, judged: Seen) -> bool:
         run = self.run(flow_run_id)
-        if not run.get("deployment_id") or run.get("parent_task_run_id"):
+        if seen(run) != judged:
             return False
         # By its old time it stands before runs that were asked for later.
         details = {"scheduled_time": run["expected_start_time"]}
@@ -84,8 +90,7 @@ def under_way(api_url: str, pool: str) -> list[UnderWay]:
     return [
         UnderWay(
             flow_run_id=run["id"],
-            state=run["state_type"],
-            since=run["state"]["timestamp"],
+            seen=seen(run),
             job_id=str(run["parameters"].get("job_id") or ""),
         )
         for run in found.json()

@@ -107,9 +107,10 @@ def sweep(ledger: Ledger, state_of: StateOf, queue: Queue | None = None) -> list
             if state in WAITING or reviving.is_starting(job, row, state):
                 continue
             if queue is not None and reviving.is_orphan(row, state):
-                since = queue.since(row.flow_run_id)
-                early = reviving.is_early(row, state, since, job.clock.now())
-                if early or reviving.goes_on(job, row, state_of, queue):
+                seen = queue.look(row.flow_run_id)
+                if seen.state != state or reviving.is_early(row, seen, job.clock.now()):
+                    continue
+                if reviving.goes_on(job, row, seen, queue):
                     continue
             if state in ENDED or abandoned(job) or left_alone(job, row, state):
                 ended_without_word(job, state)

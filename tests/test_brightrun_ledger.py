@@ -277,6 +277,17 @@ def test_only_the_driver_can_release_its_claim(ledger: Ledger) -> None:
     assert ledger.job("a").claim is None
 
 
+def test_a_claim_that_was_taken_over_can_be_given_back_as_it_was(ledger: Ledger) -> None:
+    ledger.create_job("a", WISH)
+    ledger.claim("a", "one", pid=7, host="elsewhere", now=TODAY)
+    dead = ledger.job("a").claim
+    assert ledger.claim("a", "two", now=TODAY + timedelta(hours=1))
+    ledger.release_claim("a", "three", dead)
+    assert ledger.job("a").claim != dead
+    ledger.release_claim("a", "two", dead)
+    assert ledger.job("a").claim == dead
+
+
 # --- attempts -----------------------------------------------------------------------------------
 def test_an_attempt_is_on_disk_before_its_pod_is_asked_for(ledger: Ledger) -> None:
     ledger.create_job("a", WISH)

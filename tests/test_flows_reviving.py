@@ -18,13 +18,14 @@ from prefect.states import Crashed
 from test_flows_run_states import prefect
 
 from brightrun.context import JobContext
+from brightrun.errors import StorageError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
 from brightrun.pulse import beating
 from brightrun.settings import load
 from flows import lifecycle, reviving, run_states, sweeper
 from flows.finetune import finetune
-from flows.reviving import UnderWay
+from flows.reviving import Seen, UnderWay
 
 NOBODY = 2**22 - 7  # above the largest pid that Linux gives out here by default
 AGO = timedelta(minutes=5)
@@ -38,17 +39,18 @@ class Runs:
         self.state, self.deployed, self.revived = state, deployed, list[str]()
         self.started = datetime.now(UTC) - timedelta(hours=1)
 
-    def since(self, run: str) -> datetime:
-        return self.started
+    def look(self, run: str) -> Seen:
+        return Seen(state=self.state, since=self.started, own=self.deployed)
 
     def state_of(self, run: str) -> str:
         return self.state
 
-    def revive(self, run: str, message: str) -> bool:
-        if self.deployed:
-            self.revived.append(message)
-            self.state = "SCHEDULED"
-        return self.deployed
+    def revive(self, run: str, message: str, judged: Seen) -> bool:
+        if self.look(run) != judged:
+            return False
+        self.revived.append(message)
+        self.state, self.started = "SCHEDULED", datetime.now(UTC)
+        return True
 
     def sweep(self) -> list[str]:
         return sweeper.sweep(Ledger.open(load()), self.state_of, self)
@@ -163,9 +165,33 @@ def test_a_cancel_that_nobody_could_carry_out_is_one(home: Path) -> None:
 def test_of_two_sweepers_one_puts_it_back(home: Path) -> None:
     job, runs = orphan(), Runs("RUNNING")
     row = job.ledger.job("j1")
-    for _ in range(2):  # both have read the same row
-        assert reviving.goes_on(job, row, lambda run: "RUNNING", runs)
-    assert len(runs.revived) == 1
+    seen = runs.look("run-1")
+    for _ in range(2):  # both have read the same row and the same run
+        assert reviving.goes_on(job, row, seen, runs)
+    assert len(runs.revived) == len(reviving.losses(job.ledger, "j1")) == 1
+
+
+def test_a_cancel_that_comes_while_a_run_is_judged_wins(home: Path) -> None:
+    job, runs = orphan(), Runs("RUNNING")
+    row, seen = job.ledger.job("j1"), runs.look("run-1")
+    runs.state = "CANCELLING"
+    assert reviving.goes_on(job, row, seen, runs)
+    assert (runs.revived, reviving.losses(job.ledger, "j1")) == ([], [])
+    assert (runs.sweep(), status(job)) == (["j1"], "cancelled")
+
+
+def test_a_job_that_cannot_be_put_back_just_now_is_put_back_by_the_next_sweep(home: Path) -> None:
+    """The server goes away under the sweeper: that the job had a driver is not forgotten."""
+    job, runs = orphan(), Runs("RUNNING")
+    claim = job.ledger.job("j1").claim
+
+    class Away(Runs):
+        def revive(self, run: str, message: str, judged: Seen) -> bool:
+            raise StorageError("the server is away")
+
+    assert Away("RUNNING").sweep() == []
+    assert job.ledger.job("j1").claim == claim
+    assert (runs.sweep(), len(runs.revived)) == ([], 1)
 
 
 @pytest.mark.parametrize(("deployed", "ends"), [(True, "running"), (False, "failed")])
@@ -203,13 +229,28 @@ def test_a_run_that_its_worker_never_started_goes_back(
     ledger = Ledger.open(load())
     for name in ("submitted", "begun", "unclaimed", "over"):
         ledger.create_job(name, JobRequest(training_file="file.json"))
-    # A sweeper ended while it was putting this one back: the dead driver's claim went with it.
+    # It was put back, and its next process never came to its claim.
     ledger.update_job("unclaimed", status=Status.running)
     ledger.update_job("over", status=Status.completed)
     ledger.claim("begun", "driver", pid=os.getpid())
-    run = UnderWay(flow_run_id="r1", state=state, since=since, job_id=job_id)
-    found = reviving.restart_unbegun(ledger, [run], ManualClock(start=NOW), Runs(state))
+    runs = Runs(state)
+    runs.started = since
+    run = UnderWay(flow_run_id="r1", seen=runs.look("r1"), job_id=job_id)
+    found = reviving.restart_unbegun(ledger, [run], ManualClock(start=NOW), runs)
     assert found == (["r1"] if revived else [])
+
+
+@pytest.mark.parametrize(("state", "deployed"), [("PENDING", False), ("RUNNING", True)])
+def test_a_run_that_is_not_a_deployments_or_has_moved_meanwhile_is_left(
+    home: Path, state: str, deployed: bool
+) -> None:
+    runs = Runs("PENDING", deployed=deployed)
+    runs.started = LATE
+    run = UnderWay(flow_run_id="r1", seen=runs.look("r1"))
+    runs.state = state
+    ledger = Ledger.open(load())
+    assert reviving.restart_unbegun(ledger, [run], ManualClock(start=NOW), runs) == []
+    assert runs.revived == []
 
 
 def test_a_run_goes_back_into_the_queue_over_the_api() -> None:
@@ -227,16 +268,20 @@ def test_a_run_goes_back_into_the_queue_over_the_api() -> None:
     }
     with prefect(answers) as (url, calls):
         queue = run_states.ServersQueue(url)
-        for other in ("inner", "terminal"):
-            assert not queue.revive(other, "gone")
+        assert [queue.look(other).own for other in ("r1", "inner", "terminal")] == [
+            True, False, False,
+        ]  # fmt: skip
+        judged = queue.look("r1")
+        assert judged == Seen(state="RUNNING", since=NOW, own=True)
+        for change in ({"since": LATELY}, {"state": "CRASHED"}):
+            assert not queue.revive("r1", "gone", judged.model_copy(update=change))
         assert calls == []
-        assert queue.since("r1") == NOW
-        assert queue.revive("r1", "gone")
+        assert queue.revive("r1", "gone", judged)
         before = {"scheduled_time": "2026-02-28T23:00:00Z"}  # before runs that were asked for later
         wanted = {"type": "SCHEDULED", "message": "gone", "name": "GoesOn", "state_details": before}
         assert calls == [("/api/flow_runs/r1/set_state", {"state": wanted, "force": True})]
         (found,) = run_states.under_way(url, "pool-a")
-    assert found == UnderWay(flow_run_id="r1", state="RUNNING", since=NOW, job_id="j1")
+    assert found == UnderWay(flow_run_id="r1", seen=judged, job_id="j1")
     assert calls[-1][1]["work_pools"] == {"name": {"any_": ["pool-a"]}}
     assert calls[-1][1]["flows"] == {"name": {"any_": ["finetune"]}}
 
