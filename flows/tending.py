@@ -40,7 +40,7 @@ def tend(settings: Settings, api_url: str, mark: str, *, hands_over: bool = Fals
             worker.drop(mark)
         else:
             say("Stopping: runs release their pods, then worker and server end (up to 30 s) ...")
-            worker.stop(mark, {process.pid for process in workers.values()})
+            worker.stop(mark)
             sweep(settings, api_url, last=True)
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import psutil
 
@@ -54,20 +54,22 @@ def start(mark: str, queue: str = "", *, hands_over: bool = False) -> subprocess
 
 def marked(mark: str) -> list[psutil.Process]:
     """Worker and runs of one `make ui`; never the asking process."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
-                found.append(process)
-        except psutil.Error:
-            continue  # gone meanwhile, or somebody else's
-    return found
+    every = (p for p in psutil.process_iter() if p.pid != os.getpid())
+    return [process for process in every if _started_with(process).get(MARK) == mark]
 
 
-def stop(mark: str, workers: Collection[int]) -> None:
+def _started_with(process: psutil.Process) -> dict[str, str]:
+    """Its environment; a worker's names who started it (PARENT), and its runs' does not."""
+    try:
+        return dict(process.environ())
+    except psutil.Error:
+        return {}  # gone meanwhile, or somebody else's
+
+
+def stop(mark: str) -> None:
     """Runs first: they release their pods and say how they ended. Then the workers."""
-    end((p for p in marked(mark) if p.pid not in workers), RUN_SECONDS)
-    end((p for p in marked(mark) if p.pid in workers), WORKER_SECONDS)
+    end((p for p in marked(mark) if PARENT not in _started_with(p)), RUN_SECONDS)
+    end(marked(mark), WORKER_SECONDS)
     end(marked(mark), 1.0)
 
 
@@ -105,7 +107,7 @@ def _die_with(parent: int, mark: str) -> None:
         for process in marked(mark):
             _signal(process, signal.SIGKILL)
         os._exit(1)
-    end(marked(mark), RUN_SECONDS)
+    stop(mark)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(WORKER_SECONDS)
     os._exit(1)

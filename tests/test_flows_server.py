@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -135,11 +135,46 @@ def test_marked_processes_are_found_and_ended_whatever_they_ignore() -> None:
             process.communicate()
 
 
-def sleeper(mark: str, code: str) -> subprocess.Popen[bytes]:
+def test_the_workers_of_a_killed_make_ui_end_after_its_runs() -> None:
+    """The run says how it ended through its worker, whichever of the two sees the death first."""
+    echo = "import sys;print(1,flush=True)\nfor line in sys.stdin: print(2,flush=True)"
+    slow = (
+        "import signal,sys\ndef last(*_): print(2,flush=True);input();sys.exit()\n"
+        "signal.signal(15,last);print(1,flush=True);signal.pause()"
+    )
+    first = "from flows import worker;print(1,flush=True);worker._die_with(0,'mark-c')"
+    parent = {worker.PARENT: "0"}
+    processes = [sleeper("mark-c", echo, **parent), sleeper("mark-c", slow)]
+    processes.append(sleeper("mark-c", first, **parent))
+    other, run = processes[:2]
+    try:
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"2\n"  # asked to end
+        assert said_by(other) == b"2\n"  # nobody has asked it yet
+        said_by(run)
+        assert [process.wait(20) for process in (run, *processes)] == [0, -15, 0, -15]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def said_by(process: subprocess.Popen[bytes]) -> bytes:
+    """What it says next when it is spoken to; nothing: it has ended."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(BrokenPipeError):
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    return process.stdout.readline()
+
+
+def sleeper(mark: str, code: str, **more: str) -> subprocess.Popen[bytes]:
     """A marked process that has begun its work."""
     process = subprocess.Popen(
         [sys.executable, "-c", code],
-        env={**os.environ, worker.MARK: mark},
+        env={**os.environ, worker.MARK: mark, **more},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
