@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from brightrun.jobs import Hyperparameters
 
 NAMES = ("ours", "ours-bf16", "bare", "trl-conversation", "trl-pair", "llamafactory")
-# Those that the estimate's formula is about: one sequence at once, logits at labels only.
-COUNTED = ("ours", "bare")
 
 
 def arguments() -> argparse.Namespace:
@@ -91,22 +89,21 @@ def main() -> int:
     plan = data.steps(values.seed, values.epochs, spec.conversations_per_step, names)
     longest = max(len(sample.ids) for sample in samples)
     profile = basemodels.profile(found.folder)
-    made = loading.decide(
-        hardware.place(), found.folder, profile, values, longest, spec.optimizer, {}
-    )
+    place = hardware.place()
+    made = loading.decide(place, found.folder, profile, values, longest, spec.optimizer, {})
     base = loading.load_base(found.folder, values.precision, made)
     # The base model is the same for all.
     before = mean_nll(base.model, found.held_out) if given.name == "ours" else None
     loaded = hardware.memory_mb()
-    with tempfile.TemporaryDirectory() as place:
-        race = Race(spec, samples, plan, base, found.held_out, Path(place), found)
+    with tempfile.TemporaryDirectory() as scratch:
+        race = Race(spec, samples, plan, base, found.held_out, Path(scratch), found)
         race.meter = Meter(given.at_cpu, lambda: mean_nll(race.model, found.held_out))
         LOOPS[given.name.removesuffix("-bf16")](race)
     wall, cpu = race.meter.steps[-1]
     race.model.float()  # whatever trained it: all are judged in fp32
     after = mean_nll(race.model, found.held_out)
-    counted = given.name in COUNTED
-    formula = formula_mb(profile, values, longest, race.limit) if counted else None
+    ours = given.name == "ours"
+    formula = formula_mb(profile, values, longest, place.memory_gb) if ours else None
     result: dict[str, Any] = {
         "contender": given.name,
         "file": file.name,
@@ -140,17 +137,17 @@ def main() -> int:
 
 
 def formula_mb(
-    profile: Mapping[str, Any], values: Hyperparameters, longest: int, limit: int | None
+    profile: Mapping[str, Any], values: Hyperparameters, longest: int, free_gb: float
 ) -> int:
-    """Highest memory in MB by the estimate's formula, on a CPU. limit: see `loops.Race`."""
-    from brightrun.footprint import memory_gb
+    """Highest memory in MB that an estimate tells of such a job on a CPU."""
+    from brightrun.footprint import peak_gb
     from brightrun.physics import Machine, ModelProfile
     from brightrun.prices import CPU
 
-    need = memory_gb(
-        ModelProfile.of_prepared(profile), Machine(CPU), precision=values.precision,
-        lora_r=values.lora_r, tokens=longest, checkpointing=limit is None or longest > limit,
-        logits=0.0,
+    need = peak_gb(
+        ModelProfile.of_prepared(profile), Machine(CPU, memory_gb=free_gb),
+        precision=values.precision, lora_r=values.lora_r, longest=longest, micro_batch=1,
+        may_recompute=values.gradient_checkpointing,
     )  # fmt: skip
     return round(1000 * need)
 

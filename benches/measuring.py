@@ -1,6 +1,6 @@
 """Measuring as the pod does it against the script that people write: the same numbers, CPU seconds.
 
-    python -m benches.measuring --repeats 3      # the amounts of the preset `demo`
+    python -m benches.measuring --repeats 3
 
 ours   trainer.measure.measure: one model load, its adapter off and on, answers in batches, what the
        options of a question share read once, the LM head only where a number is needed, rows stored
@@ -8,6 +8,7 @@ ours   trainer.measure.measure: one model load, its adapter off and on, answers 
 naive  base model and adapter loaded separately, every item by itself, logits of the whole sequence
        through transformers' own forward and generate
 
+As many items as in the preset `demo`, and the option texts, which only the others measure.
 Both: SmolLM2 in fp32, a LoRA r16 adapter with seeded random weights, greedy answers, the same
 threads, in processes of their own, in turn. Clocks start after the imports.
 """
@@ -25,22 +26,24 @@ from pathlib import Path
 from typing import Any
 
 from benches.sample import FILES, ROOT
+from brightrun.presets import PRESETS, Preset
 
 NAMES = ("ours", "naive")
 PARTS = ("load", "likelihood", "neutral", "knowledge", "option_text", "answers")
 
 
 def arguments() -> argparse.Namespace:
+    demo = PRESETS[Preset.demo].values
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("contender", nargs="?", choices=(*NAMES, "adapter"), help="one, here")
     parser.add_argument("--place", type=Path, help="folder with adapter/ (of a contender)")
     parser.add_argument("--base-model", default="demo")
-    parser.add_argument("--scenarios", type=int, default=12)
-    parser.add_argument("--questions", type=int, default=25)
-    parser.add_argument("--rotations", type=int, default=1)
+    parser.add_argument("--scenarios", type=int, default=demo.scenarios)
+    parser.add_argument("--questions", type=int, default=demo.questions)
+    parser.add_argument("--rotations", type=int, default=demo.rotations)
     parser.add_argument("--passages", type=int, default=8)
     parser.add_argument("--held-out", type=int, default=3)
-    parser.add_argument("--max-new-tokens", type=int, default=96)
+    parser.add_argument("--max-new-tokens", type=int, default=demo.max_new_tokens)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path(".brightrun/bench/measuring.jsonl"))
