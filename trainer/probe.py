@@ -61,6 +61,7 @@ def _nats(trainer: LabelledTrainer, ids: list[int]) -> torch.Tensor:
             tokens = torch.tensor([ids], device=trainer.args.device)
             hidden, head = trainer.hidden(tokens)
             states, targets = loss.labelled(hidden, tokens)
-            return loss.token_nll(states, head, targets).double().mean()
+            # Logits as the training has them: the head in fp32 would make every save dearer.
+            return torch.nn.functional.cross_entropy(head(states).float(), targets)
     finally:
         trainer.model.train()
