@@ -7,7 +7,7 @@ Each pod's bill is split by what it did with its time (`spans`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -20,11 +20,12 @@ from brightrun.money import microseconds, rental, shown, split, to_micro, to_usd
 from brightrun.spans import BOOT, LOST, Span, spans
 
 COMPUTE = "compute"
-LINES = (COMPUTE, "boot", "lost work")
+WASTED = "boot waste"
 WORDS = {
     COMPUTE: "the work that counts",
-    "boot": "from launch to the first sign of life, all of it for a pod that gave none",
-    "lost work": "after the last checkpoint of pods that did not bring it to an end",
+    BOOT: "from launch to the first sign of life",
+    WASTED: "all of a pod that ended without a sign of life",
+    LOST: "after the last checkpoint of pods that did not bring it to an end",
 }
 
 
@@ -68,18 +69,19 @@ class Bill(Frozen):
 
 
 class Piece(Frozen):
-    """What a pod did for some time, and what that cost."""
+    """What a pod did for some time, and what that cost. mute: it ended without a sign of life."""
 
     attempt: int
     what: str
     us: int
     micro: int
+    mute: bool = False
 
 
 def bill(pods: Sequence[AttemptRow], events: Iterable[Happening], now: datetime) -> Bill:
     """pods: all attempts of a job in order; events: all of the job's, in order by attempt."""
     found = pieces(pods, events, now)
-    lines = [line_of(name, found, pods) for name in LINES]
+    lines = [line_of(name, found, pods) for name in WORDS]
     shown_lines = tuple(line for line in lines if line.usd or line.name == COMPUTE)
     return Bill(
         lines=shown_lines,
@@ -102,9 +104,10 @@ def pieces(
     for pod in pods:
         # A pod that was never had has no time; what it may have cost is boot all the same.
         parts = spans(pod, said[pod.number], now) or (Span(what=BOOT, us=0),)
+        mute = pod.ended_at is not None and pod.started_at is None and not said[pod.number]
         amounts = split(cost_micro(pod, now), [part.us for part in parts])
         found += [
-            Piece(attempt=pod.number, what=part.what, us=part.us, micro=micro)
+            Piece(attempt=pod.number, what=part.what, us=part.us, micro=micro, mute=mute)
             for part, micro in zip(parts, amounts, strict=True)
         ]
     return tuple(found)
@@ -130,5 +133,6 @@ def line_of(name: str, found: Sequence[Piece], pods: Sequence[AttemptRow]) -> Li
 
 def line_name(piece: Piece) -> str:
     """The line of a bill that a piece belongs to."""
-    known: Mapping[str, str] = {BOOT: "boot", LOST: "lost work"}
-    return known.get(piece.what, COMPUTE)
+    if piece.what == BOOT:
+        return WASTED if piece.mute else BOOT
+    return LOST if piece.what == LOST else COMPUTE

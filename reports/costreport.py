@@ -29,7 +29,7 @@ NO_CLIENT = "(no client)"
 LAYOUT = {"off": Column("Off estimate", tables.signed_percent)}
 CSV_COLUMNS = (
     "job_id", "name", "client", "status", "usd", "total_usd", "estimate_usd", "off", "within",
-    "boot_usd", "lost_usd", "hours", "spot_usd", "revenue_usd", "notional",
+    "boot_usd", "boot_waste_usd", "lost_usd", "hours", "spot_usd", "revenue_usd", "notional",
 )  # fmt: skip
 
 
@@ -175,6 +175,7 @@ def accuracy_said(data: CostData) -> str:
 
 def waste_said(data: CostData) -> str:
     boot, lost = sum(j.boot_usd for j in data.jobs), sum(j.lost_usd for j in data.jobs)
+    wasted = sum(j.boot_waste_usd for j in data.jobs)
     saved = [job.spot_usd for job in data.jobs if job.spot_usd is not None]
     spot = (
         f"Spot pods cost {formats.usd(sum(saved))} less than the same hours on demand would have, "
@@ -183,19 +184,20 @@ def waste_said(data: CostData) -> str:
         else "No job ran on spot pods with a known price on demand, so no saving is claimed."
     )
     return (
-        f"{formats.usd(boot)} went into starting pods and {formats.usd(lost)} into work that was "
-        f"lost with one and done again. {spot}"
+        f"{formats.usd(boot)} went into starting pods, {formats.usd(wasted)} into pods that never "
+        f"gave a sign of life, and {formats.usd(lost)} into work that was lost with a pod and done "
+        f"again. {spot}"
     )
 
 
 def waste_table(data: CostData) -> Table:
     rows = tuple(
-        (job.job_id, job.boot_usd, job.lost_usd, job.spot_usd)
+        (job.job_id, job.boot_usd, job.boot_waste_usd, job.lost_usd, job.spot_usd)
         for job in data.jobs
-        if job.boot_usd or job.lost_usd or job.spot_usd is not None
+        if job.boot_usd or job.boot_waste_usd or job.lost_usd or job.spot_usd is not None
     )
-    return Table(columns=("Job", "Boot $", "Lost work $", "Saved by spot $"), rows=rows,
-                 caption="Of the whole job")  # fmt: skip
+    columns = ("Job", "Boot $", "Boot waste $", "Lost work $", "Saved by spot $")
+    return Table(columns=columns, rows=rows, caption="Of the whole job")
 
 
 def clients_chart(data: CostData) -> Chart | None:

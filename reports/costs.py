@@ -39,6 +39,7 @@ class JobCost(Frozen):
     off: float | None
     within: bool | None
     boot_usd: float
+    boot_waste_usd: float
     lost_usd: float
     hours: float
     spot_usd: float | None
@@ -165,6 +166,7 @@ def job_cost(
         off=against.off if ended and against else None,
         within=against.within if ended and against else None,
         boot_usd=lines.get("boot", 0.0),
+        boot_waste_usd=lines.get("boot waste", 0.0),
         lost_usd=lines.get("lost work", 0.0),
         hours=sum(rented_hours(pod, now) for pod in pods),
         spot_usd=spot_saving(pods, row.estimate or {}, now),

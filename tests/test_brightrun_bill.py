@@ -162,6 +162,16 @@ def test_the_lines_say_what_was_paid_for() -> None:
     assert found.lines[2].basis.startswith("20.0 s of 1 pod at $3.60/h: after the last checkpoint")
 
 
+def test_a_pod_that_never_spoke_is_boot_waste_once_it_is_over() -> None:
+    said = [event(70, "heartbeat", 2), *stage("training", 70, 100, attempt=2)]
+    pods = [pod(1, "lost:never booted", 0, 60), pod(2, "done", 60, 100)]
+    assert [(line.name, line.usd) for line in bill(pods, said, NOW).lines] == [
+        ("compute", Decimal("0.03")), ("boot", Decimal("0.01")), ("boot waste", Decimal("0.06")),
+    ]  # fmt: skip
+    booting = bill([pod(end=None)], [], after(20))
+    assert [(line.name, line.seconds) for line in booting.lines] == [("compute", 0), ("boot", 20)]
+
+
 _names = count()
 
 
