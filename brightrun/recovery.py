@@ -22,6 +22,8 @@ __all__ = ["Action", "Past", "Place", "Policy", "Situation", "next_action"]
 # So long may storage or ledger be away while a pod is followed.
 OUTAGE_SECONDS = 600.0
 LONGEST_PAUSE_SECONDS = 15.0
+# Before the pod after the first loss, the second, and every further one.
+PAUSES_AFTER_LOSS = (1.0, 5.0, 30.0)
 
 
 def next_action(history: Sequence[Past], policy: Policy, situation: Situation) -> Action:

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
-from brightrun.compute.runpod.provider import SETTLE_PAUSES
+from brightrun.compute.runpod.client import SETTLE_PAUSES
 from brightrun.costs import Estimate
 from brightrun.jobs import Market
 from brightrun.markets import MarketState, Rate
 from brightrun.money import rental, to_micro, to_usd
 from brightrun.outcomes import NEVER_BOOTED, NEVER_STARTED
-from brightrun.recovery import next_action
+from brightrun.recovery import PAUSES_AFTER_LOSS, next_action
 from brightrun.situation import Action, Past, Policy, Situation
 from simulation import forecasts, orphans
 from simulation.pods import Life, Work, live
-from simulation.world import HOUR, Scenario, World, price_of
+from simulation.world import EPOCH, HOUR, Scenario, World, price_of
 
-EPOCH = datetime(2026, 11, 20, 17, tzinfo=UTC)
 REASONS = {"lost": "preempted", "unbooted": NEVER_BOOTED, "limit": "budget"}
 FOUND_AGAIN = sum(SETTLE_PAUSES)  # so long is a pod looked for by name after a doubtful create
 TROUBLE = "out_of_memory"
@@ -159,6 +158,7 @@ class Job:
         alive = orphans.sweep(self.world, self.moment)
         self.leaked += alive is None
         self.bill(market, alive or 0.0)
+        self.now += orphans.ending(self.world, listed=False).sure
         return False
 
     def pod_ended(self, life: Life, market: Market, center: str) -> None:
@@ -182,9 +182,13 @@ class Job:
         elif life.end == "lost":
             self.losses[market] += 1
             self.open.append(Resume(since=began + life.lasted))
-        gone = orphans.ending(self.world) if life.silent else 0.0
-        self.bill(market, (life.noticed if life.silent else life.lasted) + gone)
+        gone = orphans.ending(self.world, listed=life.silent)
+        self.bill(market, life.noticed + gone.absent if life.silent else life.lasted)
         self.remember(outcome, reason, market, center, life.progress)
+        self.now += gone.sure
+        if outcome == "lost":
+            lost = sum(past.outcome == "lost" and not past.missed for past in self.history)
+            self.now += PAUSES_AFTER_LOSS[min(lost, len(PAUSES_AFTER_LOSS)) - 1]
 
     def bill(self, market: Market, seconds: float) -> None:
         self.micro += rental(to_micro(price_of(market)), round(seconds * 1e6))

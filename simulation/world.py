@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from brightrun.jobs import Market
 from brightrun.situation import Place
 
 TIMES = Path(__file__).parent / "times.toml"
+EPOCH = datetime(2026, 11, 20, 17, tzinfo=UTC)
 FOR_EVER = math.inf
 HOUR = 3600.0
 

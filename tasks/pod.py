@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from brightrun import attempts
 from brightrun.context import JobContext, open_job
 from brightrun.errors import ProviderError, SpotInterrupted
+from brightrun.recovery import PAUSES_AFTER_LOSS
 from brightrun.runfolder import DONE
 from tasks import turns
 from tasks.board import watched
@@ -29,7 +30,7 @@ def worth_another(task: Any, run: TaskRun, state: State[Any]) -> bool:
     name="train and measure",
     cache_policy=NO_CACHE,
     retries=20,
-    retry_delay_seconds=[1, 5, 30],
+    retry_delay_seconds=list(PAUSES_AFTER_LOSS),
     retry_condition_fn=worth_another,
 )
 def train(job_id: str) -> str:

@@ -25,11 +25,13 @@ from pod_lives import (
 from brightrun import following, recovery
 from brightrun.attempts import train_once
 from brightrun.compute.provider import Manners
+from brightrun.compute.runpod.provider import manners
 from brightrun.context import JobContext, driver_name
 from brightrun.errors import SpotInterrupted, StorageError
-from brightrun.following import Watch
+from brightrun.following import POLL_SECONDS, Watch
 from brightrun.launching import launch
 from brightrun.ledger_jobs import CLAIM_STALE_SECONDS
+from brightrun.settings import Settings
 from brightrun.stopping import DriverReplaced, JobCancelled
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -144,6 +146,28 @@ def test_a_driver_says_often_enough_that_it_lives_however_long_the_lease_is(home
     pauses = [late - early for early, late in itertools.pairwise(told)]
     assert len(pauses) > 5
     assert max(pauses) < CLAIM_STALE_SECONDS / 3
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["silent in the list", "gone from it"])
+@pytest.mark.parametrize("heard_late", [0.0, 0.9])
+def test_a_lost_pod_is_missed_within_75_seconds_as_runpod_is_shipped(
+    home: Path, silent: bool, heard_late: float
+) -> None:
+    """Counted from its last heartbeat, which may be heard nearly a poll late."""
+    job = job_with(home, hangs)
+    clock = vars(job)["clock"] = ManualClock()
+    provider = provider_of(job)
+    attempt = launch(job)
+    found = provider.find(attempt.pod_name)  # it beats, for the only time
+    assert following.ingest(job, 1) == 1
+    provider.manners = manners(Settings.model_construct())
+    vars(provider)["find"] = lambda name: found if silent else None
+    watch = Watch(job, attempt, lambda _: None)
+    watch.looked = clock.monotonic()  # just before the loss: the next look is far
+    lost_at = clock.monotonic() - heard_late
+    while not watch.lost(clock.monotonic()):
+        clock.sleep(POLL_SECONDS)  # as shipped: `quick` has another one
+    assert clock.monotonic() - lost_at <= 75
 
 
 def failing(job: JobContext, times: int) -> list[int]:

@@ -10,9 +10,9 @@ import pytest
 from brightrun.jobs import Market
 from brightrun.markets import hourly_rate
 from brightrun.situation import Policy
-from simulation import forecasts, page
+from simulation import forecasts, orphans, page
 from simulation.jobs import Job, Ran
-from simulation.pods import Work, advance, live
+from simulation.pods import Life, Work, advance, live
 from simulation.scenarios import percentile, simulate
 from simulation.world import HOUR, SCENARIOS, Scenario, Supply, World, price_of, times
 
@@ -60,6 +60,18 @@ def test_every_loss_of_a_finished_job_was_resumed_from() -> None:
         if one.success:
             assert len(one.resumes) <= sum(one.losses.values())
             assert all(0 < resume.ours <= resume.whole for resume in one.resumes)
+
+
+def test_the_next_pod_waits_until_the_lost_one_is_surely_gone_and_for_the_task() -> None:
+    """`make_gone` believes two looks that find nothing, a minute apart; then the task pauses."""
+    assert orphans.ending(World(CALM, 1), listed=False) == (0.0, 60.0)
+    assert orphans.ending(World(CALM, 1)) == (orphans.DELETE_SECONDS, 60.0 + orphans.DELETE_SECONDS)
+    job = Job(STORM, 1, Policy(), RATES)
+    for pause in (1.0, 5.0, 30.0, 30.0):
+        before = job.now
+        lost = Life("lost", 3600, 3620, 90, 200, progress=True, silent=False)
+        job.pod_ended(lost, Market.spot, "DC-1")
+        assert job.now - before == 3620 + 60 + pause
 
 
 def test_what_is_not_in_a_checkpoint_is_done_again() -> None:

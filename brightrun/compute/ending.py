@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from brightrun.clock import Clock
-from brightrun.compute.provider import ComputeProvider
+from brightrun.compute.provider import Manners, Pod
 from brightrun.errors import ProviderError, StopFailed
 from brightrun.frozen import Frozen
 
 STOP_FAILED_AFTER = timedelta(minutes=10)
 PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+
+
+class Ending(Protocol):
+    """What is needed of a `ComputeProvider`."""
+
+    @property
+    def manners(self) -> Manners: ...
+    def find(self, name: str) -> Pod | None: ...
+    def terminate(self, name: str) -> None: ...
 
 
 class Look(Frozen):
@@ -57,7 +67,7 @@ class Gone(Frozen):
     pod_id: str = ""
 
 
-def make_gone(provider: ComputeProvider, name: str, clock: Clock) -> Gone:
+def make_gone(provider: Ending, name: str, clock: Clock) -> Gone:
     """End a pod and see that it is gone.
 
     StopFailed after 10 minutes: the caller tells everybody and somebody goes on trying.
@@ -92,7 +102,7 @@ def make_gone(provider: ComputeProvider, name: str, clock: Clock) -> Gone:
         tries += 1
 
 
-def is_there(provider: ComputeProvider, name: str) -> tuple[bool, str]:
+def is_there(provider: Ending, name: str) -> tuple[bool, str]:
     """Whether it may be there, and its id; a provider that does not say may have it."""
     try:
         pod = provider.find(name)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import random
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -26,7 +26,9 @@ from brightrun.compute.runpod.problems import (
     told,
     used_up,
 )
+from brightrun.errors import ProviderError
 
+Found = TypeVar("Found")
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
@@ -39,12 +41,26 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 20.0
 # Longer quotas (the hour's, the day's) are told instead of waited for.
 LONGEST_WAIT = 90.0
+# Lists are known to lag 30 s behind a create; three times that is patience enough.
+SETTLE_PAUSES = (2.0, 4.0, 8.0, 16.0, 30.0, 30.0)
 
 
 @cache
 def trust() -> ssl.SSLContext:
     """The certificates that are trusted, read once."""
     return httpx.create_ssl_context()
+
+
+def settled(clock: Clock, look: Callable[[], Found | None]) -> Found | None:
+    """What a doubtful create has made; None: `look` had no answer, or found nothing, in time."""
+    for pause in (0.0, *SETTLE_PAUSES):
+        clock.sleep(pause)
+        try:
+            if (found := look()) is not None:
+                return found
+        except ProviderError:
+            continue
+    return None
 
 
 class Client:

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from brightrun.compute.provider import Refused
-from brightrun.errors import BudgetError, ProviderError
+from brightrun.errors import BudgetError, ConfigurationError, ProviderError
 
 # No capacity has no code of its own, only words; these are some of them.
 FULL = ("capacity", "no longer any instances", "no instances", "not available", "unavailable")
@@ -58,6 +59,15 @@ class BalanceEmpty(BudgetError):
 
 
 Failure = Refused | BalanceEmpty | Away | RateLimited | NotThere | Denied
+
+
+@contextmanager
+def to_mend() -> Iterator[None]:
+    """Where no other offer helps, a no is ConfigurationError: waiting would change nothing."""
+    try:
+        yield
+    except (Denied, Refused) as error:
+        raise ConfigurationError(error.message, cause=error.cause, fix=error.fix) from error
 
 
 def failure(

@@ -21,17 +21,28 @@ from brightrun.compute.provider import (
     Pod,
 )
 from brightrun.compute.runpod import bills, catalog
-from brightrun.compute.runpod.client import Client
+from brightrun.compute.runpod.client import Client, settled
 from brightrun.compute.runpod.graphql import GraphQl
 from brightrun.compute.runpod.pods import Place, body, pod_of, spot_input
-from brightrun.compute.runpod.problems import Away, Denied, NotThere, RateLimited
+from brightrun.compute.runpod.problems import Away, Denied, NotThere, RateLimited, to_mend
 from brightrun.errors import CapacityError, ConfigurationError, ProviderError
 from brightrun.jobs import Market
 from brightrun.settings import Settings
 
+# Of the time between two looks: a minute of silence, polls and this stay below 75 s.
+SECOND_LOOK = 0.8
 BY_DIGEST = re.compile(r"^\S+@sha256:[0-9a-f]{64}$")
-# Lists are known to lag 30 s behind a create; three times that is patience enough.
-SETTLE_PAUSES = (2.0, 4.0, 8.0, 16.0, 30.0, 30.0)
+
+
+def manners(settings: Settings) -> Manners:
+    return Manners(
+        look_every_s=settings.runpod_look_seconds,
+        second_look_s=SECOND_LOOK * settings.runpod_look_seconds,
+        gone_gap_s=settings.runpod_gone_seconds,
+        boot_deadline_s=settings.runpod_boot_seconds,
+        lease_s=settings.runpod_lease_seconds,
+        far_away=True,
+    )
 
 
 class RunPodProvider:
@@ -61,29 +72,19 @@ class RunPodProvider:
                 fix="make a key in RunPod's console and set it, or use --provider local",
             )
         key = settings.runpod_api_key
-        manners = Manners(
-            look_every_s=settings.runpod_look_seconds,
-            second_look_s=settings.runpod_look_seconds,
-            gone_gap_s=settings.runpod_gone_seconds,
-            boot_deadline_s=settings.runpod_boot_seconds,
-            lease_s=settings.runpod_lease_seconds,
-            far_away=True,
-        )
         return cls(
             Client(settings.runpod_rest_url, key, clock=clock, patient=patient),
             # What GraphQL adds is never waited for: it may go at any time.
             GraphQl(Client(settings.runpod_graphql_url, key, clock=clock, patient=False)),
             Place.of(settings),
-            manners,
+            manners(settings),
             clock,
         )
 
     def offers(self, gpu_count: int = 1) -> tuple[Offer, ...]:
         now, place = self.clock.now(), self.place
-        try:
+        with to_mend():
             listed = catalog.on_demand(self.rest, place.clouds, gpu_count, place.min_cuda, now)
-        except Denied as error:  # waiting would not help
-            raise ConfigurationError(error.message, cause=error.cause, fix=error.fix) from error
         if self.place.data_centers:
             listed = tuple(o for o in listed if o.data_center in self.place.data_centers)
         try:
@@ -130,14 +131,8 @@ class RunPodProvider:
 
     def _settle(self, name: str, doubt: ProviderError) -> Pod:
         """The pod that a doubtful create may have made; Doubtful when none is to be seen."""
-        for pause in (0.0, *SETTLE_PAUSES):
-            self.clock.sleep(pause)
-            try:
-                pod = self.find(name)
-            except ProviderError:
-                continue
-            if pod is not None:
-                return pod
+        if (pod := settled(self.clock, lambda: self.find(name))) is not None:
+            return pod
         raise Doubtful(
             f"RunPod may have started pod {name}: {doubt.message}",
             cause="the answer to the create was lost, and no list shows the pod",
@@ -207,10 +202,8 @@ class RunPodProvider:
 
     def _of_volume(self, name: str, kind: Any) -> Any:
         path = f"/v2/network-volumes/{self.place.volume}"
-        try:
+        with to_mend():
             answer = self.rest.get(path)
-        except Denied as error:  # waiting would not help
-            raise ConfigurationError(error.message, cause=error.cause, fix=error.fix) from error
         found = answer.get(name) if isinstance(answer, dict) else None
         if not isinstance(found, kind):
             raise Away(f"RunPod answered nonsense: GET {path}: {name} is {found!r:.80}")

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from brightrun.compute.provider import Refused
 from brightrun.compute.runpod.client import Client
 from brightrun.compute.runpod.pods import MODELS_VARIABLE, Place
-from brightrun.compute.runpod.problems import Away, Denied
+from brightrun.compute.runpod.problems import Away, to_mend
 from brightrun.errors import ConfigurationError
 
 PATH, NAME = "/v2/templates", "brightrun-trainer"
@@ -62,10 +61,8 @@ def lacks(rest: Client, place: Place) -> str:
 def make(rest: Client, place: Place) -> None:
     """A create whose answer was lost is found by the next call: templates cost nothing."""
     there = found(rest)
-    try:
+    with to_mend():
         if there is None:
             rest.create(PATH, wanted(place))
         else:
             rest.change(f"{PATH}/{there['id']}", wanted(place))
-    except (Denied, Refused) as error:
-        raise ConfigurationError(error.message, cause=error.cause, fix=error.fix) from error

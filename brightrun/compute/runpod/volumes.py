@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from brightrun.compute.provider import Refused
-from brightrun.compute.runpod.client import Client
-from brightrun.compute.runpod.problems import Away, Denied, NotThere
+from brightrun.compute.runpod.client import Client, settled
+from brightrun.compute.runpod.problems import Away, NotThere, to_mend
 from brightrun.errors import ConfigurationError, ProviderError
 from brightrun.frozen import Frozen
 
 PATH = "/v2/network-volumes"
 LEAST_GB, MOST_GB = 10, 4096  # by the contract
-SETTLE_PAUSES = (0.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0)
 
 
 class NetworkVolume(Frozen):
@@ -74,39 +72,28 @@ def listed(rest: Client) -> tuple[NetworkVolume, ...]:
 
 
 def made(rest: Client, name: str, size_gb: int, data_center: str) -> NetworkVolume:
-    """A new volume, which bills from now on until somebody deletes it in RunPod's console."""
+    """A new volume, which bills from now on until somebody deletes it in RunPod's console.
+
+    ProviderError: there may be one that no list shows.
+    """
     body = {"name": name, "size": size_gb, "dataCenter": data_center}
     try:
-        return volume_of(rest.create(PATH, body))
-    except (Denied, Refused) as error:
-        raise ConfigurationError(error.message, cause=error.cause, fix=error.fix) from error
-    except Away as error:
-        return settled(rest, name, error)
-
-
-def settled(rest: Client, name: str, doubt: Away) -> NetworkVolume:
-    """What a doubtful create has made; ProviderError when no list shows it."""
-    for pause in SETTLE_PAUSES:
-        rest.clock.sleep(pause)
-        try:
-            volume = found(rest, "", name)
-        except ProviderError:
-            continue
-        if volume is not None:
+        with to_mend():
+            return volume_of(rest.create(PATH, body))
+    except Away as doubt:
+        if (volume := settled(rest.clock, lambda: found(rest, "", name))) is not None:
             return volume
-    raise ProviderError(
-        f"RunPod may have made the network volume {name!r}: {doubt.message}",
-        cause="the answer to the create was lost, and no list shows the volume",
-        fix="run the command again in some minutes: it takes the volume of that name if there is "
-        "one; a volume bills until it is deleted, so look into RunPod's console too",
-    ) from doubt
+        raise ProviderError(
+            f"RunPod may have made the network volume {name!r}: {doubt.message}",
+            cause="the answer to the create was lost, and no list shows the volume",
+            fix="run the command again in some minutes: it takes the volume of that name if there "
+            "is one; a volume bills until it is deleted, so look into RunPod's console too",
+        ) from doubt
 
 
 def grown(rest: Client, volume: NetworkVolume, size_gb: int) -> NetworkVolume:
     """The volume with at least that size."""
     if volume.size_gb >= size_gb:
         return volume
-    try:
+    with to_mend():
         return volume_of(rest.change(f"{PATH}/{volume.id}", {"size": size_gb}))
-    except (Denied, Refused) as error:
-        raise ConfigurationError(error.message, cause=error.cause, fix=error.fix) from error
