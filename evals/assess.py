@@ -37,7 +37,7 @@ from evals.heard import Voices, heard_of, judge_by, judged_facts, tables_of, unh
 from evals.markers import LABELS
 from evals.measurements import GoldAnswer, Measurements
 from evals.plan import QUESTIONS, SCENARIOS, passes
-from evals.planned import changed_sources, stamped
+from evals.planned import changed, stamped
 from evals.sources import (
     DATA,
     Lexicons,
@@ -111,7 +111,7 @@ def evaluate(
     trust = honesty.trust(read.gold, rewrites, lexicons)
     items = gates.items(scenarios, found.answers, lexicons, passes(plan))
     safety, safety_table, safety_facts = gates.score(items, target=targets["safety"])
-    changed = changed_sources(plan["sources"], sources)
+    later = changed(plan, sources)
     by_judges = judge_by(heard, found, scenarios, items) if heard else None
     verdicts = (
         perplexity,
@@ -128,7 +128,7 @@ def evaluate(
     )
     return Evaluation(
         verdicts=headlines.settle(
-            [stamped(verdict, changed, plan) for verdict in verdicts], plan.get("floors", {})
+            [stamped(verdict, later, plan) for verdict in verdicts], plan.get("floors", {})
         ),
         **(tables_of(by_judges) if by_judges else {}),
         perplexity=perplexity_table,
@@ -151,7 +151,7 @@ def evaluate(
             "decoding": plan["decoding"],
             "statistics": plan["statistics"],
             "sources": sources,
-            "exploratory": sorted(changed),
+            "exploratory": sorted(later),
             "other_models": list(found.models[len(MODELS) :]),
             "models": list(found.models),
             "forgetting": comparing.facts(found),

@@ -122,13 +122,14 @@ def make_plan(
     data: Path = DATA,
     tested: Asked | None = None,
     others: Mapping[str, str] | None = None,
+    first: Mapping[str, Any] | None = None,
 ) -> Plan:
     """The plan of a job: what is `tested`, else the first values.scenarios and values.questions
     lines of evals/data.
 
     system_prompt is that of the training file; every scenario is asked under it. others: sha256 of
     the weights of further adapters to measure, by the name that they get; of `trained` too where
-    it is not the job's own.
+    it is not the job's own. first: of a plan made after training, what was planned before it.
     """
     tested = tested or asked(values.scenarios, values.questions, data=data)
     scenarios, questions = tested.scenarios, tested.questions
@@ -154,6 +155,7 @@ def make_plan(
             "adapters": dict(others or {}),
             **_facts(values, scenarios, questions, neutral, len(tested.harness)),
             "sources": tested.versions(data),
+            **({"first": dict(first)} if first else {}),
         },
         harness=tuple(item.model_dump(include={"item_id", "requests"}) for item in tested.harness),
     )

@@ -20,6 +20,7 @@ from brightrun.runfolder import RunFolder, sha256_file
 from evals import carrying
 from evals.own import asked
 from evals.plan import GOLDEN, PLAN, make_plan
+from evals.planned import first_of
 from tasks import story
 from tasks.freezing import refuse_contaminated, stored_report, with_copy
 
@@ -174,7 +175,9 @@ def frozen_spec(job: JobContext, source: JobContext, weights: Mapping[str, str])
     )  # fmt: skip
     refuse_contaminated(job, tested, story.remark)
     tested.write(job.folder)
-    made = make_plan(values, stored_report(job).system_prompt, tested=tested, others=weights)
+    system_prompt = stored_report(job).system_prompt
+    first = first_of(source.folder.read_json(PLAN))
+    made = make_plan(values, system_prompt, tested=tested, others=weights, first=first)
     planned = {"values": values, "plan_sha256": made.write(job.folder)}
     return before.model_copy(update={**planned, "base_model": with_copy(job, before.base_model)})
 

@@ -84,11 +84,19 @@ def lay_out(folder: Path) -> Path:
 class Job:
     """A run folder with plan and measurements; `drop` = log perplexity change of the trained."""
 
-    def __init__(self, root: Path, data: Path, *, conversations: int = 12, passes: int = 1) -> None:
+    def __init__(
+        self,
+        root: Path,
+        data: Path,
+        *,
+        conversations: int = 12,
+        passes: int = 1,
+        first: dict[str, Any] | None = None,
+    ) -> None:
         self.data = data
         self.folder = RunFolder(root.as_uri(), "job-1")
         self.values = Hyperparameters(scenarios=16, questions=44, passes=passes)
-        sha = make_plan(self.values, "Be kind.", data=data).write(self.folder)
+        sha = make_plan(self.values, "Be kind.", data=data, first=first).write(self.folder)
         self.spec = JobSpec(
             base_model=BaseModelRef(name="tiny", context=8192, template="chatml"),
             data=DataRef(

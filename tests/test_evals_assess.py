@@ -11,9 +11,11 @@ import pytest
 from assessed_jobs import COLD, LEXICONS, WARM, Job, lay_out, verdict
 
 from brightrun.errors import EvaluationError
+from brightrun.jobs import Hyperparameters
 from evals.harness import HarnessItem
 from evals.own import Asked, asked
-from evals.plan import make_plan
+from evals.plan import PLAN, make_plan
+from evals.planned import first_of, stamped
 
 
 @pytest.fixture
@@ -196,6 +198,39 @@ def test_lexicons_changed_after_the_plan_make_the_markers_exploratory(job: Job) 
     assert result.facts["exploratory"] == ["lexicons.json"]
     assert verdict(result, "brand_voice").note.startswith("Exploratory")
     assert not verdict(result, "perplexity").note.startswith("Exploratory")
+
+
+PLANNED = {"scenarios": 16, "questions": 44, "passes": 1}
+ANSWERED = {"brand_voice", "marker_index", "safety", "emotional_intelligence"}
+
+
+@pytest.mark.parametrize(
+    ("before", "outside"),
+    [
+        ({}, set()),
+        ({"scenarios": 12}, ANSWERED),
+        ({"questions": 40}, {"knowledge_retention"}),
+        ({"rotations": 2}, {"knowledge_retention"}),
+        ({"passes": 2}, ANSWERED),
+    ],
+)
+def test_what_was_chosen_after_training_is_exploratory(
+    tmp_path: Path, data: Path, before: dict[str, int], outside: set[str]
+) -> None:
+    values = Hyperparameters.model_validate({**PLANNED, **before})
+    written = make_plan(values, "Be kind.", data=data).files()[PLAN]
+    first = first_of(json.loads(written))
+    result = Job(tmp_path, data, first=first).measure().assess()
+    assert {v.metric.value for v in result.verdicts if v.exploratory} == outside
+
+
+def test_a_third_plan_is_held_against_the_one_before_training_and_its_targets(job: Job) -> None:
+    first = first_of(job.folder.read_json(PLAN))
+    second = {"first": first, "targets": {**first["targets"], "perplexity": -0.01}}
+    assert first_of(second) == first
+    found = verdict(job.measure().assess(), "perplexity")
+    assert stamped(found, set(), first) == found
+    assert stamped(found, set(), second).note.startswith("Exploratory: its target was set")
 
 
 def test_no_note_or_label_prints_a_score_out_of_five(job: Job) -> None:

@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from report_jobs import SHA, evaluated_job
+from report_jobs import SHA, START, evaluated_job
 
+from brightrun.assessments import Wish, request_of
 from brightrun.context import JobContext
+from brightrun.conversations import FileReport
 from brightrun.errors import EvaluationError
-from tasks.assessing import ADAPTER, CONFIG, WEIGHTS, bring
+from evals.plan import PLAN, make_plan
+from evals.planned import first_of
+from tasks.assessing import ADAPTER, CONFIG, WEIGHTS, bring, frozen_spec
 
 PUBLIC = "org/small"
 
@@ -70,3 +74,31 @@ def test_a_jobs_adapter_is_brought_onto_the_same_weights_only(
     other = trained("261121-bbbb", tmp_path / "b", SHA[::-1])
     with pytest.raises(EvaluationError, match="261121-bbbb was trained on base model demo"):
         bring(other.job_id, source, source, "adapters/beside")
+
+
+def again(job_id: str, source: JobContext, wish: Wish) -> JobContext:
+    """The assessment of `source` as it is when its spec is frozen."""
+    source.ledger.create_job(job_id, request_of(source.request, source.job_id, wish), at=START)
+    job = JobContext(source.settings, source.ledger, job_id)
+    job.folder.write_jsonl("data/train.jsonl", [])
+    report = FileReport(
+        path=Path("f.json"), name="f.json", format="json", sha256=SHA, valid=True,
+        conversations=0, pairs=0, supervised_pairs=0, tokens=0, supervised_tokens=0,
+        tokens_exact=True, longest=0, system_prompt="", arcs={}, personas={}, errors=(),
+        warnings=(), rows=(),
+    )  # fmt: skip
+    job.folder.write_json("validation.json", report.model_dump(mode="json"))
+    job.folder.write_json(
+        "spec.json", {"spec": frozen_spec(job, source, {}).model_dump(mode="json")}
+    )
+    return job
+
+
+def test_each_assessment_keeps_what_was_planned_before_training(source: JobContext) -> None:
+    make_plan(source.spec.values, "").write(source.folder)
+    before = first_of(source.folder.read_json(PLAN))
+    second = again("261122-cccc", source, Wish(passes=3))
+    third = again("261123-dddd", second, Wish())
+    for job in (second, third):
+        plan = job.folder.read_json(PLAN)
+        assert (plan["n"]["passes"], plan["first"]) == (3, before)
