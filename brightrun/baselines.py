@@ -27,6 +27,10 @@ PART = "0000-000001.jsonl"
 CACHED = "measurements/cached.json"
 MACHINE = "measurements/machine.json"
 SCORES = "scores"
+# All that tells measured items apart, of every kind.
+ITEM = (
+    "conversation_id", "text_id", "question_id", "rotation", "item_id", "scenario_id", "pass"
+)  # fmt: skip
 # What the baseline's mean of a metric is only good for: the items that it was measured on.
 SCORED_ON = "answers"
 MEANS = {
@@ -69,6 +73,11 @@ def _key(facts: dict[str, Any]) -> str:
 def place(storage_url: str, key: str) -> RunFolder:
     """The folder of one key."""
     return RunFolder(f"{storage_url}/baselines", key)
+
+
+def item(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What was asked, whoever answered."""
+    return tuple(row.get(name) for name in ITEM)
 
 
 def lay_out(folder: RunFolder, spec: JobSpec, plan: dict[str, Any]) -> dict[str, Any]:

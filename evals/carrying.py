@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from brightrun.baselines import MACHINE, PARTS
+from brightrun.baselines import MACHINE, PARTS, item
 from brightrun.runfolder import RunFolder
 from evals.plan import HARNESS, NEUTRAL, PLAN, QUESTIONS, SCENARIOS
 
@@ -89,7 +89,5 @@ def left(target: RunFolder, conversations: int) -> dict[str, int]:
 
 def _known(target: RunFolder, kind: str) -> int:
     parts = f"{PARTS}/{kind}"
-    keys = ("model", "conversation_id", "text_id", "question_id", "rotation", "item_id",
-            "scenario_id", "pass")  # fmt: skip
     rows = [row for name in target.names(parts) for row in target.read_jsonl(f"{parts}/{name}")]
-    return len({tuple(row.get(key) for key in keys) for row in rows})
+    return len({(row["model"], item(row)) for row in rows})

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from trainer_jobs import IN_PROCESS, conversation, row, tiny_models
+from trainer_jobs import IN_PROCESS, altered, conversation, row, tiny_models
 
 from brightrun import basemodels
 from brightrun.durations import MAX_PADDING
@@ -27,11 +27,8 @@ def model(torch: Any) -> Any:
     base = loading.load_base(basemodels.prepared_folder("tiny", tiny_models()), "fp32")
     torch.manual_seed(1)
     config = LoraConfig(r=8, lora_dropout=0.2, target_modules=["q_proj", "down_proj"])
-    made = get_peft_model(base.model, config)
+    made = altered(get_peft_model(base.model, config))
     made.now = dropout.install(made, 7)
-    for name, parameter in made.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(0, 0.05)
     return made
 
 

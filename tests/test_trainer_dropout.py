@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trainer_jobs import IN_PROCESS, SMALL, payloads, tiny_models
+from trainer_jobs import IN_PROCESS, SMALL, altered, payloads, tiny_models
 from trainer_run import Run
 
 from brightrun import basemodels
@@ -137,10 +137,7 @@ def test_a_gradient_in_bf16_depends_on_the_cut_by_rounding_only(torch: Any, prec
     base = loading.load_base(folder, values.precision, made)
     torch.manual_seed(1)
     config = LoraConfig(r=8, lora_dropout=0.3, target_modules=["q_proj", "down_proj"])
-    model = get_peft_model(base.model, config)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(0, 0.05)
+    model = altered(get_peft_model(base.model, config))
     now = dropout.install(model.train(), 7)
     samples = [
         replace(

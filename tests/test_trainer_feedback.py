@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from trainer_jobs import IN_PROCESS, adapted, bench, samples
+from trainer_jobs import IN_PROCESS, adapted, altered, bench, samples
 
 from brightrun.runfolder import RunFolder
 from brightrun.tokens import ChatTokenizer
@@ -47,10 +47,7 @@ def test_a_copy_of_the_held_out_text_helps_and_its_gradient_is_the_same(
 ) -> None:
     from trainer.feedback import drawn, influence
 
-    model = adapted(torch)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(0, 0.05)
+    model = altered(adapted(torch))
     folder = RunFolder(tmp_path.as_uri(), "job-1")
     table = replace(
         bench(torch, model), folder=folder, check=lambda: None,

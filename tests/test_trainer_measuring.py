@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from trainer_jobs import IN_PROCESS, adapted, bench, conversation, samples, tiny_models
+from trainer_jobs import IN_PROCESS, adapted, altered, bench, conversation, samples, tiny_models
 
 from brightrun import baselines, basemodels
 from brightrun.errors import ConfigurationError
@@ -88,10 +88,7 @@ def test_what_the_options_of_a_question_share_is_read_once(
     from trainer.likelihoods import in_common, loading, summed
     from trainer.questions import option_samples
 
-    model = adapted(torch)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(0, 0.05)
+    model = altered(adapted(torch))
     options = ["A loan", "A loan to a town", "Gold", "A long, long tax form"]
     made = option_samples(tokenizer, {"question": "What is a bond? " * 9, "options": options})
     assert in_common(made, "cpu") > 30
@@ -293,10 +290,7 @@ def test_lm_evals_log_likelihoods_are_ours(torch: Any, tokenizer: ChatTokenizer)
     harness = pytest.importorskip("lm_eval.models.huggingface")
     from transformers import AutoTokenizer
 
-    model = adapted(torch)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(0, 0.05)
+    model = altered(adapted(torch))
     folder = basemodels.prepared_folder("tiny", tiny_models())
     theirs = harness.HFLM(
         pretrained=model, tokenizer=AutoTokenizer.from_pretrained(str(folder)), batch_size=3

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from trainer_jobs import IN_PROCESS, adapted, bench
+from trainer_jobs import IN_PROCESS, adapted, altered, bench
 
 from brightrun.tokens import ChatTokenizer
 
@@ -20,10 +20,7 @@ def test_the_playground_writes_what_generation_at_temperature_0_writes(
 ) -> None:
     from trainer.playground import Playground, messages_of, serve
 
-    model = adapted(torch)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(0, 0.2)
+    model = altered(adapted(torch), 0.2)
     played = Playground(replace(bench(torch, model), tokenizer=tokenizer), 6)
     asked, told = (
         io.StringIO('{"messages": [{"role": "user", "content": "Hi"}]}\nx\n'),

@@ -212,6 +212,14 @@ def adapted(torch: Any, precision: str = "fp32") -> Any:
     return get_peft_model(base.model, LoraConfig(r=8, lora_alpha=16, target_modules=TARGETS)).eval()
 
 
+def altered(model: Any, spread: float = 0.05) -> Any:
+    """The model with an adapter that changes what it says: B is not zero."""
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0, spread)
+    return model
+
+
 def bench(torch: Any, model: Any, models: tuple[str, ...] = ("baseline", "trained")) -> Any:
     from trainer.measure import Bench
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from brightrun.baselines import CACHED, MACHINE, PART
+from brightrun.baselines import CACHED, MACHINE, PART, item
 from brightrun.jobs import Hyperparameters
 from brightrun.modelnames import BASELINE, MODELS
 from brightrun.runfolder import RunFolder
@@ -26,10 +26,6 @@ from trainer.others import load_others
 from trainer.reporter import Reporter
 from trainer.writers import TRANSFORMERS, VLLM, obstacle
 
-# All that tells measured items apart, of every kind.
-ITEM = (
-    "conversation_id", "text_id", "question_id", "rotation", "item_id", "scenario_id", "pass"
-)  # fmt: skip
 # PEFT's name of the adapter that this job has trained.
 OWN_ADAPTER = "default"
 
@@ -170,11 +166,6 @@ def drop_halves(bench: Bench) -> int:
                 bench.folder.write_jsonl(f"{PARTS}/{kind}/{name}", kept)
                 dropped += len(found) - len(kept)
     return dropped
-
-
-def item(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What was asked, whoever answered."""
-    return tuple(row.get(name) for name in ITEM)
 
 
 def rows(folder: RunFolder, relative: str) -> list[Any]:
