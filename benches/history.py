@@ -16,20 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "training-file.json"
+from benches.sample import part_of_example
+
 # Conversations and epochs of a job: neither grows with its number.
 SIZES = ((12, 1), (24, 1), (8, 1), (16, 2), (10, 2), (20, 1), (14, 1), (22, 2), (9, 1), (18, 1))
-
-
-def part_of(example: dict[str, Any], number: int, count: int) -> dict[str, Any]:
-    """`count` of the file's conversations, from another one on for each job."""
-    every = example["conversations"]
-    first = number * 5 % len(every)
-    kept = [*every[first:], *every[:first]][:count]
-    pairs = sum(len(one["training_pairs"]) for one in kept)
-    known = example["training_file_metadata"]
-    counted = {**known, "total_conversations": count, "total_training_pairs": pairs}
-    return {**example, "training_file_metadata": counted, "conversations": kept}
 
 
 def brightrun(home: Path, *words: str) -> dict[str, Any]:
@@ -49,12 +39,11 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     options = parser.parse_args()
     options.home.mkdir(parents=True, exist_ok=True)
-    example = json.loads(EXAMPLE.read_text("utf-8"))
     begun = len(brightrun(options.home, "jobs", "--limit", "1000")["jobs"])
     for number in range(begun, begun + options.jobs):
         count, epochs = SIZES[number % len(SIZES)]
         file = options.home / f"part-{number:03}.json"
-        file.write_text(json.dumps(part_of(example, number, count)), "utf-8")
+        file.write_text(part_of_example(count, 5 * number), "utf-8")
         sets = [word for one in (f"epochs={epochs}", *options.set) for word in ("--set", one)]
         job = brightrun(
             options.home, "train", str(file), "--preset", "demo", "--base-model",

@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benches.sample import FILES, ROOT
+from benches.sample import ROOT, part_of_example
 from brightrun.ledger import Ledger
 from brightrun.restarts import restarts
 from brightrun.settings import Settings, load
@@ -60,24 +60,10 @@ def once(given: argparse.Namespace) -> dict[str, Any]:
         home = Path(place) / "home"
         home.mkdir()
         shutil.copytree(load().models, home / "models", symlinks=True)
-        job_id = run(home, beginning(Path(place), given.conversations), given)
+        file = Path(place) / "beginning.json"
+        file.write_text(part_of_example(given.conversations))
+        job_id = run(home, file, given)
         return result(Settings(home=home), job_id)
-
-
-def beginning(place: Path, conversations: int) -> Path:
-    """The first conversations of the example file, as a file of its own."""
-    whole = json.loads(FILES["example"].read_bytes())
-    first = whole["conversations"][:conversations]
-    counted = {
-        "total_conversations": len(first),
-        "total_training_pairs": sum(len(one["training_pairs"]) for one in first),
-    }
-    about = whole["training_file_metadata"] | counted
-    short = place / "beginning.json"
-    short.write_text(
-        json.dumps({**whole, "training_file_metadata": about, "conversations": first})
-    )  # fmt: skip
-    return short
 
 
 def run(home: Path, file: Path, given: argparse.Namespace) -> str:

@@ -90,6 +90,19 @@ def row(one: Conversation, tokenizer: ChatTokenizer) -> dict[str, Any]:
     }
 
 
+def part_of_example(count: int, first: int = 0) -> str:
+    """The example file with `count` of its conversations, from `first` on and round its end."""
+    whole = json.loads(FILES["example"].read_bytes())
+    every = whole["conversations"]
+    kept = [every[(first + at) % len(every)] for at in range(min(count, len(every)))]
+    about = {
+        **whole["training_file_metadata"],
+        "total_conversations": len(kept),
+        "total_training_pairs": sum(len(one["training_pairs"]) for one in kept),
+    }
+    return json.dumps({**whole, "training_file_metadata": about, "conversations": kept})
+
+
 def lines(path: Path) -> list[dict[str, Any]]:
     """A JSON lines file; empty when there is none."""
     if not path.exists():
