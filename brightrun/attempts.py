@@ -24,7 +24,7 @@ from brightrun.errors import (
     StopFailed,
     from_dict,
 )
-from brightrun.following import Tick, follow, ingest
+from brightrun.following import Tick, follow, ingest, keep_claim
 from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
 from brightrun.outcomes import FINAL_STOPS, NEVER_BOOTED, NEVER_STARTED, OWN_LIMIT
@@ -43,6 +43,7 @@ def train_once(job: JobContext, on_tick: Tick) -> dict[str, Any]:
     or the pod's own error.
     on_tick(attempt) is called about once a second.
     """
+    job.waited_out(lambda: keep_claim(job))  # the open books of another driver are not ours
     attempt = job.waited_out(lambda: live_attempt(job))
     if not job.waited_out(lambda: settle_open_attempts(job, but=attempt)):
         raise job.waited_out(lambda: still_there(job))
@@ -111,6 +112,7 @@ def launch_next(job: JobContext, action: Action) -> AttemptRow:
     sure to be gone before the next one is rented."""
 
     def ask() -> AttemptRow:
+        keep_claim(job)
         if not settle_open_attempts(job):
             raise still_there(job)
         return launch(job, action)

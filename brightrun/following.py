@@ -112,15 +112,20 @@ class Watch:
 
 def renew(job: JobContext, attempt: AttemptRow) -> None:
     """Say that the job is driven: to other drivers first, then to the pod. DriverReplaced."""
+    keep_claim(job)
     now, me = job.clock.now(), driver_name()
+    job.folder.renew_lease(me, job.lease_seconds, now, attempt=attempt.number)
+
+
+def keep_claim(job: JobContext) -> None:
+    """Say to other drivers that the job is driven; DriverReplaced: one of them drives it."""
     claim = job.ledger.job(job.job_id).claim
-    if not job.ledger.renew_claim(job.job_id, me, now) and claim is not None:
+    if not job.ledger.renew_claim(job.job_id, driver_name(), job.clock.now()) and claim is not None:
         raise DriverReplaced(
             f"job {job.job_id} is driven by {claim.driver} now",
             cause="this process did not run for a while (a suspended machine?)",
             fix=f"follow it with `brightrun watch {job.job_id}`",
         )
-    job.folder.renew_lease(me, job.lease_seconds, now, attempt=attempt.number)
 
 
 def ingest(job: JobContext, attempt: int) -> int:

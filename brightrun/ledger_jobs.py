@@ -222,6 +222,11 @@ def process_is_alive(pid: int, since: datetime | None = None) -> bool:
         return False
 
 
+def is_elsewhere(claim: Claim) -> bool:
+    """Whether a process of another host made it."""
+    return claim.host != socket.gethostname()
+
+
 def driver_lives(claim: Claim, now: datetime, here: str, stale_seconds: float) -> bool:
     """A process of this host is looked at; one of another host has renewed its claim lately."""
     if claim.host == here:

@@ -22,6 +22,7 @@ from brightrun.context import JobContext, driver_name, open_job
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
+from brightrun.ledger_jobs import is_elsewhere
 from brightrun.outages import told
 from brightrun.pulse import beating
 from brightrun.remains import kept
@@ -252,14 +253,18 @@ def patience() -> int:
 def release_pods(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Cancelled, crashed or failed: no pod of this job stays. Safe to repeat.
 
-    Crashed, a deployment's job is not over (see `flows.reviving`).
+    Crashed, a deployment's job is not over (see `flows.reviving`); nor is one that a process of
+    another machine has claimed: the sweepers see when that is gone.
     """
     job_id = job_id_of(str(flow_run.parameters.get("job_id") or ""), str(flow_run.id))
     ledger = Ledger.open(load())
     if not ledger.has_job(job_id):
         return
-    if state.is_crashed() and flow_run.deployment_id and ledger.job(job_id).flow_run_id:
+    row = ledger.job(job_id)
+    if state.is_crashed() and flow_run.deployment_id and row.flow_run_id:
         return  # its process was killed: the next sweep puts it back into the queue
+    if row.claim is not None and is_elsewhere(row.claim):
+        return
     ended_without_word(open_job(job_id), "CANCELLED" if state.is_cancelled() else "CRASHED")
 
 

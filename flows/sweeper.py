@@ -90,16 +90,22 @@ def end_undriven(job: JobContext, status: Status) -> bool:
     return True
 
 
-def sweep(ledger: Ledger, state_of: StateOf, queue: Queue | None = None) -> list[str]:
+def sweep(
+    ledger: Ledger,
+    state_of: StateOf,
+    queue: Queue | None = None,
+    driven: Callable[[JobRow], bool] = is_driven,
+) -> list[str]:
     """Close every job that nobody drives any more and that does not go on; returns their ids.
 
     state_of: flow run id -> state type of that run (`run_states.state_of`). queue: where runs go
-    that shall go on; None: jobs are only closed. A job that cannot be looked at (its storage or
+    that shall go on; None: jobs are only closed. driven: who sweeps again and again remembers more
+    (`Silence`). A job that cannot be looked at (its storage or
     provider is away) waits for the next sweep, the others do not.
     """
     closed = []
     for row in ledger.jobs(None, moving=True):
-        if not row.flow_run_id or is_driven(row):
+        if not row.flow_run_id or driven(row):
             continue
         job = JobContext(ledger.settings, ledger, row.job_id)
         try:

@@ -15,6 +15,7 @@ from brightrun.errors import BrightRunError
 from brightrun.ledger import Ledger
 from brightrun.settings import Settings
 from flows import reviving, run_states, sweeper, worker
+from flows.silence import Silence
 from flows.terminal import say
 
 SWEEP_SECONDS = 15.0
@@ -25,6 +26,7 @@ QUEUES = (ALL, worker.CARE)
 def tend(settings: Settings, api_url: str, mark: str, *, hands_over: bool = False) -> None:
     """Until Ctrl-C or SIGTERM. hands_over: its runs are left to the next worker, else they end."""
     workers = {queue: worker.start(mark, queue, hands_over=hands_over) for queue in QUEUES}
+    silence = Silence()
     try:
         while True:
             with suppress(subprocess.TimeoutExpired):
@@ -33,7 +35,7 @@ def tend(settings: Settings, api_url: str, mark: str, *, hands_over: bool = Fals
                 if process.poll() is not None:
                     say(f"A worker ended by itself ({process.returncode}); starting another one.")
                     workers[queue] = worker.start(mark, queue, hands_over=hands_over)
-            sweep(settings, api_url)
+            sweep(settings, api_url, silence)
     finally:
         hold_signals()
         if hands_over:
@@ -41,10 +43,10 @@ def tend(settings: Settings, api_url: str, mark: str, *, hands_over: bool = Fals
         else:
             say("Stopping: runs release their pods, then worker and server end (up to 30 s) ...")
             worker.stop(mark)
-            sweep(settings, api_url, last=True)
+            sweep(settings, api_url, silence, last=True)
 
 
-def sweep(settings: Settings, api_url: str, *, last: bool = False) -> None:
+def sweep(settings: Settings, api_url: str, silence: Silence, *, last: bool = False) -> None:
     """Jobs without a driver go on or are closed; Prefect shows how jobs really ended.
 
     last: nobody works here any more, so what is left is closed at once.
@@ -52,9 +54,10 @@ def sweep(settings: Settings, api_url: str, *, last: bool = False) -> None:
     try:
         ledger = Ledger.open(settings)
         if last:
-            closed = sweeper.sweep(ledger, partial(run_states.state_of, api_url))
+            state_of = partial(run_states.state_of, api_url)
+            closed = sweeper.sweep(ledger, state_of, driven=silence.driven)
         else:
-            closed = swept(ledger, api_url)
+            closed = swept(ledger, api_url, silence)
         for job_id in closed:
             say(f"Job {job_id} had no driver any more; its books are closed.")
         wrong, grace = run_states.unsettled(api_url), 0.0 if last else sweeper.GRACE_SECONDS
@@ -63,10 +66,13 @@ def sweep(settings: Settings, api_url: str, *, last: bool = False) -> None:
         say(f"Sweeping is put off: {error}", "yellow")
 
 
-def swept(ledger: Ledger, api_url: str) -> list[str]:
-    """Orphans go back into the queue of this server, others are closed: the ids of these."""
-    queue = run_states.ServersQueue(api_url)
-    closed = sweeper.sweep(ledger, partial(run_states.state_of, api_url), queue)
+def swept(ledger: Ledger, api_url: str, silence: Silence | None = None) -> list[str]:
+    """Orphans go back into the queue of this server, others are closed: the ids of these.
+
+    silence: of who sweeps again and again; one sweep alone leaves other machines' jobs to them.
+    """
+    queue, driven = run_states.ServersQueue(api_url), (silence or Silence()).driven
+    closed = sweeper.sweep(ledger, partial(run_states.state_of, api_url), queue, driven)
     runs = run_states.under_way(api_url, ledger.settings.pool)
     reviving.restart_unbegun(ledger, runs, SystemClock(), queue)
     return closed

@@ -23,7 +23,7 @@ from pod_lives import (
 )
 
 from brightrun import following, recovery
-from brightrun.attempts import train_once
+from brightrun.attempts import launch_next, train_once
 from brightrun.compute.provider import Manners
 from brightrun.compute.runpod.provider import manners
 from brightrun.context import JobContext, driver_name
@@ -32,6 +32,7 @@ from brightrun.following import POLL_SECONDS, Watch
 from brightrun.launching import launch
 from brightrun.ledger_jobs import CLAIM_STALE_SECONDS
 from brightrun.settings import Settings
+from brightrun.situation import Action
 from brightrun.stopping import DriverReplaced, JobCancelled
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -116,6 +117,22 @@ def test_a_driver_that_was_replaced_leaves_the_pod_to_its_successor(home: Path) 
     assert len(provider_of(job).running) == 1
     assert provider_of(job).terminated == []
     assert len(job.ledger.open_attempts()) == 1
+
+
+def test_a_driver_that_was_replaced_rents_no_pod_and_closes_no_books(home: Path) -> None:
+    """Its successor has just written an attempt down, and its pod is not to be seen yet."""
+    job = job_with(home)
+    job.ledger.release_claim("job-1", driver_name())
+    job.ledger.claim("job-1", "elsewhere:1", pid=1, host="elsewhere")
+    job.ledger.add_attempt(
+        "job-1", 1, provider="local", market="none", pod_name="p", usd_per_hour=Decimal(1),
+        launched_at=job.clock.now(),
+    )  # fmt: skip
+    for drives in (lambda: drive(job), lambda: launch_next(job, Action(do="launch", why=""))):
+        with pytest.raises(DriverReplaced, match="elsewhere:1"):
+            drives()
+    assert len(job.ledger.open_attempts()) == 1
+    assert not provider_of(job).running
 
 
 def test_the_lease_is_renewed_for_this_attempt(home: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,18 @@ def test_the_hook_of_every_end_releases_the_pod_once(
     assert open_job("j1").ledger.attempts("j1") == first
     assert first[0].ended_at is not None
     assert open_job("j1").ledger.job("j1").status == status
+
+
+@pytest.mark.parametrize("end", [Cancelled(), Failed()], ids=["cancelled", "failed"])
+def test_the_hook_leaves_a_job_that_another_machine_has_taken_over(
+    pods: LocalProvider, end: State[Any]
+) -> None:
+    """Also when that one's clock is behind and its claim looks old."""
+    job, ago = open_job("j1"), datetime.now(UTC) - timedelta(hours=1)
+    assert job.ledger.claim("j1", "elsewhere:1", pid=1, host="elsewhere", now=ago)
+    lifecycle.release_pods(finetune, FlowRun(flow_id=uuid4(), parameters={"job_id": "j1"}), end)
+    assert pods.find(POD) is not None
+    assert job.ledger.job("j1").status == "running"
 
 
 def test_the_flow_has_a_hook_for_every_bad_end() -> None:

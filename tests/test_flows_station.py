@@ -16,6 +16,7 @@ from team import compose
 from brightrun.errors import ConfigurationError
 from brightrun.settings import load
 from flows import deployed, station, tending
+from flows.silence import Silence
 
 DEPLOYMENTS = ROOT / "deployments"
 OWN_IMAGE = ("server", "services", "setup", "station")
@@ -39,7 +40,7 @@ def test_a_ledger_that_is_away_ends_no_station(
 ) -> None:
     """Its runs wait for the ledger; they would die with it."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:9/ledger")
-    tending.sweep(load(), "http://127.0.0.1:9/api")
+    tending.sweep(load(), "http://127.0.0.1:9/api", Silence())
     said = capsys.readouterr().err
     assert "Sweeping is put off" in said
     assert "secret" not in said
