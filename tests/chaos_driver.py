@@ -31,6 +31,7 @@ from brightrun.context import JobContext, driver_name
 from brightrun.errors import BrightRunError, ProviderError, SpotInterrupted
 from brightrun.ledger import Ledger, Status
 from brightrun.ledger_store import engine_of
+from brightrun.recovery import PAUSES_AFTER_LOSS
 from brightrun.settings import Settings
 from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused
 from brightrun.storagefaults import is_outage
@@ -41,7 +42,7 @@ assert faulty_storage.ORDERS
 JOB = "job-1"
 # The flow looks every second; here every ten, which only makes it notice later.
 LOOKS_EVERY_S = 10.0
-RETRIES, DELAYS = 20, (1.0, 5.0, 30.0)
+RETRIES = 20
 CREATE_SECONDS = 1.0
 
 
@@ -143,5 +144,5 @@ def train(job: JobContext) -> dict[str, Any]:
         except (SpotInterrupted, ProviderError):
             if tries == RETRIES:
                 raise
-        job.clock.sleep(DELAYS[min(tries, len(DELAYS) - 1)])
+        job.clock.sleep(PAUSES_AFTER_LOSS[min(tries, len(PAUSES_AFTER_LOSS) - 1)])
     raise AssertionError("unreachable")

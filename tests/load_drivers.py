@@ -7,7 +7,6 @@ The whole flows are in load_jobs.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -150,14 +149,3 @@ def drive(job_id: str, home: Path) -> None:
     mine = resource.getrusage(resource.RUSAGE_SELF)
     used = {"mb": mine.ru_maxrss * 1024 // 10**6, "cpu_s": mine.ru_utime + mine.ru_stime}
     (home / f"used-{job_id}.json").write_text(json.dumps(used))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=50)
-    for found in measure(parser.parse_args().jobs):
-        print(found)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,12 +1,9 @@
 """Many jobs at once on one worker machine: the real `make ui` with its worker and one flow process
 a job, at the fake RunPod, whose pods replay what a real trainer wrote for the same spec.
-
-    python tests/load_jobs.py --jobs 50
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
@@ -173,14 +170,3 @@ def difference(book: Ledger, fake: FakeRunPod) -> Decimal:
     }
     names = billed.keys() | ours.keys()
     return Decimal(sum(abs(billed.get(n, 0) - ours.get(n, 0)) for n in names)) / 10**6
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=50)
-    for found in measure(parser.parse_args().jobs):
-        print(found)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,13 @@
 """A ledger of 10,000 jobs and 1,000,000 metric rows: list, compare, budget, and taking events in.
 
-    python tests/load_ledger.py [--postgres] [--jobs 10000] [--metrics 1000000]
-
 The history is that of `benches.year`, with documents of the size that real jobs have and the event
 that each metric row comes from. Seconds are by the wall, of a ledger that was opened afresh, the
 slowest of some times; beside them the asking process' own CPU seconds. On a machine that others
-use, --first lets what is measured go before them (real time, as root).
+use, `first` lets what is measured go before them (real time, as root).
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -193,18 +190,3 @@ def ingested(known: Settings, said: str) -> list[Row]:
         row(said, f"ingestion: {name}", round(rate), "rows/s", "≥ 5,000", rate >= WANTED_ROWS, cpu),
         row(said, f"ingestion: a look when nothing is new, after {name}", round(look, 3), "s"),
     ]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=10_000)
-    parser.add_argument("--metrics", type=int, default=1_000_000)
-    parser.add_argument("--postgres", action="store_true")
-    parser.add_argument("--first", action="store_true")
-    given = parser.parse_args()
-    for found in measure(given.jobs, given.metrics, postgres=given.postgres, first=given.first):
-        print(found)
-
-
-if __name__ == "__main__":
-    main()

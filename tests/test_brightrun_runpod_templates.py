@@ -27,6 +27,15 @@ def test_the_template_is_made_once_and_follows_the_image() -> None:
     assert there["env"] == {"BRIGHTRUN_MODELS": "/workspace/models"}
 
 
+def test_one_on_the_second_page_is_not_made_again() -> None:
+    with account() as fake:
+        fake.contract, fake.page_size = None, 1  # it knows no pages: others have met them
+        fake.account.set_template({"name": "another", "image": IMAGE})
+        for _ in range(2):
+            templates.make(client(fake), PLACE)
+        assert len(fake.account.templates) == 2
+
+
 def test_two_of_that_name_are_for_a_person_to_tidy() -> None:
     with account() as fake:
         for _ in range(2):

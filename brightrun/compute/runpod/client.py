@@ -111,6 +111,15 @@ class Client:
             known.add(cursor)
             asked["cursor"] = cursor
 
+    def listed(self, path: str, name: str) -> list[Mapping[str, Any]]:
+        """Every entry of a list, of all its pages; Away: a page has none of that name."""
+        found: list[Mapping[str, Any]] = []
+        for answer in self.pages(path):
+            if not isinstance(answer, dict) or not isinstance(answer.get(name), list):
+                raise Away(f"RunPod answered GET {path} without {name}")
+            found += answer[name]
+        return found
+
     def create(self, path: str, body: Any, hidden: Iterable[str] = ()) -> Any:
         """POST; Away: it may have been done. hidden: see problems.failure."""
         return self._ask("POST", path, body=body, hidden=tuple(hidden), repeatable=False)

@@ -152,12 +152,9 @@ class RunPodProvider:
             return None
 
     def list(self, prefix: str) -> list[Pod]:
-        found = []
-        for answer in self.rest.pages("/v2/pods"):
-            if not isinstance(answer, dict) or not isinstance(answer.get("pods"), list):
-                raise Away("RunPod answered a list of pods without pods")
-            found += [f for f in answer["pods"] if str(f.get("name")).startswith(prefix)]
-        return [pod for facts in found if (pod := pod_of(facts)) is not None]
+        every = self.rest.listed("/v2/pods", "pods")
+        named = (facts for facts in every if str(facts.get("name")).startswith(prefix))
+        return [pod for facts in named if (pod := pod_of(facts)) is not None]
 
     def terminate(self, name: str) -> None:
         """Every pod of that name: a doubtful create may have left two, and one that cannot be ended

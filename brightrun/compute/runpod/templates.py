@@ -11,7 +11,7 @@ from typing import Any
 
 from brightrun.compute.runpod.client import Client
 from brightrun.compute.runpod.pods import MODELS_VARIABLE, Place
-from brightrun.compute.runpod.problems import Away, to_mend
+from brightrun.compute.runpod.problems import to_mend
 from brightrun.errors import ConfigurationError
 
 PATH, NAME = "/v2/templates", "brightrun-trainer"
@@ -37,10 +37,7 @@ def wanted(place: Place) -> dict[str, Any]:
 
 def found(rest: Client) -> Mapping[str, Any] | None:
     """ConfigurationError: several have the name."""
-    answer = rest.get(PATH)
-    if not isinstance(answer, Mapping) or not isinstance(answer.get("templates"), list):
-        raise Away("RunPod answered a list of templates without them")
-    same = [one for one in answer["templates"] if one.get("name") == NAME]
+    same = [one for one in rest.listed(PATH, "templates") if one.get("name") == NAME]
     if len(same) > 1:
         raise ConfigurationError(
             f"{len(same)} templates are called {NAME!r}",

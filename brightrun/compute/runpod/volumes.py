@@ -6,7 +6,6 @@ the request is not sent again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from brightrun.compute.runpod.client import Client, settled
@@ -52,7 +51,8 @@ def found(rest: Client, volume_id: str, name: str) -> NetworkVolume | None:
                 cause="BRIGHTRUN_RUNPOD_VOLUME (or deployments/network-volume.json) names it",
                 fix="mend it, or remove it to have a new volume made",
             ) from None
-    same = [volume for volume in listed(rest) if volume.name == name]
+    every = map(volume_of, rest.listed(PATH, "networkVolumes"))
+    same = [volume for volume in every if volume.name == name]
     if len(same) > 1:
         ids = ", ".join(f"{volume.id} in {volume.data_center}" for volume in same)
         raise ConfigurationError(
@@ -60,15 +60,6 @@ def found(rest: Client, volume_id: str, name: str) -> NetworkVolume | None:
             fix="set BRIGHTRUN_RUNPOD_VOLUME to the id of the right one",
         )
     return same[0] if same else None
-
-
-def listed(rest: Client) -> tuple[NetworkVolume, ...]:
-    known: list[NetworkVolume] = []
-    for answer in rest.pages(PATH):
-        if not isinstance(answer, Mapping) or not isinstance(answer.get("networkVolumes"), list):
-            raise Away("RunPod answered a list of network volumes without them")
-        known += map(volume_of, answer["networkVolumes"])
-    return tuple(known)
 
 
 def made(rest: Client, name: str, size_gb: int, data_center: str) -> NetworkVolume:

@@ -144,7 +144,7 @@ class FakeRunPod:
             case "GET", ["v2", "network-volumes", volume]:
                 return 200, self.account.volume(volume)
             case "GET", ["v2", "templates"]:
-                return 200, {"templates": list(self.account.templates.values())}
+                return 200, self._page("templates", [*self.account.templates.values()], query)
             case "POST", ["v2", "templates"]:
                 return 201, self.account.set_template(body)
             case "PATCH", ["v2", "templates", template]:
