@@ -54,7 +54,7 @@ class Saver:
 
     def save(
         self, local: Path, step: int, facts: dict[str, Any], stalled_s: float,
-        write: Callable[[Path], None] = lambda local: None,
+        write: Callable[[Path], None],
     ) -> None:  # fmt: skip
         """Hand over a checkpoint that `write` puts into the folder `local`; returns at once."""
         print(f"checkpoint of step {step} taken in {stalled_s:.3f} s", flush=True)
