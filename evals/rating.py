@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from brightrun.basemodels import ALIASES
 from brightrun.modelnames import MODELS
 from evals.sources import DATA
 
@@ -26,9 +27,14 @@ GUESSES = 10
 FEWEST_FOR_DUPLICATES = 6
 # What a model may say of itself, or of its maker, would end the blindness.
 _SELF = re.compile(
-    r"\b(?:SmolLM\d*|Llama[- ]?\d[\w.-]*|Llama|Hugging\s?Face|Meta AI|ChatGPT|GPT-?\d[\w.-]*|"
-    r"OpenAI|Anthropic|Mi[sx]tral(?: AI)?|Qwen\d*|Alibaba Cloud|DeepSeek|Gemma[- ]?\d[\w.-]*)\b"
+    r"\b(?:SmolLM\d*|Llama[- ]?\d[\w.-]*|Llama|Hugging[\s-]?Face(?:TB)?|Meta\s?AI|ChatGPT|OpenAI|"
+    r"Anthropic|Mi[sx]tral(?: AI)?|Qwen\d*|Alibaba Cloud|DeepSeek|DeepMind|Google Gemini|"
+    r"(?:GPT|Gemma|Phi|Claude|Gemini)[- ]?\d[\w.-]*)\b",
+    re.IGNORECASE,
 )
+# Words that may be a client's name, or any word: masked where a model says who it is.
+_FAMILIES = ("Claude", "Gemini", "Gemma", "Phi")
+_SAYS = r"\b((?:I am|I['\u2019]m|my name is|called|named|known as)\s+)"
 _MASK = "[name]"
 # Set, rater, position.
 ITEM_ID = re.compile(r"([0-9a-f]{8})-R(\d+)-(\d{3,})")
@@ -169,6 +175,15 @@ def key_bytes(key: Mapping[str, Any]) -> bytes:
     return (json.dumps(key, indent=1, sort_keys=True) + "\n").encode()
 
 
-def masked(text: str) -> str:
-    """An answer without names of models and their makers."""
-    return _SELF.sub(_MASK, text)
+def masked(text: str, base: str = "") -> str:
+    """An answer without names of models and their makers, nor that of its own base model."""
+    families, whole = _FAMILIES, ""
+    if base and base not in ALIASES:
+        parts = re.split(r"[-_\s]+", Path(base.partition("@")[0]).name.removesuffix(".gguf"))
+        families += tuple(re.findall(r"^[^\W\d_]{2,}", parts[0]))
+        for part in parts[:0:-1]:  # Foo-7B-Chat: Foo 7B, and what follows if it is there
+            whole = rf"[-_\s]?{re.escape(part)}(?:{whole})?"
+        whole = whole and rf"\b{re.escape(parts[0])}{whole}\b"
+    text = re.sub(whole, _MASK, text, flags=re.IGNORECASE) if whole else text
+    said = re.sub(rf"{_SAYS}(?:{'|'.join(families)})\b", rf"\1{_MASK}", text, flags=re.IGNORECASE)
+    return _SELF.sub(_MASK, said)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evals.rating import ITEM_ID, Item, Rubric, masked, rater_of
+from evals.rating import ITEM_ID, Item, Rubric, rater_of
 from evals.rating_file import Problem, rows_of
 from evals.rating_sheet import FACTS, GUESS, NOT_APPLICABLE, SIDES, columns, not_asked
 from evals.scores import HIGHEST, LOWEST
@@ -183,7 +183,7 @@ class _Reader:
         quote = _unquoted(cells.get(f"quote_{side}", ""))
         if not found:
             return
-        text = masked(self.answers[row.item.model(side), row.item.scenario_id])
+        text = self.answers[row.item.model(side), row.item.scenario_id]
         if found != "right" and not quote:
             self.problem(
                 number, f"quote_{side}", f"{found}, but no quote",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from brightrun.spreadsheets import harmless
-from evals.rating import Item, Rubric, masked
+from evals.rating import Item, Rubric
 
 PAGE = Path(__file__).with_name("rating_sheet.html")
 SIDES = ("A", "B")
@@ -36,7 +36,7 @@ def as_csv(
     messages: Mapping[str, str],
     answers: Mapping[tuple[str, str], str],
 ) -> str:
-    """The CSV twin. messages: scenario id -> text; answers: (model, scenario id) -> text."""
+    """The CSV twin. messages: scenario id -> text; answers: (model, scenario id) -> masked text."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\r\n")
     fill = columns(rubric)
@@ -54,7 +54,7 @@ def not_asked(item: Item, column: str) -> bool:
 
 
 def _answer(item: Item, side: str, answers: Mapping[tuple[str, str], str]) -> str:
-    return masked(answers[item.model(side), item.scenario_id])
+    return answers[item.model(side), item.scenario_id]
 
 
 def as_html(

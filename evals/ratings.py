@@ -25,6 +25,7 @@ from evals.rating_filled import Filled
 KEY = "evals/ratings/key.json"
 TAKEN = "evals/ratings/taken.json"
 ANSWERS = "measurements/answers.jsonl"
+SPEC = "spec.json"
 RATED_PASS = 1
 Texts = Mapping[tuple[str, str], str]
 
@@ -78,6 +79,18 @@ def answers_of(folder: RunFolder) -> dict[tuple[str, str], str]:
     return {key: text for key, text in texts.items() if key[1] in both}
 
 
+def shown(folder: RunFolder) -> dict[tuple[str, str], str]:
+    """`answers_of` as a rater reads them: without the names of models."""
+    base = base_of(folder)
+    return {key: rating.masked(text, base) for key, text in answers_of(folder).items()}
+
+
+def base_of(folder: RunFolder) -> str:
+    """The base model's name; "" before the job was planned."""
+    found = folder.read_json(SPEC)["spec"] if folder.exists(SPEC) else {}
+    return str(found.get("base_model", {}).get("name", ""))
+
+
 def draw(folder: RunFolder, seed: int, raters: int) -> Drawn:
     """Draw the sheets, or more of them: what an earlier rater was given never changes."""
     texts = answers_of(folder)
@@ -115,7 +128,7 @@ def taken(folder: RunFolder, rubric: Rubric) -> dict[int, Taken]:
     drawn = load(folder)
     if drawn is None or not folder.exists(TAKEN):
         return {}
-    texts, key = answers_of(folder), drawn.by_id
+    texts, key = shown(folder), drawn.by_id
     found = {}
     for rater, entry in folder.read_json(TAKEN).items():
         content = folder.read_bytes(_path(entry["sha256"]))
@@ -157,7 +170,7 @@ def take(
         raise EvaluationError(
             "no sheets were exported for this job", fix="run `brightrun rate export` first"
         )
-    texts, key = answers_of(folder), drawn.by_id
+    texts, key = shown(folder), drawn.by_id
     read = [(name, c, rating_filled.read(name, c, key, rubric, texts)) for name, c in files]
     before = folder.read_json(TAKEN) if folder.exists(TAKEN) else {}
     problems = [p for _, _, filled in read for p in filled.problems]

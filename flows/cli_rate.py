@@ -45,7 +45,7 @@ def export(
 
     known = open_job(job)
     drawn = ratings.draw(known.folder, known.spec.values.seed, raters)
-    texts, rubric = ratings.answers_of(known.folder), load_rubric()
+    texts, rubric = ratings.shown(known.folder), load_rubric()
     messages = {s.scenario_id: s.client_message for s in own.of_folder(known.folder).scenarios}
     place = _place(known)
     place.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ def tasks_of(job: JobContext) -> list[Task]:
     from brightrun.modelnames import MODELS
     from evals import own, rating
     from evals.judge_llm import Task
-    from evals.ratings import ANSWERS, answers_of
+    from evals.ratings import ANSWERS, answers_of, base_of
 
     rows = job.folder.read_jsonl(ANSWERS)
     texts = {(r["model"], r["scenario_id"], r["pass"]): str(r["text"]) for r in rows}
@@ -72,7 +72,7 @@ def tasks_of(job: JobContext) -> list[Task]:
             f"job {job.job_id} has no answers to judge", fix="let it finish its measuring first"
         )
     numbers = sorted({number for _, _, number in texts})
-    scenarios = own.of_folder(job.folder).scenarios
+    scenarios, base = own.of_folder(job.folder).scenarios, base_of(job.folder)
     # Drawn from the same names as for people: both must be asked about the same voices.
     rated = sorted({name for _, name in answers_of(job.folder)})
     voiced = set(rating.voiced(rated, job.spec.values.seed))
@@ -81,7 +81,7 @@ def tasks_of(job: JobContext) -> list[Task]:
             s.scenario_id,
             number,
             s.client_message,
-            {m: rating.masked(texts[m, s.scenario_id, number]) for m in MODELS},
+            {m: rating.masked(texts[m, s.scenario_id, number], base) for m in MODELS},
             s.scenario_id in voiced,
         )
         for s in scenarios

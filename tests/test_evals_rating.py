@@ -6,10 +6,13 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
-from rating_sheets import RUBRIC
+import pytest
+from rating_sheets import RUBRIC, answered
 
 from brightrun.spreadsheets import harmless
+from evals import ratings
 from evals.rating import key_of, load_rubric, masked, set_id, sheet
 from evals.rating_sheet import as_csv, as_html, columns, guide
 from evals.sources import load_scenarios
@@ -18,7 +21,7 @@ SCENARIOS = load_scenarios()
 NAMES = [s.scenario_id for s in SCENARIOS]
 MESSAGES = {s.scenario_id: s.client_message for s in SCENARIOS}
 ANSWERS = {
-    (model, name): f"{text} {number}"
+    (model, name): masked(f"{text} {number}")
     for number, name in enumerate(NAMES)
     for model, text in (("baseline", "I am SmolLM2 by Hugging Face, one"), ("trained", "=two()"))
 }
@@ -114,6 +117,36 @@ def test_an_answer_can_neither_end_the_script_nor_become_a_formula() -> None:
 def test_what_a_model_says_of_itself_names_neither_it_nor_its_maker() -> None:
     said = masked("I am Qwen2, created by Alibaba Cloud, not DeepSeek, Gemma 2 or Mixtral.")
     assert said == "I am [name], created by [name], not [name], [name] or [name]."
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["LLaMA", "llama 3", "huggingface", "HuggingFaceTB", "CHATGPT", "GPT 4", "Phi-3", "Claude 3.5",
+     "Google Gemini"],
+)  # fmt: skip
+def test_a_models_name_is_masked_however_it_is_written(said: str) -> None:
+    assert masked(f"As {said} I can help.") == "As [name] I can help."
+
+
+def test_a_name_that_a_client_may_have_is_masked_where_a_model_says_who_it_is() -> None:
+    assert masked("I'm Claude. My name is Phi, I am Gemini") == (
+        "I'm [name]. My name is [name], I am [name]"
+    )
+
+
+@pytest.mark.parametrize("base", ["acme/Foo-7B-Chat@1f", "/models/Foo-7B-Chat.gguf"])
+def test_the_jobs_own_base_model_is_not_named(base: str) -> None:
+    said = masked("I am foo, or Foo 7b, not foo-7B-chat. Foo fighters cost 7B.", base)
+    assert said == "I am [name], or [name], not [name]. Foo fighters cost 7B."
+    assert masked("I am a demo of a tiny plan.", "demo") == "I am a demo of a tiny plan."
+
+
+def test_a_rater_is_shown_no_name_of_the_base_model_of_the_job(tmp_path: Path) -> None:
+    folder = answered(tmp_path / "job", NAMES[:2])
+    folder.write_json("spec.json", {"spec": {"base_model": {"name": "acme/Foo-7B"}}})
+    rows = folder.read_jsonl(ratings.ANSWERS)
+    folder.write_jsonl(ratings.ANSWERS, [{**row, "text": "I am Foo 7B."} for row in rows])
+    assert set(ratings.shown(folder).values()) == {"I am [name]."}
 
 
 def test_a_clients_name_is_no_models_name() -> None:

@@ -43,7 +43,7 @@ def test_a_sheet_is_filled_by_keys_survives_a_reload_and_saves_what_import_takes
     folder = answered(tmp_path / "job", NAMES)
     items = ratings.draw(folder, 42, 1).of(1)
     messages = {s.scenario_id: s.client_message for s in load_scenarios()}
-    html = as_html(items, RUBRIC, messages, ratings.answers_of(folder), rater=1)
+    html = as_html(items, RUBRIC, messages, ratings.shown(folder), rater=1)
     place = tmp_path / "rater-1.html"
     place.write_text(html, encoding="utf-8")
     with sync_playwright() as p:
