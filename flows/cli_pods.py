@@ -27,7 +27,7 @@ def reap(
     from brightrun.errors import ConfigurationError, ProviderError
     from brightrun.ledger import Ledger
     from brightrun.settings import load
-    from flows import server, sweeper, tending
+    from flows import server, tending
     from flows.terminal import complain, emit, say
 
     settings = load()
@@ -41,11 +41,7 @@ def reap(
         except (ConfigurationError, ProviderError) as error:
             silent[name] = error.as_dict()
             complain(error, as_json=False)
-    url = server.shared_url(settings)
-    if dry_run:
-        closed = []
-    else:
-        closed = tending.swept(ledger, url) if url else sweeper.sweep(ledger, lambda run: "")
+    closed = [] if dry_run else tending.swept(ledger, server.shared_url(settings))
     if json:
         pods = [pod.model_dump(mode="json") for pod in found]
         emit({"dry_run": dry_run, "pods": pods, "closed_jobs": closed, "silent": silent})

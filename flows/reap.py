@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL
 from brightrun import reaper
 from brightrun.ledger import Ledger
 from brightrun.settings import load
-from flows import sweeper, tending
+from flows import tending
 from tasks import people, reaping
 
 
@@ -34,5 +34,4 @@ def reap(dry_run: bool = False) -> list[State[Any]]:
 
 def sweep() -> list[str]:
     """Jobs whose run has ended without a word, by the states of this server."""
-    ledger, api_url = Ledger.open(load()), PREFECT_API_URL.value()
-    return tending.swept(ledger, api_url) if api_url else sweeper.sweep(ledger, lambda run: "")
+    return tending.swept(Ledger.open(load()), PREFECT_API_URL.value())

@@ -120,9 +120,9 @@ def restart_unbegun(
     """Runs that a worker took and whose flow never came to claim its job: back into the queue."""
     before, revived = clock.now() - STARTING, []
     late = [run for run in runs if run.seen.own and run.seen.since < before]
-    rows = {row.job_id: row for row in ledger.jobs(None)} if late else {}
     for run in late:
-        row = rows.get(job_id_of(run.job_id, run.flow_run_id))
+        job_id = job_id_of(run.job_id, run.flow_run_id)
+        row = ledger.job(job_id) if ledger.has_job(job_id) else None
         # Also a job that was driven and whose next process never came to its claim.
         unclaimed = row is None or (row.claim is None and not row.at_rest)
         begun = run.seen.state != "PENDING" and not unclaimed

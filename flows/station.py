@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 
-from brightrun.errors import BrightRunError, ConfigurationError
+from brightrun.errors import ConfigurationError
 from brightrun.ledger import Ledger
 from brightrun.settings import Settings, load
 from flows import server, tending
-from flows.terminal import complain, say
+from flows.terminal import say
 
 
 def up(settings: Settings) -> None:
@@ -38,14 +37,10 @@ def up(settings: Settings) -> None:
 
 
 def main() -> None:
-    tending.obey_signals()
-    try:
-        up(load())
-    except KeyboardInterrupt:
-        say("Stopped. Another station goes on with its jobs, or this one when it is started again.")
-    except BrightRunError as error:
-        complain(error, as_json=False)
-        sys.exit(1)
+    tending.until_stopped(
+        lambda: up(load()),
+        "Stopped. Another station goes on with its jobs, or this one when it is started again.",
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import FrameType
@@ -16,7 +18,7 @@ from brightrun.ledger import Ledger
 from brightrun.settings import Settings
 from flows import reviving, run_states, sweeper, worker
 from flows.silence import Silence
-from flows.terminal import say
+from flows.terminal import complain, say
 
 SWEEP_SECONDS = 15.0
 ALL = ""
@@ -66,11 +68,14 @@ def sweep(settings: Settings, api_url: str, silence: Silence, *, last: bool = Fa
         say(f"Sweeping is put off: {error}", "yellow")
 
 
-def swept(ledger: Ledger, api_url: str, silence: Silence | None = None) -> list[str]:
+def swept(ledger: Ledger, api_url: str | None, silence: Silence | None = None) -> list[str]:
     """Orphans go back into the queue of this server, others are closed: the ids of these.
 
-    silence: of who sweeps again and again; one sweep alone leaves other machines' jobs to them.
+    Without a server they are only closed. silence: of who sweeps again and again; one sweep alone
+    leaves other machines' jobs to them.
     """
+    if not api_url:
+        return sweeper.sweep(ledger, lambda run: "")
     queue, driven = run_states.ServersQueue(api_url), (silence or Silence()).driven
     closed = sweeper.sweep(ledger, partial(run_states.state_of, api_url), queue, driven)
     runs = run_states.under_way(api_url, ledger.settings.pool)
@@ -81,6 +86,19 @@ def swept(ledger: Ledger, api_url: str, silence: Silence | None = None) -> list[
 def interrupted(number: int, frame: FrameType | None) -> None:
     """SIGTERM is Ctrl-C: everything that was started is stopped."""
     raise KeyboardInterrupt
+
+
+def until_stopped(work: Callable[[], None], said: str) -> None:
+    """A program's whole work, until a signal ends it in good order; exit 1: why it cannot work."""
+    obey_signals()
+    try:
+        work()
+    except KeyboardInterrupt:
+        hold_signals()
+        say(said)
+    except BrightRunError as error:
+        complain(error, as_json=False)
+        sys.exit(1)
 
 
 def obey_signals() -> None:

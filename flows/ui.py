@@ -24,7 +24,7 @@ from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.ledger import Ledger
 from brightrun.settings import CHECKOUT, Settings, load
 from flows import deployed, server, tending, worker
-from flows.terminal import complain, say
+from flows.terminal import say
 from reports import library
 
 SERVER_SECONDS = 10
@@ -218,15 +218,7 @@ def main() -> None:
         "--reports-port", type=int, default=settings.reports_port, help="report pages"
     )
     options = parser.parse_args()
-    tending.obey_signals()
-    try:
-        up(settings, options.port, options.reports_port)
-    except KeyboardInterrupt:
-        tending.hold_signals()
-        say("Stopped.")
-    except BrightRunError as error:
-        complain(error, as_json=False)
-        sys.exit(1)
+    tending.until_stopped(lambda: up(settings, options.port, options.reports_port), "Stopped.")
 
 
 if __name__ == "__main__":

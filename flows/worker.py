@@ -55,10 +55,10 @@ def start(mark: str, queue: str = "", *, hands_over: bool = False) -> subprocess
 def marked(mark: str) -> list[psutil.Process]:
     """Worker and runs of one `make ui`; never the asking process."""
     every = (p for p in psutil.process_iter() if p.pid != os.getpid())
-    return [process for process in every if _started_with(process).get(MARK) == mark]
+    return [process for process in every if environment_of(process).get(MARK) == mark]
 
 
-def _started_with(process: psutil.Process) -> dict[str, str]:
+def environment_of(process: psutil.Process) -> dict[str, str]:
     """Its environment; a worker's names who started it (PARENT), and its runs' does not."""
     try:
         return dict(process.environ())
@@ -68,7 +68,7 @@ def _started_with(process: psutil.Process) -> dict[str, str]:
 
 def stop(mark: str) -> None:
     """Runs first: they release their pods and say how they ended. Then the workers."""
-    end((p for p in marked(mark) if PARENT not in _started_with(p)), RUN_SECONDS)
+    end((p for p in marked(mark) if PARENT not in environment_of(p)), RUN_SECONDS)
     end(marked(mark), WORKER_SECONDS)
     end(marked(mark), 1.0)
 

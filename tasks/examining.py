@@ -35,6 +35,5 @@ def tell(found: tuple[Finding, ...]) -> None:
         said = doctor_daily.message(new)
         for line in (said.title, *said.lines):
             story.tell(line, story.WARNING)
-        for problem in posting.post(Ledger.open(settings), said, now=datetime.now(UTC)):
-            story.tell(f"Not delivered, tried again later: {problem}", story.WARNING)
+        story.undelivered(posting.post(Ledger.open(settings), said, now=datetime.now(UTC)))
     doctor_daily.remember(home, found)

@@ -21,8 +21,7 @@ from tasks import artifacts, story
 def deliver() -> list[str]:
     """What could not be sent before, and what waited for the end of quiet hours."""
     problems = posting.deliver_due(Ledger.open(load()), datetime.now(UTC))
-    for problem in problems:
-        story.tell(f"Not delivered, tried again later: {problem}", story.WARNING)
+    story.undelivered(problems)
     return problems
 
 
@@ -30,8 +29,7 @@ def deliver() -> list[str]:
 def month() -> list[str]:
     """Thresholds of the month's money that were passed while no job was followed."""
     problems = monthalarms.tell(Ledger.open(load()), datetime.now(UTC))
-    for problem in problems:
-        story.tell(f"An alarm was not delivered, tried again later: {problem}", story.WARNING)
+    story.undelivered(problems)
     return problems
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from prefect.exceptions import MissingContextError
@@ -22,6 +23,12 @@ def tell(text: str, level: int = INFO) -> None:
         get_run_logger().log(level, text)
     except MissingContextError:
         return
+
+
+def undelivered(problems: Sequence[str]) -> None:
+    """Messages that stay queued."""
+    for problem in problems:
+        tell(f"Not delivered, tried again later: {problem}", WARNING)
 
 
 def remark(text: str, warning: bool) -> None:

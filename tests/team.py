@@ -24,6 +24,7 @@ from waiting import until
 
 from flows import worker
 from flows.server import free_port
+from flows.worker import environment_of
 
 COMPOSE = ROOT / "deployments" / "docker-compose.yaml"
 
@@ -101,15 +102,9 @@ class Station:
 
     def members(self) -> list[psutil.Process]:
         """Workers and runs; not the pods, which are elsewhere in production."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                mark = process.environ().get(worker.MARK, "")
-            except psutil.Error:
-                continue
-            if mark.startswith(f"{self.process.pid}-"):
-                found.append(process)
-        return found
+        mine = f"{self.process.pid}-"
+        every = psutil.process_iter()
+        return [p for p in every if environment_of(p).get(worker.MARK, "").startswith(mine)]
 
     def kill(self) -> set[int]:
         """SIGKILL to all of it at once; the pids."""
@@ -139,12 +134,6 @@ def stations(home: Path, number: int, **more: str) -> Iterator[list[Station]]:
 
 def pods_of(home: Path) -> list[int]:
     """Pids of living pods of that home."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            known = process.environ()
-        except psutil.Error:
-            continue
-        if "BRIGHTRUN_POD" in known and str(home) in known.get("STORAGE_URL", ""):
-            found.append(process.pid)
-    return found
+    every = ((process.pid, environment_of(process)) for process in psutil.process_iter())
+    pods = ((pid, known) for pid, known in every if "BRIGHTRUN_POD" in known)
+    return [pid for pid, known in pods if str(home) in known.get("STORAGE_URL", "")]

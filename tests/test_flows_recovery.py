@@ -30,6 +30,7 @@ from commands import (
     told_job,
     train_options,
 )  # fmt: skip
+from team import pods_of
 from waiting import until
 
 from brightrun.runfolder import RunFolder
@@ -263,13 +264,4 @@ def test_the_first_two_jobs_of_a_machine_run_side_by_side(tmp_path: Path) -> Non
         assert Path(done.json["package"]).is_file()
     listed = inside(home, "jobs", "--json").json["jobs"]
     assert {job["job_id"]: job["status"] for job in listed} == dict.fromkeys(ids, "completed")
-    assert [p for p in psutil.process_iter() if _serves(p, home)] == []
-
-
-def _serves(process: psutil.Process, home: Path) -> bool:
-    """Whether a process is a pod of that home (its Prefect server may still say goodbye)."""
-    try:
-        environment = process.environ()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
-    return "BRIGHTRUN_POD" in environment and str(home) in environment.get("STORAGE_URL", "")
+    assert pods_of(home) == []

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,8 +15,11 @@ import pytest
 from fakes.clock import ManualClock
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Crashed
+from sqlalchemy import event
 from test_flows_run_states import prefect
+from test_flows_sweeper import NOBODY, rented
 
+from brightrun.clock import SystemClock
 from brightrun.context import JobContext
 from brightrun.errors import StorageError
 from brightrun.jobs import JobRequest
@@ -27,7 +30,6 @@ from flows import lifecycle, reviving, run_states, sweeper
 from flows.finetune import finetune
 from flows.reviving import Seen, UnderWay
 
-NOBODY = 2**22 - 7  # above the largest pid that Linux gives out here by default
 AGO = timedelta(minutes=5)
 HERE = socket.gethostname()
 
@@ -66,16 +68,6 @@ def orphan(pid: int = NOBODY, host: str = HERE, ago: timedelta = AGO) -> JobCont
     return JobContext(settings, ledger, "j1")
 
 
-def with_pod(job: JobContext, lease: timedelta) -> None:
-    expires = (datetime.now(UTC) + lease).timestamp()
-    job.folder.write_json("control/lease.json", {"expires": expires, "seconds": 60})
-    job.folder.write_json("attempts/1/launch.json", {"resumes_from": 0})
-    job.ledger.add_attempt(
-        "j1", 1, provider="local", market="on_demand", pod_name="br-j1-1-x",
-        usd_per_hour=Decimal("0.5"), launched_at=datetime.now(UTC),
-    )  # fmt: skip
-
-
 def status(job: JobContext) -> str:
     return str(job.ledger.job("j1").status)
 
@@ -93,7 +85,7 @@ def test_a_job_whose_driver_was_killed_goes_on_in_its_own_run(home: Path, state:
 
 def test_its_pod_is_left_for_the_next_driver_to_adopt(home: Path) -> None:
     job, runs = orphan(), Runs("RUNNING")
-    with_pod(job, lease=timedelta(minutes=1))
+    rented(job, lease_expires=time.time() + 60)
     assert runs.sweep() == []
     assert len(runs.revived) == len(job.ledger.open_attempts()) == 1
 
@@ -101,7 +93,7 @@ def test_its_pod_is_left_for_the_next_driver_to_adopt(home: Path) -> None:
 def test_a_new_process_has_time_to_come_to_its_claim(home: Path) -> None:
     """Its pod's lease may run out while it starts; the books are its own to close."""
     job, runs = orphan(), Runs("RUNNING")
-    with_pod(job, lease=timedelta(minutes=-1))
+    rented(job, lease_expires=time.time() - 60)
     runs.sweep()
     for runs.state in ("SCHEDULED", "PENDING", "RUNNING"):
         assert runs.sweep() == []
@@ -238,6 +230,19 @@ def test_a_run_that_its_worker_never_started_goes_back(
     run = UnderWay(flow_run_id="r1", seen=runs.look("r1"), job_id=job_id)
     found = reviving.restart_unbegun(ledger, [run], ManualClock(start=NOW), runs)
     assert found == (["r1"] if revived else [])
+
+
+def test_of_runs_that_are_long_under_way_their_own_jobs_are_read_and_not_all(home: Path) -> None:
+    ledger, asked = Ledger.open(load()), list[str]()
+    ledger.create_job("begun", JobRequest(training_file="file.json"))
+    ledger.claim("begun", "driver", pid=os.getpid())
+    runs = Runs("RUNNING")
+    run = UnderWay(flow_run_id="r1", seen=runs.look("r1"), job_id="begun")
+    event.listen(ledger.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+    assert reviving.restart_unbegun(ledger, [run], SystemClock(), runs) == []
+    reads = [words for words in asked if "training_jobs" in words]
+    assert reads
+    assert [words for words in reads if "WHERE" not in words] == []
 
 
 @pytest.mark.parametrize(("state", "deployed"), [("PENDING", False), ("RUNNING", True)])

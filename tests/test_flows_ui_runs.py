@@ -15,6 +15,8 @@ import ui_browser as ui
 from commands import brightrun, furnish, ledger, run_folder, small_file, steps, train_options
 from waiting import until
 
+from flows.worker import environment_of
+
 pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -123,11 +125,7 @@ def kill_and_retry(running: ui.Ui, home: Path, file: Path) -> str:
 def flow_process(run: str) -> Any:
     """The worker's process of a flow run, known by its environment."""
     for process in psutil.process_iter():
-        try:
-            if process.environ().get("PREFECT__FLOW_RUN_ID", "").replace("-", "") == run.replace(
-                "-", ""
-            ):
-                return process
-        except psutil.Error:
-            continue
+        its = environment_of(process).get("PREFECT__FLOW_RUN_ID", "")
+        if its.replace("-", "") == run.replace("-", ""):
+            return process
     raise AssertionError(f"no process runs {run}")

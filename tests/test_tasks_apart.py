@@ -57,12 +57,14 @@ def test_its_error_is_raised_here_as_what_it_is(home: Path, models: Path, tmp_pa
 def test_no_more_pieces_run_at_once_than_there_are_places(tmp_path: Path) -> None:
     running: list[int] = []
     most: list[int] = []
+    both = threading.Barrier(2)
 
     def work() -> None:
         with a_place(tmp_path / "places", 2):
             running.append(1)
             most.append(len(running))
-            time.sleep(0.05)
+            both.wait(30)
+            time.sleep(0.05)  # a third one would come in now
             running.pop()
 
     threads = [threading.Thread(target=work) for _ in range(6)]
