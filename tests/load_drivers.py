@@ -30,6 +30,7 @@ from brightrun.errors import ProviderError, SpotInterrupted
 from brightrun.jobs import JobRequest
 from brightrun.jobs import Market as Wanted
 from brightrun.ledger import Ledger, Status
+from brightrun.recovery import PAUSES_AFTER_LOSS
 from brightrun.runfolder import RunFolder
 from brightrun.settings import load
 from tasks.pod import finished as brought_to_its_end
@@ -142,7 +143,7 @@ def drive(job_id: str, home: Path) -> None:
             break
         except (SpotInterrupted, ProviderError) as error:
             print(f"{job_id}: {error}", flush=True)
-            job.clock.sleep(1.0)
+            job.clock.sleep(PAUSES_AFTER_LOSS[0])
     made = str(done["adapter_sha256"])
     job.ledger.update_job(job_id, status=Status.completed, adapter_sha256=made)
     job.ledger.release_claim(job_id, driver_name())

@@ -20,11 +20,11 @@ from fakes.runpod.server import KEY
 from pydantic import SecretStr
 
 from brightrun.clock import Clock
-from brightrun.compute.provider import LaunchRequest, Manners, Offer
+from brightrun.compute.provider import LaunchRequest, Offer
 from brightrun.compute.runpod.client import Client
 from brightrun.compute.runpod.graphql import GraphQl
 from brightrun.compute.runpod.pods import Place
-from brightrun.compute.runpod.provider import RunPodProvider
+from brightrun.compute.runpod.provider import RunPodProvider, manners
 from brightrun.context import JobContext, driver_name
 from brightrun.jobs import JobRequest, Market
 from brightrun.ledger import AttemptRow, Ledger
@@ -33,7 +33,7 @@ from brightrun.settings import Settings
 IMAGE = "ghcr.io/brightrun/trainer@sha256:" + "a" * 64
 SECRETS = {"pod_storage_key_id": "AKpod", "pod_storage_secret": "s3cret-of-pods"}
 POD_SCRIPT = Path(__file__).parent / "fakes/runpod/pod_script.py"
-MANNERS = Manners(second_look_s=15.0, gone_gap_s=60.0, lease_s=900, far_away=True)
+MANNERS = manners(Settings.model_construct())  # as shipped
 
 
 def sleeper(environment: dict[str, str]) -> tuple[Sequence[str], dict[str, str]]:
