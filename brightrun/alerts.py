@@ -36,13 +36,16 @@ def ended(job: JobContext, what: str) -> None:
 
 def began(job: JobContext) -> threading.Thread:
     """Tell that it started; returns the delivery under way."""
-    return on_its_way(job, news_of(job, "started"))
+    return on_its_way(job, [written(job, news_of(job, "started"))])
 
 
-def on_its_way(job: JobContext, message: Message) -> threading.Thread:
+def written(job: JobContext, message: Message) -> Raised:
+    return write_down(job.ledger, message, "", at=datetime.now(UTC))
+
+
+def on_its_way(job: JobContext, letters: Sequence[Raised]) -> threading.Thread:
     """Sent by a thread of its own: a server that is slow or away keeps no job waiting."""
-    written = write_down(job.ledger, message, "", at=datetime.now(UTC))
-    sending = threading.Thread(target=deliver, args=(job, [written]))
+    sending = threading.Thread(target=deliver, args=(job, letters))
     sending.start()
     return sending
 
@@ -167,11 +170,7 @@ def check(job: JobContext) -> list[threading.Thread]:
         job.folder.request_stop("budget", stop.message, now)
     letters = [raised for scope, alert in found if (raised := announced(job, scope, alert))]
     letters += happened(job)
-    if not letters:
-        return []
-    sending = threading.Thread(target=deliver, args=(job, letters))
-    sending.start()
-    return [sending]
+    return [on_its_way(job, letters)] if letters else []
 
 
 def overrides_budget(job: JobContext) -> bool:
@@ -232,7 +231,7 @@ def approved(job: JobContext, word: ApprovalRow) -> threading.Thread:
     ]
     title = f"Bright Run job {job.job_id} was approved"
     message = Message(title=title, lines=tuple(lines), kind="approved", job_id=job.job_id)
-    return on_its_way(job, message)
+    return on_its_way(job, [written(job, message)])
 
 
 def deliver(job: JobContext, letters: Sequence[Raised]) -> None:

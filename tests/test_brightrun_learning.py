@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -137,20 +138,25 @@ def test_with_few_whole_jobs_the_bounds_of_the_parts_are_added() -> None:
     assert bounds([0.1] * 9) == (0.0, 0.1)
 
 
+def thirty_jobs(key: tuple[str, str, str], sizes: Mapping[str, float]) -> list[Observed]:
+    """Newest first, six parts each, whose seconds vary by 4 %."""
+    chance = random.Random(5)
+    names = ("boot", "model_loading", "preprocessing", "training", "measuring", "finalization")
+    return [
+        Observed(*key, name, sizes.get(name, 1.0),
+                 sizes.get(name, 300.0) * 1e-3 * math.exp(chance.gauss(0, 0.04)), f"j{job:02}")
+        for job in range(30, 0, -1) for name in names
+    ]  # fmt: skip
+
+
 def test_an_estimate_of_a_rented_gpu_is_as_wide_as_whole_jobs_were_off() -> None:
     machine, values = machine_of(H100_PCIE), PRESETS[Preset.balanced].values
     work = Work(
         train_tokens=500_000, sum_squared_tokens=10**9, supervised_tokens=1, sequences=200,
         longest=4000, epochs=3, steps=120, scenarios=50, max_new_tokens=500,
     )  # fmt: skip
-    sizes, chance = units(work, machine, LLAMA_3_70B, values), random.Random(5)
     key = (machine.key, LLAMA_3_70B.name, values.precision)
-    names = ("boot", "model_loading", "preprocessing", "training", "measuring", "finalization")
-    past = [
-        Observed(*key, name, sizes.get(name, 1.0),
-                 sizes.get(name, 300.0) * 1e-3 * math.exp(chance.gauss(0, 0.04)), f"j{job:02}")
-        for job in range(30, 0, -1) for name in names
-    ]  # fmt: skip
+    past = thirty_jobs(key, units(work, machine, LLAMA_3_70B, values))
     few, many = (
         expected(work, machine, LLAMA_3_70B, values, seen) for seen in (past[: 9 * 6], past)
     )
@@ -221,15 +227,8 @@ def test_on_a_cpu_a_long_history_says_how_high_and_no_hard_limit_follows_it_down
         train_tokens=50_000, sum_squared_tokens=10**8, supervised_tokens=30_000, sequences=20,
         longest=5_000, epochs=2, steps=10, scenarios=12, max_new_tokens=96,
     )  # fmt: skip
-    sizes, chance = units(work, machine, SMOLLM2, values), random.Random(5)
     key = (machine.key, SMOLLM2.name, values.precision)
-    past = [
-        Observed(*key, name, sizes.get(name, 1.0),
-                 sizes.get(name, 300.0) * 1e-3 * math.exp(chance.gauss(0, 0.04)), f"j{job:02}")
-        for job in range(30, 0, -1)
-        for name in ("boot", "model_loading", "preprocessing", "training", "measuring",
-                     "finalization")
-    ]  # fmt: skip
+    past = thirty_jobs(key, units(work, machine, SMOLLM2, values))
     few, many = (expected(work, machine, SMOLLM2, values, seen) for seen in (past[: 8 * 6], past))
     assert few.whole.high == pytest.approx(2.5 * few.whole.likely)
     assert many.whole.high < 1.2 * many.whole.likely
