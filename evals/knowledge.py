@@ -243,13 +243,14 @@ def _table(items: Sequence[Answered]) -> Table:
         rows.append(_row("outside the headline (yearly figures)", rest))
     return Table(
         columns=(
-            "group", "questions", "baseline", "trained", "retained", "retained_low",
-            "retained_high", "lost", "gained", "gold_logprob_change",
+            "group", "questions", "baseline", "baseline_low", "baseline_high", "trained",
+            "trained_low", "trained_high", "retained", "retained_low", "retained_high", "lost",
+            "gained", "gold_logprob_change",
         ),
         rows=tuple(rows),
-        caption="Accuracy per topic, measured on the model; retained = trained / baseline, 95 % "
-        "score interval over questions; the last column is the mean change of the right option's "
-        "log-probability in nats (among the four options).",
+        caption="Accuracy per topic, evidence: measurement; retained = trained / baseline; 95 % "
+        "score intervals over questions (of accuracies Wilson's); the last column is the mean "
+        "change of the right option's log-probability in nats (among the four options).",
     )  # fmt: skip
 
 
@@ -264,7 +265,9 @@ def _row(name: str, items: Sequence[Answered]) -> Cells:
         name,
         found.n,
         found.baseline,
+        *statistics.wilson(found.both + found.lost, found.n),
         found.trained,
+        *statistics.wilson(found.both + found.gained, found.n),
         *kept,
         round(found.lost),
         round(found.gained),

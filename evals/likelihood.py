@@ -146,8 +146,9 @@ def _table(used: Sequence[Pair], pairs: Sequence[Pair]) -> Table:
             "change", "change_low", "change_high",
         ),
         rows=tuple(rows),
-        caption="Perplexity of held-out answers (content tokens, token-weighted); change is "
-        f"relative, 95 % CI over conversations; at most {MOST_ROWS} conversations are listed.",
+        caption="Perplexity of held-out answers (content tokens, token-weighted), evidence: "
+        "measurement; change is relative, 95 % CI over conversations: of one alone there is none, "
+        f"and no change is told; at most {MOST_ROWS} conversations are listed.",
     )  # fmt: skip
 
 
@@ -157,4 +158,5 @@ def _row(
     tokens = sum(before.tokens for before, _ in pairs)
     t = _change(pairs)
     before, after = (perplexity(_nll(pairs, side), tokens) for side in (0, 1))
-    return scope, name, len(pairs), tokens, before, after, t.estimate, t.low, t.high
+    change = t.estimate if len(pairs) > 1 else None
+    return scope, name, len(pairs), tokens, before, after, change, t.low, t.high

@@ -34,6 +34,10 @@ def percent(value: Cell) -> str:
     return formats.percent(_float(value))
 
 
+def whole_percent(value: Cell) -> str:
+    return formats.percent(_float(value), digits=0)
+
+
 def signed_percent(value: Cell) -> str:
     return formats.percent(_float(value), signed=True)
 
@@ -74,9 +78,12 @@ def passed(value: Cell) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
+    """joined: the interval, which follows, stands in the same cell: `52% (34% to 70%)`."""
+
     header: str
     form: Format | None = None
     only_if_varied: bool = False
+    joined: bool = False
 
 
 Layout = Mapping[str, Column]
@@ -92,9 +99,9 @@ PERPLEXITY: Layout = {
 KNOWLEDGE: Layout = {
     "group": Column("Topic", key),
     "questions": Column("Questions"),
-    "baseline": Column("Baseline", percent),
-    "trained": Column("Trained", percent),
-    "retained": Column("Retained", percent),
+    "baseline": Column("Baseline", whole_percent, joined=True),
+    "trained": Column("Trained", whole_percent, joined=True),
+    "retained": Column("Retained", whole_percent, joined=True),
     "lost": Column("Lost"),
     "gained": Column("Gained"),
     "gold_logprob_change": Column("Log-prob. change", signed),
@@ -153,14 +160,20 @@ def printed(table: Table, layout: Layout = GENERAL) -> Printed:
             continue
         if low.endswith("_low") and f"{low[:-4]}_high" in map(str.lower, names):
             other = [n.lower() for n in names].index(f"{low[:-4]}_high")
-            bound = layout.get(low[:-4], Column("")).form or signed
+            of = layout.get(low[:-4], Column(""))
+            bound = of.form or signed
             texts = [
                 formats.NONE
                 if value is None or row[other] is None
                 else f"{bound(value)} to {bound(row[other])}"
                 for value, row in zip(values, table.rows, strict=True)
             ]
-            columns.append(("95% interval", texts, True))
+            if of.joined:
+                header, levels, _ = columns.pop()
+                texts = [f"{a} ({b})" for a, b in zip(levels, texts, strict=True)]
+                columns.append((header, texts, True))
+            else:
+                columns.append(("95% interval", texts, True))
             continue
         column = layout.get(low)
         if column and column.only_if_varied and len(set(values)) < 2:

@@ -150,7 +150,7 @@ def curve(steps: int = 40) -> tuple[CurvePoint, ...]:
 def evaluation() -> Evaluation:
     conversations = [
         ("conversation", f"{i:08x}-9a1b-4c2d-8e3f-55aa10c0ffee", 1, 400 + 37 * i,
-         11.2 + 0.9 * i, 9.4 + 0.7 * i, -0.178 + 0.01 * i, None, None)
+         11.2 + 0.9 * i, 9.4 + 0.7 * i, None, None, None)
         for i in range(6)
     ]  # fmt: skip
     summary = ("all", "all held-out answers", 6, 3210, 13.47, 11.07, -0.178, -0.214, -0.139)
@@ -167,18 +167,25 @@ def evaluation() -> Evaluation:
                 ("arc", "couple_conflict_to_alignment", 3, 1600, 13.1, 10.9, -0.168, -0.2, -0.13),
                 *conversations,
             ),
-            caption="Perplexity of held-out answers (content tokens, token-weighted), 95 % CI.",
+            caption="Perplexity of held-out answers (content tokens, token-weighted), evidence: "
+            "measurement, 95 % CI.",
         ),
         knowledge=Table(
-            columns=("group", "questions", "baseline", "trained", "retained", "retained_low",
-                     "retained_high", "lost", "gained", "gold_logprob_change"),
+            columns=("group", "questions", "baseline", "baseline_low", "baseline_high", "trained",
+                     "trained_low", "trained_high", "retained", "retained_low", "retained_high",
+                     "lost", "gained", "gold_logprob_change"),
             rows=(
-                ("all (headline)", 25, 0.52, 0.48, 0.923, 0.65, 1.29, 3, 2, -0.04),
-                ("debt_and_credit", 9, 0.556, 0.556, 1.0, 0.53, 1.87, 1, 1, 0.01),
-                ("retirement", 8, 0.5, 0.5, 1.0, 0.45, 2.2, 1, 1, -0.02),
-                ("insurance", 8, 0.5, 0.375, 0.75, 0.29, 1.21, 1, 0, -0.13),
+                ("all (headline)", 25, 0.52, 0.335, 0.7, 0.48, 0.3, 0.665, 0.923, 0.65, 1.29,
+                 3, 2, -0.04),
+                ("debt_and_credit", 9, 0.556, 0.267, 0.811, 0.556, 0.267, 0.811, 1.0, 0.53, 1.87,
+                 1, 1, 0.01),
+                ("retirement", 8, 0.5, 0.215, 0.785, 0.5, 0.215, 0.785, 1.0, 0.45, 2.2,
+                 1, 1, -0.02),
+                ("insurance", 8, 0.5, 0.215, 0.785, 0.375, 0.137, 0.694, 0.75, 0.29, 1.21,
+                 1, 0, -0.13),
             ),
-            caption="Accuracy per topic; retained = trained / baseline.",
+            caption="Accuracy per topic, evidence: measurement; retained = trained / baseline; "
+            "95 % score intervals.",
         ),
         lost_questions=Table(
             columns=("question_id", "topic", "question", "right", "chosen", "headline"),

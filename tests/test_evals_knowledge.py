@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from evals import statistics
 from evals.knowledge import answered, choose, counts, score
 from evals.measurements import Knowledge
 from evals.sources import Question
@@ -65,7 +66,12 @@ def test_an_oracle_has_all_and_always_a_a_quarter() -> None:
     assert (verdict.baseline, verdict.trained) == (1.0, 0.25)
     assert verdict.target_met == "fail"
     assert verdict.n == 100
-    assert table.rows[0][:4] == ("all (headline)", 100, 1.0, 0.25)
+    assert table.rows[0][:3] == ("all (headline)", 100, 1.0)
+    whole = dict(zip(table.columns, table.rows[0], strict=True))
+    right = (whole["trained"], whole["trained_low"], whole["trained_high"])
+    assert right == (0.25, *statistics.wilson(25, 100))
+    assert whole["baseline_low"] == statistics.wilson(100, 100)[0]
+    assert "evidence: measurement" in table.caption
 
 
 def test_always_a_has_a_quarter_in_one_order_too_when_keys_are_balanced() -> None:

@@ -96,7 +96,11 @@ def test_under_five_conversations_nothing_is_concluded(n: int) -> None:
     found, table, _ = score(pairs(n, -1.0, spread=0.01), target=-0.30, seed=1)
     assert (found.target_met, found.improved) == ("inconclusive", None)
     assert f"Only {n} held-out" in found.note
-    assert len([r for r in table.rows if r[0] == "conversation"]) == n
+    alone = [r for r in table.rows if r[0] == "conversation"]
+    assert len(alone) == n
+    assert {r[6:] for r in alone} == {(None, None, None)}
+    assert all(None not in r for r in table.rows if r[2] > 1)
+    assert "evidence: measurement" in table.caption
 
 
 def test_no_tokens_is_not_measured() -> None:

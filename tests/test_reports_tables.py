@@ -13,6 +13,14 @@ def test_the_two_ends_of_an_interval_become_one_column() -> None:
     assert shown.rows[-1][-1] == "–"
 
 
+def test_no_accuracy_stands_without_its_interval() -> None:
+    shown = tables.printed(report_samples.evaluation().knowledge, tables.KNOWLEDGE)
+    row = dict(zip(shown.columns, shown.rows[0], strict=True))
+    assert row["Baseline"] == "52% (34% to 70%)"
+    assert (row["Trained"], row["Retained"]) == ("48% (30% to 66%)", "92% (65% to 129%)")
+    assert "95% interval" not in shown.columns
+
+
 def test_a_column_nobody_described_is_still_shown() -> None:
     shown = tables.printed(Table(columns=("new_thing", "n"), rows=(("x", 3),)), tables.MARKERS)
     assert shown.columns == ("New thing", "N")
