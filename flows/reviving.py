@@ -107,10 +107,12 @@ def goes_on(job: JobContext, row: JobRow, judged: Seen, queue: Queue) -> bool:
     try:
         revived = queue.revive(run, said, judged)
         if revived:
-            job.note("warning", {"code": LOST, "message": said})
+            job.waited_out(lambda: job.note("warning", {"code": LOST, "message": said}))
     finally:
-        # Else the next sweep would not know that it had a driver.
-        job.ledger.release_claim(job.job_id, me, None if revived else row.claim)
+        # Else the next sweep would not know that it had a driver. While a living sweeper holds the
+        # claim no driver can have it.
+        left = None if revived else row.claim
+        job.waited_out(lambda: job.ledger.release_claim(job.job_id, me, left))
     return True
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -21,7 +22,7 @@ from test_flows_sweeper import NOBODY, rented
 
 from brightrun.clock import SystemClock
 from brightrun.context import JobContext
-from brightrun.errors import StorageError
+from brightrun.errors import LedgerAway, StorageError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
 from brightrun.pulse import beating
@@ -184,6 +185,22 @@ def test_a_job_that_cannot_be_put_back_just_now_is_put_back_by_the_next_sweep(ho
     assert Away("RUNNING").sweep() == []
     assert job.ledger.job("j1").claim == claim
     assert (runs.sweep(), len(runs.revived)) == ([], 1)
+
+
+def test_a_sweeper_keeps_no_claim_when_the_ledger_goes_away_under_it(home: Path) -> None:
+    job, runs = orphan(), Runs("RUNNING")
+    vars(job)["clock"] = ManualClock(start=datetime.now(UTC))
+    release, tries = job.ledger.release_claim, list[Any]()
+
+    def away(*what: Any) -> None:
+        tries.append(what)
+        if len(tries) < 3:
+            raise LedgerAway("no answer")
+        release(*what)
+
+    vars(job.ledger)["release_claim"] = away
+    assert reviving.goes_on(job, job.ledger.job("j1"), runs.look("run-1"), runs)
+    assert (len(tries), job.ledger.job("j1").claim) == (3, None)
 
 
 @pytest.mark.parametrize(("deployed", "ends"), [(True, "running"), (False, "failed")])
