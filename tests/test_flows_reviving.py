@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from fakes.clock import ManualClock
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Crashed
 from sqlalchemy import event
-from test_flows_run_states import prefect
 from test_flows_sweeper import NOBODY, rented
 
 from brightrun.clock import SystemClock
@@ -25,9 +22,8 @@ from brightrun.context import JobContext
 from brightrun.errors import LedgerAway, StorageError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger, Status
-from brightrun.pulse import beating
 from brightrun.settings import load
-from flows import lifecycle, reviving, run_states, sweeper
+from flows import lifecycle, reviving, sweeper
 from flows.finetune import finetune
 from flows.reviving import Seen, UnderWay
 
@@ -273,55 +269,3 @@ def test_a_run_that_is_not_a_deployments_or_has_moved_meanwhile_is_left(
     ledger = Ledger.open(load())
     assert reviving.restart_unbegun(ledger, [run], ManualClock(start=NOW), runs) == []
     assert runs.revived == []
-
-
-def test_a_run_goes_back_into_the_queue_over_the_api() -> None:
-    run = {
-        "id": "r1", "state_type": "RUNNING", "deployment_id": "d1", "parent_task_run_id": None,
-        "state": {"timestamp": "2026-03-01T00:00:00Z"}, "parameters": {"job_id": "j1"},
-        "expected_start_time": "2026-02-28T23:00:00Z",
-    }  # fmt: skip
-    answers = {
-        "/api/flow_runs/r1": (200, run),
-        "/api/flow_runs/inner": (200, {**run, "parent_task_run_id": "t1"}),
-        "/api/flow_runs/terminal": (200, {**run, "deployment_id": None}),
-        "/api/flow_runs/r1/set_state": (201, {"status": "ACCEPT"}),
-        "/api/flow_runs/filter": (200, [run]),
-    }
-    with prefect(answers) as (url, calls):
-        queue = run_states.ServersQueue(url)
-        assert [queue.look(other).own for other in ("r1", "inner", "terminal")] == [
-            True, False, False,
-        ]  # fmt: skip
-        judged = queue.look("r1")
-        assert judged == Seen(state="RUNNING", since=NOW, own=True)
-        for change in ({"since": LATELY}, {"state": "CRASHED"}):
-            assert not queue.revive("r1", "gone", judged.model_copy(update=change))
-        assert calls == []
-        assert queue.revive("r1", "gone", judged)
-        before = {"scheduled_time": "2026-02-28T23:00:00Z"}  # before runs that were asked for later
-        wanted = {"type": "SCHEDULED", "message": "gone", "name": "GoesOn", "state_details": before}
-        assert calls == [("/api/flow_runs/r1/set_state", {"state": wanted, "force": True})]
-        (found,) = run_states.under_way(url, "pool-a")
-    assert found == UnderWay(flow_run_id="r1", seen=judged, job_id="j1")
-    assert calls[-1][1]["work_pools"] == {"name": {"any_": ["pool-a"]}}
-    assert calls[-1][1]["flows"] == {"name": {"any_": ["finetune"]}}
-
-
-def counted(beats: list[int], enough: threading.Event) -> Callable[[], None]:
-    def renew() -> None:
-        beats.append(len(beats))
-        if len(beats) >= 3:
-            enough.set()
-        raise OSError("the ledger is away")
-
-    return renew
-
-
-def test_a_claim_is_renewed_while_its_driver_does_something_else() -> None:
-    beats, enough = list[int](), threading.Event()
-    with beating(counted(beats, enough), seconds=0.001):
-        assert enough.wait(30)
-    after = len(beats)
-    assert not [t for t in threading.enumerate() if t.name == "pulse"]
-    assert len(beats) == after >= 3
