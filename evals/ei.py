@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brightrun.verdicts import EvidenceKind, MetricName, Table, Verdict
-from evals import statistics
+from evals import rules, statistics
 from evals.agreement import icc_of_mean, krippendorff_alpha
 from evals.effects import effect_size
 from evals.scores import Opinions, Score
@@ -141,7 +141,7 @@ def verdict(
     parts = [
         f"95 % CI: log-ratio t interval of the ratio of means over {change.n} scenarios; raters "
         "are taken as they are, not as a sample.",
-        statistics.attainable_note(baseline, target),
+        rules.attainable_note(baseline, target),
         _closed(closed) if closed else "",
         f"Effect size d = {size:.2f} (paired)." if size is not None else "",
         note,

@@ -13,7 +13,7 @@ from typing import Any
 
 from brightrun.modelnames import MODELS
 from brightrun.verdicts import NO_TABLE, EvidenceKind, Table, Verdict
-from evals import ei, human, statistics, voice_rated
+from evals import ei, human, rules, statistics, voice_rated
 from evals.effects import effect_size, length_adjusted, outliers, preference
 from evals.human import People
 from evals.phrases import words
@@ -130,7 +130,7 @@ def _facts(sheet: ei.Sheet, first: Opinions, basis: Basis) -> dict[str, Any]:
     adjusted = length_adjusted(pairs.after - pairs.before, ratios)
     return {
         **found,
-        "max_attainable_gain": statistics.max_attainable_gain(float(pairs.before.mean())),
+        "max_attainable_gain": rules.max_attainable_gain(float(pairs.before.mean())),
         "headroom_closed": _interval(closed) if closed else None,
         "effect_size_d": effect_size(pairs.before, pairs.after),
         "difference": _interval(statistics.paired_difference(pairs.before, pairs.after)),

@@ -20,7 +20,6 @@ from evals import rules
 
 CONFIDENCE, POWER = rules.CONFIDENCE, rules.POWER
 DRAWS, MIN_CLUSTERS = rules.DRAWS, rules.MIN_CLUSTERS
-max_attainable_gain, attainable_note = rules.max_attainable_gain, rules.attainable_note
 Better = Literal["lower", "higher"]
 Floats = NDArray[np.float64]
 _Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from brightrun.verdicts import (
@@ -34,6 +34,11 @@ def figures(text: str) -> tuple[Mark, ...]:
     return tuple(Mark(start=hit.start(), end=hit.end(), kind="figure") for hit in found)
 
 
+def pointed_out(text: str, marks: Sequence[Mark]) -> tuple[Mark, ...]:
+    """The evaluation's marks of an answer, and its figures."""
+    return (*marks, *figures(text))
+
+
 def table(evaluation: Evaluation) -> Table:
     """One row an aspect: what is pointed out, in how many answers of each model, who judged."""
     shown, by = evaluation.examples, {v.metric: v for v in evaluation.verdicts}
@@ -42,8 +47,8 @@ def table(evaluation: Evaluation) -> Table:
         ("Empathy", "emotion named or feeling accepted", *marked(shown, "emotion"), judged(ei)),
         ("Clarity", "jargon without an explanation", *marked(shown, "jargon"), judged(ei)),
         ("Clarity", "concrete step", *marked(shown, "step"), judged(ei)),
-        ("Financial accuracy", "amount or percentage",
-         *counted(shown, lambda text: bool(figures(text))), accuracy(evaluation)),
+        ("Financial accuracy", "amount or percentage", *marked(shown, "figure"),
+         accuracy(evaluation)),
         ("Voice", "the voice index beside each example", formats.NONE, formats.NONE,
          judged(voice)),
     )  # fmt: skip
@@ -52,14 +57,10 @@ def table(evaluation: Evaluation) -> Table:
 
 
 def marked(shown: Sequence[Example], kind: MarkKind) -> tuple[str, str]:
-    sides = [[e.baseline_marks for e in shown], [e.trained_marks for e in shown]]
-    found = [sum(any(m.kind == kind for m in marks) for marks in side) for side in sides]
+    before = [pointed_out(e.baseline, e.baseline_marks) for e in shown]
+    after = [pointed_out(e.trained, e.trained_marks) for e in shown]
+    found = [sum(any(m.kind == kind for m in marks) for marks in side) for side in (before, after)]
     return f"{found[0]} of {len(shown)}", f"{found[1]} of {len(shown)}"
-
-
-def counted(shown: Sequence[Example], has: Callable[[str], bool]) -> tuple[str, str]:
-    before, after = sum(has(e.baseline) for e in shown), sum(has(e.trained) for e in shown)
-    return f"{before} of {len(shown)}", f"{after} of {len(shown)}"
 
 
 def judged(verdict: Verdict | None) -> str:

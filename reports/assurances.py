@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from brightrun.brand import Brand
 from reports import blocks
 from reports.blocks import twin
@@ -14,13 +16,17 @@ def heading(text: str, anchor: str) -> str:
     return f"\n\n# {markdown(text)} {{#{anchor}}}\n\n"
 
 
+def terms(brand: Brand, words: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Guarantee and support under their labels, what there is of them."""
+    said = ((words["guarantee"], brand.guarantee), (words["support"], brand.support))
+    return [term for term in said if term[1]]
+
+
 def section(brand: Brand, words: dict[str, str]) -> Markdown:
     """Empty when the brand file says nothing of the kind."""
     found = ""
-    terms = [(words["guarantee"], brand.guarantee), (words["support"], brand.support)]
-    if any(text for _, text in terms):
-        found += heading(words["assurance"], "assurance")
-        found += blocks.pairs([term for term in terms if term[1]])
+    if promised := terms(brand, words):
+        found += heading(words["assurance"], "assurance") + blocks.pairs(promised)
     if brand.testimonials or brand.case_study:
         found += heading(words["testimonials"], "testimonials") + markdown(SAID_BY_PEOPLE)
     for said in brand.testimonials:

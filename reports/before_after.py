@@ -105,8 +105,8 @@ def example(number: int, item: Example, words: dict[str, str], wrong: Table = NO
         for who, lines in (("A program counted", said), ("Financial accuracy", judged))
         if lines
     )
-    before = (*item.baseline_marks, *aspects.figures(item.baseline))
-    after = (*item.trained_marks, *aspects.figures(item.trained))
+    before = aspects.pointed_out(item.baseline, item.baseline_marks)
+    after = aspects.pointed_out(item.trained, item.trained_marks)
     return twin(
         f'<article class="example"><header><h3>{html(title)}</h3><p>{html(about)}</p></header>'
         f'<blockquote><p class="label">{html(words["client"])}</p>'

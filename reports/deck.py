@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 from brightrun.figures import worth
 from brightrun.verdicts import Example, MetricName, ReportData, Table, Verdict
-from reports import before_after, benefit, charts, claims, formats, judgements, meaning, summary
+from reports import (
+    assurances,
+    before_after,
+    benefit,
+    charts,
+    claims,
+    formats,
+    judgements,
+    meaning,
+    summary,
+)
 from reports.canvas import Chart
 from reports.words import words
 
@@ -122,6 +132,5 @@ def value(data: ReportData, title: str) -> list[Slide]:
 
 
 def assured(data: ReportData, said: dict[str, str]) -> list[Slide]:
-    terms = [(said["guarantee"], data.brand.guarantee), (said["support"], data.brand.support)]
-    points = tuple(f"{name}: {text}" for name, text in terms if text)
+    points = tuple(f"{name}: {text}" for name, text in assurances.terms(data.brand, said))
     return [Slide(said["assurance"], points)] if points else []

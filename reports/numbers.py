@@ -73,7 +73,6 @@ SAID: Mapping[str, tuple[str, ...]] = {
         "{nats_per_token_change:+d} nats a token",
         "t interval {ci_t:+%}",
         "bootstrap {ci_bootstrap:+%} ({draws:n} draws, seed {seed:n})",
-        "the report shows the {ci_method} interval",
         "both models alike: {identical:?}",
     ),
     "knowledge": (

@@ -12,7 +12,7 @@ from pathlib import Path
 from brightrun.counting import count
 from brightrun.errors import ReportError
 from brightrun.verdicts import MetricName, ReportData, Verdict
-from reports import blocks, claims, engines, formats, judgements, render
+from reports import assurances, blocks, claims, engines, formats, judgements, render
 from reports.blocks import twin
 from reports.escape import Markdown, html, typst
 from reports.paper import Paper, Stamp
@@ -73,7 +73,6 @@ def make(data: ReportData, out: Path, engine: engines.Engine | None = None) -> R
 def paper_of(data: ReportData, passed: Sequence[Verdict], mark: str) -> Paper:
     said = words(data.brand)
     brand = data.brand
-    terms = [(said["guarantee"], brand.guarantee), (said["support"], brand.support)]
     return Paper(
         template=NAME,
         title=f"{said['one_pager']}: {data.name or data.job_id}",
@@ -98,7 +97,7 @@ def paper_of(data: ReportData, passed: Sequence[Verdict], mark: str) -> Paper:
             "flags": judgements.flags(data.evaluation),
             "claims": claim_cards(passed),
             "notes": notes(passed),
-            "terms": blocks.pairs([t for t in terms if t[1]]),
+            "terms": blocks.pairs(assurances.terms(brand, said)),
             "proof": proof(data),
         },
         brand=brand,

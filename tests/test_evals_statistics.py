@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from evals import statistics
+from evals import rules, statistics
 from evals.statistics import Interval
 
 
@@ -196,9 +196,9 @@ def test_n_needed_reaches_eighty_percent_power() -> None:
 
 
 def test_forty_percent_is_unattainable_from_a_mean_of_three_point_eight() -> None:
-    assert statistics.max_attainable_gain(3.8) == pytest.approx(0.3158, abs=1e-4)
-    assert statistics.attainable_note(3.8, 0.40) == "+40 % unattainable (max +31.6 %)"
-    assert statistics.attainable_note(3.2, 0.40) == ""
+    assert rules.max_attainable_gain(3.8) == pytest.approx(0.3158, abs=1e-4)
+    assert rules.attainable_note(3.8, 0.40) == "+40 % unattainable (max +31.6 %)"
+    assert rules.attainable_note(3.2, 0.40) == ""
     closed = statistics.headroom_closed([3.6, 4.0, 3.8], [4.4, 4.4, 4.4])
     assert closed is not None
     assert closed.estimate == pytest.approx(0.5)
@@ -207,4 +207,4 @@ def test_forty_percent_is_unattainable_from_a_mean_of_three_point_eight() -> Non
     assert closed.low < 0.5 < closed.high
     assert statistics.headroom_closed([5.0, 5.0], [5.0, 5.0]) is None
     with pytest.raises(ValueError, match="outside"):
-        statistics.max_attainable_gain(5.5)
+        rules.max_attainable_gain(5.5)
