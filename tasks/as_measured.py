@@ -80,7 +80,7 @@ def alone(folder: Path, home: Path, *command: str) -> subprocess.CompletedProces
         )
     except subprocess.TimeoutExpired:
         raise ReportError(
-            f"the package's inference.py was not done after {SECONDS:,} seconds",
+            f"{Path(command[0]).name} was not done with the package after {SECONDS:,} seconds",
             cause="this machine is too slow for the base model",
             fix="check on the kind of machine that measured",
         ) from None
