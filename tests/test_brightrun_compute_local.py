@@ -112,6 +112,19 @@ def test_a_pod_that_ignores_sigterm_is_killed(
     assert provider.children["br-job-1-1-abc"].wait(timeout=60) == -signal.SIGKILL
 
 
+def test_a_killed_pod_with_much_memory_is_gone_when_terminate_returns(
+    provide: Provide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it gives its memory back it lives on without an environment to be found by."""
+    monkeypatch.setattr(local, "TERM_GRACE_SECONDS", 0.0)
+    deaf = tmp_path / "deaf"
+    provider = provide(f"{DEAF}x = b'1' * 2**30; open({str(deaf)!r}, 'w'); {SLEEP}")
+    provider.launch(wanted())
+    until(deaf.exists)
+    provider.terminate("br-job-1-1-abc")
+    assert provider.find("br-job-1-1-abc") is None
+
+
 def test_what_a_pod_started_does_not_outlive_it(provide: Provide) -> None:
     provider = provide(PARENT)
     provider.launch(wanted())

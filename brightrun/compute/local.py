@@ -106,11 +106,9 @@ class LocalProvider:
         if process is not None:
             _signal(process, signal.SIGTERM)
             _wait(lambda: self._process(name) is None, TERM_GRACE_SECONDS)
-        if not self._belonging(name):
-            return
         for member in self._belonging(name):
             _signal(member, signal.SIGKILL)
-        _wait(lambda: not self._belonging(name), KILL_GRACE_SECONDS)
+        _wait(lambda: self._process(name) is None and not self._belonging(name), KILL_GRACE_SECONDS)
 
     def balance(self) -> None:
         return None
@@ -166,7 +164,11 @@ class LocalProvider:
         return process
 
     def _belonging(self, name: str) -> tuple[psutil.Process, ...]:
-        """Live processes that carry the pod's name: it and its helpers (inference.py)."""
+        """Live processes that carry the pod's name: it and its helpers (inference.py).
+
+        A process that is giving its memory back shows no environment any more, and is not found
+        although it is not gone yet.
+        """
         if (child := self.children.get(name)) is not None:
             child.poll()
         found = []
