@@ -137,8 +137,8 @@ def gate(
 
     client: the month of the job's client, where that one has a budget of its own; both must hold.
     override: an approval said that the month's budget may be passed; it is a warning then, and
-    the hard limit is no longer held inside the budget. Above approve_above an approval is needed
-    in any case: `admits` tells whether a given one is enough.
+    the hard limit is no longer held inside the budget. Above approve_above or beyond a month an
+    approval is needed in any case: `admits` tells whether a given one is enough.
     """
     months = [state] if client is None else [state, client]
     high, left = cost.high, min(month.left for month in months)
@@ -154,7 +154,7 @@ def gate(
         elif high > month.left:
             needs = "an approval that overrides the budget is needed"
             reasons.append(f"{said}, but {short_of(month)}: {needs}")
-    action: Action = "approve" if reasons else "pass"
+    action: Action = "approve" if reasons or high > left else "pass"
     if action == "pass" and confirm is Confirm.always:
         action = "confirm"
         reasons.append("started by a person: shown and confirmed before anything is spent")

@@ -159,8 +159,7 @@ def answered(decision: budget.GateDecision, word: ApprovalRow | None) -> str:
     """A word below the limits confirms what its speaker may start; only above is it an approval."""
     if word is None:
         return "passed"
-    below = decision.action == "confirm" and not decision.over_budget
-    return "confirmed" if below else "approved"
+    return "confirmed" if decision.action == "confirm" else "approved"
 
 
 def because(word: ApprovalRow | None) -> str:

@@ -69,7 +69,7 @@ def test_the_months_budget_needs_an_approval_that_overrides_it() -> None:
     assert admits(decision, approved=True, override_budget=True) == ()
 
     freed = gate(cost(50), LIMITS, TIGHT, confirm=Confirm.above_limits, override=True)
-    assert freed.action == "pass"
+    assert (freed.action, freed.reasons) == ("approve", ())
     assert "overridden" in freed.warnings[0]
     assert freed.hard_limit_usd == Decimal("62.5")
 

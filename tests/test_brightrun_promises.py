@@ -161,6 +161,26 @@ def test_an_approver_decides_up_to_a_limit_of_their_own(home: Path) -> None:
     assert said_by(" ben ") == ()
 
 
+@pytest.mark.parametrize("confirm", list(Confirm))
+def test_an_override_of_the_budget_passes_no_approvers_own_limit(
+    home: Path, confirm: Confirm
+) -> None:
+    known = job("a", 120.0, confirm=confirm)
+    known.ledger.set_month_limit(f"{NOW:%Y-%m}", Decimal(30), set_by="Ann")
+    known.ledger.set_approver("Ben", Decimal(50), set_by="Ann")
+
+    def said_by(name: str) -> tuple[str, ...]:
+        word = known.ledger.add_approval(
+            "a", approved=True, approver=name, note="the client waits", override_budget=True
+        )
+        return promises.at_gate(known, word, ())[1]
+
+    assert "Ben may approve up to $50.00" in said_by("Ben")[0]
+    assert known.ledger.open_hold("a") is None
+    assert said_by("Ann") == ()
+    assert known.ledger.open_hold("a") == 150
+
+
 def test_a_threshold_may_be_a_multiple_of_the_usual_cost(home: Path) -> None:
     ledger = Ledger.open(load())
     wish = JobRequest(training_file="f", client="Acme")
