@@ -91,8 +91,9 @@ def test_what_the_options_of_a_question_share_is_read_once(
     model = altered(adapted(torch))
     options = ["A loan", "A loan to a town", "Gold", "A long, long tax form"]
     made = option_samples(tokenizer, {"question": "What is a bond? " * 9, "options": options})
-    assert in_common(made, "cpu") > 30
-    assert in_common(made, "cuda") == in_common(made[:1], "cpu") == 0
+    ids = [sample.ids for sample in made]
+    assert in_common(ids, "cpu") > 30
+    assert in_common(ids, "cuda") == in_common(ids[:1], "cpu") == 0
     read: list[int] = []
     embedding = loading.parts(model)[0].get_input_embeddings()
     hook = embedding.register_forward_hook(lambda _, given, __: read.append(given[0].numel()))

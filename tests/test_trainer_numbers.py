@@ -256,6 +256,32 @@ def test_left_padded_answers_equal_answers_at_batch_one(torch: Any) -> None:
         assert alone[0, len(prompt) :].tolist() == row_
 
 
+@pytest.mark.parametrize("passes", [1, 2])
+def test_the_system_prompt_of_several_answers_is_read_once(torch: Any, passes: int) -> None:
+    from trainer import answers, loading
+
+    model = loaded(torch, "fp32").eval()
+    tokenizer = ChatTokenizer.load(basemodels.prepared_folder("tiny", tiny_models()))
+    system = {"role": "system", "content": "You are Elena, a planner who listens first. " * 3}
+    asked = ["I worry.", "My father died and I have to sell his house, what now?", "Is it enough?"]
+    prompts = [tokenizer.prompt([system, {"role": "user", "content": text}]) for text in asked]
+    values = SMALL.model_copy(update={"max_new_tokens": 6, "passes": passes})
+    bench: Any = SimpleNamespace(model=model, tokenizer=tokenizer, values=values, device="cpu")
+
+    read: list[int] = []
+    embedding = loading.parts(model)[0].get_input_embeddings()
+    hook = embedding.register_forward_hook(lambda _, given, __: read.append(given[0].numel()))
+    together = answers.generate(bench, prompts, 7)
+    hook.remove()
+    longest = max(map(len, prompts))
+    assert read[:2] == [read[0], 3 * (longest - read[0])]
+    assert read[0] > 30
+    bench.device = "cuda"  # where nothing is shared
+    apart = answers.generate(bench, prompts, 7)
+    assert [row["text"] for row in together] == [row["text"] for row in apart]
+    assert any(row["text"] for row in together)
+
+
 def test_answers_that_do_not_fit_together_are_made_in_halves(torch: Any) -> None:
     from trainer import answers
 
@@ -287,7 +313,7 @@ def test_answers_that_do_not_fit_together_are_made_in_halves(torch: Any) -> None
 
     def made(model: Any) -> list[Any]:
         bench: Any = SimpleNamespace(
-            model=model, tokenizer=tokenizer, values=values, reporter=Told()
+            model=model, tokenizer=tokenizer, values=values, reporter=Told(), device="cpu"
         )
         found = answers.generate(bench, prompts, 1)
         return [(row["text"], row["tokens"], row["finish_reason"]) for row in found]

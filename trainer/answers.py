@@ -9,7 +9,7 @@ import torch
 
 from brightrun.durations import ANSWERS_AT_ONCE
 from brightrun.tokens import ChatTokenizer
-from trainer import failures
+from trainer import failures, likelihoods, loading
 from trainer.retrying import free_memory
 from trainer.writers import Writer, chosen
 
@@ -25,11 +25,17 @@ def batches(lengths: list[int], size: int) -> list[list[int]]:
     return [ordered[i : i + size] for i in range(0, len(ordered), size)]
 
 
-def left_padded(prompts: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """ids and attention mask [b,t] of prompts that all end at the last column."""
+def left_padded(
+    prompts: list[list[int]], pad: int, shared: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """ids and attention mask [b,t] of prompts that all end at the last column.
+
+    The padding stands after the first `shared` tokens, which are the same in all of them.
+    """
     width = max(map(len, prompts))
-    ids = [[pad] * (width - len(prompt)) + prompt for prompt in prompts]
-    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    gaps = [width - len(prompt) for prompt in prompts]
+    ids = [p[:shared] + [pad] * gap + p[shared:] for p, gap in zip(prompts, gaps, strict=True)]
+    mask = [[1] * shared + [0] * gap + [1] * (width - shared - gap) for gap in gaps]
     return torch.tensor(ids), torch.tensor(mask)
 
 
@@ -117,14 +123,20 @@ def generate(bench: Bench, prompts: list[list[int]], seed: int) -> list[dict[str
 
 
 def _together(bench: Bench, prompts: list[list[int]], seed: int) -> list[dict[str, Any]]:
-    begun = time.monotonic()
+    started = time.monotonic()
     device = next(bench.model.parameters()).device
     ends = end_tokens(bench.model, bench.tokenizer)
-    ids, mask = left_padded(prompts, bench.tokenizer.eot_id)
+    shared = likelihoods.in_common(prompts, bench.device)
+    ids, mask = left_padded(prompts, bench.tokenizer.eot_id, shared)
     sampling: dict[str, Any] = {"do_sample": False}
     if bench.values.passes > 1:
         sampling = {"do_sample": True, "temperature": TEMPERATURE, "top_p": TOP_P, "top_k": 0}
     with torch.random.fork_rng():
+        if shared:  # the system prompt, read once for all
+            backbone, _ = loading.parts(bench.model)
+            begun = backbone(input_ids=ids[:1, :shared].to(device), use_cache=True).past_key_values
+            begun.batch_repeat_interleave(len(prompts))
+            sampling["past_key_values"] = begun
         torch.manual_seed(seed)
         output = bench.model.generate(
             input_ids=ids.to(device),
@@ -140,7 +152,7 @@ def _together(bench: Bench, prompts: list[list[int]], seed: int) -> list[dict[st
         kept, reason = cut(row, ends)
         text = bench.tokenizer.decode(kept).strip()
         rows.append({"text": text, "tokens": len(kept), "finish_reason": reason})
-    seconds = round((time.monotonic() - begun) / len(rows), 3)
+    seconds = round((time.monotonic() - started) / len(rows), 3)
     return [{**row, "seconds": seconds} for row in rows]
 
 

@@ -148,7 +148,9 @@ def hidden_at_labels(
         lengths = torch.tensor([len(sample.ids) for sample in samples], device=device)
         steps = torch.arange(ids.shape[1], device=device)
         asked["attention_mask"] = (steps < lengths[:, None]).long()
-    if not torch.is_grad_enabled() and (shared := in_common(samples, device.type)):
+    if not torch.is_grad_enabled() and (
+        shared := in_common([sample.ids for sample in samples], device.type)
+    ):
         first = backbone(input_ids=ids[:1, :shared], use_cache=True)
         cache = first.past_key_values
         cache.batch_repeat_interleave(len(samples))
@@ -167,12 +169,12 @@ def hidden_at_labels(
     return states, targets, owners[labels[:, 1:] != IGNORED]
 
 
-def in_common(samples: Sequence[Sample], device: str) -> int:
+def in_common(sequences: Sequence[Sequence[int]], device: str) -> int:
     """Tokens at the beginning that all have and that are worth reading once: on a GPU a second pass
     takes longer than what it saves, and processes that share the layers make one pass together."""
-    if device != "cpu" or len(samples) < 2 or torch.distributed.is_initialized():
+    if device != "cpu" or len(sequences) < 2 or torch.distributed.is_initialized():
         return 0
-    shortest = min(len(sample.ids) for sample in samples)
-    columns = zip(*(sample.ids[: shortest - 1] for sample in samples), strict=True)
+    shortest = min(map(len, sequences))
+    columns = zip(*(ids[: shortest - 1] for ids in sequences), strict=True)
     alike = sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
     return alike if alike >= WORTH else 0
