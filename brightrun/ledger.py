@@ -165,6 +165,7 @@ class Ledger:
     adapter_moves = ledger_adapters.moves
     trained_on = ledger_adapters.trained_on
     not_ended = ledger_adapters.not_ended
+    client_of_file = ledger_adapters.client_of_file
     begin_night = ledger_adapters.begin_night
     end_night = ledger_adapters.end_night
     last_nights = ledger_adapters.last_nights

@@ -53,6 +53,13 @@ def not_ended(db: Database, name: str, path: str, content: str) -> str:
         return str(c.execute(query).scalar() or "")
 
 
+def client_of_file(db: Database, name: str, path: str) -> str:
+    """For whom the newest job that trains a file was asked for, "" without one."""
+    query = select(jobs.c.client).where(_trains(name, path)).order_by(jobs.c.created_at.desc())
+    with db.read() as c:
+        return str(c.execute(query.limit(1)).scalar() or "")
+
+
 def _trains(name: str, path: str) -> ColumnElement[bool]:
     """Jobs of a file that train all of it: no smoke test, no assessment of an adapter there is."""
     wish = jobs.c.request

@@ -94,7 +94,10 @@ def file_tonight(ledger: Ledger, settings: Settings, night: str, name: str) -> N
 
 
 def request_of(ledger: Ledger, settings: Settings, night: str, name: str) -> JobRequest:
-    """The template's wish for this file; ConfigurationError: no such template, or a bad one."""
+    """The template's wish for this file and the file's own client, whoever the template's is.
+
+    ConfigurationError: no such template, or a bad one.
+    """
     template = ledger.template(settings.nightly_template)
     if template is None:
         raise ConfigurationError(
@@ -108,8 +111,10 @@ def request_of(ledger: Ledger, settings: Settings, night: str, name: str) -> Job
         name=f"{name[:LONGEST]} {night}",
         notes=nightly.note(night),
     )
+    row = ledger.file(name)
+    client = ledger.client_of_file(name, name if row is None else row.path)
     try:
-        return wish.filled(template.request)
+        return wish.filled({**template.request, "client": client})
     except ValidationError as error:
         raise ConfigurationError(
             f"template {template.name!r} cannot be used for {name}: {error.errors()[0]['msg']}",

@@ -233,6 +233,27 @@ def test_a_long_name_and_a_bad_template_are_one_files_fault(
     assert nights.look.fn("2026-11-23", "spring").action == "broken"
 
 
+def test_a_file_is_trained_for_its_own_client_not_the_templates(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one client's budget pays for another's file, and forgetting the one takes both."""
+    ledger = Ledger.open(load())
+    template(ledger, monkeypatch, client="Acme")
+    facts = {"conversations": 8, "pairs": 4, "valid": True}
+    for name in ("bolt", "moved", "new"):
+        ledger.register_file(name, home / f"{name}.json", facts, "s")
+    for_bolt = {"training_file": str(home / "bolt.json"), "client": "Bolt"}  # by its path
+    reads(ledger, "j1", "old", Status.completed, **for_bolt)
+    reads(ledger, "j2", "new", Status.completed, **{**for_bolt, "client": "Acme", "smoke": True})
+    reads(ledger, "j3", "old", Status.completed, training_file="moved", client="Bolt")
+    reads(ledger, "j4", "new", Status.failed, training_file="moved", client="Cord")
+
+    def client(name: str) -> str:
+        return nights.request_of(ledger, load(), "2026-11-23", name).client
+
+    assert [client(name) for name in ("bolt", "moved", "new")] == ["Bolt", "Cord", ""]
+
+
 def test_what_goes_wrong_after_a_job_was_paid_for_is_told_with_its_price(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
