@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import psutil
 from pydantic import ValidationError
 
-from brightrun import basemodels
+from brightrun import basemodels, ownmemory
 from brightrun.errors import ConfigurationError
 from brightrun.findings import Finding, State, names
 from brightrun.people import load_people
@@ -177,7 +176,7 @@ def room(free: float, place: Path) -> Finding:
 
 
 def memory(settings: Settings) -> Iterator[Finding]:
-    free = float(psutil.virtual_memory().available)
+    free = float(ownmemory.available_bytes())
     said = f"{free / GB:.1f} GB free"
     if free >= MEMORY_WARN:
         yield Finding(name="memory", state="ok", said=said)

@@ -8,9 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import psutil
-
-from brightrun import basemodels, comparing, costs, prices, speed
+from brightrun import basemodels, comparing, costs, ownmemory, prices, speed
 from brightrun.comparing import Recommendation, recommend
 from brightrun.conversations import CHARACTERS_PER_TOKEN, FileReport
 from brightrun.counting import count
@@ -151,7 +149,7 @@ def notes_of(report: FileReport) -> tuple[str, ...]:
 def machine_for(provider: str, gpu: str, settings: Settings) -> Machine:
     """The machine that would be rented; this one with all of its memory."""
     name = prices.gpu_name(gpu, provider)
-    return machine_of(name, settings.threads, psutil.virtual_memory().total / GIGA)
+    return machine_of(name, settings.threads, ownmemory.total_bytes() / GIGA)
 
 
 def model_for(base_model: str, provider: str, settings: Settings) -> ModelProfile:

@@ -11,7 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brightrun import speed
+from brightrun import ownmemory, speed
 from trainer.wishes import PACKAGES, Place
 
 if TYPE_CHECKING:
@@ -81,10 +81,8 @@ def peak_memory_mb() -> int:
 
 
 def available_memory_mb() -> int:
-    """Memory that can still be had on this machine in MB."""
-    import psutil
-
-    return int(psutil.virtual_memory().available) // 1_000_000
+    """Memory that can still be had here in MB: in a container, what its limit leaves."""
+    return ownmemory.available_bytes() // 1_000_000
 
 
 def place() -> Place:
