@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from brightrun.context import JobContext
 from brightrun.counting import count
@@ -20,3 +21,14 @@ def kept(job: JobContext, now: datetime) -> str:
     if job.folder.names("measurements"):
         parts.append("the measurements so far")
     return f"{spent} spent; kept: {', '.join(parts) or 'the checked data and the estimate'}"
+
+
+def facts(job: JobContext, now: datetime) -> dict[str, Any]:
+    """{job_id, status, spent_usd, checkpoints, kept} of a job that was asked to stop."""
+    return {
+        "job_id": job.job_id,
+        "status": str(job.ledger.job(job.job_id).status),
+        "spent_usd": float(job.ledger.cost_so_far(job.job_id, now)),
+        "checkpoints": job.folder.checkpoints(),
+        "kept": kept(job, now),
+    }

@@ -1,6 +1,6 @@
-"""What a person asks of a job that runs: pause it, or go on with it on another market.
+"""What a person asks of a job that runs: pause it, end it, or go on with it on another market.
 
-Both go through the run folder: the pod saves a checkpoint and goes, the driver obeys. Nothing is
+All go through the run folder: the pod saves a checkpoint and goes, the driver obeys. Nothing is
 asked that would not happen.
 """
 
@@ -33,6 +33,17 @@ def pause(job: JobContext, by: str) -> None:
     row = job.ledger.job(job.job_id)
     must_run(row, "paused")
     job.folder.request_stop("pause", by)
+
+
+def cancel(job: JobContext, by: str) -> None:
+    """Ask the pod to save a checkpoint and go, and the driver to end the job.
+
+    ConfigurationError: it has ended already.
+    """
+    row = job.ledger.job(job.job_id)
+    if row.is_final:
+        raise ConfigurationError(f"job {job.job_id} is already {row.status}")
+    job.folder.request_stop("cancel", by)
 
 
 def switch(job: JobContext, market: Market, by: str) -> str:

@@ -107,29 +107,24 @@ def cancel(
     json: Json = False,
 ) -> None:
     """Stop a job: its pod saves a checkpoint and goes. `train --resume` goes on later."""
+    from brightrun import remains, steering
     from brightrun.context import open_job
     from brightrun.ledger import Status
-    from brightrun.remains import kept
     from flows import running, sweeper, ui_runs
     from flows.terminal import emit, say
 
     known = open_job(job)
     row = known.ledger.job(known.job_id)
-    if row.is_final:
-        raise ConfigurationError(f"job {known.job_id} is already {row.status}")
     if submitted(row):
         running.server_for(known.settings)  # its run would start with the server
-    known.folder.request_stop("cancel", by or whoami())
+    steering.cancel(known, by or whoami())
     ui_runs.cancel_waiting(row.flow_run_id)
     ended = sweeper.end_undriven(known, Status.cancelled)
-    now = datetime.now(UTC)
+    found = remains.facts(known, datetime.now(UTC))
     if json:
-        row = known.ledger.job(known.job_id)
-        spent, steps = known.ledger.cost_so_far(known.job_id, now), known.folder.checkpoints()
-        facts = {"job_id": known.job_id, "status": str(row.status), "spent_usd": float(spent)}
-        emit({**facts, "checkpoints": steps, "kept": kept(known, now)})
+        emit(found)
     verb = "Cancelled" if ended else "Cancelling"
-    say(f"{verb} {known.job_id}: {kept(known, now)}.")
+    say(f"{verb} {known.job_id}: {found['kept']}.")
 
 
 def finish(found: dict[str, Any], as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Forms that steer a job from the Prefect UI: pause it, switch its market, go on with it."""
+"""Forms that steer a job from the Prefect UI: pause, cancel, switch its market, go on with it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from brightrun.errors import ConfigurationError
 from brightrun.frozen import Frozen
 from brightrun.jobs import Market
 from brightrun.ledger import Status
-from flows import sweeper
-from tasks import story
+from flows import sweeper, ui_runs
+from tasks import leaving, story
 
 JOB = "Which job is meant: its id as `brightrun jobs` and the run's name show it, or the beginning"
 BY = "Who asks, for the record. Empty: the Prefect UI"
@@ -28,6 +28,10 @@ class PauseRequest(Frozen):
 
     job: str = Field(title="Job", min_length=1, max_length=64, description=f"{JOB}, up to 64")
     by: str = Field("", title="Asked by", max_length=200, description=f"{BY}, up to 200 letters")
+
+
+class CancelRequest(PauseRequest):
+    """Which job ends."""
 
 
 class SwitchRequest(PauseRequest):
@@ -57,6 +61,21 @@ def pause(request: PauseRequest) -> dict[str, Any]:
     steering.pause(job, request.by or UI)
     sweeper.end_undriven(job, Status.paused)
     return {"job_id": job.job_id, "status": str(job.ledger.job(job.job_id).status)}
+
+
+@flow(name="cancel", flow_run_name="cancel {request.job}")
+def cancel(request: CancelRequest) -> dict[str, Any]:
+    """End a job: its pod saves a checkpoint and goes; **resume** can still go on later.
+
+    Args:
+        request: Which job ends.
+    """
+    job = open_job(request.job)
+    steering.cancel(job, request.by or UI)
+    if run := job.ledger.job(job.job_id).flow_run_id:
+        ui_runs.end_waiting(run, f"cancelled by {request.by or UI}")
+    sweeper.end_undriven(job, Status.cancelled)
+    return leaving.tell(job.job_id)
 
 
 @flow(name="switch", flow_run_name="switch {request.job} to {request.market}")

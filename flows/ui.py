@@ -30,7 +30,7 @@ from reports import library
 SERVER_SECONDS = 10
 AUTOMATE_SECONDS = 120
 DEPLOYED = (
-    "finetune, estimate; pause, switch, resume, retry; reassess; overview, budget; "
+    "finetune, estimate; pause, switch, cancel, resume, retry; reassess; overview, budget; "
     "nightly, digest, doctor, reap, reconcile"
 )
 LOCAL_NAMES = ("127.0.0.1", "localhost")

@@ -36,16 +36,24 @@ def resume(
 
 def cancel_waiting(flow_run_id: str) -> None:
     """End a run that waits, is suspended or about to start; a running one obeys its stop order."""
-    if not _reachable(flow_run_id):
-        return
+    if _reachable(flow_run_id):
+        end_waiting(flow_run_id, "cancelled in the terminal")
+
+
+def end_waiting(flow_run_id: str, message: str) -> None:
+    """The same at the server of this process; one that it does not know does not wait there."""
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
     from prefect.states import Cancelled
 
     with get_client(sync_client=True) as client:
-        run = client.read_flow_run(UUID(flow_run_id))
+        try:
+            run = client.read_flow_run(UUID(flow_run_id))
+        except ObjectNotFound:
+            return
         state = run.state
         if state and (state.is_paused() or state.is_scheduled() or state.is_pending()):
-            client.set_flow_run_state(run.id, Cancelled(message="cancelled in the terminal"))
+            client.set_flow_run_state(run.id, Cancelled(message=message))
 
 
 def asked_at(flow_run_id: str) -> datetime | None:

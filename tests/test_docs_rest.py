@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 import ui_browser as ui
-from commands import ROOT, environment, furnish, ledger, small_file
+from commands import ROOT, environment, furnish, ledger, run_folder, small_file
 from waiting import until
 
 pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -41,6 +41,7 @@ def test_the_examples_create_show_start_and_cancel_a_job(
         assert done.returncode == 0, done.stderr + running.log.read_text()
         run, job = done.stdout.split()[-2:]
         assert '"ACCEPT"' in done.stdout
+        assert re.search(rf"Job {job} is (being )?cancelled.* spent; kept: ", done.stdout)
         assert running.api(f"/flow_runs/{run}")["state"]["type"] == "CANCELLED"
         wrong = {"parameters": {"request": {"training_file": str(file), "preset": "none"}}}
         place = f"/api/deployments/{running.deployment('finetune')}/create_flow_run"
@@ -51,5 +52,7 @@ def test_the_examples_create_show_start_and_cancel_a_job(
         until(lambda: books.job(job).status == "cancelled", 60, "the job's books are closed")
         request = books.job(job).request
         assert (request["client"], request["requested_by"]) == ("Acme", "Ann")
+        asked = run_folder(home, job).stop_request() or {}
+        assert (asked["reason"], asked["by"]) == ("cancel", "Ben")
     assert ui.processes_of(home) == []
     assert ledger(home).open_attempts() == ()

@@ -162,6 +162,36 @@ def test_pause_ends_a_pod_that_nobody_drives_in_terminal_and_form(
     assert "it waits and costs nothing" in str(refused.exception)
 
 
+def test_the_cancel_form_ends_a_pod_that_nobody_drives_and_says_what_is_kept(
+    pods: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.sweeper.SAVING_SECONDS", 0.2)
+    monkeypatch.setattr(steer.leaving, "tell", steer.leaving.tell.fn)
+    told = steer.cancel.fn(steer.CancelRequest(job="j1", by="Ann"))
+    assert (told["job_id"], told["status"], told["checkpoints"]) == ("j1", "cancelled", [])
+    assert told["spent_usd"] > 0
+    assert told["kept"].endswith("spent; kept: the checked data and the estimate")
+    assert pods.find(POD) is None
+    asked = open_job("j1").folder.stop_request() or {}
+    assert (asked["reason"], asked["by"]) == ("cancel", "Ann")
+    with pytest.raises(ConfigurationError, match="job j1 is already cancelled"):
+        steer.cancel.fn(steer.CancelRequest(job="j1"))
+
+
+def test_the_cancel_form_asks_a_driven_pod_to_save_and_leaves_its_end_to_the_driver(
+    pods: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(steer.leaving, "tell", steer.leaving.tell.fn)
+    monkeypatch.setattr(steer.leaving.story, "tell", told.append)
+    job = open_job("j1")
+    assert job.ledger.claim("j1", "elsewhere:1", pid=1, host="elsewhere")
+    assert steer.cancel.fn(steer.CancelRequest(job="j1"))["status"] == "running"
+    assert pods.find(POD) is not None
+    assert (job.folder.stop_request() or {})["reason"] == "cancel"
+    assert told[0].startswith("Job j1 is being cancelled, its pod saves a checkpoint and goes; so")
+
+
 def test_the_form_goes_on_with_a_paused_job_in_a_run_of_its_own(
     pods: LocalProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from brightrun.jobs import PRESETS, JobRequest
 from flows.budget import BudgetRequest
 from flows.estimate import EstimateRequest
 from flows.reassess import ReassessRequest
-from flows.steer import ResumeRequest, SwitchRequest
+from flows.steer import CancelRequest, ResumeRequest, SwitchRequest
 from flows.ui import DEPLOYED
 from tasks.gate import Approval
 
@@ -47,6 +47,7 @@ FIELDS = [
         JobRequest,
         EstimateRequest,
         Approval,
+        CancelRequest,
         SwitchRequest,
         ResumeRequest,
         ReassessRequest,

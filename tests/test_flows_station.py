@@ -60,7 +60,8 @@ def test_what_looks_after_jobs_does_not_wait_in_the_queue_of_jobs() -> None:
         one["name"]: one["work_pool"].get("work_queue_name", "")
         for one in yaml.safe_load(deployed.ASKED.read_text())["deployments"]
     }
-    assert {queues[name] for name in ("reap", "pause", "resume", "switch", "budget")} == {"care"}
+    steer = ("pause", "cancel", "resume", "switch")
+    assert {queues[name] for name in ("reap", "budget", *steer)} == {"care"}
     assert {queues[name] for name in ("finetune", "nightly", "reassess")} == {""}
 
 
