@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chaos_flow import run_whole
+from chaos_flow import first_victim, run_whole
 from chaos_judge import Result
 from chaos_run import run, template
 from chaos_schedule import draw
@@ -56,7 +56,8 @@ def one(place: Path, made: Path, whole_every: int, seed: int) -> Result:
     """A run; a fault of the chaos itself is a violation too, and ends none of the others."""
     try:
         if whole_every and seed % whole_every == 0:
-            return run_whole(seed, place, tiny_models())
+            first = first_victim(seed, whole_every)
+            return run_whole(seed, place, tiny_models(), first)
         return run(draw(seed), place, made)
     except Exception:  # noqa: BLE001 told with its seed
         return Result(seed, "broken", violations=[traceback.format_exc()[-800:]])

@@ -1,7 +1,8 @@
 """Some of the runs whole: the real flow with its Prefect server, the real trainer in its pods.
 
-Time is real here (a look a second instead of 15, gone after 2 s instead of 60). From its seed a run
-draws what is killed and when: a pod, the flow, the Prefect server. A dead flow is gone on with.
+Time is real here (a look a second instead of 15, gone after 2 s instead of 60). What is killed
+first goes round: the flow, the Prefect server, the worker, a pod; when, and what else, a run draws
+from its seed. A dead flow is gone on with.
 """
 
 from __future__ import annotations
@@ -16,67 +17,75 @@ from typing import Any
 
 import psutil
 from chaos_judge import Result, doubled
+from chaos_worker import by_a_worker
 from commands import (
     brightrun,
     finish,
     ledger,
-    run_folder,
     small_file,
     start,
     told_job,
     train_options,
 )
 from fakes.runpod import FakeRunPod
-from runpod_flow import books, take_away, told, trainers
-from waiting import until
+from runpod_flow import books, take_away, trainers, works
 
 OPTIONS = train_options(epochs=6, scenarios=8, questions=8)
-VICTIMS = ("pod", "flow", "server")
+VICTIMS = ("pod", "flow", "server")  # of a job in the terminal, which has no worker
+WORKER = "worker"
 PER_POD_USD = Decimal("0.02")
 
 
-def run_whole(seed: int, place: Path, models: Path) -> Result:
-    """One job with up to three kills, judged like the others."""
+def first_victim(seed: int, every: int) -> str:
+    """Of the whole run of this seed; four in a row have one of each."""
+    return (*VICTIMS, WORKER)[seed // every % 4]
+
+
+def run_whole(seed: int, place: Path, models: Path, first: str) -> Result:
+    """One job with up to three kills, judged like the others. first: what is killed first."""
     began, chance = time.monotonic(), random.Random(f"brightrun whole {seed}")
     result = Result(seed, whole=True)
     home = place / f"whole-{seed}" / "home"
     shutil.copytree(models, home / "models")
-    file = small_file(home.parent)
+    wish = (str(small_file(home.parent)), *OPTIONS, "--provider", "runpod", "--market", "spot")
     with trainers(home) as (fake, account):
-        wish = (str(file), *OPTIONS, "--provider", "runpod", "--market", "spot")
-        flow = start(home, "train", *wish, "--yes", "--json", **account)
-        job_id = told_job(flow)
-        for victim in (VICTIMS[seed % 3], *chance.choices(VICTIMS, k=chance.randint(0, 1))):
-            if not works(home, job_id, flow):
-                break
-            time.sleep(chance.uniform(0.0, 4.0))
-            result.faults[f"{victim}_killed"] += 1
-            kill(victim, flow, fake)
-            if victim != "pod":
-                flow = gone_on(home, job_id, flow, account)
-        done = finish(flow)
-        if done.code != 0 and not ledger(home).job(job_id).at_rest:
-            result.violations.append(f"exit {done.code}: {done.err[-300:]}")
+        if first == WORKER:
+            job_id, said = by_a_worker(home, wish, account, chance, result), ""
+        else:
+            job_id, said = in_terminal(home, wish, account, first, fake, chance, result)
         if ledger(home).job(job_id).status != "completed":  # a person goes on once
-            done = brightrun(home, "train", "--resume", job_id, "--yes", "--json", **account)
+            said = brightrun(home, "train", "--resume", job_id, "--yes", "--json", **account).err
         brightrun(home, "reap", "--json", **account)
-        judge(home, job_id, fake, result, done.err)
+        judge(home, job_id, fake, result, said)
     result.violations += fake.violations
     result.seconds = time.monotonic() - began
     return result
 
 
-def works(home: Path, job_id: str, flow: Any) -> bool:
-    """Wait until the newest pod has told a step; False: the flow has ended before."""
-
-    def seen() -> str:
-        if flow.poll() is not None:
-            return "ended"
-        newest = max(run_folder(home, job_id).attempts(), default=0)
-        steps = (p for p in told(home, job_id, newest, "metric") if "loss" in p)
-        return "works" if newest and next(steps, None) else ""
-
-    return bool(until(seen, 240, "a step of a pod") == "works")
+def in_terminal(
+    home: Path,
+    wish: tuple[str, ...],
+    account: dict[str, str],
+    first: str,
+    fake: FakeRunPod,
+    chance: random.Random,
+    result: Result,
+) -> tuple[str, str]:
+    """The job's id and the last words of the command that brought it to its end."""
+    flow = start(home, "train", *wish, "--yes", "--json", **account)
+    job_id = told_job(flow)
+    for victim in (first, *chance.choices(VICTIMS, k=chance.randint(0, 1))):
+        if not works(home, job_id, lambda flow=flow: flow.poll() is not None):
+            break
+        time.sleep(chance.uniform(0.0, 4.0))
+        result.faults[f"{victim}_killed"] += 1
+        kill(victim, flow, fake)
+        if victim != "pod":
+            flow = gone_on(home, job_id, flow, account)
+    done = finish(flow)
+    if done.code != 0 and not ledger(home).job(job_id).at_rest:
+        result.violations.append(f"exit {done.code}: {done.err[-300:]}")
+    return job_id, done.err
 
 
 def kill(victim: str, flow: Any, fake: FakeRunPod) -> None:

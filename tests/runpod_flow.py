@@ -15,6 +15,7 @@ from commands import ROOT, ledger, run_folder
 from fakes.registry import registry
 from fakes.runpod import Contract, FakeRunPod
 from fakes.runpod.server import KEY
+from waiting import until
 
 from brightrun.clock import SystemClock
 from brightrun.runfolder import MANIFEST, checkpoint
@@ -83,6 +84,19 @@ def take_away(fake: FakeRunPod) -> None:
 def told(home: Path, job_id: str, attempt: int, type_: str) -> list[dict[str, Any]]:
     """Payloads of an attempt's events in its run folder."""
     return [e.payload for e in run_folder(home, job_id).events(attempt) if e.type == type_]
+
+
+def works(home: Path, job_id: str, over: Callable[[], bool]) -> bool:
+    """Wait until the newest pod has told a step; False: the job's driver has ended before."""
+
+    def seen() -> str:
+        if over():
+            return "over"
+        newest = max(run_folder(home, job_id).attempts(), default=0)
+        steps = (p for p in told(home, job_id, newest, "metric") if "loss" in p)
+        return "works" if newest and next(steps, None) else ""
+
+    return bool(until(seen, 240, "a step of a pod") == "works")
 
 
 def books(home: Path, job_id: str, fake: FakeRunPod) -> list[tuple[Decimal, Decimal]]:

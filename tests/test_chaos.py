@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from chaos_driver import JOB
+from chaos_flow import first_victim
 from chaos_judge import doubled, result_is_kept
 from chaos_pod import STATE, STEPS, state_after
 from chaos_schedule import draw
@@ -43,6 +44,11 @@ def test_five_random_schedules_end_as_they_must() -> None:
 
 def test_a_seed_always_draws_the_same_schedule() -> None:
     assert draw(7) == draw(7) != draw(8)
+
+
+def test_four_whole_runs_kill_a_flow_a_server_a_worker_and_a_pod() -> None:
+    victims = [first_victim(seed, 50) for seed in (50, 100, 150, 200)]
+    assert victims == ["flow", "server", "worker", "pod"]
 
 
 def billed(*pods: tuple[str, float, float | None]) -> Any:

@@ -1,0 +1,59 @@
+"""A whole run by a worker: `make ui` takes the job, its worker is killed, and all that works.
+
+First the worker alone: its run goes on without it. Then the worker together with its run, as when
+the machine's memory is out: the run is put back into the queue, and another process goes on.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import psutil
+import ui_browser as ui
+from chaos_judge import Result
+from commands import brightrun, ledger
+from runpod_flow import works
+from waiting import until
+
+from flows.worker import MARK, PARENT, environment_of
+
+PATIENCE_S = 900.0
+
+
+def by_a_worker(
+    home: Path, wish: tuple[str, ...], account: dict[str, str], chance: random.Random, out: Result
+) -> str:
+    """The id of the job, once it has ended."""
+    with ui.make_ui(home, **account) as running:
+        sent = brightrun(home, "train", *wish, "--detach", "--yes", **account)
+        assert sent.code == 0, sent.err
+        job_id, book = str(sent.json["job_id"]), ledger(home)
+
+        def over() -> bool:
+            return book.job(job_id).at_rest
+
+        for victims in (workers, everything):
+            if not works(home, job_id, over):
+                break
+            time.sleep(chance.uniform(0.0, 2.0))
+            for process in victims(running.process.pid):
+                out.faults["worker_killed" if is_worker(process) else "run_killed"] += 1
+                process.kill()
+        until(over, PATIENCE_S, f"job {job_id} has ended, see {running.log}")
+    return job_id
+
+
+def everything(ui_pid: int) -> list[psutil.Process]:
+    """The workers of this `make ui` and their runs, whoever started these; not the pods."""
+    found = psutil.process_iter()
+    return [p for p in found if environment_of(p).get(MARK, "").startswith(f"{ui_pid}-")]
+
+
+def workers(ui_pid: int) -> list[psutil.Process]:
+    return [process for process in everything(ui_pid) if is_worker(process)]
+
+
+def is_worker(process: psutil.Process) -> bool:
+    return PARENT in environment_of(process)
