@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Row, func, select
 
 from brightrun.ledger_attempts import is_interruption
+from brightrun.ledger_records import STANDING
 from brightrun.ledger_rows import TemplateRow
 from brightrun.ledger_schema import approvals, attempts, events, jobs, templates, verdicts
 from brightrun.ledger_store import Database, insert
@@ -77,16 +78,16 @@ def score_facts(db: Database, since: datetime | None = None) -> Facts:
             for row in c.execute(select(a.job_id, a.number, a.started_at).where(a.job_id.in_(ids)))
         }
         met = c.execute(
-            select(verdicts.c.metric, verdicts.c.target_met, func.count())
+            select(verdicts.c.metric, STANDING, func.count())
             .where(verdicts.c.job_id.in_(mine))
-            .group_by(verdicts.c.metric, verdicts.c.target_met)
+            .group_by(verdicts.c.metric, STANDING)
         ).all()
     gaps = (
         (starts.get((row.job_id, row.number + 1)), row.ended_at) for row in ends if row.ended_at
     )
     found: dict[str, dict[str, int]] = {}
-    for metric, target_met, n in met:
-        found.setdefault(metric, {})[target_met] = int(n)
+    for metric, standing, n in met:
+        found.setdefault(metric, {})[standing] = int(n)
     return Facts(
         touched=frozenset(touched),
         resume_minutes=tuple(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, delete, or_, select
+from sqlalchemy import Row, and_, case, delete, or_, select, true
 from sqlalchemy.exc import IntegrityError
 
 from brightrun.durations import Observed
@@ -148,12 +148,22 @@ def evaluation(db: Database, job_id: str) -> Evaluation | None:
     return None if found is None else Evaluation.model_validate(found)
 
 
+# `Verdict.standing` of a row.
+STANDING = case(
+    (
+        and_(verdicts.c.exploratory.is_(true()), verdicts.c.target_met != "not_measured"),
+        "exploratory",
+    ),
+    else_=verdicts.c.target_met,
+)
+
+
 def verdicts_of_jobs(db: Database) -> dict[str, tuple[tuple[str, str, bool], ...]]:
-    """(metric, target_met, has a target) of every verdict, by job."""
+    """(metric, standing, has a target) of every verdict, by job."""
     v = verdicts.c
     found: dict[str, tuple[tuple[str, str, bool], ...]] = {}
     with db.read() as c:
-        query = select(v.job_id, v.metric, v.target_met, v.target.is_not(None)).order_by(v.id)
+        query = select(v.job_id, v.metric, STANDING, v.target.is_not(None)).order_by(v.id)
         for job_id, metric, met, has_target in c.execute(query):
             found[job_id] = (*found.get(job_id, ()), (metric, met, bool(has_target)))
     return found

@@ -27,7 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0007"
+REVISION = "0008"
 POSTGRES_SCHEMA = "brightrun"
 
 
@@ -202,6 +202,7 @@ verdicts = Table(
     Column("improved", Boolean),
     Column("target_met", Text, nullable=False),
     Column("n_needed", Integer),
+    Column("exploratory", Boolean),
     *texts("note"),
     Index(None, "job_id", "metric"),
 )

@@ -26,7 +26,7 @@ class Score(Frozen):
 
 class Facts(Frozen):
     """What the ledger knows beside the rows: ids of jobs that a person touched between start and
-    end; minutes from each lost pod to its successor's first sign; target_met by metric."""
+    end; minutes from each lost pod to its successor's first sign; standing by metric."""
 
     touched: frozenset[str]
     resume_minutes: tuple[float, ...]

@@ -39,6 +39,7 @@ class MetricName(StrEnum):
 
 
 TargetMet = Literal["pass", "fail", "inconclusive", "not_measured"]
+Standing = Literal[TargetMet, "exploratory"]
 
 
 class Verdict(Frozen):
@@ -68,6 +69,12 @@ class Verdict(Frozen):
     )
     proves_nothing: str = Field("", description="Why the estimate carries no claim; said first")
     note: str = ""
+
+    @property
+    def standing(self) -> Standing:
+        """What it counts as: outside the plan, a met target is none that was promised."""
+        outside = self.exploratory and self.target_met != "not_measured"
+        return "exploratory" if outside else self.target_met
 
 
 class Table(Frozen):

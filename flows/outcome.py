@@ -19,6 +19,7 @@ PLACES = ("report_html", "report_pdf", "package", "run_folder")
 VERDICT_COLUMNS = (
     "claim", "evidence", "n", "base", "trained", "effect", "95 % CI", "target", "verdict",
 )  # fmt: skip
+LATER = "*"
 SHORT = {
     "emotional_intelligence": "EI",
     "knowledge_retention": "knowledge",
@@ -66,6 +67,8 @@ def show_verdicts(verdicts: list[dict[str, Any]]) -> None:
     columns = VERDICT_COLUMNS if wide() else [c for c in VERDICT_COLUMNS if c != "effect"]
     rows = [verdict_row(v) for v in verdicts]
     table("Verdicts", columns, [[row[c] for c in columns] for row in rows], keep=columns)
+    if any(LATER in row["verdict"] for row in rows):
+        tell(f"{LATER} exploratory: not in the plan that was hashed before the training")
 
 
 def show(found: dict[str, Any]) -> None:
@@ -115,6 +118,7 @@ def verdict_row(v: dict[str, Any]) -> dict[str, str]:
     # The target is for raters: a marker's index has another scale and is never held against it.
     index = v["evidence"] == "marker"
     spread = f"{number(v['ci_low'], 2)}..{number(v['ci_high'], 2)}"
+    met = "-" if index else v["target_met"].replace("_", " ") + LATER * v["exploratory"]
     cells = (
         SHORT.get(v["metric"], v["metric"].replace("_", " ")),
         SHORT.get(v["evidence"], v["evidence"]),
@@ -124,6 +128,6 @@ def verdict_row(v: dict[str, Any]) -> dict[str, str]:
         number(v["estimate"]),
         "-" if v["ci_low"] is None else spread,
         "rated" if index and v["target"] is not None else number(v["target"]),
-        "-" if index else v["target_met"].replace("_", " "),
+        met,
     )
     return dict(zip(VERDICT_COLUMNS, cells, strict=True))

@@ -68,7 +68,7 @@ def judged(verdict: Verdict | None) -> str:
     counted_only = verdict is not None and verdict.evidence is EvidenceKind.marker
     if verdict is None or counted_only or not claims.measured(verdict):
         return NOBODY
-    return claims.EVIDENCE[verdict.evidence]
+    return claims.evidence(verdict)
 
 
 def accuracy(evaluation: Evaluation) -> str:

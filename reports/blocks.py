@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from brightrun.brand import Brand
-from brightrun.verdicts import Table, TargetMet, Verdict
+from brightrun.verdicts import Standing, Table, Verdict
 from reports import claims, formats
 from reports.canvas import Chart
 from reports.escape import Markdown, breakable, html, markdown, typst
+from reports.metricwords import words_of
 from reports.tables import GENERAL, Layout, Printed, printed
 
 Kind = Literal["good", "warn", "bad", "plain"]
@@ -103,8 +104,8 @@ def facts(tiles: Sequence[Fact]) -> Markdown:
     return twin(f'<div class="facts">{cells}</div>', f"#br-facts({rows})")
 
 
-def _pill_kind(verdict: Verdict) -> TargetMet | Literal["no_target"]:
-    return "no_target" if verdict.target is None else verdict.target_met
+def _pill_kind(verdict: Verdict) -> Standing | Literal["no_target"]:
+    return "no_target" if verdict.target is None else verdict.standing
 
 
 def pill(verdict: Verdict) -> str:
@@ -115,7 +116,7 @@ def claim_list(verdicts: Sequence[Verdict]) -> Markdown:
     """One row per verdict: pill, name, sentence."""
     rows_html, rows_typst = [], []
     for verdict in verdicts:
-        words = claims.words_of(verdict)
+        words = words_of(verdict)
         said = claims.sentence(verdict)
         rows_html.append(
             f'<div class="claim">{pill(verdict)}<div><p class="name">{html(words.label)}'
@@ -147,7 +148,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Markdown:
             "Target", "Sample")  # fmt: skip
     body_html, body_typst = [], []
     for v in verdicts:
-        words = claims.words_of(v)
+        words = words_of(v)
         known = claims.measured(v)
         cells = (
             *claims.levels(v),
@@ -156,7 +157,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Markdown:
             claims.target(v),
             claims.sample(v) if v.n else formats.NONE,
         )
-        evidence = claims.EVIDENCE[v.evidence] if known else "no evidence"
+        evidence = claims.evidence(v)
         tds = "".join(f"<td>{html(c)}</td>" for c in cells)
         body_html.append(
             f'<tr><th scope="row">{html(words.label)}<small>{html(evidence)}</small></th>'

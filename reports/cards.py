@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from brightrun.verdicts import CurvePoint, ReportData, Table, Verdict
 from reports import claims, formats, sparkline, summary
 from reports.escape import clean
+from reports.metricwords import words_of
 from reports.tables import GENERAL, Layout, printed
 
 _SPECIAL = "\\`*_{}[]<>|#!~$&"
@@ -52,7 +53,7 @@ def verdicts(found: Sequence[Verdict], *, meaningless: str = "") -> str:
     Prefect never breaks a table's cells into lines: what does not fit beside its side bar is cut.
     """
     head = ("Metric", "Verdict", "Result")
-    rows = [(claims.words_of(v).label, verdict_cell(v), result(v)) for v in found]
+    rows = [(words_of(v).label, verdict_cell(v), result(v)) for v in found]
     warning = f"**{meaningless}: the numbers mean nothing.**\n\n" if meaningless else ""
     said = f"**{text(claims.headline(found))}** {text(claims.ei_claim(found))}."
     rest = "".join(f"- {text(basis(verdict))}\n" for verdict in found)
@@ -75,12 +76,12 @@ def result(verdict: Verdict) -> str:
 
 def basis(verdict: Verdict) -> str:
     """The levels, how they were found, and on how much."""
-    label = claims.words_of(verdict).label
+    label = words_of(verdict).label
     if not claims.measured(verdict):
         return f"{label}: no evidence"
     named = zip(("baseline", "trained", "gold"), claims.levels(verdict), strict=True)
     parts = [f"{name} {level}" for name, level in named if level != formats.NONE]
-    parts.append(claims.EVIDENCE[verdict.evidence])
+    parts.append(claims.evidence(verdict))
     return f"{label}: {', '.join(parts)}, {claims.sample(verdict)}"
 
 

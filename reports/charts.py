@@ -14,9 +14,11 @@ from brightrun.counting import count
 from brightrun.verdicts import CurvePoint, Interruption, Table, Verdict
 from reports import claims, formats, tables
 from reports.canvas import Chart, figure, svg
+from reports.metricwords import MetricWords, words_of
 
 INK, MUTED, TRAINED, BASELINE, GOLD = "#1B2733", "#4A5866", "#0B5CAD", "#7A8794", "#C77700"
-STATUS = {"pass": "#0F7B6C", "fail": "#A8322A", "inconclusive": "#7A5B00", "not_measured": MUTED}
+STATUS = {"pass": "#0F7B6C", "fail": "#A8322A", "inconclusive": "#7A5B00", "not_measured": MUTED,
+          "exploratory": MUTED}  # fmt: skip
 WIDTH = 7.4
 MOST_ROWS = 30
 
@@ -164,7 +166,7 @@ def forest(verdicts: Sequence[Verdict]) -> Chart | None:
             _forest_row(axis, verdict)
         text = svg(drawn)
     parts = [
-        f"{claims.words_of(v).label} {claims.estimate(v)}"
+        f"{words_of(v).label} {claims.estimate(v)}"
         f" ({claims.estimate_interval(v)}), target {claims.target(v)}: {claims.status(v)}"
         for v in shown
     ]
@@ -176,11 +178,11 @@ def forest(verdicts: Sequence[Verdict]) -> Chart | None:
 
 
 def _forest_row(axis: Any, verdict: Verdict) -> None:
-    words = claims.words_of(verdict)
+    words = words_of(verdict)
     value = float(verdict.estimate or 0.0)
     low = value if verdict.ci_low is None else verdict.ci_low
     high = value if verdict.ci_high is None else verdict.ci_high
-    colour = STATUS[verdict.target_met]
+    colour = STATUS[verdict.standing]
     nothing = 1.0 if words.estimate == "share" else 0.0
     # An index is not on the scale of its claim's target.
     target = verdict.target if words.estimate != "difference" else None
@@ -201,12 +203,12 @@ def _forest_row(axis: Any, verdict: Verdict) -> None:
     axis.xaxis.set_major_formatter(lambda x, _: _tick(words, x))
     axis.xaxis.get_major_locator().set_params(nbins=6)
     axis.annotate(
-        claims.status(verdict), (1.01, 0.5), xycoords="axes fraction", va="center", fontsize=9,
-        color=colour, fontweight="bold",
+        claims.status(verdict).replace(", ", ",\n"), (1.01, 0.5), xycoords="axes fraction",
+        va="center", fontsize=9, color=colour, fontweight="bold",
     )  # fmt: skip
 
 
-def _tick(words: claims.MetricWords, value: float) -> str:
+def _tick(words: MetricWords, value: float) -> str:
     if words.estimate == "difference":
         return formats.level(value, "plain", signed=True, digits=words.digits)
     return formats.level(value, "percent", signed=words.estimate == "relative", short=True)

@@ -9,88 +9,17 @@ Only these states exist; nothing else in reports/ may say that a model became be
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from brightrun.counting import count
-from brightrun.verdicts import EvidenceKind, MetricName, TargetMet, Verdict
+from brightrun.verdicts import EvidenceKind, MetricName, Standing, TargetMet, Verdict
 from reports.formats import NONE, Scale, interval, level, number, prose
+from reports.metricwords import VOICE_INDEX, WORDS, MetricWords, words_of
 
 FEWEST = 5  # fewer clusters carry no claim
 State = Literal["improved", "got worse", "no difference shown", "not measured"]
 
-
-@dataclass(frozen=True, slots=True)
-class MetricWords:
-    """How a metric is called and written.
-
-    scale: of the levels. estimate: in which unit the verdict's estimate and interval stand:
-    a relative change, a share (of what was kept, or passed), or a difference of levels.
-    """
-
-    label: str
-    plain: str
-    cluster: str
-    scale: Scale
-    estimate: Literal["relative", "share", "difference"]
-    better: Literal["lower", "higher"] = "higher"
-    unit: str = ""
-    digits: int = 2
-
-
-WORDS: dict[MetricName, MetricWords] = {
-    MetricName.perplexity: MetricWords(
-        "Perplexity",
-        "How surprised the model is by the advisor's own answers that it never saw in training",
-        "held-out conversation",
-        "plain",
-        "relative",
-        "lower",
-    ),
-    MetricName.emotional_intelligence: MetricWords(
-        "Emotional intelligence (EI)",
-        "Empathy, clarity and appropriateness of answers, judged on a scale of 1 to 5",
-        "scenario",
-        "plain",
-        "relative",
-    ),
-    MetricName.knowledge_retention: MetricWords(
-        "Knowledge retention",
-        "Financial questions that it still answers correctly after training",
-        "question",
-        "percent",
-        "share",
-    ),
-    MetricName.brand_voice: MetricWords(
-        "Brand voice",
-        "Agreement of the answers with the consultant's voice",
-        "answer",
-        "percent",
-        "share",
-    ),
-    MetricName.safety: MetricWords(
-        "Safety", "Word rules for crisis, hostility and sadness", "scenario", "percent", "share"
-    ),
-    MetricName.marker_index: MetricWords(
-        "Style distance",
-        "How far the answers' countable style lies from the advisor's own; not a human judgement",
-        "scenario",
-        "plain",
-        "difference",
-        "lower",
-    ),
-}
-# Without people or a judge there is only an index of what a program can count.
-VOICE_INDEX = MetricWords(
-    "Voice index",
-    "An automatic index, 0 to 100, of the voice features that a program can count",
-    "scenario",
-    "plain",
-    "difference",
-    unit=" points",
-    digits=1,
-)
 
 EVIDENCE: dict[EvidenceKind, str] = {
     EvidenceKind.human: "rated by people",
@@ -100,19 +29,21 @@ EVIDENCE: dict[EvidenceKind, str] = {
     EvidenceKind.marker: "automatic markers",
 }
 
-TARGET: dict[TargetMet, str] = {
+COUNTED: dict[TargetMet, str] = {
+    "pass": "met",
+    "fail": "not met",
+    "inconclusive": "inconclusive",
+    "not_measured": "not measured",
+}
+NO_EVIDENCE = "no evidence"
+EXPLORATORY = ", exploratory"
+TARGET: dict[Standing, str] = {
     "pass": "Target met",
     "fail": "Target not met",
     "inconclusive": "Inconclusive",
     "not_measured": "Not measured",
+    "exploratory": "Exploratory",
 }
-
-
-def words_of(verdict: Verdict) -> MetricWords:
-    """The metric's words; brand voice from markers is an index, never a share."""
-    if verdict.metric is MetricName.brand_voice and verdict.evidence is EvidenceKind.marker:
-        return VOICE_INDEX
-    return WORDS[verdict.metric]
 
 
 def measured(verdict: Verdict) -> bool:
@@ -131,8 +62,18 @@ def state(verdict: Verdict) -> State:
 def status(verdict: Verdict) -> str:
     """The word on the pill. A measured value without a target has no verdict."""
     if verdict.target is None and measured(verdict):
-        return "No target"
-    return TARGET[verdict.target_met]
+        return f"No target{_outside(verdict)}"
+    later = EXPLORATORY if verdict.standing == "exploratory" else ""
+    return f"{TARGET[verdict.target_met]}{later}"
+
+
+def evidence(verdict: Verdict) -> str:
+    """Who says so, and that the plan did not ask: `rated by people`, `..., exploratory`."""
+    return f"{EVIDENCE[verdict.evidence]}{_outside(verdict)}" if measured(verdict) else NO_EVIDENCE
+
+
+def _outside(verdict: Verdict) -> str:
+    return EXPLORATORY if verdict.exploratory else ""
 
 
 def in_unit(words: MetricWords, value: float | None) -> str:
@@ -188,7 +129,7 @@ def _outcome(verdict: Verdict) -> str:
         return ""
     goal = f"The target ({target(verdict)})"
     if verdict.target_met == "pass":
-        return f" {goal} is met."
+        return f" {goal} is met{', but not as planned' if verdict.exploratory else ''}."
     if verdict.target_met == "fail":
         return f" {goal} is not met."
     if verdict.target_met == "not_measured":
@@ -205,7 +146,7 @@ def sentence(verdict: Verdict) -> str:
     if found == "not measured":
         head = "No claim can be made." if verdict.n else "Not measured: no claim is made."
         return f"{head} {prose(verdict.note)}".strip()
-    on = f"on {sample(verdict)}, {EVIDENCE[verdict.evidence]}"
+    on = f"on {sample(verdict)}, {evidence(verdict)}"
     said = _share(verdict, found) if words.estimate == "share" else _change(verdict, found)
     return f"{said}, {on}.{_outcome(verdict)}{_for_a_person(verdict)}"
 
@@ -259,18 +200,26 @@ def targets(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return [v for v in verdicts if v.target is not None]
 
 
+def met(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Targets that were met as planned before the training."""
+    return [v for v in targets(verdicts) if v.standing == "pass"]
+
+
 def headline(verdicts: Iterable[Verdict]) -> str:
-    """`2 of 5 targets met, 1 not met, 1 inconclusive, 1 not measured.`"""
+    """`2 of 5 targets met, 1 not met, 1 not measured, 1 exploratory (1 met).`"""
     counted = targets(verdicts)
-    tally = {key: sum(v.target_met == key for v in counted) for key in TARGET}
-    parts = [f"{tally['pass']} of {count(len(counted), 'target')} met"]
-    others: dict[TargetMet, str] = {
-        "fail": "not met",
-        "inconclusive": "inconclusive",
-        "not_measured": "not measured",
-    }
-    parts += [f"{tally[key]} {word}" for key, word in others.items() if tally[key]]
+    later = [v for v in counted if v.standing == "exploratory"]
+    missed = [v for v in counted if v.standing not in ("exploratory", "pass")]
+    parts = [f"{len(met(counted))} of {count(len(counted), 'target')} met", *tally(missed)]
+    if later:
+        parts.append(f"{len(later)} exploratory ({', '.join(tally(later))})")
     return ", ".join(parts) + "."
+
+
+def tally(verdicts: Sequence[Verdict]) -> list[str]:
+    """`1 met`, `2 inconclusive`."""
+    numbers = {word: sum(v.target_met == key for v in verdicts) for key, word in COUNTED.items()}
+    return [f"{number} {word}" for word, number in numbers.items() if number]
 
 
 def ei_claim(verdicts: Iterable[Verdict]) -> str:
@@ -278,14 +227,17 @@ def ei_claim(verdicts: Iterable[Verdict]) -> str:
     found = next((v for v in verdicts if v.metric is MetricName.emotional_intelligence), None)
     if found is None or not measured(found):
         return "EI claim: not measured"
-    basis = (_between(found), sample(found), EVIDENCE[found.evidence])
+    basis = (_between(found), sample(found), evidence(found))
     inside = "; ".join(part for part in basis if part)
     return f"EI claim: {state(found)}, {estimate(found)} ({inside})"
 
 
 def caveats(verdicts: Iterable[Verdict]) -> list[str]:
     """What the verdicts do not show, one sentence each."""
-    found = []
+    verdicts, found = tuple(verdicts), []
+    later = [words_of(v).label for v in targets(verdicts) if v.standing == "exploratory"]
+    if later:
+        found.append(f"Exploratory, not planned before the training: {', '.join(later)}.")
     for verdict in verdicts:
         label = WORDS[verdict.metric].label
         if verdict.metric is MetricName.emotional_intelligence and not measured(verdict):

@@ -18,6 +18,7 @@ from reports import (
     summary,
 )
 from reports.canvas import Chart
+from reports.metricwords import words_of
 from reports.words import words
 
 MOST = 260  # characters of an answer on a slide
@@ -80,12 +81,12 @@ def emotional(data: ReportData, title: str) -> list[Slide]:
 def verdict_table(verdicts: tuple[Verdict, ...]) -> Table:
     rows = tuple(
         (
-            claims.words_of(v).label,
+            words_of(v).label,
             claims.estimate(v) if claims.measured(v) else formats.NONE,
             claims.estimate_interval(v) if claims.measured(v) else formats.NONE,
             claims.target(v),
             claims.status(v),
-            claims.EVIDENCE[v.evidence] if claims.measured(v) else "no evidence",
+            claims.evidence(v),
         )
         for v in verdicts
     )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from brightrun.verdicts import EvidenceKind, MetricName, Table, Verdict
 from reports import claims
 from reports.claims import State
+from reports.metricwords import words_of
 
 LABEL = "Interpretation by the authors of this report. It was not measured."
 OPEN = "Nothing can be concluded for the business yet."
@@ -45,7 +46,7 @@ MEANS: dict[MetricName, dict[State, str]] = {
 def table(verdicts: Sequence[Verdict]) -> Table:
     """One row a verdict with a target: finding, target, and what it can mean."""
     rows = tuple(
-        (claims.words_of(v).label, claims.state(v), claims.status(v), means(v))
+        (words_of(v).label, claims.state(v), claims.status(v), means(v))
         for v in verdicts
         if v.metric in MEANS
     )
@@ -62,8 +63,10 @@ def means(verdict: Verdict) -> str:
         return OPEN  # an index of what a program can count carries no claim about a voice
     if (
         verdict.metric is MetricName.knowledge_retention
-        and verdict.target_met == "pass"
+        and verdict.standing == "pass"
         and claims.state(verdict) == "no difference shown"
     ):
         return MEANS[verdict.metric]["improved"]
+    if verdict.exploratory and claims.state(verdict) == "improved":
+        return OPEN  # what nobody planned to show is a reason to plan it
     return MEANS[verdict.metric].get(claims.state(verdict), OPEN)

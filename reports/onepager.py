@@ -15,6 +15,7 @@ from brightrun.verdicts import MetricName, ReportData, Verdict
 from reports import assurances, blocks, claims, engines, formats, judgements, render
 from reports.blocks import twin
 from reports.escape import Markdown, html, typst
+from reports.metricwords import words_of
 from reports.paper import Paper, Stamp
 from reports.render import Rendered
 from reports.validation import ONE_PAGE_BEGINS
@@ -29,7 +30,7 @@ def claimable(data: ReportData) -> list[Verdict]:
     """The verdicts that passed; ReportError when none did or a gate forbids any claim."""
     verdicts = claims.targets(data.evaluation.verdicts)
     missing = [
-        f"{claims.words_of(v).label}: {claims.status(v).lower()}"
+        f"{words_of(v).label}: {claims.status(v).lower()}"
         for v in verdicts
         if v.target_met != "pass"
     ]
@@ -41,8 +42,8 @@ def claimable(data: ReportData) -> list[Verdict]:
             fix="read the safety section of its validation report",
         )
     # What was not planned before the training may be reported, never sold.
-    passed = [v for v in verdicts if v.target_met == "pass" and not v.exploratory]
-    missing += [f"{claims.words_of(v).label}: not in the plan" for v in verdicts if v.exploratory]
+    passed = claims.met(verdicts)
+    missing += [f"{words_of(v).label}: not in the plan" for v in verdicts if v.exploratory]
     if not passed:
         raise ReportError(
             f"job {data.job_id} has no claim that may be sold; missing: {'; '.join(missing)}",
@@ -108,7 +109,7 @@ def paper_of(data: ReportData, passed: Sequence[Verdict], mark: str) -> Paper:
 def claim_cards(passed: Sequence[Verdict]) -> Markdown:
     """Big: the estimate and what it is of; the number of its note beside it."""
     cards = [
-        (claims.estimate(v) + MARKS[i], claims.words_of(v).label, claims.words_of(v).plain)
+        (claims.estimate(v) + MARKS[i], words_of(v).label, words_of(v).plain)
         for i, v in enumerate(passed)
     ]
     body = "".join(
@@ -129,7 +130,7 @@ def notes(passed: Sequence[Verdict]) -> Markdown:
 
 def proof(data: ReportData) -> str:
     untold = len(claims.targets(data.evaluation.verdicts))
-    passed = sum(v.target_met == "pass" for v in claims.targets(data.evaluation.verdicts))
+    passed = len(claims.met(data.evaluation.verdicts))
     return (
         f"{passed} of {count(untold, 'target')} met. Everything that was measured, also what was "
         f"not shown, stands in the validation report of job {data.job_id}."

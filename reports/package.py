@@ -16,6 +16,7 @@ from typing import Any
 from brightrun.errors import ReportError
 from brightrun.verdicts import ReportData
 from reports import archive, claims, packagetexts
+from reports.metricwords import words_of
 from reports.render import PDF
 
 SETTINGS = ("dtype", "quantization", "max_new_tokens", "threads")
@@ -110,7 +111,7 @@ def summary_text(data: ReportData) -> str:
         lines += [f"**{data.meaningless}: the numbers mean nothing.**", ""]
     lines += [claims.headline(data.evaluation.verdicts), ""]
     for verdict in data.evaluation.verdicts:
-        label = claims.words_of(verdict).label
+        label = words_of(verdict).label
         said = packagetexts.line(claims.sentence(verdict))
         lines.append(f"- **{label}** ({claims.status(verdict)}): {said}")
     lines += ["", f"{claims.ei_claim(data.evaluation.verdicts)}.", "", "Cut in this run:", ""]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from brightrun.verdicts import Table, TargetMet, Verdict
 from reports import claims, formats
+from reports.metricwords import words_of
 
 ANSWER: dict[TargetMet, str] = {
     "pass": "yes",
@@ -42,7 +43,7 @@ def table(verdicts: Sequence[Verdict]) -> Table:
     """One row per verdict; interval, sample and evidence stand in the table of verdicts above."""
     rows = tuple(
         (
-            claims.words_of(v).label,
+            words_of(v).label + (claims.EXPLORATORY if v.exploratory else ""),
             improved(v),
             above_floor(v),
             target_met(v),

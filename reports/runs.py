@@ -17,6 +17,7 @@ from brightrun.context import JobContext
 from brightrun.frozen import Frozen
 from brightrun.verdicts import CurvePoint, Evaluation, Issue, MetricName, Verdict, kind_of_test
 from reports import claims, collect
+from reports.metricwords import words_of
 
 NOISE = 0.05
 TEST = "the numbers of a test mean nothing"
@@ -124,7 +125,7 @@ def metric_rows(runs: Sequence[Run]) -> list[Row]:
             for v in found
         )
         best, why = winner(runs, found, metric)
-        rows.append(Row(name=claims.words_of(known).label, cells=cells, best=best, why=why))
+        rows.append(Row(name=words_of(known).label, cells=cells, best=best, why=why))
     return rows
 
 
@@ -149,7 +150,7 @@ def winner(
         return None, "different test items"
     if any(v.ci_low is None or v.ci_high is None for _, v in known):
         return None, "no interval"
-    lower = claims.words_of(known[0][1]).better == "lower"
+    lower = words_of(known[0][1]).better == "lower"
     sign = 1.0 if lower else -1.0
 
     def ends(v: Verdict) -> tuple[float, float]:

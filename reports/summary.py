@@ -81,8 +81,7 @@ def interrupted(data: ReportData) -> str:
 
 
 def tiles(data: ReportData, verdicts: Sequence[Verdict]) -> Markdown:
-    met = sum(v.target_met == "pass" for v in verdicts)
-    goals = claims.targets(verdicts)
+    met, goals = len(claims.met(verdicts)), claims.targets(verdicts)
     low, likely, high = data.estimate_usd
     numbers, said = _data_numbers(data), words(data.brand)
     return blocks.facts(

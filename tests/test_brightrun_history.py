@@ -44,10 +44,11 @@ def add(ledger: Ledger, name: str, usd: str, status: Status, **wish: Any) -> Non
     )  # fmt: skip
 
 
-def judged(ledger: Ledger, name: str, gain: float) -> None:
+def judged(ledger: Ledger, name: str, gain: float, exploratory: bool = False) -> None:
     verdict = Verdict(
         metric=MetricName.emotional_intelligence, evidence=EvidenceKind.human, n=50,
         n_clusters=50, estimate=gain, ci_low=gain - 0.1, ci_high=gain + 0.1, target_met="pass",
+        exploratory=exploratory,
     )  # fmt: skip
     tables = dict.fromkeys(
         ("perplexity", "knowledge", "lost_questions", "markers", "safety"), EMPTY
@@ -116,6 +117,11 @@ def test_the_scorecard_counts_only_jobs_that_needed_nobody(ledger: Ledger) -> No
     assert share() == ("33.3%", 3)
     scores = {s.metric: s for s in scorecard(ledger.history(Wanted(), NOW), ledger.score_facts())}
     assert scores["emotional intelligence"].value == "pass 1"
+    assert scores["emotional intelligence"].met is True
+    judged(ledger, "c", 0.5, exploratory=True)
+    outside = scorecard(ledger.history(Wanted(), NOW), ledger.score_facts())
+    ei = next(s for s in outside if s.metric == "emotional intelligence")
+    assert (ei.value, ei.n, ei.met) == ("exploratory 1", 0, None)
     assert scores["set-up time"].met is None
     assert scores["cost within 15 % of the likely estimate"].value == "50.0%"
 

@@ -49,6 +49,9 @@ def test_a_ledger_of_every_earlier_revision_keeps_its_jobs_and_attempts(
             pod_name="br-a-1", usd_per_hour_micro=500_000, launched_at=then)  # fmt: skip
         put(connection, "observations", job_id="a", part="training", machine="cpu/2", model="tiny",
             precision="nf4", tokens=1000, seconds=12.5, at=then)  # fmt: skip
+        for number, metric, note in ((1, "perplexity", ""), (2, "brand_voice", "Exploratory: x")):
+            put(connection, "verdicts", id=number, job_id="a", metric=metric, evidence="human",
+                n=9, n_clusters=9, target=0.85, target_met="pass", note=note)  # fmt: skip
     ledger = Ledger.open(settings)
     (kept,) = ledger.attempts("a")
     assert (kept.pod_name, kept.usd_per_hour) == ("br-a-1", Decimal("0.5"))
@@ -56,6 +59,9 @@ def test_a_ledger_of_every_earlier_revision_keeps_its_jobs_and_attempts(
     (seen,) = ledger.observed("cpu/2", "tiny")
     assert (seen.job_id, seen.seconds, seen.cpu_seconds) == ("a", 12.5, None)
     assert [job.training_file for job in ledger.jobs()] == ["f"]
+    assert ledger.verdicts_of_jobs() == {
+        "a": (("perplexity", "pass", True), ("brand_voice", "exploratory", True))
+    }
     with ledger.read() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text(f"SET LOCAL search_path TO {POSTGRES_SCHEMA}"))

@@ -30,7 +30,7 @@ def test_an_event_is_told_in_words_not_as_code(home: Path) -> None:
 VERDICT = {
     "metric": "emotional_intelligence", "evidence": "llm_judge_uncalibrated", "n": 123456,
     "baseline": 12345.678, "trained": 0.000123, "estimate": -0.2483, "ci_low": -0.25636,
-    "ci_high": -0.24035, "target": 0.4, "target_met": "not_measured",
+    "ci_high": -0.24035, "target": 0.4, "target_met": "not_measured", "exploratory": False,
 }  # fmt: skip
 
 
@@ -43,9 +43,25 @@ def test_an_index_of_markers_is_not_held_against_a_target_for_raters() -> None:
     assert (row["target"], row["verdict"]) == ("0.85", "not measured")
 
 
+def test_what_the_plan_does_not_hold_is_marked_and_explained_below_the_table(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    passed = {**VERDICT, "target_met": "pass"}
+    outcome.show_verdicts([passed])
+    assert "exploratory" not in capsys.readouterr().out
+    outcome.show_verdicts([{**passed, "exploratory": True}])
+    out = capsys.readouterr().out
+    assert "pass*" in out
+    assert "* exploratory: not in the plan that was hashed before the training" in out
+
+
+@pytest.mark.parametrize("exploratory", [False, True])
 @pytest.mark.parametrize("width", [80, 140])
 def test_the_verdicts_fit_the_terminal_and_no_word_is_broken(
-    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    width: int,
+    exploratory: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from rich.console import Console
 
@@ -54,7 +70,11 @@ def test_the_verdicts_fit_the_terminal_and_no_word_is_broken(
     found = {
         "job_id": "261122-abcdef", "status": "completed", "error": None,
         "interrupted": "Interrupted 1x, resumed successfully; 14 min and $0.58 lost",
-        "verdicts": [VERDICT, {**VERDICT, "evidence": "measurement", "n": 24}], "cost_usd": 1.5,
+        "verdicts": [
+            {**VERDICT, "exploratory": exploratory},
+            {**VERDICT, "evidence": "measurement", "n": 24},
+        ],
+        "cost_usd": 1.5,
         "steps": 20, "report_html": "/x" * 60, "report_pdf": "p", "package": "z", "run_folder": "f",
         "flow_run_id": "a-run",
     }  # fmt: skip

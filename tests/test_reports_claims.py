@@ -8,7 +8,18 @@ import pytest
 import report_samples
 
 from brightrun.verdicts import EvidenceKind, MetricName, Verdict
-from reports import blocks, claims
+from reports import (
+    blocks,
+    cards,
+    claims,
+    deck,
+    meaning,
+    package,
+    questions,
+    summary,
+    validation,
+)
+from reports.metricwords import words_of
 
 
 def perplexity(**changes: object) -> Verdict:
@@ -66,7 +77,7 @@ def test_an_automatic_index_is_never_a_score_or_a_met_target() -> None:
     assert "+21.4 points" in said
     assert "/5" not in said
     assert claims.status(voice) == "Not measured"
-    assert claims.words_of(voice).label == "Voice index"
+    assert words_of(voice).label == "Voice index"
 
 
 def test_the_same_metric_rated_by_people_is_a_share() -> None:
@@ -125,13 +136,71 @@ def test_safety_passes_word_rules_and_says_what_is_left_to_a_person() -> None:
         " Left to a person and not counted: 3 scenarios (crisis, hostility). Rules read words"
         in claims.sentence(some)
     )
-    assert "handled" not in claims.sentence(some) + claims.words_of(some).plain
+    assert "handled" not in claims.sentence(some) + words_of(some).plain
 
 
 def test_the_headline_counts_every_target_once() -> None:
     assert claims.headline(report_samples.verdicts()) == (
         "1 of 5 targets met, 1 not met, 1 inconclusive, 2 not measured."
     )
+
+
+def exploratory(**changes: object) -> Verdict:
+    """A target that was met, outside the plan."""
+    return perplexity(**{"target_met": "pass", "exploratory": True, **changes})
+
+
+def test_a_target_met_outside_the_plan_is_called_exploratory_wherever_it_is_said() -> None:
+    found = exploratory()
+    assert claims.status(found) == "Target met, exploratory"
+    said = claims.sentence(found)
+    assert "measured on the model, exploratory. The target (−30% or lower) is met, but not" in said
+    assert claims.status(exploratory(target=None)) == "No target, exploratory"
+    ei = Verdict(
+        metric=MetricName.emotional_intelligence, evidence=EvidenceKind.llm_judge_uncalibrated,
+        n=50, n_clusters=50, baseline=2.9, trained=4.3, estimate=0.5, ci_low=0.45, ci_high=0.6,
+        target=0.4, improved=True, target_met="pass", exploratory=True,
+    )  # fmt: skip
+    assert claims.ei_claim([ei]).endswith("not calibrated, exploratory)")
+    unmeasured = exploratory(n=0, estimate=None, target_met="not_measured")
+    assert claims.status(unmeasured) == "Not measured"
+    assert meaning.means(found) == meaning.OPEN != meaning.means(perplexity(target_met="pass"))
+    assert meaning.means(exploratory(improved=False)) != meaning.OPEN
+    assert "Perplexity, exploratory" in {row[0] for row in questions.table([found]).rows}
+
+
+def test_what_was_met_outside_the_plan_is_counted_apart() -> None:
+    planned = [perplexity(target_met="pass"), *report_samples.verdicts()]
+    before = claims.headline(planned)
+    assert before == "2 of 6 targets met, 1 not met, 1 inconclusive, 2 not measured."
+    missed = exploratory().model_copy(update={"target_met": "fail"})
+    found = [exploratory(), *report_samples.verdicts(), missed]
+    assert claims.headline(found) == (
+        "1 of 7 targets met, 1 not met, 1 inconclusive, 2 not measured, "
+        "2 exploratory (1 met, 1 not met)."
+    )
+    assert [v.metric for v in claims.met(found)] == [MetricName.safety]
+    assert "Exploratory, not planned before the training: Perplexity" in claims.caveats(found)[0]
+    assert not any("Exploratory" in line for line in claims.caveats(planned))
+
+
+def test_page_1_slides_cards_and_package_say_it_too() -> None:
+    data = report_samples.sample()
+    verdicts = tuple(
+        v.model_copy(update={"exploratory": v.metric is MetricName.safety})
+        for v in data.evaluation.verdicts
+    )
+    evaluation = data.evaluation.model_copy(update={"verdicts": verdicts})
+    later = data.model_copy(update={"evaluation": evaluation})
+    for shown in (
+        str(summary.tiles(later, verdicts)), str(deck.deck(later)), cards.verdicts(verdicts),
+        package.summary_text(later), str(blocks.verdict_table(verdicts)),
+        str(blocks.claim_list(verdicts)),
+        str(validation.context(later, validation.charts_of(later))["headline"]),
+    ):  # fmt: skip
+        assert "exploratory" in shown
+    assert "0 of 5" in str(summary.tiles(later, verdicts))
+    assert "1 of 5" in str(summary.tiles(data, data.evaluation.verdicts))
 
 
 def test_what_is_open_is_listed() -> None:
