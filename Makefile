@@ -58,6 +58,7 @@ ui: setup  ## Prefect UI, worker, deployments and report pages on loopback; Ctrl
 soak: $(INSTALLED)  ## the slow tests: 1 GB files, 20 kills and their table
 	@mkdir -p .brightrun && rm -f .brightrun/soak-kills.jsonl
 	@$(MAKE) --no-print-directory test-postgres
+	$(BIN)/python -m pytest --postgres -m slow tests/test_brightrun_promises.py
 	SOAK_TABLE=$(CURDIR)/.brightrun/soak-kills.jsonl $(BIN)/python -m pytest -m slow --timeout 3000 $(ARGS)
 	@$(BIN)/python tests/soak_kills.py .brightrun/soak-kills.jsonl
 

@@ -43,9 +43,14 @@ class Past(NamedTuple):
         if clock == "wall":
             return [(part.name, part.units, part.seconds) for part in self.parts]
         counted = [p for p in self.parts if p.name != BOOT]
-        if not self.key[0].startswith(CPU) or not all(p.cpu_seconds for p in counted):
+        if not self.on_cpu or not all(p.cpu_seconds for p in counted):
             return []
         return [(p.name, p.units, p.cpu_seconds or 0.0) for p in counted]
+
+    @property
+    def on_cpu(self) -> bool:
+        """On a machine of ours, where other programs run, too."""
+        return self.key[0].startswith(CPU)
 
     @property
     def trained(self) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 from brightrun.counting import count
 from flows.options import Json
 
+JUDGED = ", by rented jobs on the clock and those on this machine in CPU seconds"
+
 
 def presets(json: Json = False) -> None:
     """The presets side by side: values, expected result, risk; planned, and what ours took."""
@@ -79,6 +81,7 @@ def tell_backtest(as_json: bool) -> None:
             ("with history", found.with_history),
             ("the same jobs, by physics", found.physics_of_the_same),
             ("all jobs, by physics", found.physics),
+            ("rented, with history", found.rented),
             ("on this machine, in CPU seconds", found.in_cpu_seconds),
         )
     ]
@@ -89,5 +92,6 @@ def tell_backtest(as_json: bool) -> None:
         of = count(found.settled.n, "job")
         tell(f"With bounds from whole jobs before: {share(found.settled.share)} of {of}")
     tell(f"Wanted: median {MEDIAN_TARGET:.0%}, 90 % {P90_TARGET:.0%}; waiting excluded")
+    tell({None: "Not judged", True: "Met", False: "MISSED"}[found.met] + JUDGED)
     if found.in_cpu_seconds.n:
         tell("CPU seconds: of the pod's processes, without boot; all else by the clock, as money")

@@ -195,21 +195,29 @@ def here(chance: random.Random, number: int, counted: bool) -> Past:
     return Past(f"j{number}", ("cpu/2", "demo", "nf4"), tuple(parts))
 
 
-def test_money_is_judged_by_the_clock_and_beside_it_a_cpu_by_what_was_taken_of_it() -> None:
+def test_jobs_on_a_cpu_are_judged_by_what_they_took_of_it_and_rented_ones_by_the_clock() -> None:
     chance = random.Random(9)
     jobs = [here(chance, number, counted=number >= 20) for number in range(60)]
-    found = backtest([*jobs, rented(chance, 60), rented(chance, 61)])
-    cpu, wall = found.in_cpu_seconds, found.with_history
+    chance = random.Random(3)
+    bought = [rented(chance, number) for number in range(60)]
+    found = backtest([*jobs, *bought])
+    cpu, wall = found.in_cpu_seconds, backtest(jobs).with_history
     # The first of them that was counted has no other to learn from: nor has the first rented one.
-    assert (cpu.n, wall.n) == (39, 59 + 1)
+    assert (cpu.n, wall.n, found.rented.n, found.with_history.n) == (39, 59, 59, 59 + 59)
     assert cpu.median is not None
     assert cpu.p90 is not None
     assert wall.median is not None
     assert cpu.median <= 0.05
     assert cpu.p90 <= 0.15
     assert wall.median > 0.15
-    assert found.met is False  # however steady the processors' seconds
-    assert found.physics.n == 62
+    assert found.met  # however crowded the machine was
+    assert found.physics.n == 120
+    late = [
+        job._replace(parts=tuple(part._replace(seconds=3 * part.seconds) for part in job.parts))
+        for job in bought[-7:]
+    ]
+    assert backtest([*jobs, *bought[:-7], *late]).met is False  # 39 good ones do not hide them
+    assert backtest(jobs[:20]).met is None  # nobody counted
 
 
 def test_on_a_cpu_the_high_end_that_was_told_counts() -> None:
