@@ -18,13 +18,13 @@ from brightrun.context import JobContext
 from brightrun.deciding import RESUMED, decide
 from brightrun.errors import (
     CapacityError,
-    InterruptionError,
     ProviderError,
     SpotInterrupted,
     StopFailed,
     from_dict,
 )
 from brightrun.following import Tick, follow, ingest, keep_claim
+from brightrun.givingup import given_up
 from brightrun.launching import launch
 from brightrun.ledger import AttemptRow
 from brightrun.outcomes import FINAL_STOPS, NEVER_BOOTED, NEVER_STARTED, OWN_LIMIT
@@ -49,7 +49,7 @@ def train_once(job: JobContext, on_tick: Tick) -> dict[str, Any]:
         raise job.waited_out(lambda: still_there(job))
     found = rent(job) if attempt is None else attempt
     if isinstance(found, Action):
-        return job.waited_out(partial(conclude, job, found.do, found.why))
+        return job.waited_out(partial(conclude, job, found))
     mine, fresh = found, attempt is None
     try:
         if fresh:
@@ -73,7 +73,7 @@ def train_once(job: JobContext, on_tick: Tick) -> dict[str, Any]:
         if last == "stopped:switch" or last.startswith("failed:"):  # wanted, or mended: no loss
             return train_once(job, on_tick)
         raise SpotInterrupted(f"pod {mine.pod_name} was lost: {action.why}")
-    return job.waited_out(lambda: conclude(job, action.do, action.why))
+    return job.waited_out(lambda: conclude(job, action))
 
 
 @contextmanager
@@ -262,8 +262,9 @@ def outcome_of(
     return f"lost:{silence or 'no ending was written'}"
 
 
-def conclude(job: JobContext, do: str, why: str) -> dict[str, Any]:
+def conclude(job: JobContext, action: Action) -> dict[str, Any]:
     """The last attempt's end as a value or an exception."""
+    do, why = action.do, action.why
     rows = job.ledger.attempts(job.job_id)
     last = job.folder.marker(rows[-1].number) if rows else None
     if do == "finished" and last is not None:
@@ -283,8 +284,4 @@ def conclude(job: JobContext, do: str, why: str) -> dict[str, Any]:
             fix=f"its checkpoints are kept: `brightrun train --resume {job.job_id}` goes on",
             fault="time_limit" if by == OWN_LIMIT else "",
         )
-    raise InterruptionError(
-        f"job {job.job_id} was given up: {why}",
-        cause="see `brightrun events` for the last signs of each pod",
-        fix=f"mend the cause, then `brightrun train --resume {job.job_id}`",
-    )
+    raise given_up(job, action)

@@ -150,6 +150,17 @@ FAULTS: dict[str, Fault] = {
         "`brightrun train --resume JOB` goes on from the checkpoint",
         "The pod saves a checkpoint and ends by itself; a flow that still lives rents a new one.",
     ),
+    "killed": Fault(
+        "Pods lost again and again without a new step",
+        "interruption",
+        "the kernel killed them for want of memory, which leaves no word (status 137, signal 9); "
+        "else a fault of the trainer",
+        "`brightrun events JOB --type heartbeat` shows the memory used and free: where little was "
+        "free at the end, take a machine with more memory, fewer processes or a smaller model, or "
+        "retry with --set gradient_checkpointing=true or precision=nf4; else read the last log",
+        "The job ends as failed after the second such pod (later where pods are often taken away): "
+        "`brightrun train --resume JOB` goes on from the newest checkpoint.",
+    ),
     # GPU
     "gpu_lost": Fault(
         "GPU lost",

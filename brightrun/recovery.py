@@ -45,16 +45,16 @@ def ending(history: Sequence[Past], policy: Policy, situation: Situation) -> Act
     if "pause" in stops:
         return Action(do="paused", why="paused: its newest checkpoint is kept")
     why = hopeless(history, policy, situation)
-    return Action(do="give_up", why=why) if why else None
+    fault = "killed" if convicted(history, policy, situation) else ""
+    return Action(do="give_up", why=why, fault=fault) if why else None
 
 
 def hopeless(history: Sequence[Past], policy: Policy, situation: Situation) -> str:
     """Why another pod would not help; "" = it may."""
-    needed = convicting(history, policy, situation)
-    if fruitless(history) >= needed:
+    if convicted(history, policy, situation):
         return (
-            f"{needed} pods in a row were lost without a new step: "
-            "a fault of the trainer, not an interruption"
+            f"{fruitless(history)} pods in a row were lost without a new step: possibly killed for "
+            "want of memory, else a fault of the trainer, not an interruption"
         )
     if unbooted(history) >= policy.boot_failures:
         return (
@@ -113,6 +113,11 @@ def fruitless(history: Sequence[Past]) -> int:
             break
         count += 1
     return count
+
+
+def convicted(history: Sequence[Past], policy: Policy, situation: Situation) -> bool:
+    """Whether so many pods in a row brought nothing new that no market is to blame."""
+    return fruitless(history) >= convicting(history, policy, situation)
 
 
 def convicting(history: Sequence[Past], policy: Policy, situation: Situation) -> int:

@@ -117,7 +117,8 @@ class Place(Frozen):
 class Action(Frozen):
     """market None: as planned. avoid: places to try last. wait_s: ask again after so long.
 
-    over_limit: it was given up because the limit does not pay for the rest.
+    over_limit: it was given up because the limit does not pay for the rest. fault: its name in
+    brightrun.faults, of a job that is given up for one.
     """
 
     do: Literal["launch", "wait", "finished", "give_up", "fail", "cancelled", "paused"]
@@ -125,5 +126,6 @@ class Action(Frozen):
     market: Market | None = None
     wait_s: float = 0.0
     over_limit: bool = False
+    fault: str = ""
     avoid: tuple[Place, ...] = ()
     adjustment: dict[str, Any] = Field(default_factory=dict)

@@ -78,6 +78,6 @@ def look(job: JobContext) -> Place | None:
     """Its place now; others learn that it still waits."""
     action = decide(job)
     if action.do in ("cancelled", "paused"):
-        attempts.conclude(job, action.do, action.why)
+        attempts.conclude(job, action)
     job.ledger.renew_claim(job.job_id, driver_name())
     return turns.place_of(job)

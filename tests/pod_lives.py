@@ -105,6 +105,15 @@ def dies_at_once(environment: dict[str, str]) -> Iterator[None]:
     yield
 
 
+def runs_short_of_memory(environment: dict[str, str]) -> Iterator[None]:
+    """Killed by the kernel: its last heartbeat is all that it said."""
+    pod = Trainer(environment)
+    yield
+    seen = {"stage": "model_loading", "step": 0, "memory_mb": 15_900, "free_mb": 120}
+    pod.writer.add("heartbeat", seen)
+    pod.writer.flush()
+
+
 def hangs(environment: dict[str, str]) -> Iterator[None]:
     pod = Trainer(environment)
     pod.beat()

@@ -23,12 +23,14 @@ from pod_lives import (
     outcomes,
     provider_of,
     runs_out_of_memory,
+    runs_short_of_memory,
 )
 
-from brightrun import attempts
+from brightrun import attempts, retrying
 from brightrun.attempts import train_once
 from brightrun.compute.provider import LaunchRequest, Pod
 from brightrun.errors import CapacityError, InterruptionError, OutOfMemory, SpotInterrupted
+from brightrun.jobs import Overrides
 from brightrun.launching import launch
 from brightrun.runfolder import EventType
 
@@ -68,6 +70,34 @@ def test_two_pods_without_a_new_step_are_not_followed_by_a_third(home: Path) -> 
     with pytest.raises(InterruptionError, match="given up"):
         drive(job)
     assert len(provider_of(job).launched) == 2
+
+
+def test_pods_that_were_killed_for_want_of_memory_end_with_the_numbers_and_a_mend(
+    home: Path,
+) -> None:
+    job = job_with(home, runs_short_of_memory, runs_short_of_memory)
+    bf16 = job.request.model_copy(update={"overrides": Overrides(precision="bf16")})
+    vars(job)["request"] = bf16
+    with pytest.raises(SpotInterrupted):
+        drive(job)
+    with pytest.raises(InterruptionError, match="possibly killed for want of memory") as caught:
+        drive(job)
+    said = "last sign of pod 2: model_loading, 15.9 GB of memory used, 0.1 GB free"
+    assert said in caught.value.message
+    assert caught.value.fault == "killed"
+    assert caught.value.fix.endswith("or `brightrun retry job-1 --set precision=nf4`")
+    (offered,) = retrying.suggested(job.request, caught.value.as_dict())
+    assert str(offered) == "precision: bf16 -> nf4 (suggested by the error)"
+
+
+def test_pods_that_died_with_memory_left_suggest_nothing_and_say_where_to_look(home: Path) -> None:
+    job = job_with(home, dies_at_once, dies_at_once)
+    with pytest.raises(SpotInterrupted):
+        drive(job)
+    with pytest.raises(InterruptionError, match="killed for want of memory") as caught:
+        drive(job)
+    assert caught.value.adjustment == {}
+    assert "--type heartbeat" in caught.value.fix
 
 
 def test_a_person_who_goes_on_gets_new_pods(home: Path) -> None:

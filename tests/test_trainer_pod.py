@@ -97,7 +97,9 @@ def test_every_stage_and_step_is_told_in_the_events(unbroken: RunFolder) -> None
         assert sorted(ids) == [f"conversation-{n}" for n in range(7)]
     seqs = [e.seq for e in unbroken.events(1)]
     assert seqs == list(range(1, len(seqs) + 1))
-    assert payloads(unbroken, "heartbeat")[0]["memory_mb"] > 0
+    first = payloads(unbroken, "heartbeat")[0]
+    assert first["memory_mb"] > 0
+    assert first["free_mb"] > 0
 
 
 def test_the_share_of_measuring_never_falls_at_a_kind_of_item(unbroken: RunFolder) -> None:

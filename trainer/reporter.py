@@ -121,6 +121,7 @@ class Reporter:
             "stage": self.stage_name,
             "step": self.step,
             "memory_mb": hardware.memory_mb(),
+            "free_mb": hardware.available_memory_mb(),
             "gpu_percent": telemetry.gpu_percent(),
         }
         self.add("heartbeat", payload)
