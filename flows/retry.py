@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import flow
-from prefect.deployments import run_deployment
 from pydantic import Field
 
 from brightrun import retrying
 from brightrun.context import open_job
 from brightrun.frozen import Frozen
 from brightrun.jobs import Overrides
+from flows.handing import hand_over
 from flows.lifecycle_ids import new_job_id
 from tasks import story
 
@@ -61,6 +61,5 @@ def retry(request: RetryRequest) -> dict[str, Any]:
     known.ledger.create_job(job_id, found.request, parent_job_id=known.job_id)
     for change in found.changes:
         story.tell(f"Differs from {known.job_id}: {change}")
-    wish = {"request": found.request.model_dump(mode="json"), "job_id": job_id}
-    run: Any = run_deployment("finetune/finetune", parameters=wish, timeout=0, as_subflow=False)
-    return {"job_id": job_id, "parent": known.job_id, "flow_run_id": str(run.id)}
+    run = hand_over(known.ledger, found.request, job_id)
+    return {"job_id": job_id, "parent": known.job_id, "flow_run_id": str(run)}

@@ -164,40 +164,17 @@ def server_for(settings: Settings) -> None:
 
 
 def submit(request: JobRequest, job_id: str) -> dict[str, Any]:
-    """Hand the job to the deployment of a running `make ui`; the ledger knows it from now on.
-
-    Without an answer the run may exist all the same: the job is cancelled, and a run that starts
-    later spends nothing.
-    """
-    from brightrun.context import open_job
-    from brightrun.ledger import Ledger, Status
-    from brightrun.outages import told
+    """Hand the job to the deployment of a running `make ui`; the ledger knows it from now on."""
+    from brightrun.ledger import Ledger
     from brightrun.settings import load
     from flows import server
 
     settings = load()
     server_for(settings)
     server.ensure(settings)
-    from prefect.deployments import run_deployment
-    from prefect.exceptions import ObjectNotFound
+    from flows.handing import hand_over
 
     ledger = Ledger.open(settings)
-    new = ledger.create_job(job_id, request).status == Status.created
-    try:
-        flow_run: Any = run_deployment(
-            "finetune/finetune",
-            parameters={"request": request.model_dump(mode="json"), "job_id": job_id},
-            timeout=0,
-        )
-    except Exception as error:
-        none = isinstance(error, ObjectNotFound)  # no such deployment, so no run
-        if new:
-            status = Status.failed if none else Status.cancelled
-            ledger.end_job(job_id, status, told(error).as_dict())
-            if not none:
-                open_job(job_id).folder.request_stop("cancel", "no answer to its submission")
-        raise
-    if new:  # an ended job that goes on gets its new run when that begins
-        ledger.update_job(job_id, flow_run_id=str(flow_run.id))
-    page, _ = server.run_page(settings, str(flow_run.id))
+    ledger.create_job(job_id, request)
+    page, _ = server.run_page(settings, str(hand_over(ledger, request, job_id)))
     return {"job_id": job_id, "flow_run_url": page}

@@ -11,7 +11,8 @@ from uuid import uuid4
 import httpx
 import pytest
 from commands import shared_server
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
@@ -23,7 +24,7 @@ from brightrun.ledger import Ledger, Status
 from brightrun.prices import H100_PCIE, H100_SXM
 from brightrun.settings import load
 from brightrun.stopping import JobCancelled
-from flows import cli_train, lifecycle, running, ui_runs
+from flows import cli_train, handing, lifecycle, retry, running, ui_runs
 from flows.cli import app
 from tasks.people import notify
 
@@ -121,20 +122,57 @@ def test_resume_overrules_the_cancel_before_it_and_not_the_one_after_it(submitte
         boots()
 
 
+def handing_over_fails(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def silent(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(handing, "run_deployment", silent)
+
+
 def test_a_run_whose_submission_got_no_answer_spends_nothing_when_it_starts_later(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def silent(*_: Any, **__: Any) -> None:
-        raise httpx.ReadTimeout("no answer")
-
     monkeypatch.setattr(running, "server_for", lambda settings: None)
     monkeypatch.setattr("flows.server.ensure", lambda settings: None)
-    monkeypatch.setattr("prefect.deployments.run_deployment", silent)
+    handing_over_fails(monkeypatch, httpx.ReadTimeout("no answer"))
     with pytest.raises(httpx.ReadTimeout):
         running.submit(REQUEST, "j1")
     assert Ledger.open(load()).job("j1").status == "cancelled"
     with pytest.raises(JobCancelled, match="no answer to its submission"):
         boots()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (httpx.ReadTimeout("no answer"), "cancelled"),
+        (ObjectNotFound(http_exc=httpx.HTTPError("no such deployment")), "failed"),
+    ],
+)
+def test_a_retry_from_the_form_that_cannot_be_handed_over_stands_in_nobodys_way(
+    submitted: Ledger, monkeypatch: pytest.MonkeyPatch, error: Exception, status: str
+) -> None:
+    submitted.update_job("j1", status=Status.failed)
+    handing_over_fails(monkeypatch, error)
+    with pytest.raises(type(error)):
+        retry.retry.fn(retry.RetryRequest(job="j1"))
+    (new,) = (row for row in submitted.jobs(None) if row.parent_job_id == "j1")
+    assert new.status == status
+    assert new.error is not None
+    asked = open_job(new.job_id).folder.stop_request()
+    assert (asked or {}).get("reason") == ("cancel" if status == "cancelled" else None)
+    assert submitted.not_ended(REQUEST.training_file, REQUEST.training_file, "content") == ""
+
+
+def test_a_retry_from_the_form_knows_its_run(
+    submitted: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FlowRun(flow_id=uuid4())
+    submitted.update_job("j1", status=Status.failed)
+    monkeypatch.setattr(handing, "run_deployment", lambda *_, **__: run)
+    found = retry.retry.fn(retry.RetryRequest(job="j1"))
+    row = submitted.job(found["job_id"])
+    assert (row.status, row.parent_job_id, row.flow_run_id) == ("created", "j1", str(run.id))
 
 
 def wishes() -> list[JobRequest]:
