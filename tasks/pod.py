@@ -10,26 +10,26 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from brightrun import attempts
 from brightrun.context import JobContext, open_job
-from brightrun.errors import ProviderError, SpotInterrupted
+from brightrun.errors import SpotInterrupted
+from brightrun.patience import train_patiently
 from brightrun.recovery import PAUSES_AFTER_LOSS
 from brightrun.runfolder import DONE
 from tasks import turns
 from tasks.board import watched
 
+# Recovery's policy counts the pods (BRIGHTRUN_MAX_ATTEMPTS) and has to have the last word.
+ENOUGH = 1000
+
 
 def worth_another(task: Any, run: TaskRun, state: State[Any]) -> bool:
-    """Only a lost pod is worth another one; a fault of the trainer would cost it twice.
-
-    A provider that does not answer, or a pod that cannot be ended, is asked again: a successor has
-    to wait for that.
-    """
-    return isinstance(state.result(raise_on_failure=False), SpotInterrupted | ProviderError)
+    """Only a lost pod is worth another one; a fault of the trainer would cost it twice."""
+    return isinstance(state.result(raise_on_failure=False), SpotInterrupted)
 
 
 @task(
     name="train and measure",
     cache_policy=NO_CACHE,
-    retries=20,
+    retries=ENOUGH,
     retry_delay_seconds=list(PAUSES_AFTER_LOSS),
     retry_condition_fn=worth_another,
 )
@@ -39,7 +39,7 @@ def train(job_id: str) -> str:
     done = job.waited_out(lambda: finished(job))
     if done is None:
         with turns.turn(job), watched(job) as board:
-            done = attempts.train_once(job, board.tick)
+            done = train_patiently(job, board.tick)
     made = str(done["adapter_sha256"])
     job.waited_out(lambda: job.ledger.update_job(job_id, adapter_sha256=made))
     return made

@@ -1,6 +1,6 @@
 """The driver of one job as a process of its own: what the flow's task does, in virtual time.
 
-It calls what `tasks.pod.train` calls (`finished`, `attempts.train_once`, again after what is worth
+It calls what `tasks.pod.train` calls (`finished`, `train_patiently`, again after what is worth
 another pod) and closes the job's books as `flows.lifecycle.driving` does.
 """
 
@@ -28,21 +28,21 @@ from brightrun.compute.runpod.graphql import GraphQl
 from brightrun.compute.runpod.pods import Place
 from brightrun.compute.runpod.provider import RunPodProvider
 from brightrun.context import JobContext, driver_name
-from brightrun.errors import BrightRunError, ProviderError, SpotInterrupted
+from brightrun.errors import BrightRunError, SpotInterrupted
 from brightrun.ledger import Ledger, Status
 from brightrun.ledger_store import engine_of
+from brightrun.patience import train_patiently
 from brightrun.recovery import PAUSES_AFTER_LOSS
 from brightrun.settings import Settings
 from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused
 from brightrun.storagefaults import is_outage
 from flows import sweeper
-from tasks.pod import finished
+from tasks.pod import ENOUGH, finished
 
 assert faulty_storage.ORDERS
 JOB = "job-1"
 # The flow looks every second; here every ten, which only makes it notice later.
 LOOKS_EVERY_S = 10.0
-RETRIES = 20
 CREATE_SECONDS = 1.0
 
 
@@ -134,15 +134,15 @@ def told(status: str, error: BrightRunError) -> dict[str, Any]:
 
 def train(job: JobContext) -> dict[str, Any]:
     """The task with its retries."""
-    for tries in range(RETRIES + 1):
+    for tries in range(ENOUGH + 1):
         done = job.waited_out(lambda: finished(job))
         if done is not None:
             return done
         job.ledger.update_job(JOB, status=Status.running, stage="train")
         try:
-            return attempts.train_once(job, lambda attempt: None)
-        except (SpotInterrupted, ProviderError):
-            if tries == RETRIES:
+            return train_patiently(job, lambda attempt: None)
+        except SpotInterrupted:
+            if tries == ENOUGH:
                 raise
         job.clock.sleep(PAUSES_AFTER_LOSS[min(tries, len(PAUSES_AFTER_LOSS) - 1)])
     raise AssertionError("unreachable")
