@@ -38,7 +38,7 @@ def train_patiently(job: JobContext, on_tick: Tick) -> dict[str, Any]:
                 raise
             action = job.waited_out(lambda: decide(job))
             if action.do in ("cancelled", "paused"):
-                conclude(job, action.do, action.why)
+                conclude(job, action)
             job.clock.sleep(PAUSES_AFTER_LOSS[-1])
 
 
