@@ -135,6 +135,11 @@ class Evaluation(Frozen):
     flags: tuple[str, ...] = Field((), description="What a reader must see first")
     facts: dict[str, Any] = Field(default_factory=dict, description="n, seeds, truncation, times")
 
+    @property
+    def foreign(self) -> bool:
+        """Whether the adapter comes from elsewhere: what it was trained on is not known."""
+        return bool(self.facts.get("foreign_adapter"))
+
 
 class CurvePoint(Frozen):
     step: int

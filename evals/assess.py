@@ -37,7 +37,7 @@ from evals.heard import Voices, heard_of, judge_by, judged_facts, tables_of, unh
 from evals.markers import LABELS
 from evals.measurements import GoldAnswer, Measurements
 from evals.plan import QUESTIONS, SCENARIOS, passes
-from evals.planned import changed, stamped
+from evals.planned import changed, foreign, stamped
 from evals.sources import (
     DATA,
     Lexicons,
@@ -152,6 +152,7 @@ def evaluate(
             "statistics": plan["statistics"],
             "sources": sources,
             "exploratory": sorted(later),
+            "foreign_adapter": foreign(plan),
             "other_models": list(found.models[len(MODELS) :]),
             "models": list(found.models),
             "forgetting": comparing.facts(found),

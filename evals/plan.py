@@ -51,7 +51,7 @@ NEUTRAL = "plan/neutral.jsonl"
 HARNESS = "plan/harness.jsonl"
 QUICK_TEXTS = 8
 PROBE = {"probe": 40, "influence": 12}
-QUICK_PROBE = {"probe": 0, "influence": 0}
+NO_PROBE = {"probe": 0, "influence": 0}
 GOLDEN = "plan/golden.json"
 
 
@@ -153,7 +153,15 @@ def make_plan(
         facts={
             "models": list(all_models(name for name in others or {} if name != TRAINED)),
             "adapters": dict(others or {}),
-            **_facts(values, scenarios, questions, neutral, len(tested.harness)),
+            **_facts(
+                values,
+                scenarios,
+                questions,
+                neutral,
+                len(tested.harness),
+                # What an adapter from elsewhere has read is not known: there is nothing to probe.
+                NO_PROBE if values.quick or TRAINED in (others or {}) else PROBE,
+            ),
             "sources": tested.versions(data),
             **({"first": dict(first)} if first else {}),
         },
@@ -199,6 +207,7 @@ def _facts(
     questions: tuple[Question, ...],
     neutral: tuple[NeutralText, ...],
     harness_items: int,
+    probe: Mapping[str, int],
 ) -> dict[str, Any]:
     return {
         "metrics": [name.value for name in TARGETS],
@@ -213,7 +222,7 @@ def _facts(
             "neutral_texts": len(neutral),
             # Training conversations that are read for the data feedback, and those whose
             # gradients are compared: three times the work.
-            **(QUICK_PROBE if values.quick else PROBE),
+            **probe,
             "option_texts": 0 if values.quick else len(questions),
             "rotations": values.rotations,
             "passes": values.passes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from brightrun.modelnames import TRAINED
 from brightrun.verdicts import EvidenceKind, MetricName, Verdict
 from evals.plan import QUESTIONS, SCENARIOS
 
@@ -26,6 +27,10 @@ DEPENDS: dict[str, tuple[MetricName, ...]] = {
     "decoding": ANSWERED,
     "rotations": (MetricName.knowledge_retention,),
 }
+FOREIGN = (
+    "the adapter comes from elsewhere: no plan was made before its training, and it may know what "
+    "it is tested on"
+)
 KEPT = ("sources", "files", "n", "decoding", "targets", "judges")
 # What only counting rests on, and what only judging does.
 COUNTED, JUDGED = ("lexicons.json", "rewrites.jsonl"), ("rubric.json", "voice.json")
@@ -40,6 +45,11 @@ def first_of(plan: dict[str, Any]) -> dict[str, Any]:
     """Of the plan that was hashed before training, what a later one is held against."""
     first: dict[str, Any] = plan.get("first") or {key: plan[key] for key in KEPT if key in plan}
     return first
+
+
+def foreign(plan: dict[str, Any]) -> str:
+    """sha256 of an adapter that was measured in place of the job's own, "" where it is its own."""
+    return str(plan.get("adapters", {}).get(TRAINED, ""))
 
 
 def changed(plan: dict[str, Any], now: dict[str, dict[str, str]]) -> set[str]:
@@ -72,6 +82,8 @@ def stamped(verdict: Verdict, changed: set[str], plan: dict[str, Any]) -> Verdic
         name for name in changed if verdict.metric in DEPENDS.get(name, ()) and name not in other
     )
     why = [f"{', '.join(causes)} changed after the plan was hashed"] if causes else []
+    if foreign(plan):
+        why.append(FOREIGN)
     first = first_of(plan)
     if first["targets"].get(verdict.metric) != plan["targets"].get(verdict.metric):
         why.append("its target was set after the plan was hashed")

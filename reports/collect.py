@@ -13,7 +13,7 @@ from brightrun.accounts import losses_of, reckoning_of, starts_of
 from brightrun.context import JobContext
 from brightrun.counting import count
 from brightrun.errors import ReportError
-from brightrun.jobs import JobSpec, Preset, preset_of
+from brightrun.jobs import Hyperparameters, JobSpec, Preset, preset_of
 from brightrun.ledger_rows import EventRow
 from brightrun.losses import successions
 from brightrun.progress import Progress
@@ -62,7 +62,7 @@ def collect(
         evaluation=evaluation,
         curve=curve(job),
         interruptions=interruptions(job),
-        dataset=dataset(job),
+        dataset=dataset(job, evaluation.foreign),
         cost=moneywords.cost_table(found),
         cost_usd=float(found.actual_usd),
         cost_off=found.off,
@@ -70,8 +70,8 @@ def collect(
         hours=seconds / 3600,
         price=estimate["price"],
         stages=stage_table(done, starts_of(job)),
-        cuts=cuts(spec),
-        provenance=before.provenance if before else provenance(job),
+        cuts=cuts(spec, evaluation.foreign),
+        provenance=before.provenance if before else provenance(job, evaluation.foreign),
         reproduce=reproduce(job),
         next_command=f"brightrun rate export {job.job_id} --raters 3",
     )
@@ -110,7 +110,8 @@ def interruptions(job: JobContext) -> tuple[Interruption, ...]:
     return tuple(found)
 
 
-def dataset(job: JobContext) -> Table:
+def dataset(job: JobContext, foreign: bool = False) -> Table:
+    """foreign: the adapter was trained elsewhere; of the file only the held-out part was used."""
     data = job.spec.data
     facts = job.folder.read_json("data/manifest.json")
     rows = (
@@ -121,6 +122,9 @@ def dataset(job: JobContext) -> Table:
         ("Supervised tokens per epoch", data.supervised_tokens),
         ("Held-out supervised tokens", facts["validation_supervised_tokens"]),
     )
+    if foreign:
+        held = tuple(row for row in rows if "held" in row[0].lower())
+        return Table(columns=("What", "Count"), rows=held, caption=f"Tested on part of {data.name}")
     return Table(columns=("What", "Count"), rows=rows, caption=f"Training file {data.name}")
 
 
@@ -140,10 +144,9 @@ def stage_table(done: Progress, begun: Sequence[Start]) -> Table:
     return Table(columns=("Stage", "Estimated s", "Actual s"), rows=rows, caption=caption)
 
 
-def cuts(spec: JobSpec) -> tuple[str, ...]:
-    """What this run left out, measured against the delivery preset `balanced`. Pure."""
-    values, full = spec.values, preset_of(Preset.balanced).values
-    said = []
+def training_cuts(spec: JobSpec, full: Hyperparameters) -> list[str]:
+    """What the training left out."""
+    values, said = spec.values, []
     if values.epochs < full.epochs:
         said.append(
             f"Trained for {count(values.epochs, 'epoch')}; a delivery run trains for {full.epochs}."
@@ -168,6 +171,13 @@ def cuts(spec: JobSpec) -> tuple[str, ...]:
             f"Accepted conversations of up to {values.max_length:,} tokens; a delivery run "
             f"accepts {full.max_length:,}. None was cut."
         )
+    return said
+
+
+def cuts(spec: JobSpec, foreign: bool = False) -> tuple[str, ...]:
+    """What this run left out, measured against the delivery preset `balanced`. Pure."""
+    values, full = spec.values, preset_of(Preset.balanced).values
+    said = [] if foreign else training_cuts(spec, full)
     if values.scenarios < full.scenarios:
         said.append(f"Answered {values.scenarios} of {full.scenarios} scenarios.")
     if values.passes < full.passes:
@@ -197,12 +207,12 @@ def cuts(spec: JobSpec) -> tuple[str, ...]:
             f"Cut answers at {values.max_new_tokens} tokens; a delivery run allows "
             f"{full.max_new_tokens}."
         )
-    if not spec.base_model.name.lower().startswith("meta-llama/"):
+    if not foreign and not spec.base_model.name.lower().startswith("meta-llama/"):
         said.append(f"Trained {spec.base_model.name}, a small stand-in for Llama 3 70B.")
     return tuple(said)
 
 
-def provenance(job: JobContext) -> dict[str, str]:
+def provenance(job: JobContext, foreign: bool = False) -> dict[str, str]:
     """Hashes, versions, seed and threads: what someone needs to get the same result."""
     spec = job.spec
     return {
@@ -218,7 +228,9 @@ def provenance(job: JobContext) -> dict[str, str]:
         "Adapter sha256": job.ledger.job(job.job_id).adapter_sha256,
         "Seed": str(spec.values.seed),
         "Threads": str(spec.threads),
-        "Exactness": exactness(job.ledger.events(job.job_id, type="warning")),
+        "Exactness": "not known of an adapter from elsewhere"
+        if foreign
+        else exactness(job.ledger.events(job.job_id, type="warning")),
         **{name: version(name) for name in LIBRARIES},
     }
 

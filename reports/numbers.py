@@ -21,6 +21,7 @@ LABELS = {
     "n": "Asked",
     "asked": "Wished for",
     "exploratory": "Changed since the plan",
+    "foreign_adapter": "Adapter from elsewhere (sha256)",
     "decoding": "Answers written",
     "answers": "Answers",
     "identical": "Both models answer alike",

@@ -62,6 +62,7 @@ def words(data: ReportData, stated: Mapping[str, Any], base: Mapping[str, Any]) 
         "served": served(data.job_id),
         "system_json": json.dumps(stated.get("system_prompt", "")).replace("'", "\\u0027"),
         "support": line(data.brand.support),
+        "foreign": data.evaluation.foreign,
         **counts(data.spec.get("data") or {}),
     }
 

@@ -30,7 +30,7 @@ def cover(data: ReportData) -> Markdown:
     said = words(data.brand)
     lines = [
         (said["prepared_for"], data.client),
-        (said["file"], data.training_file),
+        (said["file"], "" if data.evaluation.foreign else data.training_file),
         (said["base"], base_model(data)),
         (said["preset"], data.preset),
         (said["date"], formats.date(data.finished_at)),
@@ -87,7 +87,9 @@ def tiles(data: ReportData, verdicts: Sequence[Verdict]) -> Markdown:
     return blocks.facts(
         [
             Fact(said["targets"], f"{met} of {len(goals)}", _rest(verdicts)),
-            Fact(
+            Fact(said["trained_on"], "not known", "adapter from elsewhere")
+            if data.evaluation.foreign
+            else Fact(
                 said["trained_on"],
                 count(int(numbers.get("train_conversations") or 0), "conversation"),
                 count(int(numbers.get("supervised_pairs") or 0), "advisor answer"),
@@ -117,6 +119,12 @@ def _interruption_tile(data: ReportData) -> str:
 
 
 def trained(data: ReportData) -> str:
+    if data.evaluation.foreign:
+        return (
+            f"An adapter from elsewhere was measured on the base model, "
+            f"{formats.clip(base_model(data), 80)}. What it was trained on, and whether it has "
+            f"seen what it is tested on, is not known.{broken_answers(data)}"
+        )
     numbers, values = _data_numbers(data), data.spec.get("values") or {}
     held = int(numbers.get("validation_conversations") or 0)
     epochs = values.get("epochs")

@@ -15,12 +15,12 @@ from brightrun import assessments, baselines, basemodels
 from brightrun.context import JobContext, open_job
 from brightrun.errors import EvaluationError
 from brightrun.jobs import JobSpec
-from brightrun.modelnames import BASELINE, MODELS
+from brightrun.modelnames import BASELINE, MODELS, TRAINED
 from brightrun.runfolder import RunFolder, sha256_file
 from evals import carrying
 from evals.own import asked
 from evals.plan import GOLDEN, PLAN, make_plan
-from evals.planned import first_of
+from evals.planned import first_of, foreign
 from tasks import story
 from tasks.freezing import refuse_contaminated, stored_report, with_copy
 
@@ -89,7 +89,7 @@ def bring_adapters(job: JobContext, source: JobContext) -> dict[str, str]:
     `trained` only when it is not the source job's own."""
     found = {}
     if job.request.adapter:
-        found["trained"] = bring(job.request.adapter, job, source, ADAPTER)
+        found[TRAINED] = bring(job.request.adapter, job, source, ADAPTER)
     else:
         bring(source.job_id, job, source, ADAPTER)
     named = assessments.named(job.request.beside)
@@ -176,8 +176,11 @@ def frozen_spec(job: JobContext, source: JobContext, weights: Mapping[str, str])
     refuse_contaminated(job, tested, story.remark)
     tested.write(job.folder)
     system_prompt = stored_report(job).system_prompt
-    first = first_of(source.folder.read_json(PLAN))
-    made = make_plan(values, system_prompt, tested=tested, others=weights, first=first)
+    planned_before = source.folder.read_json(PLAN)
+    first, others = first_of(planned_before), dict(weights)
+    if sha256 := foreign(planned_before):
+        others.setdefault(TRAINED, sha256)
+    made = make_plan(values, system_prompt, tested=tested, others=others, first=first)
     planned = {"values": values, "plan_sha256": made.write(job.folder)}
     return before.model_copy(update={**planned, "base_model": with_copy(job, before.base_model)})
 

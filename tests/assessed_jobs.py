@@ -92,11 +92,13 @@ class Job:
         conversations: int = 12,
         passes: int = 1,
         first: dict[str, Any] | None = None,
+        others: dict[str, str] | None = None,
     ) -> None:
         self.data = data
         self.folder = RunFolder(root.as_uri(), "job-1")
         self.values = Hyperparameters(scenarios=16, questions=44, passes=passes)
-        sha = make_plan(self.values, "Be kind.", data=data, first=first).write(self.folder)
+        made = make_plan(self.values, "Be kind.", data=data, first=first, others=others)
+        sha = made.write(self.folder)
         self.spec = JobSpec(
             base_model=BaseModelRef(name="tiny", context=8192, template="chatml"),
             data=DataRef(

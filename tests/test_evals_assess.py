@@ -224,6 +224,23 @@ def test_what_was_chosen_after_training_is_exploratory(
     assert {v.metric.value for v in result.verdicts if v.exploratory} == outside
 
 
+def test_of_an_adapter_from_elsewhere_everything_is_exploratory_and_nothing_memorised(
+    tmp_path: Path, data: Path
+) -> None:
+    made = Job(tmp_path, data, others={"trained": "ab12" * 16})
+    result = made.measure().assess()
+    assert all(v.exploratory for v in result.verdicts)
+    assert "comes from elsewhere" in verdict(result, "perplexity").note
+    assert result.foreign
+    plan = made.folder.read_json(PLAN)
+    assert (plan["n"]["probe"], plan["n"]["influence"], plan["models"]) == (
+        0, 0, ["baseline", "trained"],
+    )  # fmt: skip
+    own = Job(tmp_path / "own", data)
+    assert own.folder.read_json(PLAN)["n"]["probe"] > 0
+    assert not own.measure().assess().foreign
+
+
 def test_a_third_plan_is_held_against_the_one_before_training_and_its_targets(job: Job) -> None:
     first = first_of(job.folder.read_json(PLAN))
     second = {"first": first, "targets": {**first["targets"], "perplexity": -0.01}}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import report_jobs
 import report_samples
 
+from brightrun.jobs import Preset, preset_of
 from brightrun.verdicts import ReportData
-from reports import summary, validation
+from reports import collect, numbers, packagetexts, summary, validation
 
 
 def sample(**trained: int) -> ReportData:
@@ -51,3 +53,25 @@ def test_examples_are_called_greedy_only_where_they_are() -> None:
     said = validation._examples_sentence(data.model_copy(update={"evaluation": evaluation}))
     assert "the same decoding (drawn by seed at temperature 0.7, first pass)" in said
     assert "greedy" not in said
+
+
+def test_nothing_is_said_of_the_training_of_an_adapter_from_elsewhere() -> None:
+    data = report_samples.sample()
+    facts = {**data.evaluation.facts, "foreign_adapter": "ab12" * 16}
+    evaluation = data.evaluation.model_copy(update={"facts": facts})
+    foreign = data.model_copy(update={"evaluation": evaluation})
+    pages = [
+        f"{summary.trained(found)} {summary.cover(found)} "
+        f"{summary.tiles(found, found.evaluation.verdicts)} "
+        f"{packagetexts.fill('MODEL-CARD.md', packagetexts.words(found, {}, {})).decode()} "
+        f"{packagetexts.fill('README.md', packagetexts.words(found, {}, {})).decode()}"
+        for found in (data, foreign)
+    ]
+    for claimed in ("held back", data.training_file, "20 conversations", "trained by Bright Run"):
+        assert [claimed in page for page in pages] == [True, False], claimed
+    assert "What it was trained on, and whether it has seen what it is tested on" in pages[1]
+    assert "**Trained on**: not known" in pages[1]
+    assert "Adapter from elsewhere (sha256)" in dict(numbers.rows(facts))
+    spec = report_jobs.spec().model_copy(update={"values": preset_of(Preset.demo).values})
+    assert any("Trained for" in cut for cut in collect.cuts(spec))
+    assert not any("Trained" in cut for cut in collect.cuts(spec, foreign=True))

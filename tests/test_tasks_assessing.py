@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from brightrun.context import JobContext
 from brightrun.conversations import FileReport
 from brightrun.errors import EvaluationError
 from evals.plan import PLAN, make_plan
-from evals.planned import first_of
+from evals.planned import first_of, foreign
 from tasks.assessing import ADAPTER, CONFIG, WEIGHTS, bring, frozen_spec
 
 PUBLIC = "org/small"
@@ -76,7 +77,9 @@ def test_a_jobs_adapter_is_brought_onto_the_same_weights_only(
         bring(other.job_id, source, source, "adapters/beside")
 
 
-def again(job_id: str, source: JobContext, wish: Wish) -> JobContext:
+def again(
+    job_id: str, source: JobContext, wish: Wish, weights: Mapping[str, str] | None = None
+) -> JobContext:
     """The assessment of `source` as it is when its spec is frozen."""
     source.ledger.create_job(job_id, request_of(source.request, source.job_id, wish), at=START)
     job = JobContext(source.settings, source.ledger, job_id)
@@ -89,7 +92,7 @@ def again(job_id: str, source: JobContext, wish: Wish) -> JobContext:
     )  # fmt: skip
     job.folder.write_json("validation.json", report.model_dump(mode="json"))
     job.folder.write_json(
-        "spec.json", {"spec": frozen_spec(job, source, {}).model_dump(mode="json")}
+        "spec.json", {"spec": frozen_spec(job, source, weights or {}).model_dump(mode="json")}
     )
     return job
 
@@ -102,3 +105,14 @@ def test_each_assessment_keeps_what_was_planned_before_training(source: JobConte
     for job in (second, third):
         plan = job.folder.read_json(PLAN)
         assert (plan["n"]["passes"], plan["first"]) == (3, before)
+
+
+def test_an_adapter_from_elsewhere_stays_one_when_it_is_assessed_again(source: JobContext) -> None:
+    make_plan(source.spec.values, "").write(source.folder)
+    brought = again("261122-eeee", source, Wish(adapter="/x"), {"trained": SHA})
+    third = again("261123-ffff", brought, Wish(passes=2), {"control": SHA[::-1]})
+    plan = third.folder.read_json(PLAN)
+    assert foreign(plan) == foreign(brought.folder.read_json(PLAN)) == SHA
+    assert plan["models"] == ["baseline", "trained", "control"]
+    own = again("261123-abcd", source, Wish(passes=2), {"control": SHA})
+    assert foreign(own.folder.read_json(PLAN)) == ""
