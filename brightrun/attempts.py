@@ -124,7 +124,7 @@ def live_attempt(job: JobContext) -> AttemptRow | None:
     """The attempt whose pod still runs and has written no ending: adopt it, never rent twice."""
     for attempt in reversed(job.ledger.attempts(job.job_id)):
         if attempt.ended_at is None and job.folder.marker(attempt.number) is None:
-            pod = seen(job, attempt.pod_name)
+            pod = seen(job, attempt)
             if pod is not None and pod.state != "ended":
                 return identified(job, attempt, pod.provider_id)
     return None
@@ -137,10 +137,11 @@ def identified(job: JobContext, attempt: AttemptRow, pod_id: str) -> AttemptRow:
     return job.ledger.pod_rented(job.job_id, attempt.number, pod_id)
 
 
-def seen(job: JobContext, name: str) -> Pod | None:
+def seen(job: JobContext, attempt: AttemptRow) -> Pod | None:
     """The pod as its provider shows it; ProviderError when that says nothing for 10 minutes."""
+    job.provider.learn(attempt.pod_name, attempt.pod_id)
     return job.waited_out(
-        lambda: job.provider.find(name), lambda error: isinstance(error, ProviderError)
+        lambda: job.provider.find(attempt.pod_name), lambda error: isinstance(error, ProviderError)
     )
 
 
@@ -187,6 +188,7 @@ def release(job: JobContext, attempt: AttemptRow) -> bool:
     row = next(a for a in job.ledger.attempts(job.job_id) if a.number == attempt.number)
     if row.ended_at is not None:
         return True
+    job.provider.learn(row.pod_name, row.pod_id)
     try:
         gone = make_gone(job.provider, attempt.pod_name, job.clock)
     except StopFailed as error:

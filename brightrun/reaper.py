@@ -76,6 +76,8 @@ def reap(
     """End what must go at one provider, and tell. ProviderError: it does not answer."""
     pods = {pod.name: pod for pod in provider.list(OURS)}
     rows = known_attempts(ledger, name, pods)
+    for row in rows.values():
+        provider.learn(row.pod_name, row.pod_id)
     owner = ledger.owner()
     rules = ReaperRules(longest_hours=ledger.settings.longest_pod_hours, owner=owner)
     found = condemned(ledger, pods, rows, clock.now(), rules, dry_run=dry_run)

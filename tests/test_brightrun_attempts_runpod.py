@@ -82,6 +82,20 @@ def test_another_driver_adopts_the_pod_whatever_its_state(home: Path) -> None:
         assert other.lease_seconds == 900
 
 
+def test_another_driver_finds_a_pod_that_lists_do_not_show_by_the_ledgers_id(home: Path) -> None:
+    """It took the pod for gone after a minute, and rented a second one beside it."""
+    with account() as fake:
+        fake.account.lag_s = 3600.0
+        job = job_on(home, provider(fake))
+        attempt = launch(job)
+        found = live_attempt(job_again(job, provider(fake)))
+        assert found is not None
+        assert found.pod_name == attempt.pod_name
+        assert settle_open_attempts(job_again(job, provider(fake)))
+        assert fake.account.alive() == []
+    assert row(job).ended_at is not None
+
+
 def test_a_driver_that_starts_while_the_api_is_away_waits_and_adopts(home: Path) -> None:
     with account() as fake:
         job = job_on(home, provider(fake))

@@ -83,8 +83,8 @@ def test_a_pod_whose_launcher_died_before_it_wrote_its_file_is_found(provide: Pr
     first, second = provide(SLEEP), provide(SLEEP)
     made = first.launch(wanted())
     (first.records / "br-job-1-1-abc.json").unlink()
-    found = second.find("br-job-1-1-abc")
-    assert found is not None
+    # In the first moment after its start the kernel shows no environment of a process.
+    found = until(lambda: second.find("br-job-1-1-abc"), what="the pod is seen by its environment")
     assert found.provider_id == made.provider_id
     second.terminate("br-job-1-1-abc")
     assert first.children["br-job-1-1-abc"].wait(timeout=60) == -signal.SIGTERM

@@ -90,6 +90,9 @@ class LocalProvider:
         temporary.replace(place)
         return Pod(name=request.name, provider_id=str(child.pid), state="running")
 
+    def learn(self, name: str, pod_id: str) -> None:
+        """Nothing: a pod is found by its name."""
+
     def find(self, name: str) -> Pod | None:
         process = self._process(name)
         if process is None:

@@ -175,6 +175,9 @@ class ComputeProvider(Protocol):
         Refused, CapacityError, BudgetError, ConfigurationError: surely none. Doubtful: perhaps one.
         """
 
+    def learn(self, name: str, pod_id: str) -> None:
+        """The id of a pod that another process has rented: its lists may not show it (yet)."""
+
     def find(self, name: str) -> Pod | None:
         """The pod of that name, or None when there is none (any more)."""
 

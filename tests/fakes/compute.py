@@ -30,6 +30,9 @@ class FakeProvider:
         self.running[request.name] = self.lives.pop(0)(request.environment)
         return Pod(name=request.name, provider_id="1", state="running")
 
+    def learn(self, name: str, pod_id: str) -> None:
+        return
+
     def find(self, name: str) -> Pod | None:
         if name not in self.running:
             return None

@@ -139,6 +139,10 @@ class RunPodProvider:
             fix="nothing: it is looked for until it is surely gone, and ended if it appears",
         ) from doubt
 
+    def learn(self, name: str, pod_id: str) -> None:
+        if pod_id:
+            self.ids[name] = pod_id
+
     def find(self, name: str) -> Pod | None:
         same = [pod for pod in self.list(name) if pod.name == name]
         if same:
