@@ -18,6 +18,12 @@ class Fault:
 
 
 ENDS = "The job ends as failed before a pod has cost anything."
+# What a pod sees, alone or after the control plane.
+BILLED = (
+    "The job ends as failed before it trains, or goes on. Found here it has cost nothing; a rented "
+    "pod that finds it is billed for its start. What was saved is kept: "
+    "`brightrun train --resume JOB`."
+)
 NEW_POD = "A new pod resumes from the newest complete checkpoint, up to the retry limit."
 GOES_ON = "A warning; the job goes on."
 
@@ -56,7 +62,8 @@ INPUT: dict[str, Fault] = {
         "Conversation longer than the context",
         "dataset",
         "nothing is ever cut silently",
-        "raise --set max_length, or split with --set too_long=split",
+        "raise --set max_length (at most to the base model's context), or split with "
+        "--set too_long=split",
         ENDS,
     ),
     "data_changed": Fault(
@@ -105,65 +112,69 @@ INPUT: dict[str, Fault] = {
         "configuration",
         "no network and not in the cache, or no such model",
         "check the name; prepare it where the network is: `python -m trainer prepare NAME`",
-        ENDS,
+        BILLED,
     ),
     "model_gated": Fault(
         "Gated model without access",
         "configuration",
         "the model's licence was not accepted, or HF_TOKEN is missing or has no access",
         "accept the licence on the model's page, set HF_TOKEN on the pod, prepare again",
-        ENDS,
+        BILLED,
     ),
     "model_changed": Fault(
         "Base model has another hash",
         "configuration",
         "the folder holds other weights than those the job was planned with",
         "prepare the model again, or start a new job",
-        ENDS,
+        BILLED,
     ),
     "download_damaged": Fault(
         "Base model damaged on its way",
         "storage",
         "the download or the disk damaged it",
         "delete the named file and prepare the model again: the other files are kept",
+        BILLED,
     ),
     "model_unusable": Fault(
         "Base model cannot be used",
         "configuration",
         "files are missing, the architecture is unknown, or its chat format is not supported",
         "give a complete folder made by save_pretrained of a Llama 3 or ChatML Instruct model",
-        ENDS,
+        BILLED,
     ),
     "stored_precision": Fault(
         "4-bit files, another precision asked for",
         "configuration",
         "what quantisation took away cannot be had back",
         "use --set precision=nf4, or the unquantised base model",
+        BILLED,
     ),
     "model_dimensions": Fault(
         "Dimensions that 4-bit layers cannot have here",
         "configuration",
         "4-bit layers on a CPU need dimensions that are multiples of 64",
         "use --set precision=bf16",
-        ENDS,
+        BILLED,
     ),
     "packing_unsupported": Fault(
         "Packing without a variable-length attention kernel",
         "configuration",
         "packed conversations would see each other, or waste more than they save",
         "leave packing out or use --set packing=False, or use an image with flash-attention",
-        ENDS,
+        BILLED,
     ),
     "bad_choice": Fault(
         "A choice in BRIGHTRUN_CHOICES that cannot be",
         "configuration",
         "it has no such name or value, or this pod's GPU, libraries or processes do not allow it",
         "leave it out: the pod then chooses by itself, and its events say why",
+        BILLED,
     ),
     "pod_too_small": Fault(
         "Not enough memory to load the base model",
         "configuration",
         "the pod's GPUs, or its host while loading, hold less than the model takes",
         "take a pod with more memory, precision nf4, or a smaller model",
+        BILLED,
     ),
 }

@@ -89,6 +89,8 @@ def ours(job: JobContext, wanted: LaunchRequest, estimate: Mapping[str, Any]) ->
     """Model, image, budget and storage: what no provider has to be asked for."""
     if more := podcredentials.warning(job.settings, storage_url(job.settings)):
         doubt(job, more)
+    if said := quotes.unpackable(job.spec.values, job.request.provider):
+        doubt(job, said, "packing_unsupported")
     yield from model(job.spec.base_model)
     yield from reach(job)
     limit = job.ledger.job(job.job_id).hard_limit_usd

@@ -146,6 +146,17 @@ def notes_of(report: FileReport) -> tuple[str, ...]:
     )
 
 
+def unpackable(values: Hyperparameters, provider: str) -> str:
+    """Why packing that is asked for may be refused by a rented pod; "": nothing is known."""
+    if not values.packing or provider == "local":
+        return ""
+    return (
+        "packing=true: pods pack only with flash-attn, which the trainer's image has only where it "
+        "was put in (docs/image.md); without it each pod ends after its start, which is billed. "
+        "Leave packing out, and a pod packs where it can"
+    )
+
+
 def machine_for(provider: str, gpu: str, settings: Settings) -> Machine:
     """The machine that would be rented; this one with all of its memory."""
     name = prices.gpu_name(gpu, provider)
@@ -223,4 +234,6 @@ def quote(
     )
     rows = comparing.compare_markets(work, machine, model, values, offered, observed, rates)
     guesses = guess(work, machine, model, values)
+    if said := unpackable(values, provider):
+        notes = (*notes, said)
     return Quote(estimate, tuple(rows), note, notes, guesses)

@@ -14,6 +14,16 @@ Lengths = Callable[[list[list[Message]]], list[int]]
 """Tokens of conversations: those of a conversation are its head's and the sum of its turns'."""
 
 
+def longer(limit: int, context: int | None) -> str:
+    """The mend of what is longer than `limit` that leaves the text as it is. context: all that the
+    base model can read, None = not known."""
+    if context is not None and limit >= context:
+        most = f"{context:,} tokens are all this one can read"
+        return f"take a base model with a longer context ({most})"
+    known = "" if context is None else f"{context:,}, "
+    return f"raise max_length (up to {known}the base model's context)"
+
+
 def parts_of(messages: Sequence[Message], limit: int, lengths: Lengths) -> list[list[Message]]:
     """As few parts of at most `limit` tokens as can be, about equally long; [messages] if it fits.
 

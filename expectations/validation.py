@@ -26,7 +26,7 @@ from brightrun.conversations import (
 )
 from brightrun.reading import TrainingFile
 from brightrun.records import ConversationRecord
-from brightrun.splitting import parts_of, trained
+from brightrun.splitting import longer, parts_of, trained
 from brightrun.tokens import ChatTokenizer
 from expectations.columns import Columns
 from expectations.privacy import Privacy
@@ -104,19 +104,10 @@ def validate_file(
     whole.add(file_row(file, found.counts, quality_min, _totals(found.rows)))
     runner = runner or Runner()
     runner.apply("turns", found.turns, log, found.ids)
-    words = {"longer": _longer(max_length, context), **_said(file)}
+    words = {"longer": longer(max_length, context), **_said(file)}
     runner.apply("conversations", found.conversations, log, found.ids, words)
     runner.apply("file", whole, log, words=words)
     return _report(file, found, log, exact=tokenizer is not None)
-
-
-def _longer(max_length: int, context: int | None) -> str:
-    """The mend of what is too long that leaves the text as it is."""
-    if context is not None and max_length >= context:
-        most = f"{context:,} tokens are all this one can read"
-        return f"take a base model with a longer context ({most})"
-    known = "" if context is None else f"{context:,}, "
-    return f"raise max_length (up to {known}the base model's context)"
 
 
 def _said(file: TrainingFile) -> dict[str, str]:

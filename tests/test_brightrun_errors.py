@@ -10,6 +10,7 @@ import pytest
 
 from brightrun import faultpage, faults
 from brightrun.errors import FAMILIES, BrightRunError, OutOfMemory, TrainerError, from_dict
+from brightrun.faults_input import ENDS
 
 
 def test_an_error_says_what_why_and_how_to_mend_it() -> None:
@@ -67,6 +68,16 @@ def test_every_fault_names_a_family_and_stands_on_the_page() -> None:
     for name, fault in faults.FAULTS.items():
         assert fault.family in FAMILIES
         assert f"\n## {faults.anchor(name).partition('#')[2]}\n" in page
+
+
+def test_no_fault_that_a_pod_finds_says_that_nothing_was_spent() -> None:
+    """Of the snapshot a pod only repeats what was counted before it was rented."""
+    repeated = {"too_long", "no_supervised_tokens"}
+    sources = (Path(__file__).parents[1] / "trainer").glob("*.py")
+    said = {name for p in sources for name in re.findall(r'"(\w+)"', p.read_text())}
+    found = {name for name in said & set(faults.FAULTS) if faults.FAULTS[name].then == ENDS}
+    assert repeated <= said
+    assert found <= repeated
 
 
 def test_faults_that_the_code_names_are_known() -> None:

@@ -219,6 +219,19 @@ def test_what_cannot_be_known_from_here_is_said_and_does_not_stop(home: Path) ->
         assert notes(job, "warning").count(said) == 1
 
 
+@pytest.mark.parametrize("packing", [True, None, False])
+def test_packing_that_the_usual_image_cannot_do_is_said_before_a_pod_is_paid(
+    home: Path, packing: bool | None
+) -> None:
+    with account() as fake:
+        job = job_on(home, provider(fake))
+        values = job.spec.values.model_copy(update={"packing": packing})
+        vars(job)["spec"] = job.spec.model_copy(update={"values": values})
+        launch(job)
+        said = [note for note in notes(job, "warning") if "flash-attn" in note]
+        assert len(said) == bool(packing)
+
+
 def test_what_no_machine_is_needed_for_is_looked_at_before_the_wait_for_one(home: Path) -> None:
     with account(market=Stock([kind("NVIDIA H100 PCIe", 2.39, US_KS_2=0)])) as fake:
         job = job_on(home, provider(fake))

@@ -85,6 +85,24 @@ def test_after_a_finished_job_the_table_and_the_terminal_show_the_same_number(
     assert after[0] > 2 * before[0]
 
 
+def test_an_estimate_warns_that_rented_pods_may_refuse_to_pack(
+    home: Path, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(home, models)
+    monkeypatch.setenv("BRIGHTRUN_LOCAL_BASE_MODEL", "tiny")
+    report = estimates.check.fn(str(write_json(tmp_path / "a.json", document(8, 4))), "")["local"]
+
+    def warned(provider: str, **values: bool) -> bool:
+        wish, state = quoting.values_of("balanced", values), quoting.month(None)
+        found = quoting.quote(report, wish, "balanced", provider, "", "spot", "", None, state)
+        return any("flash-attn" in said for said in found.as_json()["warnings"])
+
+    assert warned("runpod", packing=True)
+    assert not warned("runpod")
+    assert not warned("runpod", packing=False)
+    assert not warned("local", packing=True)
+
+
 def test_a_job_teaches_what_it_ran_and_not_what_its_form_said(
     home: Path, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

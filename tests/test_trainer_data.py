@@ -125,8 +125,15 @@ def test_a_conversation_without_supervised_tokens_stops_the_job(tokenizer: ChatT
 
 def test_a_conversation_that_is_too_long_is_refused_with_its_size(tokenizer: ChatTokenizer) -> None:
     made = row(1, conversation(1), tokenizer)
-    with pytest.raises(DatasetError, match=f"conversation-1 has {made['tokens']} tokens"):
-        data.samples([made], tokenizer, "conversation", made["tokens"] - 1)
+    fewer = made["tokens"] - 1
+    with pytest.raises(DatasetError, match=f"conversation-1 has {made['tokens']} tokens") as caught:
+        data.samples([made], tokenizer, "conversation", fewer)
+    assert caught.value.fix.startswith("raise max_length")
+    with pytest.raises(DatasetError) as caught:
+        data.samples([made], tokenizer, "conversation", fewer, context=fewer)
+    assert "max_length" not in caught.value.fix
+    assert "a base model with a longer context" in caught.value.fix
+    assert "--set too_long=split" in caught.value.fix
 
 
 def test_data_with_another_hash_than_the_specs_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]

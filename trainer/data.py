@@ -14,7 +14,7 @@ from brightrun.errors import DatasetError, StorageError, TrainerError
 from brightrun.jobs import JobSpec
 from brightrun.proof import prove
 from brightrun.runfolder import RunFolder
-from brightrun.splitting import trained
+from brightrun.splitting import longer, trained
 from brightrun.tokens import ChatTokenizer, Encoded
 from trainer.tokencache import TokenCache
 
@@ -89,15 +89,16 @@ def load(
     ConfigurationError when our chat template does not write what the base model's own writes;
     TrainerError when other tokens would be trained on than were planned.
     """
-    limit = min(spec.values.max_length, spec.base_model.context)
+    context = spec.base_model.context
+    limit = min(spec.values.max_length, context)
     rows = read_rows(folder, spec, "train")
     held = read_rows(folder, spec, "validation")
     named = ((str(row["conversation_id"]), row["messages"]) for row in [*rows, *held])
     compared = prove(tokenizer, named)
     mode = spec.values.sequence
     encode = tokenizer.encode_many if cache is None else partial(cache.encoded, tokenizer)
-    training = samples(rows, tokenizer, mode, limit, encode)
-    held_out = samples(held, tokenizer, "conversation", limit, encode)
+    training = samples(rows, tokenizer, mode, limit, encode, context)
+    held_out = samples(held, tokenizer, "conversation", limit, encode, context)
     supervised = sum(sample.supervised for sample in training)
     if supervised != spec.data.supervised_tokens:
         raise TrainerError(
@@ -125,8 +126,9 @@ def samples(
     sequence: Literal["conversation", "pair"],
     max_length: int,
     encode: Callable[[list[Messages]], list[Encoded]] | None = None,
+    context: int | None = None,
 ) -> list[Sample]:
-    """Tokenised rows, by `encode` or the tokenizer itself.
+    """Tokenised rows, by `encode` or the tokenizer itself; context: the base model's own limit.
 
     DatasetError for a sequence that is too long or has nothing to learn.
     """
@@ -139,7 +141,7 @@ def samples(
         if len(sample.ids) > max_length:
             raise DatasetError(
                 f"conversation {name} has {len(sample.ids)} tokens, more than {max_length}",
-                fix=f"use --set max_length={len(sample.ids)}, or --set too_long=split",
+                fix=f"{longer(max_length, context)}, or use --set too_long=split",
                 fault="too_long",
             )
         if not sample.supervised:
