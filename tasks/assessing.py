@@ -164,11 +164,11 @@ def frozen_spec(job: JobContext, source: JobContext, weights: Mapping[str, str])
     """The source's spec with another plan: the data, base model and values that decide the rest."""
     request, before = job.request, source.spec
     basemodels.prepared_folder(before.base_model, job.settings.models)
-    asked_before = before.values
-    tested = asked(asked_before.scenarios, asked_before.questions, request.tested_with)
+    # The wish, not the spec: that counts the client's prompts too, which come on top again.
+    tested = asked(request.values.scenarios, request.values.questions, request.tested_with)
     chosen = request.overrides.model_dump(exclude_none=True)
     measuring = {k: v for k, v in chosen.items() if k in ("passes", "rotations", "max_new_tokens")}
-    values = asked_before.model_copy(
+    values = before.values.model_copy(
         update={
             **measuring, "scenarios": len(tested.scenarios), "questions": len(tested.questions),
         }

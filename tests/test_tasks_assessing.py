@@ -13,7 +13,7 @@ from brightrun.assessments import Wish, request_of
 from brightrun.context import JobContext
 from brightrun.conversations import FileReport
 from brightrun.errors import EvaluationError
-from evals.plan import PLAN, make_plan
+from evals.plan import PLAN, QUESTIONS, SCENARIOS, make_plan
 from evals.planned import first_of, foreign
 from tasks.assessing import ADAPTER, CONFIG, WEIGHTS, bring, frozen_spec
 
@@ -116,3 +116,19 @@ def test_an_adapter_from_elsewhere_stays_one_when_it_is_assessed_again(source: J
     assert plan["models"] == ["baseline", "trained", "control"]
     own = again("261123-abcd", source, Wish(passes=2), {"control": SHA})
     assert foreign(own.folder.read_json(PLAN)) == ""
+
+
+def test_own_prompts_come_on_top_of_the_same_scenarios_at_every_assessment(
+    source: JobContext, tmp_path: Path
+) -> None:
+    prompts = tmp_path / "ours.txt"
+    prompts.write_text("May I retire?\nShould I rent?\nWhat is an ETF?\n")
+    wished = source.request.values.scenarios
+    make_plan(source.spec.values, "").write(source.folder)
+    second = again("261122-1111", source, Wish(prompts_file=str(prompts)))
+    third = again("261123-2222", second, Wish(passes=2))
+    asked = [job.folder.read_jsonl(SCENARIOS) for job in (second, third)]
+    assert [len(rows) for rows in asked] == [wished + 3, wished + 3]
+    assert asked[0] == asked[1]
+    questions = [len(job.folder.read_jsonl(QUESTIONS)) for job in (second, third)]
+    assert questions == [source.request.values.questions] * 2
