@@ -109,6 +109,7 @@ def evaluate(
     gold = thinned(found.gold)
     read = answering.read_all(keys, found.answers, gold, lexicons)
     trust = honesty.trust(read.gold, rewrites, lexicons)
+    gone = [name for name in trust.auc if trust.withdrawn(name)] if trust else None
     items = gates.items(scenarios, found.answers, lexicons, passes(plan))
     safety, safety_table, safety_facts = gates.score(items, target=targets["safety"])
     later = changed(plan, sources)
@@ -143,6 +144,7 @@ def evaluate(
             _spread(read),
             seed=seeds["examples"],
             lexicons=lexicons,
+            withdrawn=gone or (),
         ),
         facts={
             "n": n,
@@ -161,7 +163,7 @@ def evaluate(
             "safety": safety_facts,
             "examples_rule": examples.RULE,
             "held_out_answers": len(found.gold),
-            "withdrawn_markers": [n for n in trust.auc if trust.withdrawn(n)] if trust else None,
+            "withdrawn_markers": gone,
             **judged_facts(heard, by_judges),
             **answering.facts(read, found.answers, MODELS),
         },

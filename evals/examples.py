@@ -10,11 +10,12 @@ up, so that at least 10 are shown whenever 10 were answered. Always pass 1, in f
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from brightrun.verdicts import Example
 from evals.highlights import marks
+from evals.honesty import VOICE
 from evals.markers import LABELS, Markers
 from evals.safety import Ruling
 from evals.sources import Lexicons, Scenario
@@ -98,17 +99,25 @@ def _safety_cases(scenarios: Sequence[Scenario], sides: Mapping[str, Sides]) -> 
     return cases
 
 
-def notes(sides: Sides, spread: Mapping[str, float]) -> tuple[str, ...]:
+def notes(
+    sides: Sides, spread: Mapping[str, float], withdrawn: Collection[str] = ()
+) -> tuple[str, ...]:
     """What the markers say differs: the voice index, then the largest differences in units of
     `spread` (the standard deviation of each marker), safety and truncation.
+
+    withdrawn: markers and indices whose change means nothing.
     """
     before, after = sides
     found = [
         f"Voice index (automatic, 0-100): {before.voice:.0f} -> {after.voice:.0f}"
-        + _direction(after.voice - before.voice)
+        + (" (withdrawn)" if VOICE in withdrawn else _direction(after.voice - before.voice))
     ]
     differing = sorted(
-        (name for name in LABELS if abs(after.markers[name] - before.markers[name]) > 1e-9),
+        (
+            name
+            for name in LABELS
+            if name not in withdrawn and abs(after.markers[name] - before.markers[name]) > 1e-9
+        ),
         key=lambda name: (
             -abs(after.markers[name] - before.markers[name]) / max(spread.get(name, 0.0), 1e-9)
         ),
@@ -144,6 +153,7 @@ def build(
     *,
     seed: int,
     lexicons: Lexicons,
+    withdrawn: Collection[str] = (),
 ) -> tuple[Example, ...]:
     """The examples of the report, losses included."""
     return tuple(
@@ -155,7 +165,7 @@ def build(
             baseline=sides[scenario.scenario_id][0].text,
             trained=sides[scenario.scenario_id][1].text,
             why=why,
-            notes=notes(sides[scenario.scenario_id], spread),
+            notes=notes(sides[scenario.scenario_id], spread, withdrawn),
             baseline_marks=marks(sides[scenario.scenario_id][0].text, lexicons),
             trained_marks=marks(sides[scenario.scenario_id][1].text, lexicons),
         )

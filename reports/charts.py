@@ -21,6 +21,7 @@ STATUS = {"pass": "#0F7B6C", "fail": "#A8322A", "inconclusive": "#7A5B00", "not_
           "exploratory": MUTED}  # fmt: skip
 WIDTH = 7.4
 MOST_ROWS = 30
+WITHDRAWN = "(withdrawn)"  # at the end of a marker's name: its levels are shown, its change is not
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
@@ -252,10 +253,12 @@ def markers(table: Table) -> Chart | None:
         axis.set_xlabel("Share of the row's highest value")
         axis.legend(loc="lower left", ncols=3, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0.2)
         text = svg(drawn)
-    closer = sum(g is not None and abs(t - g) < abs(b - g) for _, b, t, g in rows)
-    with_gold = sum(r[3] is not None for r in rows)
+    kept = [row for row in rows if not row[0].endswith(WITHDRAWN)]
+    closer = sum(g is not None and abs(t - g) < abs(b - g) for _, b, t, g in kept)
+    with_gold = sum(row[3] is not None for row in kept)
+    gone = f" ({len(rows) - len(kept)} withdrawn: not counted)" if len(kept) < len(rows) else ""
     alt = (
-        f"{count(len(rows), 'style marker')} before and after training; in {closer} of "
+        f"{count(len(rows), 'style marker')} before and after training{gone}; in {closer} of "
         f"{with_gold} the trained model is closer to the advisor's own answers."
     )
     caption = "Style markers: an automatic index, not a human score. Closer to gold is the aim."

@@ -13,6 +13,7 @@ from assessed_jobs import COLD, LEXICONS, WARM, Job, lay_out, verdict
 from brightrun.errors import EvaluationError
 from brightrun.jobs import Hyperparameters
 from evals.harness import HarnessItem
+from evals.markers import LABELS
 from evals.own import Asked, asked
 from evals.plan import PLAN, make_plan
 from evals.planned import first_of, stamped
@@ -189,6 +190,20 @@ def test_ten_or_more_examples_show_losses_too(job: Job) -> None:
     assert loss.why == "worst"
     assert "a loss" in loss.notes[0]
     assert any("cut off" in note for note in loss.notes)
+
+
+def test_what_is_withdrawn_makes_no_example_better_or_worse(job: Job) -> None:
+    before = [example.notes for example in job.measure().assess().examples]
+    assert any("(better)" in line for notes in before for line in notes)
+    alike = {"gold": WARM, "neutral": WARM}  # no marker tells gold from its rewrite
+    (job.data / "rewrites.jsonl").write_text(json.dumps(alike) + "\n")
+    result = job.assess()
+    gone = result.facts["withdrawn_markers"]
+    assert {"voice_index", "emotion_words"} <= set(gone)
+    after = [example.notes for example in result.examples]
+    assert all(notes[0].endswith("(withdrawn)") for notes in after)
+    told = " ".join(line for notes in after for line in notes)
+    assert not any(LABELS[name] in told for name in LABELS if name in gone)
 
 
 def test_lexicons_changed_after_the_plan_make_the_markers_exploratory(job: Job) -> None:

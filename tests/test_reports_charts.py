@@ -26,6 +26,20 @@ def test_equal_data_gives_equal_bytes() -> None:
     assert "2026" not in first.svg[:2000]
 
 
+def test_a_withdrawn_marker_is_drawn_and_not_counted_as_closer_to_gold() -> None:
+    columns = ("marker", "baseline", "trained", "gold")
+    rows = (("Questions", 1.0, 2.0, 2.1), ("Emotion words (withdrawn)", 1.0, 2.0, 2.1))
+    chart = charts.markers(Table(columns=columns, rows=rows))
+    assert chart is not None
+    assert chart.alt.startswith(
+        "2 style markers before and after training (1 withdrawn: not counted); in 1 of 1 the"
+    )
+    both = charts.markers(Table(columns=columns, rows=(rows[0], ("Emotion words", *rows[1][1:]))))
+    assert both is not None
+    assert "in 2 of 2" in both.alt
+    assert "withdrawn" not in both.alt
+
+
 def test_perplexity_draws_conversations_not_totals() -> None:
     chart = charts.perplexity(report_samples.evaluation().perplexity)
     assert chart is not None
