@@ -195,7 +195,7 @@ def test_ten_or_more_examples_show_losses_too(job: Job) -> None:
 def test_what_is_withdrawn_makes_no_example_better_or_worse(job: Job) -> None:
     before = [example.notes for example in job.measure().assess().examples]
     assert any("(better)" in line for notes in before for line in notes)
-    alike = {"gold": WARM, "neutral": WARM}  # no marker tells gold from its rewrite
+    alike = {"gold": WARM, "neutral": f"{WARM} Day 3."}  # no marker tells gold from its rewrite
     (job.data / "rewrites.jsonl").write_text(json.dumps(alike) + "\n")
     result = job.assess()
     gone = result.facts["withdrawn_markers"]
