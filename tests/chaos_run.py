@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -21,6 +22,7 @@ from chaos_world import World
 from runpod_rentals import SPEC, estimate
 
 from brightrun import reaper
+from brightrun.errors import ConfigurationError
 from brightrun.jobs import JobRequest, Market
 from brightrun.ledger import Ledger
 from flows import sweeper
@@ -36,13 +38,14 @@ LEGITIMATE = {
     "refused": "no machine was to be had",
     "balance_empty": "no credit",
     "storage": "the storage was away for longer than 10 minutes",
-    "provider_away": "RunPod was away for longer than 10 minutes",
-    "provider": "RunPod was away for longer than 10 minutes",
-    "stop_failed": "a pod could not be ended",
-    "rate_limited": "RunPod's quota",
-    "configuration": "preflight",
     "abandoned": "its driver was killed and nobody started another",
 }
+# Of the class "configuration" only what preflight says, and a pool that the account may not use. A
+# 401, 404, 409 or 422 that ends a job is a bug of ours.
+CONFIGURED = (
+    re.compile(rf"job {JOB} cannot be sent to runpod yet:\n"),
+    re.compile(r"all \d+ candidates refused in the same words: RunPod refused: [^:]*: 403 "),
+)
 
 
 def run(schedule: Schedule, place: Path, template: Path) -> Result:
@@ -172,6 +175,14 @@ def attend(
             continue
 
 
+def legitimate(end: dict[str, Any]) -> bool:
+    """Whether a job that was not completed ended for a reason that is stated and right."""
+    code, message = str(end.get("code", "")), str(end.get("message", ""))
+    if code == ConfigurationError.code:
+        return any(words.match(message) for words in CONFIGURED)
+    return code in LEGITIMATE
+
+
 def clear_up(
     home: Path,
     world: World,
@@ -182,8 +193,7 @@ def clear_up(
 ) -> None:
     """The reaper's passes, five minutes apart, until nothing is left; then the sweeper."""
     result.status, result.reason = end["status"], f"{end.get('code', '')}: {end.get('message', '')}"
-    code = str(end.get("code", ""))
-    if end["status"] != "completed" and code not in LEGITIMATE:
+    if end["status"] != "completed" and not legitimate(end):
         result.violations.append(f"ended as {end['status']}: {end.get('message')}")
     job = job_at(home, fake.url, world, schedule.seed)
     for _ in range(REAPER_PASSES):

@@ -16,11 +16,14 @@ from chaos_driver import JOB
 from chaos_flow import first_victim
 from chaos_judge import doubled, result_is_kept
 from chaos_pod import STATE, STEPS, state_after
+from chaos_run import legitimate
 from chaos_schedule import draw
 from fakes.clock import START, ManualClock
 from fakes.runpod.bill import Bill, Line
 
+from brightrun.compute.runpod.problems import Denied, NotThere, failure
 from brightrun.context import JobContext
+from brightrun.errors import ConfigurationError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.runfolder import checkpoint
@@ -49,6 +52,19 @@ def test_a_seed_always_draws_the_same_schedule() -> None:
 def test_four_whole_runs_kill_a_flow_a_server_a_worker_and_a_pod() -> None:
     victims = [first_victim(seed, 50) for seed in (50, 100, 150, 200)]
     assert victims == ["flow", "server", "worker", "pod"]
+
+
+def test_a_request_that_runpod_denies_is_no_legitimate_end() -> None:
+    """Our provider tells a 401, 404, 409 or 422 to a create as a fault of the configuration."""
+    for status in (401, 404, 409, 422):
+        said = failure("POST /v2/pods", status, {}, '{"title": "no"}', creates=True)
+        assert isinstance(said, Denied | NotThere)
+        assert not legitimate({"code": ConfigurationError.code, "message": said.message})
+    preflight = "job job-1 cannot be sent to runpod yet:\n  limit: $0.40 does not pay for it"
+    assert legitimate({"code": "configuration", "message": preflight})
+    assert legitimate({"code": "cancelled", "message": "stopped by cancel"})
+    assert not legitimate({"code": "trainer", "message": "no"})
+    assert not legitimate({"status": "hangs", "message": "no word"})
 
 
 def billed(*pods: tuple[str, float, float | None]) -> Any:
