@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from brightrun import accounts, attempts, basemodels, copies
+from brightrun import accounts, basemodels, copies
 from brightrun.context import JobContext, driver_name
 from brightrun.copies import Copy
 from brightrun.errors import BrightRunError, BudgetError, ConfigurationError, SpotInterrupted
@@ -19,7 +19,9 @@ from brightrun.jobs import JobRequest, Market
 from brightrun.ledger import Ledger, Status
 from brightrun.money import shown
 from brightrun.outages import told
+from brightrun.patience import train_patiently
 from brightrun.presets import Hyperparameters
+from brightrun.recovery import PAUSES_AFTER_LOSS
 from brightrun.settings import Settings
 from brightrun.specs import COPY_WISH, BaseModelRef, DataRef, JobSpec
 from brightrun.volume import Plan
@@ -116,12 +118,14 @@ def drive(job: JobContext, on_tick: Tick) -> dict[str, Any]:
 
 
 def pod_after_pod(job: JobContext, on_tick: Tick) -> dict[str, Any]:
+    """As `tasks.pod.train` does it, with fewer pods."""
     for number in range(1, PODS + 1):
         try:
-            return attempts.train_once(job, on_tick)
+            return train_patiently(job, on_tick)
         except SpotInterrupted:
             if number == PODS:
                 raise
+        job.clock.sleep(PAUSES_AFTER_LOSS[min(number, len(PAUSES_AFTER_LOSS)) - 1])
     raise AssertionError
 
 

@@ -315,6 +315,19 @@ def test_a_pod_makes_the_copy_as_a_job_with_a_bill_and_the_next_call_finds_it(
         assert run(*words).exit_code == 0, words
 
 
+def test_a_copy_outlives_a_pod_that_is_lost_and_cannot_be_ended_for_ten_minutes(
+    prepared: Settings,
+) -> None:
+    faults = {"pod": ["error"], "delete": ["delete_ignored"] * 30}
+    with account(FastClock(100.0), entry=copier, mischief=Mischief(faults)) as fake:
+        job, _ = begun(prepared, fake, "vol-1")
+        assert copying.drive(job, lambda attempt: None)["folder"]
+        assert fake.account.alive() == []
+    assert [a.outcome for a in job.ledger.attempts("vol-1")] == ["lost:never booted", "done"]
+    told = [e.payload["code"] for e in job.ledger.events("vol-1", 0, "error")]
+    assert told == ["stop_failed"]
+
+
 def test_a_copy_whose_driver_died_is_gone_on_with_and_one_that_failed_is_told(
     prepared: Settings,
 ) -> None:
