@@ -170,6 +170,8 @@ class Ledger:
     end_night = ledger_adapters.end_night
     last_nights = ledger_adapters.last_nights
     night_cost = ledger_adapters.night_cost
+    states_of_night = ledger_adapters.states_of_night
+    silent_nights = ledger_adapters.silent_nights
 
     put_out = ledger_outbox.put_out
     take_due = ledger_outbox.take_due

@@ -70,12 +70,37 @@ def _trains(name: str, path: str) -> ColumnElement[bool]:
     )
 
 
+def _of_night(night: str) -> ColumnElement[bool]:
+    asked: ColumnElement[str] = jobs.c.request["notes"].as_string()
+    return (asked == nightly.note(night)) & (jobs.c.requested_by == nightly.BY)
+
+
 def night_cost(db: Database, night: str, now: datetime) -> Decimal:
     """Dollars of the jobs that a night has started."""
-    mine = jobs.c.request["notes"].as_string() == nightly.note(night)
-    query = select(attempts).join(jobs).where(mine, jobs.c.requested_by == nightly.BY)
+    query = select(attempts).join(jobs).where(_of_night(night))
     with db.read() as c:
         return to_usd(sum(cost_of(row, now) for row in c.execute(query)))
+
+
+def states_of_night(db: Database, night: str) -> tuple[Status, ...]:
+    """How its jobs stand, in the order in which it started them."""
+    query = select(jobs.c.status).where(_of_night(night)).order_by(jobs.c.created_at)
+    with db.read() as c:
+        return tuple(map(Status, c.execute(query).scalars()))
+
+
+def silent_nights(db: Database, since: datetime) -> tuple[NightRow, ...]:
+    """Of the last two nights those that have not ended and have no job with a driver, and where
+    nothing has happened since a moment."""
+    query = select(func.count(jobs.c.claim_at), func.max(jobs.c.updated_at))
+    found = []
+    for night in last_nights(db, 2):
+        with db.read() as c:
+            driven, moved = c.execute(query.where(_of_night(night.night))).one()
+        last = max(night.started_at, moved or night.started_at)
+        if night.finished_at is None and not driven and last <= since:
+            found.append(night)
+    return tuple(found)
 
 
 def list_adapters(db: Database, series: str = "") -> tuple[AdapterRow, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import flow
 
+from brightrun import nightalarm
 from brightrun.errors import BrightRunError
 from brightrun.ledger import Ledger
 from brightrun.settings import load
@@ -23,7 +24,7 @@ def nightly(again: bool = False, at: datetime | None = None) -> dict[str, Any]:
         again: Whether to go through a night that was begun before. Off: each night once.
         at: The night of which moment, with its zone. Empty: of now.
     """
-    with nights.alone(load()):
+    with nightalarm.alone(load()):
         night = nights.begin(at, again)
         if not night:
             return {"night": "", "files": []}

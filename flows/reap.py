@@ -28,6 +28,7 @@ def reap(dry_run: bool = False) -> list[State[Any]]:
     if not dry_run:
         sweep()
         people.month(return_state=True)
+        people.night(return_state=True)
         people.deliver()
     return ends
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +11,15 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import ValidationError
 
-from brightrun import basemodels, locking, nightly, nightreport, pricing, quotes, successors
+from brightrun import (
+    basemodels,
+    nightalarm,
+    nightly,
+    nightreport,
+    pricing,
+    quotes,
+    successors,
+)
 from brightrun.adapters import Stage
 from brightrun.context import open_job
 from brightrun.conversations import FileReport
@@ -31,17 +38,12 @@ SHOWN = 3
 LONGEST = 100  # letters of a file's name in its job's
 
 
-def alone(settings: Settings) -> AbstractContextManager[None]:
-    """One night at a time on this machine, whoever started it."""
-    refusal = ConfigurationError(
-        "another nightly run is under way", fix="wait for it: `brightrun nightly --show`"
-    )
-    return locking.alone(settings.home.resolve() / "nightly.lock", lambda: refusal)
-
-
 @task(name="begin night", cache_policy=NO_CACHE)
 def begin(now: datetime | None = None, again: bool = False) -> str:
-    """The night that is due, claimed; "" when it was begun before or no template is set."""
+    """The night that is due, claimed; "" when it was begun before or no template is set.
+
+    One that broke off is gone through again.
+    """
     settings, moment = load(), now or datetime.now(UTC)
     if not settings.nightly_template:
         story.tell("No nightly training: BRIGHTRUN_NIGHTLY_TEMPLATE names no template")
@@ -50,7 +52,8 @@ def begin(now: datetime | None = None, again: bool = False) -> str:
     last = ledger.last_nights(1)
     night = nightly.due(moment, time.fromisoformat(settings.nightly_at), settings.zone)
     missed = nightly.nights_between(last[0].night if last else None, night)
-    if not ledger.begin_night(night, moment, again=again):
+    broken = {row.night for row in nightalarm.broken_off(ledger, datetime.now(UTC))}
+    if not ledger.begin_night(night, moment, again=again or night in broken):
         story.tell(f"The night of {night} was begun before; --again repeats it")
         return ""
     if missed:

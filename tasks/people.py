@@ -8,7 +8,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import alerts, monthalarms, posting, retrying
+from brightrun import alerts, monthalarms, nightalarm, posting, retrying
 from brightrun import digest as digests
 from brightrun.context import open_job
 from brightrun.ledger import Ledger
@@ -29,6 +29,14 @@ def deliver() -> list[str]:
 def month() -> list[str]:
     """Thresholds of the month's money that were passed while no job was followed."""
     problems = monthalarms.tell(Ledger.open(load()), datetime.now(UTC))
+    story.undelivered(problems)
+    return problems
+
+
+@task(name="look at the night", cache_policy=NO_CACHE)
+def night() -> list[str]:
+    """A night whose run is gone, so that no morning report comes."""
+    problems = nightalarm.tell(Ledger.open(load()), datetime.now(UTC))
     story.undelivered(problems)
     return problems
 
