@@ -8,7 +8,7 @@ place. Speed is compared by batches, which is how answers are made: seconds per 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,9 +35,10 @@ def table(found: Measurements, questions: Sequence[Question], rotations: int) ->
     return Table(
         columns=COLUMNS,
         rows=tuple(rows),
-        caption="Each model against the baseline. Perplexity, tokens and seconds: relative change; "
-        "accuracy: difference in points of 1; 95 % t interval over conversations, passages, "
-        "questions, scenarios or batches (n); mixed: batches of several pods.",
+        caption="Each model against the baseline, measured on the models. Perplexity, tokens and "
+        "seconds: relative change; accuracy and shares: difference in points of 1; 95 % t interval "
+        "over conversations, passages, questions, scenarios or batches (n); mixed: batches of "
+        "several pods.",
     )
 
 
@@ -137,10 +138,14 @@ def _answers(answers: Mapping[tuple[str, str, int], Answer], model: str) -> list
     keys = sorted((name, number) for side, name, number in answers if side == BASELINE)
     pairs = [(answers[BASELINE, *key], answers[model, *key]) for key in keys]
     scenarios = [name for name, _ in keys]
-    tokens = [
-        list(statistics.cluster_means([float(it.tokens) for it in side], scenarios).values())
-        for side in zip(*pairs, strict=True)
-    ]
+
+    def by_scenario(value: Callable[[Answer], float]) -> list[list[float]]:
+        """Both sides' values, passes averaged."""
+        sides = zip(*pairs, strict=True)
+        means = (statistics.cluster_means(list(map(value, side)), scenarios) for side in sides)
+        return [list(side.values()) for side in means]
+
+    tokens = by_scenario(lambda it: float(it.tokens))
     rows: list[Cells] = []
     if all(np.mean(side) > 0 for side in tokens):
         change = statistics.log_ratio_t(*tokens)
@@ -152,12 +157,8 @@ def _answers(answers: Mapping[tuple[str, str, int], Answer], model: str) -> list
         pods = {one.pod for one, other in pairs if one.batch == other.batch}
         name = "seconds per token, in batches" + (", mixed" if len(pods) > 1 else "")
         rows.append(_row((model, name), change.n, [before, after], change))
-    cut = [
-        float(np.mean([it.finish_reason == "length" for it in side]))
-        for side in zip(*pairs, strict=True)
-    ]
-    name = "share of answers cut at the token limit"
-    rows.append((model, name, len(keys), *cut, cut[1] - cut[0], None, None))
+    cut = by_scenario(lambda it: float(it.finish_reason == "length"))
+    rows.append(_shares((model, "share of answers cut at the token limit"), *cut))
     return rows
 
 

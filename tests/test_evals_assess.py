@@ -286,6 +286,26 @@ def test_forgetting_option_texts_and_speed_stand_in_one_table_with_intervals(job
     assert (speed[2], speed[5], speed[6], speed[7]) == (4, 0, 0, 0)
 
 
+def test_the_share_of_answers_cut_has_an_interval_over_scenarios_not_passes(
+    tmp_path: Path, data: Path
+) -> None:
+    def cut(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            if row["model"] == "trained" and row["scenario_id"] in ("S01", "S02", "S03", "S04"):
+                row["finish_reason"] = "length"
+
+    job = Job(tmp_path, data, passes=2).measure()
+    result = job.edit("measurements/answers.jsonl", cut).assess()
+    assert result.comparison is not None
+    rows = {row[1]: row for row in result.comparison.rows}
+    found = rows["share of answers cut at the token limit"]
+    assert found[2:6] == (16, 1 / 16, 5 / 16, 4 / 16)
+    # t(15) = 2.131, the standard deviation of 4 ones and 12 zeros is 0.4472.
+    assert found[6:] == pytest.approx((0.25 - 2.131 * 0.1118, 0.25 + 2.131 * 0.1118), abs=1e-3)
+    assert all(None not in row for row in result.comparison.rows)
+    assert "measured on the models" in result.comparison.caption
+
+
 def test_a_task_of_lm_eval_stands_in_the_same_table(job: Job, data: Path) -> None:
     items = tuple(
         HarnessItem(
