@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +194,11 @@ def _link(source: Path, folder: Path) -> None:
             shutil.copyfile(file, folder / file.name)
 
 
-def facts_of(folder: Path) -> dict[str, Any]:
-    """What can be read from the files themselves; ConfigurationError for a model we cannot use."""
+def facts_of(folder: Path, hashes: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What can be read from the files themselves; ConfigurationError for a model we cannot use.
+
+    hashes: of its weights' files, where they are known.
+    """
     from safetensors import safe_open
 
     try:
@@ -215,7 +219,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
                 shapes[key] = (str(part.get_dtype()), tuple(part.get_shape()))
     heads = config["num_attention_heads"]
     return {
-        "sha256": basemodels.weights_sha256(folder),
+        "sha256": basemodels.weights_sha256(hashes or basemodels.weight_hashes(folder)),
         "context": config["max_position_embeddings"],
         "template": family,
         "parameters": weights.counted(shapes),

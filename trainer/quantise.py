@@ -69,11 +69,15 @@ def write(model: Any, source: Path, target: Path, made_of: BaseModelRef) -> None
                 known = (temporary / file.name).exists() or file.name in prepare.OURS
                 if file.suffix in SUFFIXES and not known and not file.name.endswith(".index.json"):
                     shutil.copyfile(file, temporary / file.name)
-            facts = {**basemodels.profile(source), **prepare.facts_of(temporary)}
+            hashes = basemodels.weight_hashes(temporary)
+            facts = {**basemodels.profile(source), **prepare.facts_of(temporary, hashes)}
             facts["made_of"] = made_of.model_dump(include={"name", "revision", "sha256"})
             (temporary / basemodels.PREPARED).write_text(json.dumps(facts, indent=1))
             manifest = {
-                "files": {f.name: facts_of_file(f) for f in sorted(temporary.iterdir())},
+                "files": {
+                    f.name: facts_of_file(f, hashes.get(f.name))
+                    for f in sorted(temporary.iterdir())
+                },
                 "made_of": facts["made_of"],
                 "made_on": hardware.describe(),
                 "versions": hardware.versions(),
@@ -86,8 +90,9 @@ def write(model: Any, source: Path, target: Path, made_of: BaseModelRef) -> None
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def facts_of_file(file: Path) -> dict[str, Any]:
-    return {"bytes": file.stat().st_size, "sha256": sha256_file(file)}
+def facts_of_file(file: Path, sha256: str | None = None) -> dict[str, Any]:
+    """sha256: None = it is read again."""
+    return {"bytes": file.stat().st_size, "sha256": sha256 or sha256_file(file)}
 
 
 def is_complete(folder: Path, made_of: BaseModelRef) -> bool:
