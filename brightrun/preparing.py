@@ -33,6 +33,14 @@ def preparation_error(name: str, stderr: str) -> BrightRunError:
     try:
         return from_dict(json.loads(last))
     except (json.JSONDecodeError, TypeError):
+        if "ModuleNotFoundError" in last:
+            return ConfigurationError(
+                f"the base model {name!r} is not prepared, and this machine cannot prepare it",
+                cause=f"the trainer's packages are not installed here: {last}",
+                fix="copy its prepared folder here without the weights (docs/runpod.md), or "
+                "install them: pip install -c constraints.txt -e '.[trainer]'",
+                fault="model_missing",
+            )
         return ConfigurationError(
             f"the base model {name!r} could not be prepared: {last}",
             fix=f"run `python -m trainer prepare {name}` to see the whole output",

@@ -19,10 +19,10 @@ from brightrun.losses import successions
 from brightrun.progress import Progress
 from brightrun.starts import Start
 from brightrun.verdicts import CurvePoint, Evaluation, Interruption, ReportData, Table
-from reports import moneywords
+from reports import libraries, moneywords
 from reports.formats import times
 
-LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "prefect")
+LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes")  # of the pod
 # Warnings of a pod whose results may differ from an unbroken run's in the last bits.
 INEXACT = ("inexact_resume", "out_of_memory")
 
@@ -231,7 +231,8 @@ def provenance(job: JobContext, foreign: bool = False) -> dict[str, str]:
         "Exactness": "not known of an adapter from elsewhere"
         if foreign
         else exactness(job.ledger.events(job.job_id, type="warning")),
-        **{name: version(name) for name in LIBRARIES},
+        **libraries.versions(LIBRARIES, libraries.told(job.folder)),
+        "prefect": version("prefect"),
     }
 
 

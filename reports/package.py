@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from brightrun.errors import ReportError
 from brightrun.verdicts import ReportData
-from reports import archive, claims, packagetexts
+from reports import archive, claims, libraries, packagetexts
 from reports.metricwords import words_of
 from reports.render import PDF
 
@@ -38,26 +37,29 @@ def build(
     inference_script: Path,
     base_model: Mapping[str, Any],
     report_pdf: Path,
+    told: Mapping[str, str],
     old_weights: Path | None = None,
 ) -> Path:
     """Write `{job_id}-package.zip` into `out` and return its path; ReportError says what is wrong.
 
     golden: [{id, messages, text, settings}], answers that `inference_script` made. generation:
     {dtype, quantization, max_new_tokens, threads, system_prompt, template}, the same settings.
-    base_model: prepared.json of `base_folder`, which gives the tokenizer files. old_weights: the
-    adapter as adapter_model.bin, for integrations that ask for it.
+    base_model: prepared.json of `base_folder`, which gives the tokenizer files. told: versions of
+    the pod's libraries. old_weights: the adapter as adapter_model.bin, for integrations that ask
+    for it.
     """
     examples = _examples(golden, generation)
     base = _base(base_model)
     stated = _generation(generation, base)
-    words = packagetexts.words(data, stated, base)
+    pins = requirements(str(stated["quantization"]), told)
+    words = packagetexts.words(data, stated, base, torch=pins["torch"], golden=len(golden))
     files: dict[str, bytes | Path] = {
         "adapter_model.safetensors": _need(adapter / "adapter_model.safetensors"),
         "adapter_config.json": portable(adapter / "adapter_config.json", base),
         "generation.json": _json(stated),
         "inference.py": _need(inference_script),
         "merge.py": _need(inference_script.with_name("merge.py")),
-        "requirements.txt": requirements(str(stated["quantization"])).encode(),
+        "requirements.txt": "".join(f"{n}=={v}\n" for n, v in pins.items()).encode(),
         "README.md": packagetexts.fill("README.md", words),
         "LICENSE-NOTES.md": packagetexts.fill("LICENSE-NOTES.md", words),
         "example_prompts.json": _json(examples),
@@ -77,18 +79,12 @@ def build(
     return archive.write(out / f"{data.job_id}-package.zip", f"{data.job_id}-package", files)
 
 
-def requirements(quantization: str) -> str:
-    """Exact versions of this environment, one `name==version` a line."""
+def requirements(quantization: str, told: Mapping[str, str]) -> dict[str, str]:
+    """Package -> exact version: those of the pod that made the golden answers."""
     names = (*PACKAGES, "bitsandbytes") if quantization == "nf4" else PACKAGES
-    try:
-        # `+cpu` names where torch was built: not a version that a package index knows.
-        pins = [f"{name}=={metadata.version(name).partition('+')[0]}" for name in names]
-    except metadata.PackageNotFoundError as error:
-        raise ReportError(
-            f"{error.name} is not installed: its version cannot be pinned",
-            fix="build the package where the trainer is installed: pip install -e .[trainer]",
-        ) from None
-    return "".join(f"{pin}\n" for pin in pins)
+    # `+cpu` names where torch was built: not a version that a package index knows.
+    known = {name: version.partition("+")[0] for name, version in told.items()}
+    return libraries.versions(names, known, "  # {}")
 
 
 def summary(data: ReportData) -> dict[str, Any]:

@@ -6,12 +6,12 @@ import json
 import platform
 import re
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from brightrun.counting import count
 from brightrun.verdicts import ReportData
 from reports import formats
 
@@ -37,7 +37,15 @@ END
 The weights of the same name on the hub are not quantised: their answers are close, not equal."""
 
 
-def words(data: ReportData, stated: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+def words(
+    data: ReportData,
+    stated: Mapping[str, Any],
+    base: Mapping[str, Any],
+    *,
+    torch: str,
+    golden: int,
+) -> dict[str, Any]:
+    """What the templates ask for. torch: its line in requirements.txt; golden: how many answers."""
     precision = "NF4 (4 bit)" if stated.get("quantization") == "nf4" else "not quantised"
     return {
         "title": line(data.name or data.job_id),
@@ -54,7 +62,8 @@ def words(data: ReportData, stated: Mapping[str, Any], base: Mapping[str, Any]) 
         "date": formats.date(data.finished_at),
         "python": platform.python_version().rpartition(".")[0],
         "memory": "48 GB of GPU" if "70b" in str(base.get("name", "")).lower() else "4 GB",
-        "torch": metadata.version("torch").partition("+")[0],
+        "torch": line(torch.partition(" ")[0]),
+        "golden": count(golden, "golden answer"),
         "threads": int(stated.get("threads") or 0),
         "max_new_tokens": stated.get("max_new_tokens"),
         "rank": int((data.spec.get("values") or {}).get("lora_r") or 16),

@@ -15,7 +15,7 @@ from brightrun import basemodels
 from brightrun.context import JobContext, open_job
 from brightrun.settings import CHECKOUT
 from brightrun.verdicts import ReportData, kind_of_test
-from reports import cards, handing, issuing, package, render
+from reports import cards, handing, issuing, libraries, package, render
 from tasks import artifacts, board
 from tasks.apart import apart
 
@@ -92,7 +92,7 @@ def package_parts(job: JobContext, room: Path) -> dict[str, Any]:
     job.folder.download_folder("adapter", adapter)
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     asked = {p["id"]: p["messages"] for p in job.folder.read_json("plan/golden.json")["prompts"]}
-    rows = job.folder.read_jsonl("measurements/golden.jsonl")
+    rows = job.folder.read_jsonl(libraries.GOLDEN)
     golden = [{**row, "messages": asked[row["id"]]} for row in rows]
     return {
         "adapter": adapter,
@@ -107,4 +107,5 @@ def package_parts(job: JobContext, room: Path) -> dict[str, Any]:
         "inference_script": CHECKOUT / "trainer" / "inference.py",
         "base_model": basemodels.profile(base),
         "report_pdf": handing.issued_file(job, issued, render.PDF),
+        "told": libraries.told(job.folder),
     }

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ MESSAGES = [
 SETTINGS = {
     "dtype": "bfloat16", "quantization": "none", "do_sample": False, "max_new_tokens": 12,
     "threads": 1, "versions": {},
+}  # fmt: skip
+TOLD = {
+    name: metadata.version(name)
+    for name in ("torch", "transformers", "peft", "safetensors", "tokenizers", "accelerate",
+                 "bitsandbytes")
 }  # fmt: skip
 BASE = {
     "name": "demo", "public_name": "org/small", "source": "a wheel", "license": "Apache-2.0",
@@ -57,6 +63,7 @@ def parts(tmp_path: Path) -> dict[str, Any]:
         "inference_script": SCRIPT,
         "base_model": BASE,
         "report_pdf": pdf,
+        "told": TOLD,
     }  # fmt: skip
 
 
@@ -165,19 +172,18 @@ def test_a_package_without_golden_answers_or_adapter_is_refused(
 
 
 def test_requirements_are_exact_and_installable() -> None:
-    lines = package.requirements("nf4").splitlines()
-    assert all("==" in line and "+" not in line for line in lines)
-    assert {line.partition("==")[0] for line in lines} >= {
-        "torch", "transformers", "peft", "safetensors", "tokenizers", "accelerate", "bitsandbytes",
-    }  # fmt: skip
-    assert "bitsandbytes" not in package.requirements("none")
+    told = {**TOLD, "torch": "9.8.7+cu130"}
+    assert package.requirements("nf4", told) == {**TOLD, "torch": "9.8.7"}
+    assert "bitsandbytes" not in package.requirements("none", told)
+    assert "# as pinned" in package.requirements("none", {})["torch"]
 
 
 def test_the_readme_tells_base_model_check_and_troubleshooting(
     parts: dict[str, Any], tmp_path: Path
 ) -> None:
     text = read(package.build(tmp_path / "out", **parts), "README.md")
-    for part in ("org/small", "abc", "hf download org/small --revision abc", "--check",
+    for part in ("with the 1 golden answer there", "org/small", "abc",
+                 "hf download org/small --revision abc", "--check",
                  "## Troubleshooting", "CUDA out of memory", "f" * 64):  # fmt: skip
         assert part in text, part
     assert "{{" not in text
