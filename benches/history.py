@@ -3,7 +3,8 @@
     python -m benches.history --home FOLDER [--base-model tiny] [--jobs 10] [--set scenarios=4 ...]
 
 Each job trains other conversations of the example file, in other numbers; one JSON line a job, then
-what `brightrun estimate --backtest --json` says. A home that has jobs already goes on with them.
+what `brightrun estimate --backtest --json` says, and its errors in CPU seconds at one pace: what
+else runs makes the same work take more of them. A home that has jobs already goes on with them.
 """
 
 from __future__ import annotations
@@ -13,10 +14,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benches.sample import part_of_example
+from brightrun.backtest import errors_of
+from brightrun.ledger import Ledger
+from brightrun.replay import Past, replayed
+from brightrun.settings import Settings
 
 # Conversations and epochs of a job: neither grows with its number.
 SIZES = ((12, 1), (24, 1), (8, 1), (16, 2), (10, 2), (20, 1), (14, 1), (22, 2), (9, 1), (18, 1))
@@ -29,6 +36,23 @@ def brightrun(home: Path, *words: str) -> dict[str, Any]:
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def at_one_pace(jobs: Iterable[Past]) -> dict[str, Any]:
+    """Errors with each job's CPU seconds divided by those of its finalization, which is the same
+    work in every job here: what of the errors is the estimator's, and how far the pace went apart.
+    """
+    paced, paces = [], []
+    for job in jobs:
+        pace = next((p.cpu_seconds for p in job.parts if p.name == "finalization"), None)
+        if pace:
+            parts = (p._replace(cpu_seconds=(p.cpu_seconds or 0.0) / pace) for p in job.parts)
+            paced.append(job._replace(parts=tuple(parts)))
+            paces.append(pace)
+    told = replayed(paced, "cpu")
+    found = errors_of([abs(t.estimate.likely / t.actual - 1) for t in told if t.estimate])
+    spread = {"least": min(paces), "median": median(paces), "most": max(paces)} if paces else {}
+    return {**found.model_dump(), "finalization_cpu_s": spread}
 
 
 def main() -> None:
@@ -52,7 +76,9 @@ def main() -> None:
         load = round(os.getloadavg()[0], 1)
         told = {"job": job["job_id"], "conversations": count, "epochs": epochs, "load": load}
         print(json.dumps(told), flush=True)
-    print(json.dumps(brightrun(options.home, "estimate", "--backtest")))
+    told = brightrun(options.home, "estimate", "--backtest")
+    ledger = Ledger.open(Settings(home=options.home))
+    print(json.dumps({**told, "at_one_pace": at_one_pace(ledger.observed_jobs())}))
 
 
 if __name__ == "__main__":
