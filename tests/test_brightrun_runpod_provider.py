@@ -15,7 +15,7 @@ from runpod_rentals import IMAGE, account, offer, provider, wanted
 
 from brightrun.compute.ending import make_gone
 from brightrun.compute.provider import Doubtful, Refused
-from brightrun.compute.runpod.pods import Place, pod_of
+from brightrun.compute.runpod.pods import Place, allowed_cuda, pod_of
 from brightrun.compute.runpod.problems import Away, BalanceEmpty
 from brightrun.errors import (
     BudgetError,
@@ -51,6 +51,30 @@ def test_a_launch_asks_for_what_was_chosen_and_nothing_open() -> None:
     assert sent["env"]["BRIGHTRUN_VOLUME"] == "/workspace"
     assert "s3cret" not in repr(pod)
     assert "s3cret" not in repr(wanted(taken, AWS_SECRET_ACCESS_KEY="s3cret"))
+
+
+@pytest.mark.parametrize(
+    ("least", "allowed"),
+    [("", None), ("12.8", ["12.8", "12.9"]), ("12.9", ["12.9"]), ("13.0", ["13.0"])],
+)
+def test_a_spot_pod_gets_a_machine_with_the_least_cuda_too(
+    least: str, allowed: list[str] | None
+) -> None:
+    with account() as fake:
+        asked = wanted(offer(provider(fake), market="spot"))
+        rents = provider(fake, Place(image=IMAGE, min_cuda=least))
+        if least == "13.0":  # no machine has it
+            with pytest.raises(Refused):
+                rents.launch(asked)
+        else:
+            rents.launch(asked)
+        (sent,) = (b["variables"]["input"] for _, _, b in fake.requests if "RentSpot" in str(b))
+    assert sent.get("allowedCudaVersions") == allowed
+
+
+def test_cuda_versions_are_compared_as_numbers() -> None:
+    assert allowed_cuda(("12.9", "12.10", "11.8"), "12.9") == ["12.9", "12.10"]
+    assert allowed_cuda((), "12.8") == ["12.8"]
 
 
 @pytest.mark.parametrize("kind", ["create_500", "create_html", "create_dropped", "create_timeout"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -122,7 +122,19 @@ def spot_input(request: LaunchRequest, offer: Offer, place: Place) -> dict[str, 
         wanted |= {"networkVolumeId": place.volume, "volumeMountPath": place.volume_path}
     if place.registry:
         wanted["containerRegistryAuthId"] = place.registry
+    if place.min_cuda:
+        wanted["allowedCudaVersions"] = allowed_cuda(offer.cuda, place.min_cuda)
     return wanted
+
+
+def allowed_cuda(offered: Iterable[str], least: str) -> list[str]:
+    """The legacy API has no minimum, only a list: what is offered from it on, else that alone."""
+    return [version for version in offered if numbers(version) >= numbers(least)] or [least]
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """ "12.10" -> (12, 10)."""
+    return tuple(int(part) for part in version.split("."))
 
 
 def pod_of(facts: Mapping[str, Any]) -> Pod | None:

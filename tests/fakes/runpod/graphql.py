@@ -33,6 +33,7 @@ input PodRentInterruptableInput {
   cloudType: CloudTypeEnum dataCenterId: String env: [EnvironmentVariableInput]
   dockerArgs: String containerDiskInGb: Int volumeInGb: Int ports: String
   networkVolumeId: String volumeMountPath: String containerRegistryAuthId: String
+  allowedCudaVersions: [String]
 }
 """
 # RunPod's own code of an error that is not the schema's (seen in others' logs).
@@ -102,6 +103,9 @@ class Root:
         least = self.account.market.price(kind, "spot", self.account.clock.now()) if kind else 0
         if input["bidPerGpu"] < least:
             raise GraphQLError(f"bid is not available below {least}", extensions=CODE)
+        allowed = set(input.get("allowedCudaVersions") or kind.cuda) if kind else set()
+        if kind and not allowed & set(kind.cuda):
+            raise GraphQLError("There are no longer any instances available", extensions=CODE)
         try:
             pod = self.account.create(wanted, market="spot")
         except Problem as problem:
