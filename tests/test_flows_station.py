@@ -13,6 +13,7 @@ import yaml
 from commands import ROOT
 from team import compose
 
+from brightrun.compute.ending import STOP_FAILED_AFTER
 from brightrun.errors import ConfigurationError
 from brightrun.settings import load
 from flows import deployed, station, tending
@@ -63,6 +64,15 @@ def test_what_looks_after_jobs_does_not_wait_in_the_queue_of_jobs() -> None:
     steer = ("pause", "cancel", "resume", "switch")
     assert {queues[name] for name in ("reap", "budget", *steer)} == {"care"}
     assert {queues[name] for name in ("finetune", "nightly", "reassess")} == {""}
+
+
+def test_a_pod_that_cannot_be_ended_does_not_keep_the_reaper_from_the_others() -> None:
+    """Its run takes ten minutes, which was the place of the next one."""
+    found = {one["name"]: one for one in yaml.safe_load(deployed.ASKED.read_text())["deployments"]}
+    reap = found["reap"]
+    (every,) = (schedule["interval"] for schedule in reap["schedules"])
+    at_once = reap["concurrency_limit"]["limit"]
+    assert (at_once - 1) * every >= STOP_FAILED_AFTER.total_seconds()
 
 
 def services() -> dict[str, dict[str, Any]]:
