@@ -23,9 +23,9 @@ from brightrun.ledger_shares import ShareRow
 from brightrun.runfolder import sha256_file
 from brightrun.sharing import PROVEN, Shared, missing
 from brightrun.shelves import Shelf
-from brightrun.verdicts import Verdict
+from brightrun.verdicts import Evaluation, ReportData, Verdict
 from reports import adapterzip, archive, issuing, package
-from reports.render import HTML, PDF
+from reports.render import CONTRACT, HTML, PDF
 
 CHECKED = "package-check.json"
 KINDS = {Shared.report: "validation", Shared.slides: "slides"}
@@ -115,6 +115,28 @@ def allowed(job: JobContext, wish: Wish, report: ReportRow | None) -> None:
             fix='do what is missing, or answer for it: --override NAME "REASON" (recorded)'
             if report
             else f"first: brightrun report {job.job_id}",
+        )
+    if report is not None:
+        agreed(job, evaluation, report if wish.what is Shared.adapter else None)
+
+
+def agreed(job: JobContext, ledgers: Evaluation | None, report: ReportRow | None) -> None:
+    """ReportError when ledger, run folder and report do not tell the same verdicts.
+
+    They are written one after the other: a killed reassessment leaves the old one in some of them.
+    """
+    told = {
+        "the ledger": ledgers.verdicts if ledgers else (),
+        "the run folder": issuing.evaluation_of(job).verdicts,
+    }
+    if report is not None:
+        document = issued_file(job, report, CONTRACT).read_bytes()
+        told[report.report_id] = ReportData.model_validate_json(document).evaluation.verdicts
+    if any(verdicts != told["the ledger"] for verdicts in told.values()):
+        raise ReportError(
+            f"{', '.join(told)} do not tell the same verdicts of job {job.job_id}",
+            cause="an evaluation was cut off before all of them had it",
+            fix=f"brightrun evaluate {job.job_id}: it concludes again and issues the next report",
         )
 
 

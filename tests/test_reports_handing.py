@@ -46,7 +46,8 @@ def issued(job: JobContext, kind: str = "validation") -> Path:
     for name in names:
         (place / name).write_bytes(f"{taken.report_id} {name}".encode())
     if kind == "validation":
-        data = report_samples.sample(name=taken.report_id)
+        told = issuing.evaluation_of(job)
+        data = report_samples.sample(name=taken.report_id, evaluation=told)
         (place / "report.json").write_text(data.model_dump_json())
     facts = {n: FileFacts(sha256_file(place / n), (place / n).stat().st_size) for n in names}
     job.ledger.issue_report(taken.report_id, fingerprint="f", folder=str(place), engine="e",
@@ -163,6 +164,7 @@ def test_a_package_whose_verdicts_hold_no_more_is_refused_even_to_an_override(ho
     assert shared("--what", "package")["report_id"] == f"{JOB}-validation-1"
     found = issuing.evaluation_of(job)
     changed = found.model_copy(update={"verdicts": found.verdicts[1:]})
+    job.ledger.save_evaluation(JOB, changed)
     job.folder.write_json("evals/evaluation.json", json.loads(changed.model_dump_json()))
     with pytest.raises(ReportError, match="does not tell the verdicts"):
         run("share", JOB, "--what", "package", "--override", "Ann", "in a hurry")
@@ -227,6 +229,47 @@ def test_nothing_is_delivered_without_its_proof(home: Path, what: str) -> None:
     assert (row["overridden_by"], row["override_reason"]) == (
         "Ann Ode", "client knows the numbers",
     )  # fmt: skip
+
+
+def cut_off(job: JobContext, where: str) -> None:
+    """A reassessment that found a failure and was killed before `where` had it."""
+    passed = issuing.evaluation_of(job)
+    failed = passed.model_copy(
+        update={"verdicts": tuple(v.model_copy(update={"target_met": "fail"})
+                                  for v in passed.verdicts)}
+    )  # fmt: skip
+    job.folder.write_json("evals/evaluation.json", json.loads(failed.model_dump_json()))
+    issued(job)  # tells what the run folder tells
+    if where == "run folder":
+        job.folder.write_json("evals/evaluation.json", json.loads(passed.model_dump_json()))
+
+
+@pytest.mark.parametrize("where", ["ledger", "run folder"])
+def test_an_old_pass_lets_no_adapter_out_whose_own_report_says_fail(home: Path, where: str) -> None:
+    job = proven()
+    issued(job)
+    cut_off(job, where)
+    for more in ((), ("--override", "Ann", "in a hurry")):
+        with pytest.raises(ReportError, match="do not tell the same verdicts") as caught:
+            run("share", JOB, "--what", "adapter", *more)
+        assert f"brightrun evaluate {JOB}" in caught.value.fix
+    job.ledger.save_evaluation(JOB, issuing.evaluation_of(job))
+    if where == "run folder":
+        issued(job)
+        assert shared("--what", "adapter")["report_id"] == f"{JOB}-validation-3"
+    else:
+        with pytest.raises(ReportError, match=r"is not shared: .*: fail"):
+            run("share", JOB, "--what", "adapter")
+
+
+def test_an_old_pass_lets_no_package_out_either(home: Path) -> None:
+    job = proven()
+    issued(job)
+    cut_off(job, "ledger")
+    pack(job, version=2)
+    checked(job)
+    with pytest.raises(ReportError, match="do not tell the same verdicts"):
+        run("share", JOB, "--what", "package")
 
 
 def test_an_override_needs_a_name_and_a_reason(home: Path) -> None:
