@@ -39,14 +39,16 @@ def brightrun(home: Path, *words: str) -> dict[str, Any]:
 
 
 def at_one_pace(jobs: Iterable[Past]) -> dict[str, Any]:
-    """Errors with each job's CPU seconds divided by those of its finalization, which is the same
-    work in every job here: what of the errors is the estimator's, and how far the pace went apart.
+    """Errors of all but finalization, each job's CPU seconds divided by those of its finalization,
+    which is the same work in every job here: what of the errors is the estimator's, and how far the
+    pace went apart.
     """
     paced, paces = [], []
     for job in jobs:
         pace = next((p.cpu_seconds for p in job.parts if p.name == "finalization"), None)
         if pace:
-            parts = (p._replace(cpu_seconds=(p.cpu_seconds or 0.0) / pace) for p in job.parts)
+            rest = (p for p in job.parts if p.name != "finalization")
+            parts = (p._replace(cpu_seconds=(p.cpu_seconds or 0.0) / pace) for p in rest)
             paced.append(job._replace(parts=tuple(parts)))
             paces.append(pace)
     told = replayed(paced, "cpu")
