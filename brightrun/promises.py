@@ -33,7 +33,7 @@ def at_gate(job: JobContext, word: ApprovalRow | None, paid: tuple[str, ...]) ->
     cost = CostRange.from_json(facts)
     allowed = limits(job)
     own, spent = own_limit(job, word), ledger.cost_so_far(job.job_id, now)
-    asked = (*paid, *beyond_night(job, cost, own, spent))
+    beyond = beyond_night(job, cost, own_limit(job, None), spent)
     up_to = None if word is None else ledger.may_approve(word.approver)
 
     def decide(month: BudgetState, client: BudgetState | None) -> tuple[Answered, Decimal | None]:
@@ -49,9 +49,10 @@ def at_gate(job: JobContext, word: ApprovalRow | None, paid: tuple[str, ...]) ->
         if own is not None:
             still = max(Decimal(0), own - spent)
             found = replace(found, hard_limit_usd=min(found.hard_limit_usd, still))
-        if asked:
-            action = "confirm" if found.action == "pass" else found.action
-            found = replace(found, action=action, reasons=(*found.reasons, *asked))
+        if paid or beyond:
+            asks: budget.Action = "confirm" if found.action == "pass" else found.action
+            action = "approve" if beyond else asks
+            found = replace(found, action=action, reasons=(*found.reasons, *paid, *beyond))
         shut = unanswered(found, word, up_to)
         return (found, shut), None if shut else found.hard_limit_usd
 
@@ -92,7 +93,7 @@ def own_limit(job: JobContext, word: ApprovalRow | None) -> Decimal | None:
 def beyond_night(
     job: JobContext, cost: CostRange, own: Decimal | None, spent: Decimal
 ) -> tuple[str, ...]:
-    """A night's job whose estimate has grown beyond what its night has left asks a person."""
+    """A night's job whose estimate has grown beyond what its night has left needs an approval."""
     if own is None or job.request.smoke or cost.high <= own - spent:
         return ()
     left = f"${own - spent:,.2f} of the night's budget is left"

@@ -138,8 +138,12 @@ def test_a_nights_job_may_cost_no_more_than_its_night_has_left(
     assert promises.most(second, Decimal(30)) == 20
     assert asks(third) == ("may cost $25.00, but $20.00 of the night's budget is left",)
     assert ledger.open_hold("c") is None
+    ledger.set_approver("Ben", Decimal(10), set_by="Ann")
+    word = ledger.add_approval("c", approved=True, approver="Ben")
+    assert "Ben may approve up to $10.00" in promises.at_gate(third, word, ())[1][0]
     word = ledger.add_approval("c", approved=True, approver="Ann")
-    assert promises.at_gate(third, word, ())[1] == ()
+    decision, shut = promises.at_gate(third, word, ())
+    assert (decision.action, shut) == ("approve", ())
     assert ledger.open_hold("c") == Decimal("31.25")  # a person decided on it
     second.folder.write_json(RESUMED, {"after": 1})  # or goes on with it
     assert promises.most(second, Decimal(30)) == 30

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.mail import mail_server
 from pydantic import ValidationError
+from waiting import until
 
+from brightrun import nightly
 from brightrun.context import JobContext
 from brightrun.jobs import (
     BaseModelRef,
@@ -25,12 +28,14 @@ from tasks import gate
 ANSWER = {"approve": True, "approver": "Ada", "note": "fine", "override_budget": False}
 
 
-def job(high: float = 1.0, confirm: Confirm = Confirm.always, *, repeat: bool = True) -> JobContext:
+def job(
+    high: float = 1.0, confirm: Confirm = Confirm.always, *, repeat: bool = True, **more: str
+) -> JobContext:
     """A job that has its estimate and stands before the gate."""
     settings = load()
     ledger = Ledger.open(settings)
-    wish = JobRequest(training_file="f.json", confirm=confirm, repeat=repeat)
-    ledger.create_job("j1", wish)
+    said = {"training_file": "f.json", "confirm": confirm, "repeat": repeat, **more}
+    ledger.create_job("j1", JobRequest.model_validate(said))
     known = JobContext(settings, ledger, "j1")
     facts: dict[str, Any] = {
         "cost_usd": {"low": high / 4, "likely": high / 2, "high": high},
@@ -110,6 +115,26 @@ def test_passing_the_budget_takes_an_override_which_widens_the_hard_limit(home: 
     passed = known.folder.read_json("gate.json")
     assert passed["hard_limit_usd"] == pytest.approx(750.0)
     assert passed["how"] == "approved"
+
+
+def test_more_than_a_night_has_left_is_an_approval_and_whoever_keeps_the_budget_hears_of_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRIGHTRUN_NIGHTLY_BUDGET_USD", "0.50")
+    with mail_server() as (inbox, environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        night = {"requested_by": nightly.BY, "notes": nightly.note("2026-11-23")}
+        known = job(confirm=Confirm.above_limits, **night)
+        assert gate.gate.fn("j1") == "waiting"
+        assert known.folder.read_json("question.json")["action"] == "approve"
+        gate.record.fn("j1", ANSWER)
+        assert gate.gate.fn("j1") == "go"
+        passed = known.folder.read_json("gate.json")
+        assert (passed["by"], passed["how"]) == ("Ada", "approved")
+        until(lambda: any("was approved" in mail for mail in inbox.mails))
+        (mail,) = (mail for mail in inbox.mails if "was approved" in mail)
+        assert "By Ada: fine" in mail
 
 
 def test_a_word_about_an_older_estimate_is_void(home: Path) -> None:
