@@ -7,21 +7,26 @@ StorageError here, without keys or links in them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote, unquote
 
 from brightrun.errors import DatasetError, StorageError
 from brightrun.frozen import Frozen
 from brightrun.settings import Settings
-from brightrun.shelves import storage_client, supabase_headers
+from brightrun.shelves import supabase_headers
 
 TABLE = "training_files"
 COLUMNS = (
     "id", "name", "json_file_path", "jsonl_file_path", "storage_bucket", "conversation_count",
     "total_training_pairs", "status",
 )  # fmt: skip
-MOST = 1000
+PAGE = 1000  # rows a request, as many as Supabase gives by default; a project may give fewer
+# Postgres about a value that a column's type cannot hold: no row has such an id.
+NO_SUCH = ("22P02", "22003")
 SECONDS = 20
+PIECE = 1 << 20  # bytes of a file in memory at once
 
 
 class AppFile(Frozen):
@@ -47,8 +52,16 @@ def is_configured(settings: Settings) -> bool:
 
 
 def listed(settings: Settings) -> tuple[AppFile, ...]:
-    """The rows by name, up to 1,000. StorageError: the project refuses or does not answer."""
-    return _rows(settings, lambda query: query.order("name").limit(MOST))
+    """All rows by name, page by page. StorageError: the project refuses or does not answer."""
+    found: tuple[AppFile, ...] = ()
+    while page := _rows(settings, partial(_page, start=len(found))):
+        found += page
+    return found
+
+
+def _page(query: Any, start: int) -> Any:
+    """A page may be shorter than asked for, so only an empty one is the end."""
+    return query.order("name").order("id").range(start, start + PAGE - 1)
 
 
 def _rows(settings: Settings, chosen: Callable[[Any], Any]) -> tuple[AppFile, ...]:
@@ -65,6 +78,8 @@ def _rows(settings: Settings, chosen: Callable[[Any], Any]) -> tuple[AppFile, ..
             )  # fmt: skip
             found = chosen(client.from_(TABLE).select(*COLUMNS)).execute().data
     except (APIError, httpx.HTTPError) as error:
+        if getattr(error, "code", "") in NO_SUCH:
+            return ()
         raise _told(f"the table {TABLE} of Supabase cannot be read", error) from None
     try:
         return tuple(row_of(row) for row in cast(list[dict[str, Any]], found))
@@ -82,8 +97,8 @@ def row_of(row: dict[str, Any]) -> AppFile:
 
 def named(settings: Settings, name: str) -> AppFile:
     """By id or name. DatasetError: there is none, or several have that name."""
-    same = _rows(settings, lambda query: query.eq("name", name).limit(MOST))
-    same = same or tuple(one for one in listed(settings) if one.id == name)
+    same = _rows(settings, lambda query: query.eq("name", name))
+    same = same or _rows(settings, lambda query: query.eq("id", name))
     if len(same) == 1:
         return same[0]
     ids = ", ".join(one.id for one in same)
@@ -100,9 +115,6 @@ def room(settings: Settings) -> Path:
 
 def fetch(settings: Settings, file: AppFile) -> Path:
     """A copy below the home, replaced by the next fetch. DatasetError, StorageError."""
-    import httpx
-    from storage3.utils import StorageException
-
     kind = Path(file.path).suffix
     if kind not in (".json", ".jsonl"):
         raise DatasetError(
@@ -111,16 +123,37 @@ def fetch(settings: Settings, file: AppFile) -> Path:
     # Of ids and paths that others wrote, nothing becomes a place on this disk.
     safe = "".join(c for c in file.id if c.isalnum() or c == "-")[:64]
     place = room(settings) / (safe or "file") / f"training{kind}"
-    client = storage_client(settings.supabase_url, _key(settings))
-    try:
-        data = client.from_(file.storage_bucket).download(file.path)
-    except (StorageException, httpx.HTTPError, ValueError) as error:  # ValueError: its path
-        raise _told(f"{file.storage_bucket}/{file.path} cannot be fetched", error) from None
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_suffix(".part")
-    part.write_bytes(data)
-    part.replace(place)
+    try:
+        _download(settings, file, part)
+        part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
     return place
+
+
+def _download(settings: Settings, file: AppFile, place: Path) -> None:
+    """Supabase's own client holds a whole file in memory, so its address is read in pieces."""
+    import httpx
+
+    what = f"{file.storage_bucket}/{file.path} cannot be fetched"
+    parts = [file.storage_bucket, *unquote(file.path).lstrip("/").split("/")]
+    if {".", ".."} & set(parts) or not file.storage_bucket:
+        raise StorageError(f"{what}: its path is none", fix="export it again there")
+    url = f"{settings.supabase_url.rstrip('/')}/storage/v1/object"
+    url = "/".join((url, *(quote(one, safe="") for one in parts)))
+    head = supabase_headers(_key(settings))
+    try:
+        with (
+            httpx.stream("GET", url, headers=head, timeout=SECONDS) as answer,
+            place.open("wb") as out,
+        ):
+            answer.raise_for_status()
+            for piece in answer.iter_bytes(PIECE):
+                out.write(piece)
+    except httpx.HTTPError as error:
+        raise _told(what, error) from None
 
 
 def _key(settings: Settings) -> str:
@@ -128,7 +161,9 @@ def _key(settings: Settings) -> str:
 
 
 def _told(what: str, error: Exception) -> StorageError:
-    code = getattr(error, "code", "") or ""
+    """The kind of an exception and its code; its words may hold the address or the key."""
+    answer = getattr(error, "response", None)
+    code = getattr(error, "code", "") or getattr(answer, "status_code", "")
     return StorageError(
         f"{what}: {type(error).__name__}{f' {code}' if code else ''}",
         fix="check SUPABASE_URL, and that SUPABASE_KEY (sb_secret_...) may read it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,16 @@ def test_what_the_fake_does_not_know_it_refuses(
         appfiles._rows(load(), query)
 
 
+def test_more_rows_than_one_answer_holds_are_all_listed_and_found(
+    project: supabase_storage.Storage,
+) -> None:
+    project.most = 3
+    project.rows = [row(id=f"{number:04}", name=f"File {number % 4}") for number in range(8)]
+    found = appfiles.listed(load())
+    assert [(f.name, f.id) for f in found] == sorted((r["name"], r["id"]) for r in project.rows)
+    assert appfiles.named(load(), "0007").name == "File 3"
+
+
 def test_without_a_project_nobody_is_asked(home: Path) -> None:
     assert json.loads(run("list", "--json").output) == {"files": [], "supabase": []}
 
@@ -98,6 +109,29 @@ def test_what_others_wrote_names_no_place_on_this_disk(project: supabase_storage
     project.objects[f"training-files/{ID}/training.json"] = (b"{}", "application/json")
     place = appfiles.fetch(load(), bad)
     assert place.parent == load().home.resolve() / "fetched" / "outside"
+
+
+def test_a_large_file_goes_to_the_disk_in_pieces(project: supabase_storage.Storage) -> None:
+    large = b"0123456789abcdef" * (4 << 20)
+    project.rows = [row(json_file_path=f"{ID}/a b%20c.json")]
+    project.objects[f"training-files/{ID}/a%20b%20c.json"] = (large, "application/json")
+    tracemalloc.start()
+    try:
+        place = appfiles.fetch(load(), appfiles.named(load(), "Spring"))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert place.stat().st_size == len(large)
+    assert most < len(large) / 4
+
+
+@pytest.mark.parametrize("path", ["../other/training.json", f"{ID}/%2e%2e/training.json"])
+def test_a_path_that_leaves_its_bucket_is_asked_of_nobody(
+    project: supabase_storage.Storage, path: str
+) -> None:
+    with pytest.raises(StorageError, match="its path is none"):
+        appfiles.fetch(load(), appfiles.AppFile(id=ID, name="x", json_file_path=path))
+    assert not list(appfiles.room(load()).rglob("*.*"))
 
 
 def test_a_wrong_key_is_told_without_the_key(

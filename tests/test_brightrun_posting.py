@@ -326,6 +326,27 @@ def test_the_webhook_is_signed_follows_its_schema_and_is_sent_again(
     assert post(ledger, message(), "gone", now=NOW) == ["webhook: ConnectError"]
 
 
+def test_an_application_that_was_away_for_an_hour_hears_each_event_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with application() as app:
+        monkeypatch.setenv("BRIGHTRUN_WEBHOOK_URL", app.url)
+        monkeypatch.setenv("BRIGHTRUN_WEBHOOK_SECRET", "planted-secret")
+        app.answers += [503] * 100
+        ledger = Ledger.open(load())
+        for minutes in range(0, 60, 5):
+            if minutes in (0, 30):
+                assert post(ledger, message(), f"k{minutes}", now=NOW + timedelta(minutes=minutes))
+            deliver_due(ledger, NOW + timedelta(minutes=minutes))
+        assert len(app.calls) > 2
+        app.answers.clear()
+        app.calls.clear()
+        tries = [NOW + timedelta(minutes=minutes) for minutes in range(60, 190, 5)]
+        assert [problem for at in tries for problem in deliver_due(ledger, at)] == []
+        assert len(app.calls) == len({event["id"] for event in app.events}) == 2
+    assert ledger.undelivered(NOW) == ()
+
+
 def test_nothing_is_sent_to_a_webhook_without_a_secret(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

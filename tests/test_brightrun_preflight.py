@@ -12,6 +12,7 @@ from fakes.clock import ManualClock
 from fakes.registry import registry
 from fakes.runpod.bill import Bill
 from fakes.runpod.market import Market as Stock
+from fakes.sts import ROLE
 from faulty_storage import ORDERS, break_storage, mend_storage
 from runpod_rentals import IMAGE, SECRETS, account, estimate, job_on, kind, notes, provider, row
 
@@ -146,6 +147,21 @@ def test_a_storage_that_stays_away_at_launch_ends_the_job_and_nothing_was_rented
             rent(job)
         assert fake.account.pods == {}
     assert job.ledger.attempts("job-1") == ()
+
+
+@pytest.mark.slow
+def test_an_sts_that_stays_away_at_launch_ends_the_job_and_nothing_was_rented(home: Path) -> None:
+    nobody = {"pod_storage_role": ROLE, "pod_storage_sts": "http://127.0.0.1:9"}
+    with account() as fake:
+        job = job_on(home, provider(fake), pod_storage_url="s3://b", **nobody, **SECRETS)
+        began = fake.clock.monotonic()
+        with pytest.raises(StorageError, match=r"127\.0\.0\.1:9") as told:
+            rent(job)
+        assert fake.clock.monotonic() - began >= 600
+        assert fake.account.pods == {}
+    assert "asked again for up to 10 minutes" in notes(job, "warning")[0]
+    assert job.ledger.attempts("job-1") == ()
+    assert "s3cret" not in str(told.value)
 
 
 def test_what_else_is_wrong_does_not_wait_for_a_storage_that_is_away(home: Path) -> None:

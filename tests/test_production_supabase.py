@@ -27,6 +27,7 @@ from supabase_database import person, prepare
 from waiting import until
 
 from brightrun import appfiles, ledger_access, podcredentials
+from brightrun.errors import DatasetError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.settings import load
@@ -205,5 +206,13 @@ def test_supabases_client_sees_through_a_real_postgrest_what_the_rules_say(
 
             monkeypatch.setenv("SUPABASE_KEY", SECRET)
             assert [file.name for file in appfiles.listed(load())] == ["Spring"]
+            assert appfiles.named(load(), "7").name == "Spring"
+            monkeypatch.setattr(appfiles, "PAGE", 1)
+            with psycopg.connect(url, autocommit=True) as session:
+                session.execute("INSERT INTO public.training_files (id, name) VALUES (8, 'April')")
+            assert [file.id for file in appfiles.listed(load())] == ["8", "7"]
+            for nobody in ("Winter", "9" * 40):  # no such name, and no id that the column can hold
+                with pytest.raises(DatasetError, match="no files"):
+                    appfiles.named(load(), nobody)
             monkeypatch.setenv("SUPABASE_KEY", PUBLISHABLE)
             assert appfiles.listed(load()) == ()

@@ -4,7 +4,8 @@ Follows the paths and answers that storage3 speaks, below /storage/v1/object: PO
 uploads, POST sign/{bucket}/{path} {expiresIn} signs, GET sign/...?token= fetches, DELETE {bucket}
 {prefixes} removes, GET {bucket}/{path} fetches with a key. HTML is served as text/plain, as the
 real one does. GET /rest/v1/training_files answers `rows` as PostgREST does: the asked columns of
-the rows that every `eq.` names, in the asked order; what it does not know is refused.
+the rows that every `eq.` names, in the asked order, `most` at once; what it does not know is
+refused.
 While `away` every call is answered as the gateway does when what is behind it is down.
 Every call with a key needs it as `apikey` too: the real gateway refuses it otherwise.
 """
@@ -37,6 +38,7 @@ class Storage:
         self.rows: list[dict[str, Any]] = []
         self.ahead = 0.0
         self.away = False
+        self.most = 1000  # rows of one answer
 
     def now(self) -> float:
         return time.time() + self.ahead
@@ -78,19 +80,23 @@ def serving(storage: Storage) -> Iterator[str]:
                 )
             asked = {name: values[0] for name, values in query.items()}
             columns = asked.pop("select").split(",")
-            limit = int(asked.pop("limit", len(storage.rows)))
-            key, _, way = asked.pop("order", "id.asc").partition(".")
+            limit = min(int(asked.pop("limit", len(storage.rows))), storage.most)
+            start = int(asked.pop("offset", 0))
+            order = [word.partition(".")[::2] for word in asked.pop("order", "id.asc").split(",")]
             filters = {name: value.partition(".") for name, value in asked.items()}
-            if way not in ("asc", "desc") or any(how != "eq" for how, _, _ in filters.values()):
+            hows = {how for how, _, _ in filters.values()}
+            if {way for _, way in order} != {"asc"} or not hows <= {"eq"}:
                 return self.answer(400, {"code": "PGRST100", "message": "failed to parse"})
-            if any(c not in row for row in storage.rows for c in (*columns, *filters, key)):
+            keys = [key for key, _ in order]
+            if any(c not in row for row in storage.rows for c in (*columns, *filters, *keys)):
                 return self.answer(400, {"code": "42703", "message": "column does not exist"})
             rows = [
                 row
                 for row in storage.rows
                 if all(str(row[name]) == value for name, (_, _, value) in filters.items())
             ]
-            rows = sorted(rows, key=lambda row: str(row[key]), reverse=way == "desc")[:limit]
+            rows = sorted(rows, key=lambda row: [str(row[key]) for key in keys])
+            rows = rows[start : start + limit]
             return self.answer(200, [{name: row[name] for name in columns} for row in rows])
 
         def do_POST(self) -> None:
