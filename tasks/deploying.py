@@ -66,7 +66,10 @@ def unproven(job: JobContext) -> str:
     if job.spec.values.quick:
         return "a quick look does not take the time"
     if job.provider.manners.far_away:
-        return "another kind of machine answers otherwise than the pod did"
+        return (
+            "another kind of machine answers otherwise than the pod did, so it takes one of the "
+            "pod's kind (docs/runpod.md, Checking a package)"
+        )
     return ""
 
 

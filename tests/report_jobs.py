@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import report_samples
 
@@ -56,13 +56,15 @@ def evaluated_job(
     start: datetime = START,
     usd: str = "0.0773",
     smoke: bool = False,
+    provider: Literal["local", "runpod"] = "local",
 ) -> JobContext:
     """A completed job of one pod, in the ledger and run folder of BRIGHTRUN_HOME."""
     settings: Settings = load()
     ledger, folder = Ledger.open(settings), RunFolder(settings.storage, job_id)
     frozen = spec(**(values or {}))
     request = JobRequest(training_file="training-file.json", client=client, name=name,
-                         requested_by="maria.lopez", preset="demo", smoke=smoke)  # fmt: skip
+                         requested_by="maria.lopez", preset="demo", smoke=smoke,
+                         provider=provider)  # fmt: skip
     ledger.create_job(job_id, request, at=start)
     ledger.update_job(job_id, estimate=ESTIMATE, spec=frozen.model_dump(mode="json"),
                       spec_hash=frozen.spec_hash())  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from brightrun.errors import ReportError, StorageError, UsageError
 from brightrun.ledger import Ledger
 from brightrun.ledger_reports import FileFacts
 from brightrun.runfolder import sha256_file
-from brightrun.settings import load
+from brightrun.settings import CHECKOUT, load
 from brightrun.sharing import Shared, closed, expiry, missing
 from brightrun.shelves import Supabase, shelf_of
 from flows.cli import app
@@ -154,6 +155,18 @@ def test_a_quick_look_leaves_the_check_of_its_package_to_a_person(home: Path) ->
     deploying.prove(job)
     assert not job.ledger.events(JOB, type="warning")
     assert not job.folder.exists(handing.CHECKED)
+
+
+def test_a_rented_pods_package_is_left_to_a_machine_of_its_kind(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRIGHTRUN_RUNPOD_API_KEY", "key")
+    job = evaluated_job(JOB, provider="runpod")
+    scripted(job, "raise SystemExit('must not run')")
+    deploying.prove(job)
+    assert not job.ledger.events(JOB, type="warning")
+    page, section = re.findall(r"\((docs/\w+\.md), ([^)]+)\)", deploying.unproven(job))[0]
+    assert f"\n## {section}\n" in (CHECKOUT / page).read_text()
 
 
 def test_a_package_whose_verdicts_hold_no_more_is_refused_even_to_an_override(home: Path) -> None:
