@@ -26,6 +26,7 @@ from typing import Any, Literal
 from trainer_jobs import FORKS, JOB, SMALL, environment, lay_out, payloads, tiny_models
 
 from brightrun.runfolder import MANIFEST, RunFolder, checkpoint
+from trainer.scratch import PREFIX
 
 Phase = Literal["step", "save", "upload", "validation"]
 KEYS = ("loss", "grad_norm", "learning_rate", "sample_ids")
@@ -129,7 +130,7 @@ def _pod(environ: dict[str, str], console: str) -> None:
 
 def local_copies(pod: WatchedPod, least: int) -> list[Path]:
     """Local checkpoint folders of step `least` or later."""
-    found = pod.scratch.glob(f"brightrun-{JOB}-*/checkpoint-*")
+    found = pod.scratch.glob(f"{PREFIX}{JOB}-*/checkpoint-*")
     return [path for path in found if int(path.name.partition("-")[2]) >= least]
 
 

@@ -11,14 +11,13 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 import traceback
 from pathlib import Path
 from typing import Any
 
-from trainer import offline, rebirth, threads
+from trainer import offline, rebirth, scratch, threads
 from trainer.logtee import LogTee
 from trainer.outbox import Outbox
 from trainer.pod import MissingVariable, Pod
@@ -113,21 +112,23 @@ def main() -> int:
     tee = LogTee(outbox, pod.folder("" if seat.leads else f"rank-{seat.rank}") + "/")
     tee.start()
     ending = Ending(outbox, pod, tee, seat)
-    scratch = Path(tempfile.mkdtemp(prefix=f"brightrun-{pod.job_id}-"))
+    place = scratch.made(pod.job_id)
     # Until the control thread takes over, SIGTERM ends the pod with its marker.
     signal.signal(signal.SIGTERM, lambda *_: _leave(ending, {"reason": "sigterm"}, HASTY_SECONDS))
     try:
-        return _run(pod, ending, scratch)
+        if seat.leads and (left := scratch.sweep()):
+            print(f"removed what killed pods had left: {', '.join(left)}", flush=True)
+        return _run(pod, ending, place)
     except Exception as error:  # noqa: BLE001 the last line of the process: it must say why
         traceback.print_exc()
         ending.write(FAILED, _explained(error))
         return 1
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
         tee.finish()
 
 
-def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
+def _run(pod: Pod, ending: Ending, place: Path) -> int:
     from brightrun.runfolder import RunFolder
     from trainer.control import Control, StopRequested
     from trainer.reporter import Reporter
@@ -160,7 +161,7 @@ def _run(pod: Pod, ending: Ending, scratch: Path) -> int:
         spec = read_spec(patient)
         outages.limits = Limits.of(spec.values.checkpoint_minutes, pod.storage_patience)
         group = Group(seat, outages.limits.longest)
-        attempt = Attempt(pod, patient, reporter, control, scratch, group)
+        attempt = Attempt(pod, patient, reporter, control, place, group)
         attempt.fail = lambda error: _fail(ending, error)
         copies = patient.exists(COPY_WISH)
         done = quantise.run(attempt, spec) if copies else attempt.run(spec)
