@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 # One more than cores: many tests wait for a process or a clock.
 WORKERS ?= 3
-.PHONY: help setup demo test test-network test-postgres lint check audit ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery bench-measure load simulate chaos
+.PHONY: help setup demo test test-network test-lm-eval test-postgres lint check audit ui soak clean bench bench-train bench-tiny bench-peer bench-calibrate bench-recovery bench-measure load simulate chaos
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -35,6 +35,19 @@ test: $(INSTALLED)  ## the suite offline, all but the slow tests (make soak)
 
 test-network: $(INSTALLED)  ## what needs the package index: the unpacked package in a clean environment (CI)
 	$(BIN)/python -m pytest -m 'network and not slow' --timeout 3000 $(ARGS)
+
+# Beside .venv, which it reads: the extra brings 20 packages that nothing else needs.
+HARNESS := .brightrun/lm-eval
+test-lm-eval: $(HARNESS)/.installed  ## our log-likelihoods against lm-eval's on the same models (CI)
+	$(HARNESS)/bin/python -W ignore -c "import lm_eval.models.huggingface"
+	$(HARNESS)/bin/python -m pytest -m slow -k "lm_eval or harness or written_answers" \
+	  tests/test_evals_harness.py tests/test_trainer_measuring.py $(ARGS)
+
+$(HARNESS)/.installed: $(INSTALLED)
+	@test -x $(HARNESS)/bin/python || $(PYTHON) -m venv $(HARNESS)
+	@$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$(echo $(HARNESS)/lib/python*/site-packages)/base.pth
+	$(HARNESS)/bin/python -m pip install -q -c constraints.txt lm-eval
+	@touch $@
 
 test-postgres: $(INSTALLED)  ## the ledger's tests on a real Postgres instead of SQLite
 	$(BIN)/python -m pytest --postgres -n $(WORKERS) $$(ls tests/test_brightrun_ledger*.py) tests/test_brightrun_promises.py \

@@ -47,9 +47,12 @@ def test_ci_runs_the_suite_and_what_the_suite_leaves_to_the_package_index(tmp_pa
         (tmp_path / name).chmod(0o755)
     subprocess.run([str(shutil.which("bash")), str(ROOT / ".ci/run")], env={"PATH": str(tmp_path)},
                    check=True)  # fmt: skip
-    assert called.read_text().split() == ["lint", "audit", "test", "test-network"]
+    targets = ["lint", "audit", "test", "test-network", "test-lm-eval"]
+    assert called.read_text().split() == targets
     said = subprocess.run(
-        ["make", "--dry-run", "--always-make", "test-network"], cwd=ROOT, capture_output=True,
+        ["make", "--dry-run", "--always-make", *targets[-2:]], cwd=ROOT, capture_output=True,
         text=True, check=True,
     ).stdout  # fmt: skip
     assert "-m 'network and not slow'" in said
+    assert "pip install -q -c constraints.txt lm-eval" in said
+    assert "tests/test_evals_harness.py tests/test_trainer_measuring.py" in said
