@@ -76,7 +76,9 @@ class Brand(Frozen):
     client: str = Field("", max_length=120, description="Client's name as it is printed")
     logo: str = Field("", description="PNG, SVG or JPEG beside the file; then a data URI")
     logo_alt: str = Field("", max_length=120, description="What the logo shows; default: the name")
-    lang: str = Field("en", pattern=r"^[a-z]{2}(-[A-Z]{2})?$", description="Language of `strings`")
+    lang: str = Field(
+        "en", pattern=r"^[a-z]{2}(-[A-Z]{2})?$", description="English: en, en-GB, en-US"
+    )
     colours: Colours = Colours()
     strings: dict[str, str] = Field(
         default_factory=dict, description="Headings and labels by key (reports/words.py)"
@@ -94,6 +96,12 @@ class Brand(Frozen):
 def read(path: Path) -> Brand:
     """The brand with its logo inside; ConfigurationError names file, line and fault."""
     found = tomlfiles.read(path, Brand, "brand file")
+    if not found.lang.startswith("en"):
+        raise ConfigurationError(
+            f"{path.name}, lang: a report's sentences are English, not {found.lang!r}",
+            cause="a screen reader, a spell checker and hyphenation go by the document's language",
+            fix="en, en-GB or en-US; `strings` may replace headings in any language",
+        )
     if not found.logo:
         return found
     return found.model_copy(update={"logo": embedded(path.parent / found.logo, path.name)})

@@ -96,6 +96,17 @@ def test_a_logo_is_a_small_and_passive_picture(
         brand.read(file)
 
 
+def test_a_report_does_not_call_itself_german_while_its_sentences_are_english(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "brand.toml"
+    file.write_text('lang = "de"\n[strings]\nsummary = "Kurz"')
+    with pytest.raises(ConfigurationError, match=r"brand\.toml, lang: .* English, not 'de'"):
+        brand.read(file)
+    file.write_text('lang = "en-GB"\n[strings]\nsummary = "Kurz"')
+    assert brand.read(file).lang == "en-GB"
+
+
 def test_black_on_white_has_the_greatest_contrast() -> None:
     assert brand.contrast("#000000", "#FFFFFF") == pytest.approx(21)
     assert brand.contrast("#0B5CAD", "#0B5CAD") == pytest.approx(1)
