@@ -71,6 +71,8 @@ def news_of(job: JobContext, what: str) -> Message:
         offered = retrying.suggested(job.request, row.error)
         with_ = f", with {'; '.join(map(str, offered))}" if offered else ""
         lines.append(f"Or again: {retrying.command(job.job_id, offered)}{with_}")
+        if own := retrying.by_pod(row.error):
+            lines.append(f"Then: {own}")
     title = f"Bright Run job {job.job_id} {what}"
     about = {"kind": what, "job_id": job.job_id, "links": links}
     return Message(title=title, lines=tuple(lines), **about)

@@ -10,7 +10,7 @@ BrightRunError
 │   └── StopFailed      a pod could not be ended and may go on billing
 ├── InterruptionError
 │   └── SpotInterrupted a pod was lost; the task's retry brings a new one
-├── OutOfMemory         carries an adjustment (micro_batch 4 -> 2)
+├── OutOfMemory         carries an adjustment (precision nf4; micro_batch 1)
 ├── StorageError        run folder, object storage or ledger
 │   └── LedgerAway      the ledger's server does not answer: waiting mends it
 ├── TrainerError        the trainer itself failed: never retried blindly
@@ -30,7 +30,8 @@ class BrightRunError(Exception):
     """Base of the tree.
 
     message: what happened, with the value. cause: the likely cause. fix: what to do.
-    adjustment: field -> new value that `retry` can apply by itself. fault: its name in
+    adjustment: name -> new value. What a job sets `retry` offers as a diff; with a pod's own
+    choices (micro_batch) the next pod begins by itself (`recovery`). fault: its name in
     brightrun.faults, which also gives the usual cause and fix when none is given.
     """
 

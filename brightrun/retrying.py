@@ -3,6 +3,7 @@
     found = of_job(row, sets, accept=True) -> Proposal
 
 The suggestion is the error's adjustment ({"learning_rate": 0.0001}); it counts only when accepted.
+What no job can set in it ({"micro_batch": 1}) is a pod's own choice: see `by_pod`.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ class Change(Frozen):
 
 
 class Proposal(Frozen):
-    """The request of the new job and how it differs; open: suggested, and not accepted."""
+    """The request of the new job and how it differs; open: suggested, and not accepted; by_pod:
+    suggested, and done by the pods themselves."""
 
     request: JobRequest
     changes: tuple[Change, ...]
     open: tuple[Change, ...] = ()
+    by_pod: str = ""
 
 
 def suggested(request: JobRequest, error: Mapping[str, Any] | None) -> tuple[Change, ...]:
@@ -46,6 +49,14 @@ def suggested(request: JobRequest, error: Mapping[str, Any] | None) -> tuple[Cha
         for name, value in found.items()
         if name in SETTABLE and getattr(values, name) != value
     )
+
+
+def by_pod(error: Mapping[str, Any] | None) -> str:
+    """What the error suggests and no job sets, in words; "": nothing. A pod chooses it from its
+    memory, and the one after an out-of-memory begins with what that error says (`recovery`)."""
+    found = (error or {}).get("adjustment") or {}
+    said = ", ".join(f"{name} -> {value}" for name, value in found.items() if name not in SETTABLE)
+    return f"{said} (applied by the pod itself, when its memory is not enough)" if said else ""
 
 
 def of_job(row: JobRow, sets: Mapping[str, Any], **how: Any) -> Proposal:
@@ -89,7 +100,7 @@ def propose(
         for change in differences(request, new)
     )
     left = () if accept else tuple(c for c in offered if c.field not in sets)
-    return Proposal(request=new, changes=changes, open=left)
+    return Proposal(request=new, changes=changes, open=left, by_pod=by_pod(error))
 
 
 def differences(parent: JobRequest, child: JobRequest) -> tuple[Change, ...]:

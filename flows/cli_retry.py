@@ -60,6 +60,7 @@ def retry(
                     "parent": known.job_id,
                     "changes": [change.model_dump() for change in found.changes],
                     "open": [change.model_dump() for change in found.open],
+                    "by_pod": found.by_pod,
                 }
             )
         return
@@ -83,3 +84,5 @@ def show(parent: str, found: Proposal) -> None:
         say(f"  {change}")
     for change in found.open:
         say(f"  Suggested and not taken: {change}; take it with --accept-suggestions", "yellow")
+    if found.by_pod:
+        say(f"  {found.by_pod}")

@@ -61,5 +61,7 @@ def retry(request: RetryRequest) -> dict[str, Any]:
     known.ledger.create_job(job_id, found.request, parent_job_id=known.job_id)
     for change in found.changes:
         story.tell(f"Differs from {known.job_id}: {change}")
+    if found.by_pod:
+        story.tell(f"As its error suggests: {found.by_pod}")
     run = hand_over(known.ledger, found.request, job_id)
     return {"job_id": job_id, "parent": known.job_id, "flow_run_id": str(run)}

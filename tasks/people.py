@@ -58,7 +58,9 @@ def notify(job_id: str, what: str) -> None:
     if row.error is not None:
         offered = retrying.suggested(job.request, row.error)
         again = retrying.command(job_id, offered)
-        card = jobcards.failure_card(job_id, row.error, tuple(map(str, offered)), again)
+        own = retrying.by_pod(row.error)
+        said = (*map(str, offered), *([own] if own else []))
+        card = jobcards.failure_card(job_id, row.error, said, again)
         artifacts.publish("failure", card, "What went wrong, and how to try again")
     if what == "started":
         alerts.began(job)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from commands import inside
 
-from brightrun import history, retrying
+from brightrun import alerts, history, retrying
+from brightrun.context import JobContext
 from brightrun.errors import UsageError
 from brightrun.history import Quality, Wanted
 from brightrun.jobs import Confirm, JobRequest
@@ -188,6 +189,8 @@ def test_a_retry_takes_the_suggestion_only_when_it_is_accepted() -> None:
     assert [str(c) for c in asked.open] == [
         "learning_rate: 0.0002 -> 0.0001 (suggested by the error)"
     ]
+    own = "micro_batch -> 2 (applied by the pod itself, when its memory is not enough)"
+    assert (asked.by_pod, retrying.by_pod({"adjustment": {"epochs": 2}})) == (own, "")
     taken = retrying.propose(WISH, NAN, {"epochs": "2"}, accept=True, requested_by="Ben")
     assert [str(change) for change in taken.changes] == [
         "epochs: 3 -> 2 (set by hand)",
@@ -205,6 +208,21 @@ def test_a_retry_takes_the_suggestion_only_when_it_is_accepted() -> None:
     assert by_hand.request.values.learning_rate == 3e-4
     with pytest.raises(UsageError):
         retrying.propose(WISH, NAN, {"epochs": "0"}, accept=True)
+
+
+def test_a_suggestion_that_only_a_pod_can_take_is_shown_before_a_retry(
+    home: Path, ledger: Ledger
+) -> None:
+    known = {"code": "out_of_memory", "message": "no room", "fix": ""}
+    ledger.update_job("b", error={**known, "adjustment": {"micro_batch": 1}})
+    shown = inside(home, "retry", "b", "--accept-suggestions", "--dry-run")
+    assert "the same values again" in shown.err
+    assert "micro_batch -> 1 (applied by the pod itself" in shown.err
+    told = inside(home, "retry", "b", "--dry-run", "--json").json
+    assert (told["changes"], told["open"]) == ([], [])
+    assert told["by_pod"].startswith("micro_batch -> 1")
+    said = alerts.news_of(JobContext(ledger.settings, ledger, "b"), "failed").lines
+    assert said[-1].startswith("Then: micro_batch -> 1")
 
 
 def test_a_template_fills_in_what_the_form_left_as_it_is(home: Path, ledger: Ledger) -> None:
