@@ -87,6 +87,7 @@ def summary(results: list[Result]) -> dict[str, Any]:
         "double_billed": sum(result.double_billed for result in results),
         "ledger_minus_bill_usd": round(float(difference), 6),
         "apart_before_the_bill_usd": round(float(sum(abs(r.apart_usd) for r in results)), 6),
+        "most_apart_of_a_run_usd": round(float(max(abs(r.apart_usd) for r in results)), 6),
         "driver_runs": sum(not result.whole for result in results),
         "whole_flow_runs": sum(result.whole for result in results),
         "pods_of_unlearned_id": sum(result.unlearned for result in results),

@@ -124,6 +124,7 @@ def judge(home: Path, job_id: str, fake: FakeRunPod, result: Result, said: str) 
     result.violations += double
     result.bill_usd = Decimal(fake.account.bill.total_micro(now)) / 10**6
     result.ledger_usd = book.cost_so_far(job_id, now)
+    result.apart_usd = result.ledger_usd - result.bill_usd
     for cost, bill in books(home, job_id, fake):
         if abs(cost - bill) > PER_POD_USD:
             result.violations.append(f"a pod cost {cost}, its bill is {bill}")

@@ -25,6 +25,11 @@ MICRO = 10**6
 CENT = Decimal("0.005")  # what rounds to a cent
 DAY_S = 26 * 3600.0
 UNLEARNED = "its id was never learned"
+# How far the ledger's own reckoning may be from the bill, before the bill is booked: a minute and a
+# half for each pod (lists half a minute behind, two looks a minute apart), and all the time in
+# which nobody could see a pod go, at the dearest price of the fake.
+PER_POD_S, DEAREST_USD = 90.0, Decimal("3.3")
+UNSEEN = ("storage_away", "api_away")
 AGAIN_S, PASSES = 300.0, 24
 
 
@@ -39,6 +44,7 @@ class Result:
     attempts: int = 0
     leaked: int = 0
     apart_usd: Decimal = Decimal(0)
+    undriven_s: float = 0.0
     double_billed: int = 0
     unlearned: int = 0
     whole: bool = False
@@ -74,11 +80,22 @@ def judge(home: Path, world: World, fake: ChaosRunPod, schedule: Schedule, resul
     wrong += double
     result.bill_usd = Decimal(fake.account.bill.total_micro(world.now())) / MICRO
     result.apart_usd = job.ledger.cost_so_far(JOB, world.now()) - result.bill_usd
+    wrong += too_far_apart(result, schedule)
     wrong += reconciled(job, world, result)
     result.ledger_usd = job.ledger.cost_so_far(JOB, world.now())
     if abs(result.ledger_usd - result.bill_usd) >= CENT and not result.unlearned:
         wrong.append(f"ledger {result.ledger_usd}, bill {result.bill_usd}")
     wrong += result_is_kept(job, result.status)
+
+
+def too_far_apart(result: Result, schedule: Schedule) -> list[str]:
+    """The ledger's own reckoning against the bill."""
+    unseen = sum(event.value for event in schedule.events if event.kind in UNSEEN)
+    seconds = PER_POD_S * result.attempts + result.undriven_s + unseen
+    most = DEAREST_USD * Decimal(seconds) / 3600
+    if abs(result.apart_usd) <= most:
+        return []
+    return [f"before the bill {result.apart_usd} apart, at most {most:.6f} can be explained"]
 
 
 def reconciled(job: JobContext, world: World, result: Result) -> list[str]:

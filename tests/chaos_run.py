@@ -29,6 +29,8 @@ from flows import sweeper
 
 REAL_SECONDS = 240.0
 REAPER_S, REAPER_PASSES = 300.0, 24
+# A pod whose driver does not come back: its lease, and two passes of the reaper.
+LEFT_ALONE_S = 900.0 + 2 * REAPER_S
 # Ends that are stated and legitimate: by class of error.
 LEGITIMATE = {
     "cancelled": "a person or the hard limit stopped it",
@@ -109,6 +111,7 @@ def drive_to_end(
         if end is None:
             result.faults["flow_killed"] += 1
             assert kill is not None
+            result.undriven_s += LEFT_ALONE_S if kill.back_s is None else kill.back_s
             if kill.back_s is None:
                 return {"status": "abandoned", "code": "abandoned", "message": "driver killed"}
             world.sleep(kill.back_s)

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +16,10 @@ from typing import Any
 import pytest
 from chaos_driver import JOB
 from chaos_flow import first_victim
-from chaos_judge import doubled, result_is_kept
+from chaos_judge import Result, doubled, result_is_kept, too_far_apart
 from chaos_pod import STATE, STEPS, state_after
 from chaos_run import legitimate
-from chaos_schedule import draw
+from chaos_schedule import Event, draw
 from fakes.clock import START, ManualClock
 from fakes.runpod.bill import Bill, Line
 
@@ -92,6 +94,18 @@ def test_the_judge_finds_what_was_billed_twice_at_once_or_for_nobody() -> None:
     ]
     assert doubled(billed(("a", 0, 60), ("a", 60, 90)), known) == ["2 pods billed as a"]
     assert doubled(billed(("a", 0, 60), ("x", 60, 90)), known) == ["billed, but no attempt: x"]
+
+
+def test_the_judge_finds_a_reckoning_that_no_outage_explains() -> None:
+    calm = replace(draw(7), events=())
+    away = replace(calm, events=(Event(10.0, "api_away", 300.0),))
+    far = Result(7, attempts=1, apart_usd=Decimal("-0.2"))
+    assert too_far_apart(far, calm) == [
+        "before the bill -0.2 apart, at most 0.082500 can be explained"
+    ]
+    assert too_far_apart(far, away) == []
+    assert too_far_apart(replace(far, undriven_s=300.0), calm) == []
+    assert too_far_apart(replace(far, apart_usd=Decimal("0.08")), calm) == []
 
 
 @pytest.fixture
