@@ -170,11 +170,11 @@ def email(settings: Settings) -> Iterator[Finding]:
         return
     where = f"{settings.smtp_host}:{settings.smtp_port}"
     if problem := EmailNotifier(settings).reach():
-        fix = "mend BRIGHTRUN_SMTP_HOST, _PORT, _USER, _PASSWORD or _STARTTLS"
+        fix = "mend BRIGHTRUN_SMTP_HOST, _PORT, _USER, _PASSWORD, _STARTTLS or _IMPLICIT_TLS"
         yield Finding(name="email", state="fail", said=f"{problem} at {where}", fix=fix)
         return
     yield Finding(name="email", state="ok", said=f"{where} answers; nothing was sent")
-    if settings.smtp_user and not settings.smtp_starttls:
+    if settings.smtp_user and not EmailNotifier(settings).encrypted:
         said, fix = "the password goes unencrypted", "set BRIGHTRUN_SMTP_STARTTLS=true"
         yield Finding(name="email", state="warn", said=said, fix=fix)
 

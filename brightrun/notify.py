@@ -23,6 +23,7 @@ from brightrun.frozen import Frozen
 from brightrun.settings import Settings
 
 TIMEOUT_SECONDS = 20
+IMPLICIT_TLS = 465  # RFC 8314: this port speaks TLS from the first byte
 SLACK_FAILS = (SlackClientError, OSError, http.client.HTTPException, ValueError)
 # ValueError: an address or a password that cannot be encoded; its text may hold them.
 MAIL_FAILS = (smtplib.SMTPException, OSError, ValueError)
@@ -64,10 +65,8 @@ class SlackNotifier:
         """What is wrong with the token, or None; posts nothing."""
         try:
             headers = self.client.auth_test().headers
-        except SlackApiError as error:
-            return f"slack: {error.response.get('error') or error.response.status_code}"
         except SLACK_FAILS as error:
-            return f"slack: {type(error).__name__}"
+            return refused(error)
         scopes = {k.lower(): str(v) for k, v in headers.items()}.get("x-oauth-scopes")
         # Not every proxy hands the header on.
         lacking = scopes is not None and "chat:write" not in scopes.split(",")
@@ -95,12 +94,13 @@ class SlackNotifier:
             )
             self.posted = str(answer.get("ts") or "")
         except SLACK_FAILS as error:
-            return f"slack: {type(error).__name__}"
+            return refused(error)
         return None
 
 
 class EmailNotifier:
-    """Mail as text and HTML over SMTP, with STARTTLS unless switched off."""
+    """Mail as text and HTML over SMTP: with TLS from the first byte on port 465 or where it is
+    set, else with STARTTLS unless switched off."""
 
     def __init__(self, settings: Settings, to: str = "") -> None:
         self.settings, self.to = settings, to or settings.email_to
@@ -133,12 +133,40 @@ class EmailNotifier:
     @contextmanager
     def _session(self) -> Iterator[smtplib.SMTP]:
         s = self.settings
-        with smtplib.SMTP(s.smtp_host, s.smtp_port, timeout=TIMEOUT_SECONDS) as server:
-            if s.smtp_starttls:
-                server.starttls(context=ssl.create_default_context())
+        with self._connected() as server:
             if s.smtp_user and s.smtp_password is not None:
                 server.login(s.smtp_user, s.smtp_password.get_secret_value())
             yield server
+
+    @property
+    def encrypted(self) -> bool:
+        return self.settings.smtp_starttls or self._from_the_first_byte
+
+    @property
+    def _from_the_first_byte(self) -> bool:
+        return self.settings.smtp_implicit_tls or self.settings.smtp_port == IMPLICIT_TLS
+
+    def _connected(self) -> smtplib.SMTP:
+        """Encrypted as the settings say, to a server that has proved who it is."""
+        s, tls = self.settings, ssl.create_default_context()
+        place = (s.smtp_host, s.smtp_port)
+        if self._from_the_first_byte:
+            return smtplib.SMTP_SSL(*place, timeout=TIMEOUT_SECONDS, context=tls)
+        server = smtplib.SMTP(*place, timeout=TIMEOUT_SECONDS)
+        if s.smtp_starttls:
+            try:
+                server.starttls(context=tls)
+            except MAIL_FAILS:
+                server.close()
+                raise
+        return server
+
+
+def refused(error: Exception) -> str:
+    """Slack's own word for it (channel_not_found) where there is one."""
+    if isinstance(error, SlackApiError):
+        return f"slack: {error.response.get('error') or error.response.status_code}"
+    return f"slack: {type(error).__name__}"
 
 
 def page(message: Message) -> str:

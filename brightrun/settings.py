@@ -117,6 +117,7 @@ class Settings(BaseSettings):
     smtp_user: str = ""
     smtp_password: SecretStr | None = None
     smtp_starttls: bool = True
+    smtp_implicit_tls: bool = Field(False, description="TLS from the first byte; port 465 has it")
     email_from: str = ""
     email_to: str = Field("", description="Comma-separated addresses")
 

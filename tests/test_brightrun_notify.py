@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from fakes.slack import FakeSlack, slack
 from pydantic import SecretStr
 
+from brightrun import notify
 from brightrun.ledger import Ledger
 from brightrun.notify import EmailNotifier, Message, SlackNotifier
 from brightrun.people import default_people, routes
@@ -201,6 +202,41 @@ def test_a_mail_goes_over_tls_to_a_server_that_proves_who_it_is(
     assert len(inbox.mails) == 1
 
 
+class FromTheFirstByte(Controller):
+    """A server that speaks TLS before SMTP, as on port 465."""
+
+    def __init__(self, inbox: Inbox, place: Path) -> None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(place)
+        super().__init__(inbox, hostname="127.0.0.1", port=free_port(), ssl_context=tls)
+
+
+def test_a_mail_goes_to_a_server_that_speaks_tls_from_the_first_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, inbox = certificate(tmp_path), Inbox()
+    monkeypatch.setenv("SSL_CERT_FILE", str(place))
+    controller = FromTheFirstByte(inbox, place)
+    controller.start()  # asks once whether the server answers
+    try:
+        known = mail_settings(controller.port, smtp_implicit_tls=True, smtp_starttls=True)
+        assert mailed(known) is None
+        assert EmailNotifier(known).reach() is None
+        monkeypatch.setattr(notify, "IMPLICIT_TLS", controller.port)  # nobody may bind 465 here
+        assert mailed(mail_settings(controller.port)) is None
+        monkeypatch.delenv("SSL_CERT_FILE")
+        assert mailed(known) == "email: SSLCertVerificationError"
+    finally:
+        controller.stop()
+    assert len(inbox.mails) == 2
+
+
+def test_a_password_goes_encrypted_where_one_of_both_ways_is_set() -> None:
+    ways = ({"smtp_starttls": True}, {"smtp_implicit_tls": True}, {"smtp_port": 465}, {})
+    found = [EmailNotifier(mail_settings(25).model_copy(update=way)).encrypted for way in ways]
+    assert found == [True, True, True, False]
+
+
 def test_slack_gets_one_message_with_title_and_text(fake_slack: FakeSlack) -> None:
     assert slacked(slack_settings(fake_slack.url)) is None
     ((path, token, fields),) = fake_slack.calls
@@ -220,21 +256,18 @@ def test_slack_is_asked_again_after_the_time_that_it_names(fake_slack: FakeSlack
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "said"),
     [
-        (200, {}, {"ok": False, "error": "invalid_auth"}),
-        (500, {}, {"ok": False, "error": "fatal"}),
-        (503, {"Content-Type": "text/html"}, {}),
+        ((200, {}, {"ok": False, "error": "channel_not_found"}), "slack: channel_not_found"),
+        ((500, {}, {"ok": False, "error": "fatal"}), "slack: fatal"),
+        ((503, {"Content-Type": "text/html"}, {}), "slack: 503"),
     ],
 )
 def test_what_slack_refuses_becomes_one_line(
-    fake_slack: FakeSlack, answer: tuple[int, dict[str, str], dict[str, object]]
+    fake_slack: FakeSlack, answer: tuple[int, dict[str, str], dict[str, object]], said: str
 ) -> None:
     fake_slack.answers = [answer] * 4
-    problem = slacked(slack_settings(fake_slack.url))
-    assert problem is not None
-    assert problem.startswith("slack: ")
-    assert TOKEN not in problem
+    assert slacked(slack_settings(fake_slack.url)) == said
 
 
 def test_an_outage_of_one_channel_does_not_stop_the_other(
