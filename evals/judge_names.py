@@ -7,6 +7,7 @@ openai:qwen3-32b@http://127.0.0.1:8000/v1    anything that speaks one of the two
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -37,8 +38,14 @@ class JudgeName:
 
     @property
     def name(self) -> str:
-        """As it is printed: without the server, which may be anybody's."""
-        return f"{self.protocol}:{self.model}"
+        """As it is printed: of an own server a hash, for the same name may be another model there
+        and its address is nobody's business."""
+        return f"{self.protocol}:{self.model}{self._server}"
+
+    @property
+    def _server(self) -> str:
+        digest = hashlib.sha256(self.base_url.encode()).hexdigest()[:8]
+        return f"@{digest}" if self.own_server else ""
 
     @property
     def slug(self) -> str:

@@ -99,7 +99,7 @@ cli_doctor.setup.command("volume")(cli_volume.volume)
 app.add_typer(cli_doctor.setup, name="setup")
 app.add_typer(cli_daily.template, name="template")
 app.add_typer(cli_share.shares, name="shares")
-app.add_typer(cli_rate.rate, name="rate", help="Blind rating sheets for people.")
+app.add_typer(cli_rate.rate, name="rate", help="Let people (blind sheets) or language models rate.")
 COMMANDS: tuple[Callable[..., None], ...] = (
     cli_files.validate, cli_files.preview, cli_estimate.estimate,
     cli_learned.presets,

@@ -307,8 +307,27 @@ def test_a_name_that_names_no_judge_is_wrong_use(text: str) -> None:
 
 def test_a_judge_has_a_family_and_a_file_name() -> None:
     ours = judge_names.parse("openai:Qwen/Qwen3-32B@http://127.0.0.1:8000/v1/")
-    assert (ours.family, ours.slug, ours.own_server) == ("qwen", "openai-qwen-qwen3-32b", True)
-    assert judge_names.parse("anthropic:claude-x").family == "anthropic"
+    assert (ours.family, ours.own_server) == ("qwen", True)
+    assert re.fullmatch(r"openai-qwen-qwen3-32b-[0-9a-f]{8}", ours.slug)
+    vendor = judge_names.parse("anthropic:claude-x")
+    assert (vendor.family, vendor.name, vendor.slug) == (
+        "anthropic", "anthropic:claude-x", "anthropic-claude-x",
+    )  # fmt: skip
+
+
+def test_one_model_on_two_servers_is_two_judges_and_neither_overwrites_the_other(
+    tmp_path: Path,
+) -> None:
+    folder = RunFolder(tmp_path.as_uri(), "job-1")
+    with bench(tmp_path / "a") as first, bench(tmp_path / "b") as second:
+        for made in (first, second):
+            made.judge.run([task(1)])
+            judgements.write(folder, made.judge, usd=0.0, rubric_sha256="r")
+    said = [*first.judge.scores, *second.judge.scores]
+    heard, headers = judgements.read(folder, None, "r")
+    assert len({header["judge"] for header in headers}) == 2
+    assert sorted(heard[0].scores, key=repr) == sorted(said, key=repr)
+    assert not any("127.0.0.1" in header["judge"] for header in headers)
 
 
 def scores(judge: str, gain: float, n: int, repeat: int = 1) -> tuple[Score, ...]:

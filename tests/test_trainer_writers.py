@@ -41,6 +41,8 @@ class Engine:
 def test_vllm_writes_where_it_is_and_another_engines_rows_are_never_mixed_in(
     torch: Any, tokenizer: ChatTokenizer, tmp_path: Path, monkeypatch: Any, starts: bool
 ) -> None:
+    from peft import LoraConfig
+
     from trainer import writers
 
     interface = SimpleNamespace(LLM=Engine, SamplingParams=lambda **given: given)
@@ -59,6 +61,7 @@ def test_vllm_writes_where_it_is_and_another_engines_rows_are_never_mixed_in(
     folder, told = RunFolder(tmp_path.as_uri(), "job-1"), []
     folder.write_jsonl("measurements/parts/answers/0001-000001.jsonl", [{"model": "baseline"}])
     model = adapted(torch)
+    model.add_adapter("control", LoraConfig(r=20, target_modules=["q_proj"]))
     table = replace(
         bench(torch, model), folder=folder, tokenizer=tokenizer, values=Hyperparameters(),
         dtype=torch.float32 if starts else torch.bfloat16, no_vllm="",
@@ -82,6 +85,7 @@ def test_vllm_writes_where_it_is_and_another_engines_rows_are_never_mixed_in(
     found.write("baseline", [[1]], 7)
     assert Engine.made[-1][2] is None
     assert Engine.made[0]["gpu_memory_utilization"] == 0.68
+    assert Engine.made[0]["max_lora_rank"] == 32  # that of the adapter beside, not the job's own
     assert "not yet proven" in told[0]
 
 

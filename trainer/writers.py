@@ -99,7 +99,7 @@ def vllm_writer(bench: Bench, sampling: dict[str, float], ends: set[int]) -> Wri
         model=str(bench.model.get_base_model().config._name_or_path),
         dtype=str(bench.dtype).removeprefix("torch."),
         enable_lora=True,
-        max_lora_rank=max(8, bench.values.lora_r),
+        max_lora_rank=largest_rank(bench.model),
         max_loras=1,
         gpu_memory_utilization=round(0.9 * free / total, 2),
         seed=bench.values.seed,
@@ -125,6 +125,13 @@ def vllm_writer(bench: Bench, sampling: dict[str, float], ends: set[int]) -> Wri
         return [{**row(bench, one.outputs[0], ends), "seconds": seconds} for one in made]
 
     return Writer(write, VLLM_BATCH, "vLLM, all scenarios of a pass at once (not yet proven)")
+
+
+def largest_rank(model: Any) -> int:
+    """Of all adapters on the model, as vLLM takes it: a power of two, 8 or more."""
+    configs = model.peft_config.values()
+    ranks = [rank for one in configs for rank in (one.r, *one.rank_pattern.values())]
+    return int(max(8, 1 << (max(ranks) - 1).bit_length()))
 
 
 def row(bench: Bench, output: Any, ends: set[int]) -> dict[str, Any]:
