@@ -73,6 +73,35 @@ def test_estimate_alone_and_a_detached_job_whose_process_is_killed_and_retried(
     assert ui.processes_of(home) == []
 
 
+def test_the_form_cancels_a_job_whose_pod_saves_first(
+    tmp_path: Path, models: Path, migrated: Path
+) -> None:
+    home, file = furnish(tmp_path / "home", models, migrated), small_file(tmp_path)
+    wish = train_options(epochs=20, checkpoint_steps=1000, checkpoint_minutes=60)
+    with ui.make_ui(home) as running:
+        sent = brightrun(home, "train", str(file), *wish, "--detach", "--yes")
+        assert sent.code == 0, sent.err
+        job_id, run = sent.json["job_id"], sent.json["flow_run_url"].rpartition("/")[2]
+        folder = run_folder(home, job_id)
+        until(lambda: steps(folder, 1), 240, "a step of the pod")
+        asked = running.start("cancel", {"request": {"job": job_id, "by": "Ann"}})
+        running.wait_for(asked, "Completed", seconds=90)
+        ended = until(lambda: over(running, run), 180, "the job's run has ended")
+        (card,) = running.artifacts(asked)
+    assert (ended["name"], ledger(home).job(job_id).status) == ("Cancelled", "cancelled")
+    assert "spent; kept: " in card["data"]
+    assert f"Job {job_id}" in card["data"]
+    assert folder.marker(1) == ("_STOPPED.json", {"reason": "cancel", "by": "Ann"})
+    assert max(folder.checkpoints()) == max(steps(folder, 1))
+    assert ledger(home).open_attempts() == ()
+
+
+def over(running: ui.Ui, run: str) -> dict[str, Any] | None:
+    """The run's last state, once it has one."""
+    found = running.api(f"/flow_runs/{run}")["state"]
+    return dict(found) if found["type"] in ("COMPLETED", "CANCELLED", "FAILED", "CRASHED") else None
+
+
 def scheduled(running: ui.Ui, name: str) -> bool:
     """Whether a schedule has made runs of that deployment; nobody asked for them."""
     asked = {"deployments": {"name": {"any_": [name]}}, "limit": 20}
