@@ -131,7 +131,7 @@ def test_an_outage_is_tried_again_and_told_once(channels: tuple[Inbox, FakeSlack
     ledger = Ledger.open(load())
     chat.answers += [(500, {}, {"ok": False}), (500, {}, {"ok": False})]
     problems = post(ledger, message("failed"), "k", now=NOW)
-    assert problems == ["slack: SlackApiError"] * 2
+    assert problems == ["slack: 500"] * 2
     assert len(inbox.mails) == 1
     assert len(ledger.undelivered(NOW)) == 2
     assert deliver_due(ledger, NOW + timedelta(seconds=30)) == []  # not yet
