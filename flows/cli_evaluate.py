@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brightrun.errors import UsageError
 from flows.cli_decide import finish, whoami
 from flows.cli_judge import JudgeCap, JudgePrice
 from flows.cli_train import own_files
@@ -40,7 +39,9 @@ def evaluate(
     judges: Annotated[
         list[str] | None,
         typer.Option(
-            "--judge", help="openai:MODEL, anthropic:MODEL, or either with @BASE_URL. Repeatable."
+            "--judge",
+            help="Judges the answers, new ones when they are there: openai:MODEL, anthropic:MODEL, "
+            "or either with @BASE_URL. Repeatable.",
         ),
     ] = None,
     price: JudgePrice = "",
@@ -60,27 +61,32 @@ def evaluate(
     `brightrun evaluate 261122-ab12cd --beside control=261120-99aa00`
     """
     from brightrun.assessments import Wish, request_of
+    from brightrun.context import open_job
     from flows import lifecycle_ids, running
-    from flows.judging import Terms, judge_all
+    from flows.judging import Terms, checked, judge_all
     from flows.terminal import say
 
     source, adapter = found(target, like)
     files = own_files(scenarios, questions, prompts, lm_eval)
     wish = Wish(**files, adapter=adapter, beside=tuple(beside or ()), passes=passes, by=whoami())
+    terms = Terms(price=price, max_usd=max_usd)
+    checked(source.settings, judges or [], terms)  # before a pod is paid for
     if wish == Wish(by=wish.by):
         if judges:
-            judge_all(source, judges, Terms(price=price, max_usd=max_usd))
+            judge_all(source, judges, terms)
         conclude_again(source, json)
         return
-    if judges:
-        raise UsageError(
-            "--judge reads answers that are there, and these are still to be made",
-            fix="evaluate without --judge, then `brightrun evaluate NEW-JOB --judge ...`",
-        )
     request = request_of(source.request, source.job_id, wish)
     job_id = lifecycle_ids.new_job_id()
     say(f"Job {job_id}: assesses {source.job_id}", "bold")
-    finish(running.run(request, job_id, yes=yes), json)
+    done = running.run(request, job_id, yes=yes)
+    if judges and done["status"] == "completed":
+        judge_all(open_job(job_id), judges, terms)
+        conclude_again(open_job(job_id), json)
+        return
+    if judges:
+        say(f"Nobody has judged: `brightrun evaluate {job_id} --judge ...` once it has completed")
+    finish(done, json)
 
 
 def found(target: str, like: str) -> tuple[JobContext, str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from brightrun.settings import Settings
     from evals.judge_llm import LlmJudge, Task
     from evals.judge_names import JudgeName
+    from evals.judge_purse import Price
 
 MOST_TOKENS = 2000
 
@@ -32,22 +33,29 @@ class Terms:
     at_once: int = 4
 
 
-def judge_all(job: JobContext, judges: Sequence[str], terms: Terms) -> list[LlmJudge]:
-    """Every judge over all answers, into the run folder. All names and prices are checked first."""
-    from evals import judge_names, judgements
-    from flows.terminal import say
+def checked(
+    settings: Settings, judges: Sequence[str], terms: Terms
+) -> list[tuple[JudgeName, Price, str]]:
+    """(judge, price, key) of all; UsageError or EvaluationError says what is wrong or missing."""
+    from evals import judge_names
 
     named = [judge_names.parse(text) for text in judges]
     if not math.isfinite(terms.max_usd):
         raise UsageError(f"--max-usd {terms.max_usd} is no sum", fix="e.g. --max-usd 5")
     if terms.price:
         _one_price(named)
-    prices = [_price(name, terms.price) for name in named]
-    keys = [_key(job.settings, name) for name in named]
-    tasks = tasks_of(job)
+    return [(name, _price(name, terms.price), _key(settings, name)) for name in named]
+
+
+def judge_all(job: JobContext, judges: Sequence[str], terms: Terms) -> list[LlmJudge]:
+    """Every judge over all answers, into the run folder. All names and prices are checked first."""
+    from evals import judge_names, judgements
+    from flows.terminal import say
+
+    asked, tasks = checked(job.settings, judges, terms), tasks_of(job)
     done = []
     with _alone(job):
-        for name, price, key in zip(named, prices, keys, strict=True):
+        for name, price, key in asked:
             made = _judged(job, name, price, key, tasks, terms)
             say(told(made))
             done.append(made)
