@@ -62,17 +62,18 @@ def state(verdict: Verdict) -> State:
 def status(verdict: Verdict) -> str:
     """The word on the pill. A measured value without a target has no verdict."""
     if verdict.target is None and measured(verdict):
-        return f"No target{_outside(verdict)}"
+        return f"No target{outside(verdict)}"
     later = EXPLORATORY if verdict.standing == "exploratory" else ""
     return f"{TARGET[verdict.target_met]}{later}"
 
 
 def evidence(verdict: Verdict) -> str:
     """Who says so, and that the plan did not ask: `rated by people`, `..., exploratory`."""
-    return f"{EVIDENCE[verdict.evidence]}{_outside(verdict)}" if measured(verdict) else NO_EVIDENCE
+    return f"{EVIDENCE[verdict.evidence]}{outside(verdict)}" if measured(verdict) else NO_EVIDENCE
 
 
-def _outside(verdict: Verdict) -> str:
+def outside(verdict: Verdict) -> str:
+    """`, exploratory` where the plan did not hold it."""
     return EXPLORATORY if verdict.exploratory else ""
 
 

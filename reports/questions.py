@@ -43,7 +43,7 @@ def table(verdicts: Sequence[Verdict]) -> Table:
     """One row per verdict; interval, sample and evidence stand in the table of verdicts above."""
     rows = tuple(
         (
-            words_of(v).label + (claims.EXPLORATORY if v.exploratory else ""),
+            words_of(v).label + claims.outside(v),
             improved(v),
             above_floor(v),
             target_met(v),

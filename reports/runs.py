@@ -121,7 +121,9 @@ def metric_rows(runs: Sequence[Run]) -> list[Row]:
             continue
         known = next(v for v in found if v)
         cells = tuple(
-            "not measured" if v is None else f"{claims.estimate(v)} ({claims.estimate_interval(v)})"
+            "not measured"
+            if v is None
+            else f"{claims.estimate(v)} ({claims.estimate_interval(v)}{claims.outside(v)})"
             for v in found
         )
         best, why = winner(runs, found, metric)

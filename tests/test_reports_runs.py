@@ -58,6 +58,15 @@ def test_the_best_of_a_row_needs_intervals_that_do_not_touch(home: Path) -> None
     assert "overlap" in rows["Safety"].why
 
 
+def test_a_number_from_outside_the_plan_says_so_beside_others(home: Path) -> None:
+    later = CLEAR.model_copy(
+        update={"verdicts": tuple(v.model_copy(update={"exploratory": True})
+                                  for v in CLEAR.verdicts)}
+    )  # fmt: skip
+    row = next(r for r in runs.metric_rows(gathered(CLEAR, later)) if r.name == "Perplexity")
+    assert [cell.endswith(", exploratory)") for cell in row.cells] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

@@ -94,7 +94,8 @@ SELECT job_id, attempt, step, epoch, validation, loss, learning_rate, tokens_per
 FROM brightrun.training_metrics_history;
 
 CREATE OR REPLACE VIEW public.brightrun_verdicts WITH (security_invoker = true) AS
-SELECT job_id, metric, evidence, n, baseline, trained, ci_low, ci_high, target, improved, target_met
+SELECT job_id, metric, evidence, n, baseline, trained, ci_low, ci_high, target, improved, target_met,
+  coalesce(exploratory, false) AS exploratory
 FROM brightrun.verdicts;
 
 -- Who asks: the name to send as a job's requested_by.
