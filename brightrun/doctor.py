@@ -1,13 +1,13 @@
 """Everything that must be right before jobs can run, looked at in one go: `brightrun doctor`.
 
-Nothing is made, changed or sent (but for an object that is written to the storage and removed).
+Nothing is made, changed or sent (but for an object that is written to each storage and removed).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from brightrun import doctor_machine, doctor_services, doctor_supabase
+from brightrun import doctor_accounts, doctor_machine, doctor_services, doctor_supabase
 from brightrun.findings import Check, Finding, examine, hidden, masked
 
 CHECKS: dict[str, Check] = {
@@ -19,6 +19,9 @@ CHECKS: dict[str, Check] = {
     "storage": doctor_services.storage,
     "pod storage": doctor_services.pod_storage,
     "runpod": doctor_services.runpod,
+    "model hub": doctor_accounts.hub,
+    "month": doctor_accounts.month,
+    "shares": doctor_accounts.shares,
     "supabase": doctor_supabase.check,
     "row level security": doctor_supabase.rules,
     "people": doctor_machine.people,

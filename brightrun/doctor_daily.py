@@ -35,7 +35,7 @@ def fresh(found: Iterable[Finding], before: Iterable[str]) -> tuple[Finding, ...
 
 
 def message(found: Iterable[Finding]) -> Message:
-    lines = [f"{one.name}: {one.said}" + (f". Fix: {one.fix}" if one.fix else "") for one in found]
+    lines = [f"{one.name}: {one.said}. Fix: {one.advice}" for one in found]
     title = f"Bright Run: the doctor found {len(lines)} new failure{'s' if len(lines) > 1 else ''}"
     return Message(title=title, lines=(*lines, "All of it: brightrun doctor"), kind="doctor")
 

@@ -79,7 +79,7 @@ def people(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding(
             name="people", state="skip", said="nobody has an address: nobody is told of anything",
-            fix="docs/notifications.md",
+            fix="give yourself one in people.toml",
         )  # fmt: skip
 
 
@@ -156,6 +156,14 @@ def models(settings: Settings) -> Iterator[Finding]:
             name="base model", state="fail", said=f"{rented} of RunPod has no revision",
             fix=f"set BRIGHTRUN_RUNPOD_BASE_MODEL={rented}@REVISION: else no pod is rented",
         )  # fmt: skip
+    elif not basemodels.is_prepared(rented, settings.models):
+        yield Finding(
+            name="base model", state="fail",
+            said=f"{rented} of RunPod is not prepared here: no job with it can be planned",
+            fix=f"python -m trainer prepare {rented}, or copy its folder without the weights",
+        )  # fmt: skip
+    elif rented != name:
+        yield Finding(name="base model", state="ok", said=f"{rented} of RunPod is prepared here")
 
 
 def disk(settings: Settings) -> Iterator[Finding]:

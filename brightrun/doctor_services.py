@@ -52,9 +52,13 @@ def storage(settings: Settings) -> Iterator[Finding]:
     if url.startswith("file:") and not shelter.is_there(url):
         yield Finding(name="storage", state="warn", said=f"{url} is not made yet", fix=MAKE)
         return
-    options = shelter.hasty(url)
+    yield tried("storage", url)
+
+
+def tried(name: str, url: str) -> Finding:
+    """A folder or bucket with this machine's own keys."""
     place = f"{url}/doctor-{secrets.token_hex(4)}.txt"
-    yield trial("storage", url, preflight.round_trip(f"cannot use {url}", place, options))
+    return trial(name, url, preflight.round_trip(f"cannot use {url}", place, shelter.hasty(url)))
 
 
 def trial(name: str, url: str, problem: str) -> Finding:
@@ -73,7 +77,12 @@ def pod_storage(settings: Settings) -> Iterator[Finding]:
     problems = tuple(preflight.storage(settings, LOOK, keys))
     yield trial("pod storage", url, "".join(problems))
     if more := podcredentials.warning(settings, url):
-        yield Finding(name="pod storage", state="warn", said=more, fix="docs/runpod.md")
+        yield Finding(
+            name="pod storage",
+            state="warn",
+            said=more,
+            fix="give a role or a session token: BRIGHTRUN_POD_STORAGE_ROLE",
+        )
 
 
 def runpod(settings: Settings) -> Iterator[Finding]:
@@ -81,7 +90,7 @@ def runpod(settings: Settings) -> Iterator[Finding]:
     if settings.runpod_api_key is None:
         yield Finding(
             name="runpod", state="skip", said="no key: jobs train on this machine",
-            fix="set BRIGHTRUN_RUNPOD_API_KEY: docs/runpod.md",
+            fix="set BRIGHTRUN_RUNPOD_API_KEY",
         )  # fmt: skip
         return
     account = RunPodProvider.of(settings, patient=False)
@@ -153,7 +162,7 @@ def slack(settings: Settings) -> Iterator[Finding]:
     """The token is tried; nothing is posted."""
     bot = SlackNotifier.of(settings)
     if bot is None:
-        said, fix = "no token: no messages on Slack", "docs/notifications.md"
+        said, fix = "no token: no messages on Slack", "set BRIGHTRUN_SLACK_TOKEN"
         yield Finding(name="slack", state="skip", said=said, fix=fix)
     elif problem := bot.reach():
         fix = "give BRIGHTRUN_SLACK_TOKEN a bot's token (xoxb-) with the scope chat:write"
@@ -165,7 +174,7 @@ def slack(settings: Settings) -> Iterator[Finding]:
 def email(settings: Settings) -> Iterator[Finding]:
     """Connected, encrypted, logged in; nothing is sent."""
     if not settings.smtp_host or not settings.email_from:
-        said, fix = "no server and sender: no e-mail", "docs/notifications.md"
+        said, fix = "no server and sender: no e-mail", "set BRIGHTRUN_SMTP_HOST and _EMAIL_FROM"
         yield Finding(name="email", state="skip", said=said, fix=fix)
         return
     where = f"{settings.smtp_host}:{settings.smtp_port}"
@@ -181,7 +190,8 @@ def email(settings: Settings) -> Iterator[Finding]:
 
 def webhook(settings: Settings) -> Iterator[Finding]:
     if not settings.webhook_url:
-        yield Finding(name="webhook", state="skip", said="no address: no events to you")
+        said, fix = "no address: no events to you", "set BRIGHTRUN_WEBHOOK_URL and _SECRET"
+        yield Finding(name="webhook", state="skip", said=said, fix=fix)
     elif settings.webhook_secret is None:
         said, fix = "an address without a secret: nothing is sent", "set BRIGHTRUN_WEBHOOK_SECRET"
         yield Finding(name="webhook", state="fail", said=said, fix=fix)
@@ -209,5 +219,5 @@ def deliveries(settings: Settings) -> Iterator[Finding]:
 def delivery(channel: str, to: str, problem: str | None) -> Finding:
     if problem is None:
         return Finding(name=f"{channel} message", state="ok", said=f"sent to {to}")
-    fix = "mend the address or the channel's settings: docs/notifications.md"
+    fix = "mend the address or the channel's settings"
     return Finding(name=f"{channel} message", state="fail", said=f"{to}: {problem}", fix=fix)

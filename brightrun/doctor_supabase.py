@@ -61,7 +61,8 @@ def rules(settings: Settings) -> Iterator[Finding]:
 def check(settings: Settings) -> Iterator[Finding]:
     """The key, and the table of training files as it reads it."""
     if not settings.supabase_url or settings.supabase_key is None:
-        yield Finding(name="supabase", state="skip", said="no project: no files of an application")
+        said, fix = "no project: no files of an application", "set SUPABASE_URL and SUPABASE_KEY"
+        yield Finding(name="supabase", state="skip", said=said, fix=fix)
         return
     kind = key_kind(settings.supabase_key.get_secret_value())
     if kind in ("publishable", "legacy anon"):

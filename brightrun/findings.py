@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, get_args
 from urllib.parse import unquote
 
-from pydantic import AliasChoices, SecretStr
+from pydantic import AliasChoices, SecretStr, computed_field
 
 from brightrun.errors import BrightRunError
 from brightrun.frozen import Frozen
@@ -26,16 +26,61 @@ AT_ONCE = 8
 HIDDEN = "**********"
 LOOKS_SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL")
 SHORTEST = 8  # of what only its variable's name makes a secret: "1" and "true" are none
+GENERAL = "docs/production.md"
+# Page by finding, where it is another one.
+PAGES = {
+    "settings": "README.md",
+    "disk": "docs/storage.md",
+    "memory": "docs/estimates.md",
+    "base model": "docs/runpod.md",
+    "model hub": "docs/runpod.md",
+    "pod storage": "docs/runpod.md",
+    "runpod": "docs/runpod.md",
+    "runpod credit": "docs/runpod.md",
+    "runpod image": "docs/image.md",
+    "runpod volume": "docs/runpod.md",
+    "runpod template": "docs/runpod.md",
+    "month": "docs/budget.md",
+    "quota": "docs/cost.md",
+    "judges": "docs/judging.md",
+    "people": "docs/notifications.md",
+    "slack": "docs/notifications.md",
+    "email": "docs/notifications.md",
+    "webhook": "docs/notifications.md",
+    "slack message": "docs/notifications.md",
+    "email message": "docs/notifications.md",
+    "webhook message": "docs/notifications.md",
+    "prefect": "docs/team.md",
+    "work pool": "docs/team.md",
+    "deployments": "docs/team.md",
+    "automations": "docs/team.md",
+    "worker": "docs/team.md",
+}
 IN_URL = re.compile(r"://[^/@\s]*:([^/@\s]+)@")
 
 
 class Finding(Frozen):
-    """said: what was found, with the value. fix: what to do about it; "" when nothing."""
+    """said: what was found, with the value. fix: what to do about it; "" when nothing.
+
+    page: where it is explained, a path in this checkout.
+    """
 
     name: str
     state: State
     said: str
     fix: str = ""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def page(self) -> str:
+        return PAGES.get(self.name, GENERAL)
+
+    @property
+    def advice(self) -> str:
+        """The fix with its page; "" for what needs none."""
+        if self.state not in ("warn", "fail") and not self.fix:
+            return ""
+        return "; ".join(word for word in (self.fix, f"see {self.page}") if word)
 
 
 Check = Callable[[Settings], Iterable[Finding]]

@@ -97,9 +97,10 @@ def token_url(headers: Mapping[str, str], name: ImageName) -> str:
 
 
 def model(hub: str, name: str, revision: str, token: SecretStr | None = None) -> Answer:
-    """Whether the hub gives this revision of a model to the pod's token."""
+    """Whether the hub gives this revision of a model, with or without @REVISION in its name, to
+    the pod's token."""
     headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
-    url = f"{hub.rstrip('/')}/{name}/resolve/{revision}/config.json"
+    url = f"{hub.rstrip('/')}/{name.partition('@')[0]}/resolve/{revision}/config.json"
     try:
         found = httpx.head(url, headers=headers, timeout=SECONDS)
     except httpx.HTTPError as error:

@@ -27,6 +27,7 @@ TOO_BUSY = frozenset({503, 529})
 TRIES = 6
 LONGEST_WAIT_S = 120.0
 TIMEOUT_S = 120.0
+VERSION = {"anthropic-version": "2023-06-01"}  # every request to Anthropic names it
 Stop = Literal["end", "length", "refusal"]
 
 
@@ -83,7 +84,7 @@ class AnthropicChat:
 
     def __init__(self, name: JudgeName, key: str, most_tokens: int, sender: Sender) -> None:
         self.name, self.most_tokens, self.sender = name, most_tokens, sender
-        self.headers = {"anthropic-version": "2023-06-01", **({"x-api-key": key} if key else {})}
+        self.headers = {**VERSION, **({"x-api-key": key} if key else {})}
 
     def body(self, prompt: Prompt) -> dict[str, Any]:
         return {

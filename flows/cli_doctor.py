@@ -80,7 +80,9 @@ def tell(title: str, found: Sequence[Finding], as_json: bool) -> None:
         emit({"healthy": "fail" not in summary, "counts": summary, "findings": rows})
     else:
         columns = ("", "what", "found", "fix")
-        table(title, columns, [(f.state, f.name, f.said, f.fix) for f in found], keep=("", "what"))
+        table(
+            title, columns, [(f.state, f.name, f.said, f.advice) for f in found], keep=("", "what")
+        )
     worst = next((state for state in ("fail", "warn", "todo") if state in summary), "ok")
     said = ", ".join(f"{number} {state}" for state, number in summary.items())
     say(f"{title}: {said}", STYLES[worst])

@@ -22,6 +22,7 @@ from brightrun.findings import Finding
 from brightrun.ledger import Ledger
 from brightrun.ledger_schema import REVISION
 from brightrun.settings import Settings, load
+from evals.judge_names import HOMES
 from flows import cli
 
 BOT = "xoxb-secret-of-the-bot"
@@ -260,6 +261,8 @@ def test_no_secret_is_printed(
     with slack() as chat, mail_server() as (_, mail), account() as fake:
         for name, value in planted(chat, fake, mail).items():
             monkeypatch.setenv(name, value)
+        for vendor in HOMES:
+            monkeypatch.setitem(HOMES, vendor, "http://127.0.0.1:9")
         told = {"ok": False, "error": "bad planted-brightrun_slack_token"}
         chat.answers = [(200, {}, told)] * 9
         monkeypatch.setattr(sys, "argv", ["brightrun", *command])

@@ -47,6 +47,7 @@ def test_a_model_is_looked_up_at_its_revision(tmp_path: Path) -> None:
     hub = FakeHub(tmp_path)
     try:
         assert model(hub.url, "org/tiny", COMMIT).reach == "there"
+        assert model(hub.url, f"org/tiny@{COMMIT}", COMMIT).reach == "there"
         assert model(hub.url, "org/missing", COMMIT).reach == "missing"
         assert model(hub.url, "org/gated", COMMIT, SecretStr("none of its")).reach == "denied"
     finally:

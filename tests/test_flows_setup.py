@@ -20,7 +20,7 @@ REAP = {
     "work_pool_name": "brightrun-local",
     "schedules": [{"schedule": {"interval": 300.0, "timezone": "UTC"}, "active": True}],
     "concurrency_limit": None,
-    "global_concurrency_limit": {"limit": 1, "active_slots": 0},
+    "global_concurrency_limit": {"limit": 3, "active_slots": 0},
 }
 
 
@@ -60,13 +60,15 @@ def test_setup_deploys_once_and_doctor_then_misses_only_the_worker(
     home: Path, migrated: Path
 ) -> None:
     shutil.copytree(migrated / "prefect", home / "prefect")
+    nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "k"}
+    kept = {"BRIGHTRUN_PREFECT_RESULTS": "s3://b/x", "AWS_SECRET_ACCESS_KEY": "s", **nobody}
     with shared_server(home) as url:
 
         def states(*command: str) -> dict[str, str]:
-            told = brightrun(home, *command, "--prefect-url", url, "--json").json
+            told = brightrun(home, *command, "--prefect-url", url, "--json", **kept).json
             return {finding["name"]: finding["state"] for finding in told["findings"]}
 
-        would = states("setup", "--dry-run")
+        would, before = states("setup", "--dry-run"), states("doctor")
         made, again = states("setup"), states("setup")
         looked = states("doctor")
     prefect = ("work pool", "deployments", "automations")
@@ -74,3 +76,7 @@ def test_setup_deploys_once_and_doctor_then_misses_only_the_worker(
     assert [made[name] for name in prefect] == ["done"] * 3
     assert set(again.values()) == {"ok"}
     assert [looked[name] for name in ("prefect", "deployments", "worker")] == ["ok", "ok", "fail"]
+    results = ("result block", "result bucket")
+    assert [[found[name] for name in results] for found in (before, looked)] == [
+        ["fail", "fail"], ["ok", "fail"],
+    ]  # fmt: skip

@@ -35,7 +35,7 @@ def test_only_failures_and_other_versions_than_pinned_are_told_and_only_when_new
 def test_the_message_has_every_fix() -> None:
     told = doctor_daily.message([finding("storage"), finding("slack")])
     assert (told.title, told.kind) == ("Bright Run: the doctor found 2 new failures", "doctor")
-    assert told.lines[0] == "storage: is away. Fix: start storage"
+    assert told.lines[0] == "storage: is away. Fix: start storage; see docs/production.md"
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "3"])

@@ -16,7 +16,7 @@ TOKEN = "hf_planted_token"  # the account that has accepted the licence of `org/
 
 class FakeHub:
     """Serves the files of `folder` as `org/tiny`, and to the holder of TOKEN as `org/gated`;
-    `org/missing` gives an error."""
+    `org/missing` gives an error, and so does a name with its revision in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +42,7 @@ class FakeHub:
         path = to.path.split("?")[0]
         bytes_ = to.headers.get("Range", "")
         self.asked.append((f"{to.command} {path}", bytes_))
-        if "/missing/" in f"{path}/":
+        if "/missing/" in f"{path}/" or "@" in path:
             return self._send(to, 404, b"{}", {"X-Error-Code": "RepoNotFound"})
         token = to.headers.get("Authorization", "")
         if "/gated/" in f"{path}/" and token != f"Bearer {TOKEN}":

@@ -6,6 +6,7 @@ uploads, POST sign/{bucket}/{path} {expiresIn} signs, GET sign/...?token= fetche
 real one does. GET /rest/v1/training_files answers `rows` as PostgREST does: the asked columns of
 the rows that every `eq.` names, in the asked order, `most` at once; what it does not know is
 refused.
+GET and POST /storage/v1/bucket list and make buckets; a public one is refused.
 While `away` every call is answered as the gateway does when what is behind it is down.
 Every call with a key needs it as `apikey` too: the real gateway refuses it otherwise.
 """
@@ -27,6 +28,7 @@ from fakes.loopback import Quiet
 KEY = "sb_secret_test"
 SECRET = b"signing secret of the fake"
 ROOT = "/storage/v1/object/"
+BUCKETS = "/storage/v1/bucket"
 TABLE = "/rest/v1/training_files"
 
 
@@ -39,6 +41,7 @@ class Storage:
         self.ahead = 0.0
         self.away = False
         self.most = 1000  # rows of one answer
+        self.buckets: list[str] = []
 
     def now(self) -> float:
         return time.time() + self.ahead
@@ -47,6 +50,14 @@ class Storage:
 def token(path: str, until: float) -> str:
     proof = hmac.new(SECRET, f"{path} {until:.0f}".encode(), hashlib.sha256).hexdigest()
     return f"{until:.0f}.{proof}"
+
+
+def bucket(name: str) -> dict[str, Any]:
+    at = "2026-11-24T00:00:00Z"
+    return {
+        "id": name, "name": name, "owner": "", "public": False, "created_at": at,
+        "updated_at": at, "file_size_limit": None, "allowed_mime_types": None,
+    }  # fmt: skip
 
 
 @contextmanager
@@ -105,6 +116,12 @@ def serving(storage: Storage) -> Iterator[str]:
                 return self.answer(522, down, "text/html")
             if not self.known():
                 return self.refuse(403, "Unauthorized")
+            if self.path == BUCKETS:
+                asked = json.loads(data)
+                if asked["public"]:
+                    return self.refuse(400, "a public bucket")
+                storage.buckets.append(asked["id"])
+                return self.answer(200, {"name": asked["id"]})
             if path.startswith("sign/"):
                 name = path.removeprefix("sign/")
                 if name not in storage.objects:
@@ -133,6 +150,10 @@ def serving(storage: Storage) -> Iterator[str]:
                 return self.answer(522, down, "text/html")
             if url.path == TABLE:
                 return self.table(parse_qs(url.query, keep_blank_values=True))
+            if url.path == BUCKETS:
+                if not self.known():
+                    return self.refuse(403, "Unauthorized")
+                return self.answer(200, [bucket(name) for name in storage.buckets])
             if self.headers.get("apikey"):
                 name = url.path.removeprefix(ROOT)
                 if not self.known():
