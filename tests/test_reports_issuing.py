@@ -16,10 +16,10 @@ from report_jobs import evaluated_job
 from typer.testing import CliRunner
 
 from brightrun.errors import ConfigurationError, ReportError, UsageError
-from brightrun.jobs import JobRequest
 from brightrun.ledger import Ledger
 from brightrun.ledger_reports import FileFacts
-from brightrun.ledger_schema import jobs
+from brightrun.ledger_schema import attempts, jobs, verdicts
+from brightrun.ledger_schema_delivery import report_files, reports
 from brightrun.settings import load
 from flows.cli import app
 from reports import before_after, issuing, library, validation
@@ -132,17 +132,33 @@ def test_a_kind_that_there_is_not_is_wrong_use(home: Path) -> None:
         run("report", JOB, "--kind", "poem")
 
 
+def of_job(row: dict[str, Any], n: int) -> dict[str, Any]:
+    """A row of job-0000 as the n-th job's; its key is made anew."""
+    return {
+        name: value.replace("job-0000", f"job-{n:04d}") if isinstance(value, str) else value
+        for name, value in row.items()
+        if name != "id"
+    }
+
+
 def test_the_library_of_a_thousand_jobs_is_quick_and_escapes(home: Path, tmp_path: Path) -> None:
-    ledger = Ledger.open(load())
-    wish = JobRequest(training_file="f.json", client="Acme", name="<b>x</b>" * 3)
-    ledger.create_job("job-0000", wish)
+    """Each with a pod that cost something, six verdicts, and a report of two files."""
+    ledger = evaluated_job("job-0000", client="Acme", name="<b>x</b>" * 3).ledger
+    taken = ledger.reserve_report("job-0000", "validation", job_id="job-0000")
+    made = {name: FileFacts("0" * 64, 1) for name in ("a.html", "a.pdf")}
+    ledger.issue_report(taken.report_id, fingerprint="f", folder=str(tmp_path / "reports" / "r"),
+                        engine="e", made=made)  # fmt: skip
     with ledger.write() as c:
-        first = dict(c.execute(jobs.select()).one()._mapping)
-        c.execute(jobs.insert(), [{**first, "job_id": f"job-{n:04d}"} for n in range(1, 1000)])
+        for table in (jobs, attempts, verdicts, reports, report_files):
+            first = [dict(row._mapping) for row in c.execute(table.select())]
+            c.execute(table.insert(), [of_job(row, n) for n in range(1, 1000) for row in first])
     started = time.process_time()
     page = library.write(ledger, tmp_path / "reports").read_text(encoding="utf-8")
     assert time.process_time() - started < 2
     assert page.count("<tr><td>job-") == 1000
+    assert page.count("$0.077") == 1000
+    assert page.count("perplexity: ") == 1000
+    assert page.count(">PDF</a>") == 1000
     assert "<b>x</b>" not in page
     assert page.count("<script>") == 1
 

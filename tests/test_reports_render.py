@@ -89,7 +89,8 @@ def test_it_is_small_and_quick(timed: tuple[Rendered, float]) -> None:
     rendered, cpu_seconds = timed
     assert rendered.html.stat().st_size < 2_000_000
     assert rendered.pdf.stat().st_size < 2_000_000
-    assert cpu_seconds < 30  # of the processor, whatever else runs on this machine
+    # HTML and PDF, 5 s each, of the processor: whatever else runs here. It takes 1.2.
+    assert cpu_seconds < 10
 
 
 def test_only_the_three_files_are_left(rendered: Rendered) -> None:
