@@ -9,13 +9,14 @@ import re
 from collections.abc import Iterable, Mapping
 
 from brightrun.baselines import MACHINE
+from brightrun.delivered import GOLDEN, PACKAGES
 from brightrun.doctor_machine import plain, read_pins
 from brightrun.runfolder import RunFolder
 from brightrun.settings import CHECKOUT
 
-GOLDEN = "measurements/golden.jsonl"
 PINS = CHECKOUT / "constraints.txt"
-VERSION = re.compile(r"\d[\w.+!-]*")  # what may stand in a file that pip reads
+# What may stand in a file that pip reads.
+NAME, VERSION = re.compile(r"[A-Za-z0-9][\w.-]*"), re.compile(r"\d[\w.+!-]*")
 ONLY_PINNED = "as pinned in constraints.txt: the pod told none"
 
 
@@ -25,7 +26,21 @@ def told(folder: RunFolder) -> dict[str, str]:
     answers = folder.read_jsonl(GOLDEN)
     beside = answers[0].get("settings", {}) if answers else {}
     found = {**machine.get("versions", {}), **beside.get("versions", {})}
-    return {name: said for name, said in found.items() if VERSION.fullmatch(str(said))}
+    return clean({**required(folder), **found})
+
+
+def required(folder: RunFolder) -> dict[str, str]:
+    """Package -> version of all that stood behind the golden answers; {}: an older pod's."""
+    return clean(folder.read_json(PACKAGES)) if folder.exists(PACKAGES) else {}
+
+
+def clean(found: Mapping[str, object]) -> dict[str, str]:
+    """What looks like names and versions of packages; `+cpu` says where one was built."""
+    return {
+        name: str(said)
+        for name, said in found.items()
+        if NAME.fullmatch(name) and VERSION.fullmatch(str(said))
+    }
 
 
 def versions(

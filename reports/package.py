@@ -10,8 +10,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from brightrun.delivered import FOR_NF4, LIBRARIES
 from brightrun.errors import ReportError
 from brightrun.verdicts import ReportData
 from reports import archive, claims, libraries, packagetexts
@@ -21,7 +23,8 @@ from reports.render import PDF
 SETTINGS = ("dtype", "quantization", "max_new_tokens", "threads")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 TOKENIZER_EXTRAS = ("special_tokens_map.json", "added_tokens.json", "tokenizer.model")
-PACKAGES = ("torch", "transformers", "peft", "safetensors", "tokenizers", "accelerate")
+# What the libraries need in turn: pip installs of it only what a system needs.
+CONSTRAINTS = "constraints.txt"
 SUMMARY = "evaluation_summary.json"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
@@ -38,28 +41,32 @@ def build(
     base_model: Mapping[str, Any],
     report_pdf: Path,
     told: Mapping[str, str],
+    required: Mapping[str, str] = MappingProxyType({}),
     old_weights: Path | None = None,
 ) -> Path:
     """Write `{job_id}-package.zip` into `out` and return its path; ReportError says what is wrong.
 
     golden: [{id, messages, text, settings}], answers that `inference_script` made. generation:
     {dtype, quantization, max_new_tokens, threads, system_prompt, template}, the same settings.
-    base_model: prepared.json of `base_folder`, which gives the tokenizer files. told: versions of
-    the pod's libraries. old_weights: the adapter as adapter_model.bin, for integrations that ask
-    for it.
+    base_model: prepared.json of `base_folder`, which gives the tokenizer files. told, required:
+    versions of the pod's libraries, and of all that stood behind them. old_weights: the adapter as
+    adapter_model.bin, for integrations that ask for it.
     """
     examples = _examples(golden, generation)
     base = _base(base_model)
     stated = _generation(generation, base)
     pins = requirements(str(stated["quantization"]), told)
-    words = packagetexts.words(data, stated, base, torch=pins["torch"], golden=len(golden))
+    indirect = {name: v.partition("+")[0] for name, v in required.items() if name not in pins}
+    words = packagetexts.words(
+        data, stated, base, torch=pins["torch"], golden=len(golden), indirect=bool(indirect)
+    )
     files: dict[str, bytes | Path] = {
         "adapter_model.safetensors": _need(adapter / "adapter_model.safetensors"),
         "adapter_config.json": portable(adapter / "adapter_config.json", base),
         "generation.json": _json(stated),
         "inference.py": _need(inference_script),
         "merge.py": _need(inference_script.with_name("merge.py")),
-        "requirements.txt": "".join(f"{n}=={v}\n" for n, v in pins.items()).encode(),
+        "requirements.txt": lines(pins, f"-c {CONSTRAINTS}\n" if indirect else ""),
         "README.md": packagetexts.fill("README.md", words),
         "LICENSE-NOTES.md": packagetexts.fill("LICENSE-NOTES.md", words),
         "example_prompts.json": _json(examples),
@@ -71,6 +78,8 @@ def build(
         "evaluation_summary.md": summary_text(data).encode(),
         PDF: _need(report_pdf),
     }
+    if indirect:
+        files[CONSTRAINTS] = lines(indirect)
     files |= {name: _need(base_folder / name) for name in TOKENIZER_FILES}
     if old_weights is not None:
         files["adapter_model.bin"] = _need(old_weights)
@@ -81,10 +90,15 @@ def build(
 
 def requirements(quantization: str, told: Mapping[str, str]) -> dict[str, str]:
     """Package -> exact version: those of the pod that made the golden answers."""
-    names = (*PACKAGES, "bitsandbytes") if quantization == "nf4" else PACKAGES
+    names = (*LIBRARIES, FOR_NF4) if quantization == "nf4" else LIBRARIES
     # `+cpu` names where torch was built: not a version that a package index knows.
     known = {name: version.partition("+")[0] for name, version in told.items()}
     return libraries.versions(names, known, "  # {}")
+
+
+def lines(pins: Mapping[str, str], first: str = "") -> bytes:
+    """As pip reads them."""
+    return (first + "".join(f"{name}=={version}\n" for name, version in pins.items())).encode()
 
 
 def summary(data: ReportData) -> dict[str, Any]:

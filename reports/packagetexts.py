@@ -44,8 +44,10 @@ def words(
     *,
     torch: str,
     golden: int,
+    indirect: bool = False,
 ) -> dict[str, Any]:
-    """What the templates ask for. torch: its line in requirements.txt; golden: how many answers."""
+    """What the templates ask for. torch: its line in requirements.txt; golden: how many answers.
+    indirect: constraints.txt is in the package."""
     precision = "NF4 (4 bit)" if stated.get("quantization") == "nf4" else "not quantised"
     return {
         "title": line(data.name or data.job_id),
@@ -63,6 +65,7 @@ def words(
         "python": platform.python_version().rpartition(".")[0],
         "memory": "48 GB of GPU" if "70b" in str(base.get("name", "")).lower() else "4 GB",
         "torch": line(torch.partition(" ")[0]),
+        "indirect": indirect,
         "golden": count(golden, "golden answer"),
         "threads": int(stated.get("threads") or 0),
         "max_new_tokens": stated.get("max_new_tokens"),

@@ -11,7 +11,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import assessments, baselines, basemodels
+from brightrun import assessments, baselines, basemodels, delivered
 from brightrun.context import JobContext, open_job
 from brightrun.errors import EvaluationError
 from brightrun.jobs import JobSpec
@@ -63,9 +63,11 @@ def plan(job_id: str) -> None:
 
 def copy_golden(source: RunFolder, target: RunFolder) -> None:
     """The delivery script's answers, where the same prompts are asked."""
-    rows = "measurements/golden.jsonl"
+    rows = delivered.GOLDEN
     if source.exists(rows) and source.read_json(GOLDEN) == target.read_json(GOLDEN):
-        target.write_bytes(rows, source.read_bytes(rows))
+        for name in (delivered.PACKAGES, rows):
+            if source.exists(name):
+                target.write_bytes(name, source.read_bytes(name))
 
 
 def finished(source: JobContext) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from brightrun import basemodels
+from brightrun import basemodels, delivered
 from brightrun.context import JobContext, open_job
 from brightrun.settings import CHECKOUT
 from brightrun.verdicts import ReportData, kind_of_test
@@ -92,7 +92,7 @@ def package_parts(job: JobContext, room: Path) -> dict[str, Any]:
     job.folder.download_folder("adapter", adapter)
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
     asked = {p["id"]: p["messages"] for p in job.folder.read_json("plan/golden.json")["prompts"]}
-    rows = job.folder.read_jsonl(libraries.GOLDEN)
+    rows = job.folder.read_jsonl(delivered.GOLDEN)
     golden = [{**row, "messages": asked[row["id"]]} for row in rows]
     return {
         "adapter": adapter,
@@ -108,4 +108,5 @@ def package_parts(job: JobContext, room: Path) -> dict[str, Any]:
         "base_model": basemodels.profile(base),
         "report_pdf": handing.issued_file(job, issued, render.PDF),
         "told": libraries.told(job.folder),
+        "required": libraries.required(job.folder),
     }

@@ -8,9 +8,10 @@ from pathlib import Path
 import control_machine
 import pytest
 
+from brightrun import delivered
 from brightrun.doctor_machine import read_pins
 from brightrun.runfolder import RunFolder
-from reports import collect, libraries, package
+from reports import collect, libraries
 
 # As a station does it: every module of the control plane, then a job's last steps and its export.
 STEPS = """
@@ -26,7 +27,8 @@ for room in ("brightrun", "evals", "expectations", "flows", "reports", "tasks"):
 from report_jobs import SHA, evaluated_job
 from brightrun import preparing
 from brightrun.errors import ConfigurationError
-from reports import libraries, package, stephistory
+from brightrun import delivered
+from reports import package, stephistory
 from tasks import pieces, results
 
 job = evaluated_job()
@@ -34,7 +36,7 @@ versions = {"torch": "1.2.3+cu130", "transformers": "4.5.6", "accelerate": "7.8.
 job.folder.write_json("measurements/machine.json", {"versions": versions, "threads": 2})
 settings = {"dtype": "bfloat16", "quantization": "none", "max_new_tokens": 12, "threads": 1,
             "versions": {"torch": "1.2.3+cu130", "peft": "0.1.2"}}
-job.folder.write_jsonl(libraries.GOLDEN, [{"id": "g", "text": "Yes.", "settings": settings}])
+job.folder.write_jsonl(delivered.GOLDEN, [{"id": "g", "text": "Yes.", "settings": settings}])
 asked = [{"id": "g", "messages": [{"role": "system", "content": "Be calm."}]}]
 job.folder.write_json("plan/golden.json", {"prompts": asked})
 base, adapter = job.settings.models / "demo", job.settings.home / "made"
@@ -89,13 +91,17 @@ def test_the_golden_answers_own_versions_go_before_those_of_the_measuring(tmp_pa
     folder = RunFolder(f"file://{tmp_path}", "j")
     assert libraries.told(folder) == {}
     folder.write_json("measurements/machine.json", {"versions": {"torch": "2", "trl": "1"}})
-    folder.write_jsonl(libraries.GOLDEN, [{"id": "g", "settings": {"versions": TOLD}}])
+    folder.write_jsonl(delivered.GOLDEN, [{"id": "g", "settings": {"versions": TOLD}}])
     assert libraries.told(folder) == {"torch": "3", "trl": "1"}
+    assert libraries.required(folder) == {}
+    folder.write_json(delivered.PACKAGES, {"regex": "5.0", "torch": "0", "-r x": "1", "y": "; z"})
+    assert libraries.required(folder) == {"regex": "5.0", "torch": "0"}
+    assert libraries.told(folder)["torch"] == "3"
 
 
 def test_every_library_that_a_report_or_a_package_names_is_pinned() -> None:
     pinned = read_pins(libraries.PINS.read_text())
-    named = {*collect.LIBRARIES, *package.PACKAGES, "bitsandbytes"}
+    named = {*collect.LIBRARIES, *delivered.LIBRARIES, delivered.FOR_NF4}
     assert named <= set(pinned)
     told = dict.fromkeys(named, "1")
     assert libraries.versions(named, told) == told

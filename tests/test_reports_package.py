@@ -18,6 +18,7 @@ import yaml
 from brightrun.brand import Brand
 from brightrun.errors import ReportError
 from reports import archive, package
+from trainer import installed
 
 SCRIPT = Path(__file__).resolve().parents[1] / "trainer" / "inference.py"
 MESSAGES = [
@@ -176,6 +177,31 @@ def test_requirements_are_exact_and_installable() -> None:
     assert package.requirements("nf4", told) == {**TOLD, "torch": "9.8.7"}
     assert "bitsandbytes" not in package.requirements("none", told)
     assert "# as pinned" in package.requirements("none", {})["torch"]
+
+
+def test_what_the_libraries_need_in_turn_is_held_to_the_pods_versions(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    """pip itself reads the two files: an indirect package of another version is refused."""
+    required = installed.versions([*TOLD])
+    assert {"huggingface-hub", "numpy", "torch"} <= set(required)
+    made = package.build(tmp_path / "out", **parts, required=required)
+    with zipfile.ZipFile(made) as zipped:
+        zipped.extractall(tmp_path)
+    folder = tmp_path / made.stem
+    assert (folder / "requirements.txt").read_text().startswith("-c constraints.txt\ntorch==")
+    held = (folder / "constraints.txt").read_text()
+    assert f"huggingface-hub=={metadata.version('huggingface-hub')}\n" in held
+    assert "\ntorch==" not in held
+    assert "constraints.txt" in (folder / "README.md").read_text()
+    # All of it is installed here: pip has nothing to ask an index for.
+    ask = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "-q",
+           "--disable-pip-version-check", "-r", "requirements.txt"]  # fmt: skip
+    assert subprocess.run(ask, cwd=folder, check=False).returncode == 0
+    (folder / "constraints.txt").write_text(held.replace("huggingface-hub==", "huggingface-hub==9"))
+    found = subprocess.run(ask, cwd=folder, capture_output=True, text=True, check=False)
+    assert found.returncode != 0
+    assert "conflicting dependencies" in found.stderr
 
 
 def test_the_readme_tells_base_model_check_and_troubleshooting(

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -80,6 +81,9 @@ def test_a_job_ends_with_adapter_measurements_and_marker(unbroken: RunFolder) ->
         "answers.jsonl": 2, "golden.jsonl": 3, "knowledge.jsonl": 2, "likelihood.jsonl": 4,
         "neutral.jsonl": 2, "option_text.jsonl": 2,
     }  # fmt: skip
+    packages = unbroken.read_json("measurements/packages.json")
+    assert packages["torch"] == metadata.version("torch")
+    assert "huggingface-hub" in packages  # transformers needs it, inference.py does not name it
     assert unbroken.read_json("measurements/machine.json")["dtype"].startswith("torch.")
     assert len(unbroken.checkpoints()) == 3
 

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from brightrun import delivered
 from brightrun.errors import TrainerError
 from brightrun.jobs import Hyperparameters
 from brightrun.runfolder import RunFolder
+from trainer import installed
 
 ADAPTER = "adapter"
 WEIGHTS = "adapter_model.safetensors"
@@ -66,7 +68,10 @@ def golden_answers(
     environ: dict[str, str],
     wait: Callable[[subprocess.Popen[str]], tuple[str, int]],
 ) -> int:
-    """measurements/golden.jsonl, made by inference.py in its own process; number of answers."""
+    """measurements/golden.jsonl, made by inference.py in its own process; number of answers.
+
+    What was installed for it lies beside it: a client's installation is held to that.
+    """
     prompts, out = scratch / "golden.json", scratch / "golden.jsonl"
     folder.download("plan/golden.json", prompts)
     command = [
@@ -91,5 +96,7 @@ def golden_answers(
             fix="run it by hand on the adapter folder; the adapter itself is saved",
             fault="delivery_script",
         )
-    folder.upload(out, "measurements/golden.jsonl")
-    return len(folder.read_jsonl("measurements/golden.jsonl"))
+    packages = installed.versions((*delivered.LIBRARIES, delivered.FOR_NF4))
+    folder.write_json(delivered.PACKAGES, packages)
+    folder.upload(out, delivered.GOLDEN)
+    return len(folder.read_jsonl(delivered.GOLDEN))
