@@ -21,6 +21,7 @@ from brightrun.ledger_store import Database
 class ShareRow:
     """One share. issued: links that were made; downloads: None where the storage does not say.
 
+    issued 0: it was cut off, and nobody has a link; a file may lie there.
     revoked_at: when it was taken from its shelf, by a person or because it had expired.
     """
 

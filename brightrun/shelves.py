@@ -1,7 +1,8 @@
 """Where shared files lie and how a link to them is made: a folder, S3, or Supabase Storage.
 
     shelf = shelf_of(settings)
-    place = shelf.put(file, share_id, expires_at)
+    place = shelf.place(share_id, file.name)
+    shelf.put(file, place, expires_at)
     link = shelf.link(place, seconds)
 
 Vendors' errors become StorageError here, without keys or links in them.
@@ -17,23 +18,32 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from brightrun.errors import ConfigurationError, StorageError
 from brightrun.portions import portions
 from brightrun.settings import Settings
 
+PLAIN_TEXT = (".supabase.co", ".supabase.in")
 S3_LONGEST = 7 * 24 * 3600  # a signature of version 4 lasts a week at most
 
 
 class Shelf(Protocol):
-    """name: file, s3 or supabase. notice: what a person must know about its links."""
+    """name: file, s3 or supabase. notice: what a person must know about its links.
+
+    place: where a share's file is going to lie; shows_html: a browser opens HTML there as a page.
+    """
 
     @property
     def name(self) -> str: ...
     @property
     def notice(self) -> str: ...
 
-    def put(self, file: Path, share_id: str, expires_at: datetime) -> str: ...
+    @property
+    def shows_html(self) -> bool: ...
+
+    def place(self, share_id: str, name: str) -> str: ...
+    def put(self, file: Path, place: str, expires_at: datetime) -> None: ...
     def link(self, place: str, seconds: int) -> str: ...
     def remove(self, place: str) -> None: ...
 
@@ -68,6 +78,7 @@ class Folder:
     """A folder with an expiry stamp, to copy from by hand: only deleting it ends a share."""
 
     name = "file"
+    shows_html = True
     notice = (
         "This is a folder of this machine with an expiry stamp, no link that runs out by itself: "
         "it is emptied at the next look at the shares after its expiry."
@@ -76,14 +87,18 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def put(self, file: Path, share_id: str, expires_at: datetime) -> str:
-        place = self.root / share_id
-        with _told(f"cannot write to {place}"):
-            place.mkdir(parents=True)
-            shutil.copyfile(file, place / file.name)
-            stamp = f"Valid until {expires_at:%Y-%m-%d %H:%M} UTC. Share {share_id}.\n"
-            (place / "EXPIRES.txt").write_text(stamp, encoding="utf-8")
-        return str(place / file.name)
+    def place(self, share_id: str, name: str) -> str:
+        return str(self.root / share_id / name)
+
+    def put(self, file: Path, place: str, expires_at: datetime) -> None:
+        target = Path(place)
+        with _told(f"cannot write to {target.parent}"):
+            target.parent.mkdir(parents=True)
+            stamp = f"Valid until {expires_at:%Y-%m-%d %H:%M} UTC. Share {target.parent.name}.\n"
+            (target.parent / "EXPIRES.txt").write_text(stamp, encoding="utf-8")
+            half = target.with_name(f".{target.name}.part")
+            shutil.copyfile(file, half)
+            half.replace(target)
 
     def link(self, place: str, seconds: int) -> str:
         if not Path(place).is_file():
@@ -107,6 +122,7 @@ class Bucket:
     """S3 and what speaks it; keys and endpoint come from the usual AWS_* variables."""
 
     name = "s3"
+    shows_html = True
     notice = "A link lasts seven days at most; `brightrun shares link ID` makes the next one."
 
     def __init__(self, root: str) -> None:
@@ -118,13 +134,14 @@ class Bucket:
         # Without version 4 some regions still sign in a way that newer servers refuse.
         return s3fs.S3FileSystem(config_kwargs={"signature_version": "s3v4"})
 
-    def put(self, file: Path, share_id: str, expires_at: datetime) -> str:
-        place = f"{self.root}/{share_id}/{file.name}"
+    def place(self, share_id: str, name: str) -> str:
+        return f"{self.root}/{share_id}/{name}"
+
+    def put(self, file: Path, place: str, expires_at: datetime) -> None:
         with _told(f"cannot write to s3://{place}"):
             files = self._files()
             more = portions(files, file.stat().st_size)
             files.put_file(str(file), place, ContentType=kind_of(file.name), **more)
-        return place
 
     def link(self, place: str, seconds: int) -> str:
         with _told(f"cannot sign a link to s3://{place}"):
@@ -162,6 +179,11 @@ class Supabase:
     def __init__(self, url: str, key: str, bucket: str) -> None:
         self.url, self.key, self.bucket = url.rstrip("/"), key, bucket
 
+    @property
+    def shows_html(self) -> bool:
+        """Only at a domain of the project's own."""
+        return not (urlsplit(self.url).hostname or "").endswith(PLAIN_TEXT)
+
     def _files(self, bucket: str) -> Any:
         return self._client().from_(bucket)
 
@@ -184,13 +206,13 @@ class Supabase:
         bucket, _, name = place.partition("/")
         return (bucket, name) if "/" in name else (self.bucket, place)
 
-    def put(self, file: Path, share_id: str, expires_at: datetime) -> str:
-        place = f"{self.bucket}/{share_id}/{file.name}"
+    def place(self, share_id: str, name: str) -> str:
+        return f"{self.bucket}/{share_id}/{name}"
+
+    def put(self, file: Path, place: str, expires_at: datetime) -> None:
+        bucket, name = self._inside(place)
         with _told(f"cannot write to supabase://{place}"):
-            self._files(self.bucket).upload(
-                f"{share_id}/{file.name}", file, {"content-type": kind_of(file.name)}
-            )
-        return place
+            self._files(bucket).upload(name, file, {"content-type": kind_of(file.name)})
 
     def link(self, place: str, seconds: int) -> str:
         bucket, name = self._inside(place)

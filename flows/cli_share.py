@@ -33,6 +33,9 @@ def share(
     to: Annotated[str, typer.Option("--to", help="Who gets it.")] = "",
     purpose: Annotated[str, typer.Option(help="What for, e.g. 'second meeting'.")] = "",
     as_: Annotated[str, typer.Option("--as", help="pdf | html | pptx")] = "",
+    report: Annotated[
+        str, typer.Option(metavar="ID", help="Which report, by its id. Default: the newest.")
+    ] = "",
     override: Annotated[
         tuple[str, str] | None,
         typer.Option(metavar="NAME REASON", help="Answer for what is not proven; recorded."),
@@ -43,7 +46,8 @@ def share(
     """Hand out a report, slides, package or adapter by a link that ends and can be revoked.
 
     Package and adapter are refused while a headline failed or was not measured, or the report is
-    missing. Example: `brightrun share JOB --what adapter --expires 24h --to "Harbor & Pine"`
+    missing; so is a report that was made for somebody else than --to, unless --report names it.
+    Example: `brightrun share JOB --what adapter --expires 24h --to "Harbor & Pine"`
     """
     from brightrun.context import open_job
     from brightrun.sharing import Shared, expiry
@@ -61,7 +65,7 @@ def share(
     shelf = shelf_of(known.settings)
     wish = handing.Wish(
         what=thing, span=expiry(expires, thing), by=by.strip() or whoami(), recipient=to,
-        purpose=purpose, form=as_, overridden_by=name, override_reason=reason,
+        purpose=purpose, form=as_, report=report, overridden_by=name, override_reason=reason,
     )  # fmt: skip
     row, link = handing.share(known, wish, shelf)
     if json:
@@ -69,7 +73,7 @@ def share(
         return
     facts(
         f"Share {row.share_id}",
-        [("what", row.kind), ("to", row.recipient), ("link", link),
+        [("what", row.kind), ("report", row.report_id), ("to", row.recipient), ("link", link),
          ("ends", f"{row.expires_at:%Y-%m-%d %H:%M} UTC"), ("sha256", row.sha256),
          ("overridden by", f"{name}: {reason}" if name else "")],
     )  # fmt: skip
@@ -95,7 +99,7 @@ def list_(
     except StorageError as error:
         say(f"Downloads were not counted: {error}", "yellow")
     rows = ledger.shares(ledger.job(job).job_id if job else None)
-    deals = closed((row.kind, row.outcome) for row in rows)
+    deals = closed((row.kind, row.outcome) for row in rows if row.issued)
     if json:
         emit({"shares": [as_json(row) for row in rows], "deals": deals})
         return

@@ -1,15 +1,13 @@
 """Handing out: a report, slides, package or adapter onto a shelf, recorded, with a link that ends.
 
-row, link = share(job, Shared.report, shelf, span, ...)
+row, link = share(job, Wish(what=Shared.report, span=timedelta(days=30), by="Ann"), shelf)
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
 import tempfile
-import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,13 +19,11 @@ from brightrun.ledger import Ledger
 from brightrun.ledger_reports import ReportRow
 from brightrun.ledger_shares import ShareRow
 from brightrun.runfolder import sha256_file
-from brightrun.sharing import PROVEN, Shared, missing
+from brightrun.sharing import PROVEN, Shared
 from brightrun.shelves import Shelf
-from brightrun.verdicts import Evaluation, ReportData, Verdict
-from reports import adapterzip, archive, issuing, package
-from reports.render import CONTRACT, HTML, PDF
+from reports import adapterzip, issuing, proven
+from reports.render import HTML, PDF
 
-CHECKED = "package-check.json"
 KINDS = {Shared.report: "validation", Shared.slides: "slides"}
 # Supabase serves HTML as plain text, so there the other file of a kind is shared.
 FORMATS = {
@@ -38,7 +34,10 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a person asks for. form: pdf, html or pptx; empty: what the shelf shows best."""
+    """What a person asks for. form: pdf, html or pptx; empty: what the shelf shows best.
+
+    report: the id of the one to hand out; empty: the newest, when it was made for nobody else.
+    """
 
     what: Shared
     span: timedelta
@@ -46,6 +45,7 @@ class Wish:
     recipient: str = ""
     purpose: str = ""
     form: str = ""
+    report: str = ""
     overridden_by: str = ""
     override_reason: str = ""
 
@@ -55,115 +55,102 @@ def share(
 ) -> tuple[ShareRow, str]:
     """Put it on the shelf, write it down, and make its link. ReportError: refused, and why."""
     moment = now or datetime.now(UTC)
+    check_form(wish, shelf)
+    report = report_of(job, wish)
+    if wish.what in PROVEN:
+        proven.allowed(job, wish.what, report, bool(wish.overridden_by))
+    share_id = secrets.token_hex(6)
+    with tempfile.TemporaryDirectory(prefix="brightrun-share-") as folder:
+        file = file_of(job, wish, report, shelf, Path(folder))
+        if wish.what is Shared.package:
+            report = proven.carried(file, job)
+        made_for(report, wish)
+        # Written down before it lies anywhere: what a kill leaves on the shelf is listed and ends.
+        row = job.ledger.add_share(
+            ShareRow(
+                share_id=share_id,
+                job_id=job.job_id,
+                kind=wish.what.value,
+                recipient=wish.recipient,
+                created_by=wish.by,
+                created_at=moment,
+                expires_at=moment + wish.span,
+                revoked_at=None,
+                storage=shelf.name,
+                place=shelf.place(share_id, file.name),
+                sha256=sha256_file(file),
+                report_id=report.report_id if report else "",
+                purpose=wish.purpose,
+                overridden_by=wish.overridden_by,
+                override_reason=wish.override_reason,
+                outcome="",
+                outcome_note="",
+                outcome_at=None,
+                issued=0,
+                downloads=None,
+            )
+        )
+        put(job.ledger, shelf, file, row)
+    link = shelf.link(row.place, int(wish.span.total_seconds()))
+    return job.ledger.count_issue(share_id), link
+
+
+def put(ledger: Ledger, shelf: Shelf, file: Path, row: ShareRow) -> None:
+    """Onto the shelf; where that fails the share is revoked, unless something may lie there."""
+    try:
+        shelf.put(file, row.place, row.expires_at)
+    except StorageError:
+        with suppress(StorageError):
+            shelf.remove(row.place)
+            ledger.revoke_share(row.share_id)
+        raise
+
+
+def check_form(wish: Wish, shelf: Shelf) -> None:
+    """UsageError when there is no such file, or the shelf does not show it as what it is."""
     forms = FORMATS.get(wish.what, {})
     if wish.form and wish.form not in forms:
         raise UsageError(
             f"{wish.what} is not shared as {wish.form!r}",
             fix=f"one of: {', '.join(forms)}" if forms else "leave --as out: it is a zip",
         )
-    report = newest(job, KINDS.get(wish.what, "validation"))
-    if wish.what in PROVEN:
-        allowed(job, wish, report)
-    share_id = secrets.token_hex(6)
-    with tempfile.TemporaryDirectory(prefix="brightrun-share-") as folder:
-        file = file_of(job, wish, report, shelf, Path(folder))
-        if wish.what is Shared.package:
-            report = carried(file, job)
-        digest = sha256_file(file)
-        place = shelf.put(file, share_id, moment + wish.span)
-    row = job.ledger.add_share(
-        ShareRow(
-            share_id=share_id,
-            job_id=job.job_id,
-            kind=wish.what.value,
-            recipient=wish.recipient,
-            created_by=wish.by,
-            created_at=moment,
-            expires_at=moment + wish.span,
-            revoked_at=None,
-            storage=shelf.name,
-            place=place,
-            sha256=digest,
-            report_id=report.report_id if report else "",
-            purpose=wish.purpose,
-            overridden_by=wish.overridden_by,
-            override_reason=wish.override_reason,
-            outcome="",
-            outcome_note="",
-            outcome_at=None,
-            issued=1,
-            downloads=None,
+    if wish.form == "html" and not shelf.shows_html:
+        others = " or ".join(form for form in forms if form != "html")
+        raise UsageError(
+            f"{shelf.name} would show the HTML as plain text",
+            cause="Supabase does so unless the project has a domain of its own",
+            fix=f"--as {others}, SUPABASE_URL with the project's own domain, or another shelf",
         )
+
+
+def report_of(job: JobContext, wish: Wish) -> ReportRow | None:
+    """The one that was asked for, else the newest of its kind; UsageError: there is none such."""
+    kind = KINDS.get(wish.what, issuing.VALIDATION)
+    if not wish.report:
+        return issuing.newest(job, kind)
+    for row in job.ledger.reports(job_id=job.job_id):
+        if (row.report_id, row.kind) == (wish.report, kind):
+            return row
+    raise UsageError(
+        f"job {job.job_id} has no {kind} report {wish.report!r}", fix="see `brightrun reports`"
     )
-    return row, shelf.link(place, int(wish.span.total_seconds()))
 
 
-def allowed(job: JobContext, wish: Wish, report: ReportRow | None) -> None:
-    """ReportError when the proof is missing and nobody answers for it by name."""
-    evaluation = job.ledger.evaluation(job.job_id)
-    reasons = missing(
-        wish.what,
-        reported=report is not None,
-        verdicts=evaluation.verdicts if evaluation else (),
-        checked=wish.what is not Shared.package or golden_answers(job),
-    )
-    # The report goes with it: without one nobody can answer for the rest.
-    if reasons and not (report and wish.overridden_by):
-        raise ReportError(
-            f"the {wish.what} of job {job.job_id} is not shared: {'; '.join(reasons)}",
-            cause="nothing is delivered without its proof",
-            fix='do what is missing, or answer for it: --override NAME "REASON" (recorded)'
-            if report
-            else f"first: brightrun report {job.job_id}",
+def made_for(report: ReportRow | None, wish: Wish) -> None:
+    """UsageError when it is not the one that was asked for, or was made for somebody else."""
+    if report is None:
+        return
+    if wish.report and report.report_id != wish.report:
+        raise UsageError(
+            f"the package carries {report.report_id}, not {wish.report}",
+            fix=f"--report {report.report_id}, or pack the newest: brightrun package JOB",
         )
-    if report is not None:
-        agreed(job, evaluation, report if wish.what is Shared.adapter else None)
-
-
-def agreed(job: JobContext, ledgers: Evaluation | None, report: ReportRow | None) -> None:
-    """ReportError when ledger, run folder and report do not tell the same verdicts.
-
-    They are written one after the other: a killed reassessment leaves the old one in some of them.
-    """
-    told = {
-        "the ledger": ledgers.verdicts if ledgers else (),
-        "the run folder": issuing.evaluation_of(job).verdicts,
-    }
-    if report is not None:
-        document = issued_file(job, report, CONTRACT).read_bytes()
-        told[report.report_id] = ReportData.model_validate_json(document).evaluation.verdicts
-    if any(verdicts != told["the ledger"] for verdicts in told.values()):
-        raise ReportError(
-            f"{', '.join(told)} do not tell the same verdicts of job {job.job_id}",
-            cause="an evaluation was cut off before all of them had it",
-            fix=f"brightrun evaluate {job.job_id}: it concludes again and issues the next report",
+    if report.audience and not wish.report and report.audience != wish.recipient:
+        raise UsageError(
+            f"{report.report_id} was made for {report.audience!r}",
+            fix=f"--report {report.report_id} hands it out all the same; "
+            "`brightrun reports` lists the others",
         )
-
-
-def golden_answers(job: JobContext) -> bool:
-    """Whether this very zip was unpacked, gave every golden answer and was the measured model."""
-    name = packed(job)
-    if not job.folder.exists(CHECKED):
-        return False
-    known = job.folder.read_json(CHECKED)
-    with job.folder.fs.open(job.folder.path(f"package/{name}"), "rb") as source:
-        digest = hashlib.file_digest(source, "sha256").hexdigest()
-    measured = (known.get("as_measured") or {"same": True})["same"]
-    return bool(known["same"] == known["asked"] and known["sha256"] == digest and measured)
-
-
-def packed(job: JobContext) -> str:
-    """The name of the job's package; ReportError when there is none."""
-    zips = [name for name in job.folder.names("package") if name.endswith(".zip")]
-    if not zips:
-        raise ReportError(f"job {job.job_id} has no package", fix=f"brightrun package {job.job_id}")
-    return zips[0]
-
-
-def newest(job: JobContext, kind: str) -> ReportRow | None:
-    """The latest issued report of a kind."""
-    found = [row for row in job.ledger.reports(job_id=job.job_id) if row.kind == kind]
-    return max(found, key=lambda row: row.version) if found else None
 
 
 def file_of(
@@ -173,59 +160,20 @@ def file_of(
     if wish.what in KINDS:
         return report_file(job, wish, report, shelf)
     if wish.what is Shared.package:
-        file = folder / packed(job)
+        file = folder / proven.packed(job)
         job.folder.download(f"package/{file.name}", file)
         return file
     job.folder.download_folder("adapter", folder / "adapter")
-    pdf = issued_file(job, report, PDF)
+    pdf = issuing.issued_file(job, report, PDF)
     data = issuing.contract(job, issuing.evaluation_of(job))
     return adapterzip.build(folder, folder / "adapter", data, pdf)
-
-
-def carried(zipped: Path, job: JobContext) -> ReportRow:
-    """The issued report that lies in a whole package; ReportError when it tells old verdicts."""
-    issued = job.ledger.report_of_file(archive.verify(zipped).get(PDF, ""))
-    with zipfile.ZipFile(zipped) as opened:
-        told = [n for n in opened.namelist() if n.endswith(f"/{package.SUMMARY}")]
-        verdicts = [v for n in told for v in json.loads(opened.read(n))["verdicts"]]
-    holding = issuing.evaluation_of(job).verdicts
-    if issued is None or tuple(map(Verdict.model_validate, verdicts)) != holding:
-        raise ReportError(
-            f"{zipped.name} does not tell the verdicts of job {job.job_id} that hold now",
-            cause="the measurements were concluded from again after it was packed",
-            fix=f"brightrun package {job.job_id}, then with --check",
-        )
-    return issued[0]
 
 
 def report_file(job: JobContext, wish: Wish, report: ReportRow | None, shelf: Shelf) -> Path:
     """A file of an issued report, in the form that was asked for or that the shelf shows best."""
     forms = FORMATS[wish.what]
     shown = [f for f in forms if f != "html" or shelf.name != "supabase"]
-    return issued_file(job, report, forms[wish.form or shown[0]], KINDS[wish.what])
-
-
-def issued_file(
-    job: JobContext, report: ReportRow | None, name: str, kind: str = issuing.VALIDATION
-) -> Path:
-    """A file of an issued report; one that was changed since is refused."""
-    if report is None:
-        raise ReportError(
-            f"job {job.job_id} has no {kind} report",
-            fix=f"brightrun report {job.job_id} --kind {kind}",
-        )
-    file = Path(report.folder) / name
-    if not file.is_file():
-        raise ReportError(
-            f"{file} is not there any more", fix=f"brightrun report {job.job_id} makes it again"
-        )
-    if sha256_file(file) != report.files[name].sha256:
-        raise ReportError(
-            f"{file} is not the file that was issued as {report.report_id}",
-            cause="it was changed after it was issued",
-            fix=f"make a new one: brightrun report {job.job_id}",
-        )
-    return file
+    return issuing.issued_file(job, report, forms[wish.form or shown[0]], KINDS[wish.what])
 
 
 def again(ledger: Ledger, shelf: Shelf, share_id: str, now: datetime | None = None) -> str:

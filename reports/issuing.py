@@ -100,6 +100,35 @@ def again(
     )
 
 
+def newest(job: JobContext, kind: str) -> ReportRow | None:
+    """The latest issued report of a kind."""
+    found = [row for row in job.ledger.reports(job_id=job.job_id) if row.kind == kind]
+    return max(found, key=lambda row: row.version) if found else None
+
+
+def issued_file(
+    job: JobContext, report: ReportRow | None, name: str, kind: str = VALIDATION
+) -> Path:
+    """A file of an issued report; one that was changed since is refused."""
+    if report is None:
+        raise ReportError(
+            f"job {job.job_id} has no {kind} report",
+            fix=f"brightrun report {job.job_id} --kind {kind}",
+        )
+    file = Path(report.folder) / name
+    if not file.is_file():
+        raise ReportError(
+            f"{file} is not there any more", fix=f"brightrun report {job.job_id} makes it again"
+        )
+    if sha256_file(file) != report.files[name].sha256:
+        raise ReportError(
+            f"{file} is not the file that was issued as {report.report_id}",
+            cause="it was changed after it was issued",
+            fix=f"make a new one: brightrun report {job.job_id}",
+        )
+    return file
+
+
 def validation_of(job: JobContext) -> Make:
     return partial(render.render, attached=stephistory.attachment(job))
 

@@ -19,7 +19,7 @@ from brightrun.outages import told, unless_away
 from brightrun.runfolder import sha256_file
 from brightrun.settings import CHECKOUT
 from reports import package
-from reports.handing import CHECKED, golden_answers, packed
+from reports.proven import CHECKED, golden_answers, packed
 from tasks import as_measured, story
 from tasks.results import note_package, package_parts, room_for
 

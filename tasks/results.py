@@ -15,7 +15,7 @@ from brightrun import basemodels, delivered
 from brightrun.context import JobContext, open_job
 from brightrun.settings import CHECKOUT
 from brightrun.verdicts import ReportData, kind_of_test
-from reports import cards, handing, issuing, libraries, package, render
+from reports import cards, issuing, libraries, package, render
 from tasks import artifacts, board
 from tasks.apart import apart
 
@@ -86,8 +86,8 @@ def package_parts(job: JobContext, room: Path) -> dict[str, Any]:
 
     The report is the newest that was issued: verdicts that were made again are told with it.
     """
-    issued = handing.newest(job, issuing.VALIDATION)
-    report = handing.issued_file(job, issued, render.CONTRACT)
+    issued = issuing.newest(job, issuing.VALIDATION)
+    report = issuing.issued_file(job, issued, render.CONTRACT)
     adapter = room / "adapter"
     job.folder.download_folder("adapter", adapter)
     base = basemodels.prepared_folder(job.spec.base_model, job.settings.models)
@@ -106,7 +106,7 @@ def package_parts(job: JobContext, room: Path) -> dict[str, Any]:
         },
         "inference_script": CHECKOUT / "trainer" / "inference.py",
         "base_model": basemodels.profile(base),
-        "report_pdf": handing.issued_file(job, issued, render.PDF),
+        "report_pdf": issuing.issued_file(job, issued, render.PDF),
         "told": libraries.told(job.folder),
         "required": libraries.required(job.folder),
     }

@@ -36,7 +36,8 @@ def bucket(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket
 def test_a_link_opens_ends_and_cannot_be_altered(bucket: Bucket, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     page.write_text("<h1>report</h1>")
-    place = bucket.put(page, "abc123", datetime.now(UTC) + timedelta(days=30))
+    place = bucket.place("abc123", page.name)
+    bucket.put(page, place, datetime.now(UTC) + timedelta(days=30))
     link = bucket.link(place, 600)
     answer = httpx.get(link)
     assert (answer.status_code, answer.text) == (200, "<h1>report</h1>")
@@ -54,7 +55,8 @@ def test_a_link_opens_ends_and_cannot_be_altered(bucket: Bucket, tmp_path: Path)
 def test_a_revoked_thing_is_gone_for_every_link(bucket: Bucket, tmp_path: Path) -> None:
     page = tmp_path / "report.pdf"
     page.write_bytes(b"%PDF-1.7")
-    place = bucket.put(page, "def456", datetime.now(UTC) + timedelta(days=30))
+    place = bucket.place("def456", page.name)
+    bucket.put(page, place, datetime.now(UTC) + timedelta(days=30))
     link = bucket.link(place, 30 * 24 * 3600)  # capped at a week: the server takes no more
     assert httpx.get(link).status_code == 200
     bucket.remove(place)

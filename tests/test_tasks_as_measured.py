@@ -15,7 +15,7 @@ from test_reports_handing import JOB, scripted
 from brightrun.context import JobContext
 from brightrun.errors import ReportError
 from brightrun.settings import CHECKOUT
-from reports import handing
+from reports import proven
 from tasks import as_measured, deploying
 from tasks.as_measured import Row, Score
 from trainer import likeness
@@ -81,14 +81,14 @@ def test_a_package_of_the_measured_model_may_go_out(home: Path) -> None:
     assert deploying.shown(found) == (
         "3 of 3 golden answers; as measured: 0.003 nats a token apart on 1 held-out conversation"
     )
-    assert handing.golden_answers(job)
+    assert proven.golden_answers(job)
 
 
 def test_a_package_of_another_model_is_refused_though_its_answers_are_its_own(home: Path) -> None:
     job = measured_job(home)
     with pytest.raises(ReportError, match=r"not the model that was evaluated.* 0\.500 nats"):
         deploying.check(job, score=answering(300.0))
-    assert not handing.golden_answers(job)
+    assert not proven.golden_answers(job)
 
 
 def test_a_job_without_held_out_texts_is_checked_by_its_golden_answers(home: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_job_without_held_out_texts_is_checked_by_its_golden_answers(home: Pat
     job.folder.remove("data/validation.jsonl")
     found = deploying.check(job, score=answering(300.0))
     assert deploying.shown(found) == "3 of 3 golden answers"
-    assert handing.golden_answers(job)
+    assert proven.golden_answers(job)
 
 
 def test_a_script_that_fails_is_told(home: Path, tmp_path: Path) -> None:
