@@ -13,7 +13,7 @@ from brightrun.accounts import losses_of, reckoning_of, starts_of
 from brightrun.context import JobContext
 from brightrun.counting import count
 from brightrun.errors import ReportError
-from brightrun.jobs import Hyperparameters, JobSpec, Preset, preset_of
+from brightrun.jobs import Hyperparameters, JobRequest, JobSpec, Preset, preset_of
 from brightrun.ledger_rows import EventRow
 from brightrun.losses import successions
 from brightrun.progress import Progress
@@ -246,6 +246,8 @@ def exactness(warnings: Iterable[EventRow]) -> str:
 def reproduce(job: JobContext) -> str:
     """A command that runs the same spec again."""
     request = job.request
+    if request.assesses:
+        return assessed_again(request)
     changes = request.overrides.model_dump(exclude_none=True)
     sets = "".join(f" --set {key}={value}" for key, value in changes.items())
     model = f" --base-model {request.base_model}" if request.base_model else ""
@@ -256,3 +258,25 @@ def reproduce(job: JobContext) -> str:
     if request.quality_min is not None:
         sets += f" --quality-min {request.quality_min:g}"
     return f"brightrun train {file} --preset {request.preset}{model}{sets}"
+
+
+def assessed_again(request: JobRequest) -> str:
+    """The command of an assessment; files by their names alone."""
+    files = {
+        "scenarios": request.scenarios_file,
+        "questions": request.questions_file,
+        "prompts": request.prompts_file,
+    }
+    given = "".join(f" --{name} {PurePath(file).name}" for name, file in files.items() if file)
+    if request.lm_eval_tasks:
+        tasks = (PurePath(task.strip()).name for task in request.lm_eval_tasks.split(","))
+        given += f" --lm-eval {','.join(tasks)}"
+    for pair in request.beside:
+        name, _, place = pair.partition("=")
+        given += f" --beside {name}={PurePath(place).name}"
+    passes = request.overrides.model_dump().get("passes")
+    if passes is not None:
+        given += f" --passes {passes}"
+    if request.adapter:
+        given = f" --like {request.assesses}{given}"
+    return f"brightrun evaluate {PurePath(request.adapter or request.assesses).name}{given}"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import report_jobs
 
+from brightrun.assessments import Wish, request_of
+from brightrun.context import JobContext
 from brightrun.jobs import Preset, preset_of
+from reports import collect
 from reports.collect import cuts
 
 DEMO, FULL = preset_of(Preset.demo).values, preset_of(Preset.balanced).values
@@ -39,3 +44,24 @@ def test_the_demo_is_told_all_of_it_and_its_small_model() -> None:
     assert "Made 1 answer to check the package by; a delivery run makes 3." in told(rotations=1)
     assert not [said for said in found if "to check the package by" in said]
     assert found[-1] == "Trained demo, a small stand-in for Llama 3 70B."
+
+
+def test_an_assessment_is_run_again_by_evaluate_and_tells_no_place_of_this_machine(
+    home: Path,
+) -> None:
+    job = report_jobs.evaluated_job("261120-7f3a")
+    assert collect.reproduce(job).startswith("brightrun train ")
+    wish = Wish(
+        prompts_file="/home/ann/ours.txt", lm_eval_tasks="arc_easy, /x/t.yaml", passes=2,
+        beside=("control=/y/c", "old=261101-aaaa"),
+    )  # fmt: skip
+    asked = request_of(job.request, job.job_id, wish)
+    assert collect.assessed_again(asked) == (
+        "brightrun evaluate 261120-7f3a --prompts ours.txt --lm-eval arc_easy,t.yaml "
+        "--beside control=c --beside old=261101-aaaa --passes 2"
+    )
+    other = request_of(job.request, job.job_id, Wish(adapter="/home/ann/stranger"))
+    assert collect.assessed_again(other) == "brightrun evaluate stranger --like 261120-7f3a"
+    job.ledger.create_job("261122-eeee", other, at=report_jobs.START)
+    again = JobContext(job.settings, job.ledger, "261122-eeee")
+    assert collect.reproduce(again) == collect.assessed_again(other)

@@ -60,13 +60,12 @@ def test_nothing_is_said_of_the_training_of_an_adapter_from_elsewhere() -> None:
     facts = {**data.evaluation.facts, "foreign_adapter": "ab12" * 16}
     evaluation = data.evaluation.model_copy(update={"facts": facts})
     foreign = data.model_copy(update={"evaluation": evaluation})
-    pages = [
-        f"{summary.trained(found)} {summary.cover(found)} "
-        f"{summary.tiles(found, found.evaluation.verdicts)} "
-        f"{packagetexts.fill('MODEL-CARD.md', packagetexts.words(found, {}, {})).decode()} "
-        f"{packagetexts.fill('README.md', packagetexts.words(found, {}, {})).decode()}"
-        for found in (data, foreign)
-    ]
+    pages = []
+    for found in (data, foreign):
+        said = packagetexts.words(found, {}, {}, torch="2", golden=1)
+        files = [packagetexts.fill(name, said).decode() for name in ("MODEL-CARD.md", "README.md")]
+        tiles = summary.tiles(found, found.evaluation.verdicts)
+        pages.append(f"{summary.trained(found)} {summary.cover(found)} {tiles} {' '.join(files)}")
     for claimed in ("held back", data.training_file, "20 conversations", "trained by Bright Run"):
         assert [claimed in page for page in pages] == [True, False], claimed
     assert "What it was trained on, and whether it has seen what it is tested on" in pages[1]
