@@ -81,15 +81,9 @@ def change(
         raise UsageError("a budget needs the name of who decides", fix="give your name")
     if more and not reason.strip():
         raise UsageError("a raise needs its reason", fix="say why, for the audit log")
-    before = ledger.month_limit(month, client)
-    if more and before is None:
-        raise UsageError(
-            f"{client} has no budget of its own that could be raised",
-            fix=f"set one: brightrun budget set USD --client {client!r}",
-        )
-    after = usd + (before or Decimal(0)) if more else usd
-    ledger.set_month_limit(month, after, set_by=by.strip(), note=reason, client=client)
-    return before, after
+    return ledger.set_month_limit(
+        month, usd, set_by=by.strip(), note=reason, client=client, more=more
+    )
 
 
 def outlook(ledger: Ledger, now: datetime) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, select, text
 
 from brightrun.budget import BudgetState, ClientSpending, month_bounds, month_name
+from brightrun.errors import UsageError
 from brightrun.ledger_audit import write_down
 from brightrun.ledger_budget_schema import holds
 from brightrun.ledger_money import cost_of, spent_by_client
@@ -42,8 +43,7 @@ def at_gate(
     None: nothing is held). It must not touch the ledger.
     """
     with db.write() as c:
-        if c.dialect.name == "postgresql":  # SQLite's writers wait for each other anyway
-            c.execute(text(f"SELECT pg_advisory_xact_lock({POSTGRES_LOCK})"))
+        _alone(c)
         client = str(c.execute(select(jobs.c.client).where(jobs.c.job_id == job_id)).scalar_one())
         decided, usd = decide(*_states(db, c, now, db.settings.zone, client, job_id))
         if usd is not None:
@@ -53,6 +53,12 @@ def at_gate(
             row = insert(c, holds).values(job_id=job_id, **facts)
             c.execute(row.on_conflict_do_update(index_elements=["job_id"], set_=facts))
         return decided
+
+
+def _alone(c: Connection) -> None:
+    """Until the transaction ends; SQLite's writers wait for each other anyway."""
+    if c.dialect.name == "postgresql":
+        c.execute(text(f"SELECT pg_advisory_xact_lock({POSTGRES_LOCK})"))
 
 
 def open_hold(db: Database, job_id: str) -> Decimal | None:
@@ -220,24 +226,35 @@ def set_month_limit(
     note: str = "",
     client: str = "",
     at: datetime | None = None,
-) -> None:
-    """Write down a month's budget ("2026-11"; "": of every month without its own).
+    more: bool = False,
+) -> tuple[Decimal | None, Decimal]:
+    """Write down a month's budget ("2026-11"; "": of every month without its own); (before, after).
 
-    A later one replaces it; what it replaced stays in the audit log.
+    A later one replaces it; what it replaced stays in the audit log. more: usd on top of what
+    stands, read in the same transaction: of two raises at once none is lost. UsageError: there is
+    nothing that could be raised.
     """
     now = at or datetime.now(UTC)
-    facts = {"limit_micro": to_micro(usd), "set_by": set_by, "note": note, "set_at": now}
     with db.write() as c:
-        before = _limit_row(c, month, client)
-        row = insert(c, budgets).values(month=month, client=client, **facts)
-        c.execute(row.on_conflict_do_update(index_elements=["month", "client"], set_=facts))
-        was = None if before is None else before.limit_micro
+        _alone(c)
+        row = _limit_row(c, month, client)
+        was = None if row is None else int(row.limit_micro)
         if was is None and not client:
             was = to_micro(db.settings.month_budget_usd)
+        if more and was is None:
+            raise UsageError(
+                f"{client} has no budget of its own that could be raised",
+                fix=f"set one: brightrun budget set USD --client {client!r}",
+            )
+        after = to_micro(usd) + (was or 0 if more else 0)
+        facts = {"limit_micro": after, "set_by": set_by, "note": note, "set_at": now}
+        placed = insert(c, budgets).values(month=month, client=client, **facts)
+        c.execute(placed.on_conflict_do_update(index_elements=["month", "client"], set_=facts))
         write_down(
             c, "set budget", who=set_by, at=now, month=month, client=client, before=was,
-            after=to_micro(usd), reason=note,
+            after=after, reason=note,
         )  # fmt: skip
+    return None if was is None else to_usd(was), to_usd(after)
 
 
 def months_spent(db: Database, now: datetime, months: int) -> tuple[tuple[str, Decimal], ...]:

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from brightrun import nightly, promises
+from brightrun import budgeting, nightly, promises
 from brightrun.budget import BudgetState, Threshold
 from brightrun.context import JobContext
 from brightrun.deciding import RESUMED
+from brightrun.errors import UsageError
 from brightrun.jobs import Confirm, JobRequest
 from brightrun.ledger import Ledger, Status
 from brightrun.settings import load
@@ -84,6 +85,30 @@ def test_threads_that_ask_at_once_never_pass_the_limit(home: Path) -> None:
     # 500 = 4 x 112.50 and 50 left: the fifth may not start, its high end is 90.
     assert [answer == () for answer in answers].count(True) == 4
     assert state.committed == 450
+
+
+def test_of_raises_at_once_none_is_lost(home: Path) -> None:
+    ledger, n = Ledger.open(load()), 12
+    start = threading.Barrier(n)
+    told: list[tuple[Decimal | None, Decimal]] = []
+
+    def more(number: int) -> None:
+        start.wait()
+        said = {"by": f"P{number}", "reason": "a run more", "more": True}
+        told.append(budgeting.change(ledger, "2026-11", Decimal(10), "", **said))
+
+    threads = [threading.Thread(target=more, args=(number,)) for number in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ledger.month_limit("2026-11") == 500 + 10 * n
+    steps = [(Decimal(500 + 10 * k), Decimal(510 + 10 * k)) for k in range(n)]
+    assert sorted(told) == steps  # each answer says what was there before it
+    log = ledger.audit_log(NOW - timedelta(days=1), datetime.now(UTC) + timedelta(seconds=1))
+    assert sorted((row.before, row.after) for row in log) == steps
+    with pytest.raises(UsageError, match="no budget of its own"):
+        budgeting.change(ledger, "2026-11", Decimal(10), "Bolt", "Ann", "why", more=True)
 
 
 def test_a_clients_own_budget_holds_too(home: Path) -> None:
