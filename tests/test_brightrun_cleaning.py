@@ -113,7 +113,8 @@ def share(ledger: Ledger, job_id: str, expires: datetime) -> Path:
     file = ledger.settings.home / "report.pdf"
     file.write_bytes(b"a private word")
     shelf = shelf_of(ledger.settings)
-    place = shelf.put(file, f"s-{job_id}", expires)
+    place = shelf.place(f"s-{job_id}", file.name)
+    shelf.put(file, place, expires)
     ledger.add_share(
         ShareRow(
             f"s-{job_id}", job_id, "report", "Bea", "Ann", NOW, expires, None, shelf.name, place,

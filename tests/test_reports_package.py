@@ -386,6 +386,7 @@ def test_a_clean_machine_needs_the_zip_and_the_index_only(
         "base_folder": tmp_path / "base2",
         "golden": [{"id": "g1", "messages": MESSAGES, "text": "?", "settings": settings}],
         "generation": {**settings, "system_prompt": "You are calm.", "template": "chatml"},
+        "required": installed.versions([*TOLD]),
     }
     built = package.build(tmp_path / "out", **parts)
     client = tmp_path / "client"
