@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+ROLLED_BACK = "rolled back: "
 
 
 class Stage(StrEnum):
@@ -48,3 +51,23 @@ class NightRow:
     started_at: datetime
     finished_at: datetime | None
     report: dict[str, Any] | None
+
+
+def before(moves: Iterable[MoveRow], present: str) -> str:
+    """The job whose adapter was in production before that of `present` ("": none is now), "" where
+    there was none. moves: of one series, oldest first.
+
+    Who was rolled back from was no step forward: rolling back again goes further back.
+    """
+    steps: list[str] = []
+    for move in moves:
+        if move.after is not Stage.production:
+            continue
+        if move.reason.startswith(ROLLED_BACK) and move.job_id in steps:
+            while steps[-1] != move.job_id:
+                steps.pop()
+        else:
+            steps.append(move.job_id)
+    while steps and steps[-1] == present:
+        steps.pop()
+    return steps[-1] if steps else ""

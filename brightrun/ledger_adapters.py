@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
 from brightrun import nightly
-from brightrun.adapters import AdapterRow, MoveRow, NightRow, Stage
+from brightrun.adapters import ROLLED_BACK, AdapterRow, MoveRow, NightRow, Stage, before
 from brightrun.errors import ConfigurationError
 from brightrun.ledger_adapter_schema import adapter_moves, adapters, nights
 from brightrun.ledger_money import cost_of
@@ -168,15 +168,12 @@ def roll_back(db: Database, series: str, *, by: str, reason: str) -> AdapterRow:
     ConfigurationError: there was none.
     """
     present = in_production(db, series)
-    was = (adapter_moves.c.series == series) & (adapter_moves.c.before == Stage.production.value)
-    with db.read() as c:
-        query = select(adapter_moves.c.job_id).where(was).order_by(adapter_moves.c.id.desc())
-        left = [job for job in c.execute(query).scalars() if not present or job != present.job_id]
-    if not left:
+    found = before(moves(db, series), present.job_id if present else "")
+    if not found:
         raise ConfigurationError(
             f"no adapter of {series!r} was in production before", fix="see `brightrun adapters`"
         )
-    return move_adapter(db, left[0], Stage.production, by=by, reason=f"rolled back: {reason}")
+    return move_adapter(db, found, Stage.production, by=by, reason=f"{ROLLED_BACK}{reason}")
 
 
 def moves(db: Database, series: str = "") -> tuple[MoveRow, ...]:

@@ -119,8 +119,14 @@ def test_one_adapter_is_in_production_and_the_one_before_comes_back(home: Path) 
     assert present.job_id == "b"
     last = ledger.adapter_moves("spring")[-1]
     assert (last.who, last.reason, last.after) == ("Ben", "rolled back: complaint", "production")
-    with pytest.raises(ConfigurationError, match="was in production before"):
-        ledger.roll_back("autumn", by="Ben", reason="")
+    assert ledger.roll_back("spring", by="Ben", reason="that one too").job_id == "a"  # not c again
+    for series in ("spring", "autumn"):
+        with pytest.raises(ConfigurationError, match="was in production before"):
+            ledger.roll_back(series, by="Ben", reason="")
+    ledger.move_adapter("c", Stage.production, by="Ann", reason="it was good after all")
+    assert ledger.roll_back("spring", by="Ben", reason="no").job_id == "a"
+    ledger.move_adapter("a", Stage.archived, by="Ann", reason="none for now")
+    assert ledger.roll_back("spring", by="Ben", reason="that one again").job_id == "a"
     with pytest.raises(ConfigurationError, match="needs who decides"):
         ledger.move_adapter("a", Stage.testing, by=" ", reason="")
 
