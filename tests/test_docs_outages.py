@@ -11,7 +11,7 @@ TESTS = Path(__file__).resolve().parent
 PAGE = TESTS.parent / "docs" / "outages.md"
 AWAY = (
     "Postgres", "storage", "RunPod's API", "Prefect's server", "Slack", "mail", "model hub",
-    "Supabase",
+    "Supabase", "Redis", "Prefect's own Postgres", "registry", "STS", "your application",
 )  # fmt: skip
 
 
