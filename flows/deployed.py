@@ -12,11 +12,12 @@ import httpx
 import yaml
 
 from brightrun.frozen import Frozen
-from brightrun.settings import CHECKOUT
+from brightrun.settings import CHECKOUT, Settings
 from flows.worker import POOL
 
 ASKED = CHECKOUT / "prefect.yaml"
 AUTOMATIONS = CHECKOUT / "deployments" / "automations.yaml"
+NIGHTLY = 'cron: "0 2 * * *"\n'  # 02:00, as BRIGHTRUN_NIGHTLY_AT is shipped
 SECONDS = 10.0
 MOST = 200
 
@@ -36,8 +37,9 @@ class Gap(Frozen):
         return not (self.pool or self.deployments or self.automations)
 
 
-def gap(api_url: str, pool_name: str = POOL) -> Gap:
+def gap(api_url: str, settings: Settings) -> Gap:
     """httpx.HTTPError: the server does not answer."""
+    pool_name = settings.pool
     with httpx.Client(base_url=api_url.rstrip("/"), timeout=SECONDS) as client:
 
         def asked(method: str, path: str, body: Any = None) -> Any:
@@ -51,22 +53,29 @@ def gap(api_url: str, pool_name: str = POOL) -> Gap:
             version=str(asked("GET", "/admin/version")),
             pool_name=pool_name,
             pool=pool is None,
-            deployments=differing(
-                {found["name"]: facts_there(found) for found in there}, pool_name
-            ),
+            deployments=differing({found["name"]: facts_there(found) for found in there}, settings),
             automations=tuple(sorted(automations() - {found["name"] for found in rules})),
             worker=pool is not None and pool.get("status") == "READY",
         )
 
 
-def asked_in(pool_name: str) -> str:
-    """prefect.yaml with the work pool of an environment."""
-    return ASKED.read_text("utf-8").replace(f"name: {POOL}\n", f"name: {pool_name}\n")
+def asked_in(settings: Settings) -> str:
+    """prefect.yaml with an environment's work pool, its time zone and the hour of its nights."""
+    hour, minute = map(int, settings.nightly_at.split(":"))
+    own = {
+        f"name: {POOL}\n": f"name: {settings.pool}\n",
+        "timezone: UTC\n": f"timezone: {settings.time_zone}\n",
+        NIGHTLY: f'cron: "{minute} {hour} * * *"\n',
+    }
+    text = ASKED.read_text("utf-8")
+    for shipped, mine in own.items():
+        text = text.replace(shipped, mine)
+    return text
 
 
-def differing(there: Mapping[str, Mapping[str, Any]], pool_name: str = POOL) -> tuple[str, ...]:
+def differing(there: Mapping[str, Mapping[str, Any]], settings: Settings) -> tuple[str, ...]:
     """Names of the deployments that are not there, or not as prefect.yaml has them."""
-    wanted = yaml.safe_load(asked_in(pool_name))["deployments"]
+    wanted = yaml.safe_load(asked_in(settings))["deployments"]
     return tuple(one["name"] for one in wanted if there.get(one["name"]) != facts_asked(one))
 
 

@@ -70,7 +70,7 @@ def prefect_server(prefect_url: str, settings: Settings) -> Iterator[Finding]:
     if not url:
         yield Finding(name="prefect", state="warn", said=NO_SERVER, fix="make ui")
         return
-    gap = asked(url, settings.pool)
+    gap = asked(url, settings)
     if gap.version != version("prefect"):
         said = f"{url} runs Prefect {gap.version}, here is {version('prefect')}"
         yield Finding(name="prefect", state="warn", said=said, fix="install the pinned one there")
@@ -114,9 +114,9 @@ def again(prefect_url: str) -> str:
     return "brightrun setup" + (f" --prefect-url {prefect_url}" if prefect_url else "")
 
 
-def asked(url: str, pool: str) -> deployed.Gap:
+def asked(url: str, settings: Settings) -> deployed.Gap:
     try:
-        return deployed.gap(url, pool)
+        return deployed.gap(url, settings)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise ProviderError(
             f"{url} does not answer as a Prefect server: {type(error).__name__}",

@@ -125,7 +125,7 @@ def access(settings: Settings, dry_run: bool) -> Iterator[Finding]:
 
 def deployment(settings: Settings, url: str, dry_run: bool) -> Iterator[Finding]:
     """Work pool, deployments and automations at a server, where they are not as they should be."""
-    lacking = readiness.missing(readiness.asked(url, settings.pool))
+    lacking = readiness.missing(readiness.asked(url, settings))
     if not lacking:
         yield Finding(name="deployments", state="ok", said=f"{url} has all as prefect.yaml has it")
         return
@@ -134,7 +134,7 @@ def deployment(settings: Settings, url: str, dry_run: bool) -> Iterator[Finding]
             yield Finding(name=name, state="todo", said=f"would mend: {said}")
         return
     deploy(settings, url, lacking)
-    still = readiness.missing(readiness.asked(url, settings.pool))
+    still = readiness.missing(readiness.asked(url, settings))
     for name, said in lacking.items():
         state: State = "fail" if name in still else "done"
         yield Finding(name=name, state=state, said=still.get(name, said))
@@ -157,6 +157,6 @@ def deploy(settings: Settings, url: str, lacking: Mapping[str, str]) -> None:
     if "work pool" in lacking:
         prefect("work-pool", "create", settings.pool, "--type", "process")
     if "deployments" in lacking:
-        deploy_all(settings.pool)
+        deploy_all(settings)
     if said := automate():
         raise ConfigurationError(said, fix="python -m flows.automations")

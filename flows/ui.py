@@ -23,7 +23,7 @@ from brightrun import locking, sharedserver
 from brightrun.errors import BrightRunError, ConfigurationError
 from brightrun.ledger import Ledger
 from brightrun.settings import CHECKOUT, Settings, load
-from flows import deployed, server, tending, worker
+from flows import deployed, server, tending
 from flows.terminal import say
 from reports import library
 
@@ -139,13 +139,10 @@ def prefect(*arguments: str) -> None:
         )
 
 
-def deploy_all(pool: str) -> None:
-    """Everything in prefect.yaml, for the work pool of this environment."""
-    if pool == worker.POOL:
-        prefect("deploy", "--all")
-        return
+def deploy_all(settings: Settings) -> None:
+    """Everything in prefect.yaml, for the work pool and the clock of this environment."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(deployed.asked_in(pool))
+        file.write(deployed.asked_in(settings))
         file.flush()
         prefect("deploy", "--all", "--prefect-file", file.name)
 
@@ -168,7 +165,7 @@ def up(settings: Settings, port: int, reports_port: int) -> None:
                 PREFECT_API_URL=api_url, BRIGHTRUN_HOME=str(home), REPORTS_URL=reports_url
             )
             prefect("work-pool", "create", settings.pool, "--type", "process", "--overwrite")
-            deploy_all(settings.pool)
+            deploy_all(settings)
             if said := automate():
                 say(said, "yellow")
             record = sharedserver.remember(settings, api_url, reports_url)

@@ -10,7 +10,7 @@ import yaml
 from commands import brightrun, shared_server
 
 from brightrun.errors import ProviderError
-from brightrun.settings import load
+from brightrun.settings import Settings, load
 from flows import deployed, readiness, server
 
 ASKED = {one["name"]: one for one in yaml.safe_load(deployed.ASKED.read_text())["deployments"]}
@@ -40,7 +40,9 @@ def test_what_was_deployed_is_as_prefect_yaml_has_it() -> None:
 )
 def test_another_schedule_pool_or_limit_is_a_difference(changed: dict[str, object]) -> None:
     assert deployed.facts_there({**REAP, **changed}) != deployed.facts_asked(ASKED["reap"])
-    assert "reap" in deployed.differing({"reap": deployed.facts_there({**REAP, **changed})})
+    assert "reap" in deployed.differing(
+        {"reap": deployed.facts_there({**REAP, **changed})}, Settings()
+    )
 
 
 def test_a_server_that_does_not_answer_is_told_with_its_address(home: Path) -> None:

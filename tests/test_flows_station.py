@@ -15,7 +15,7 @@ from team import compose
 
 from brightrun.compute.ending import STOP_FAILED_AFTER
 from brightrun.errors import ConfigurationError
-from brightrun.settings import load
+from brightrun.settings import Settings, load
 from flows import deployed, station, tending
 from flows.silence import Silence
 
@@ -48,12 +48,33 @@ def test_a_ledger_that_is_away_ends_no_station(
 
 
 def test_each_environment_has_a_work_pool_of_its_own() -> None:
-    wanted = yaml.safe_load(deployed.asked_in("brightrun-staging"))["deployments"]
+    staging = Settings(pool="brightrun-staging")
+    wanted = yaml.safe_load(deployed.asked_in(staging))["deployments"]
     assert {one["work_pool"]["name"] for one in wanted} == {"brightrun-staging"}
-    assert set(deployed.differing({}, "brightrun-staging")) == {one["name"] for one in wanted}
+    assert set(deployed.differing({}, staging)) == {one["name"] for one in wanted}
     there = {one["name"]: deployed.facts_asked(one) for one in wanted}
-    assert deployed.differing(there, "brightrun-staging") == ()
-    assert set(deployed.differing(there)) == set(there)
+    assert deployed.differing(there, staging) == ()
+    assert set(deployed.differing(there, Settings())) == set(there)
+
+
+def test_mornings_and_nights_are_those_of_the_time_zone() -> None:
+    """At 07:00 UTC it is still yesterday in California: the digest would be a day late."""
+    assert deployed.asked_in(Settings()) == deployed.ASKED.read_text("utf-8")
+    here = Settings(time_zone="America/Los_Angeles", nightly_at="23:05")
+    found = {one["name"]: one for one in yaml.safe_load(deployed.asked_in(here))["deployments"]}
+    crons = [
+        (name, schedule["cron"], schedule["timezone"])
+        for name, one in found.items()
+        for schedule in one.get("schedules", ())
+        if "cron" in schedule
+    ]
+    assert {zone for *_, zone in crons} == {"America/Los_Angeles"}
+    assert {name: cron for name, cron, _ in crons}.items() >= {
+        "nightly": "5 23 * * *", "digest": "0 7 * * *",
+    }.items()  # fmt: skip
+    there = {name: deployed.facts_asked(one) for name, one in found.items()}
+    assert deployed.differing(there, here) == ()
+    assert set(deployed.differing(there, Settings())) == {name for name, *_ in crons}
 
 
 def test_what_looks_after_jobs_does_not_wait_in_the_queue_of_jobs() -> None:
