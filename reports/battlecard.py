@@ -81,7 +81,7 @@ def paper_of(data: CardData, mark: str) -> Paper:
                 [(said["job"], report.job_id), (said["date"], formats.date(data.made_at))],
                 logo=blocks.logo(report.brand),
             ),
-            "flags": judgements.flags(report.evaluation),
+            "flags": judgements.flags(report.evaluation, said["first"]),
             "rule": RULE,
             "chart": blocks.figure(drawn),
             "answers": blocks.table(answers(data, listed)),

@@ -115,20 +115,22 @@ def notional(data: CostData) -> Markdown:
 
 
 def tiles(data: CostData) -> Markdown:
-    revenue, margin = data.revenue, data.margin
+    revenue, margin, named = data.revenue, data.margin, words(data.brand)
     limit = f"of {formats.usd(data.limit_usd)} budget" if data.limit_usd is not None else ""
     share = f"{formats.percent(margin / revenue)} of revenue" if margin and revenue else ""
     if 0 < len(data.paying) < len(data.clients):
         share += f"{', ' if share else ''}of {len(data.paying)} of {len(data.clients)} clients"
     facts = [
-        Fact("Spent", formats.usd(data.usd), limit),
+        Fact(named["spent-tile"], formats.usd(data.usd), limit),
         Fact(
-            "Revenue",
+            named["revenue-tile"],
             formats.usd(revenue) if revenue is not None else "not stated",
             f"stated by {data.revenue_by}" if data.revenue_by else "",
         ),
-        Fact("Margin", formats.usd(margin) if margin is not None else "not known", share),
-        Fact("Jobs", str(len(data.jobs)), "" if data.complete else "so far"),
+        Fact(
+            named["margin-tile"], formats.usd(margin) if margin is not None else "not known", share
+        ),
+        Fact(named["jobs-tile"], str(len(data.jobs)), "" if data.complete else "so far"),
     ]
     return blocks.facts(facts)
 

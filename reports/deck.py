@@ -41,7 +41,7 @@ def deck(data: ReportData) -> list[Slide]:
     said = words(data.brand)
     verdicts = data.evaluation.verdicts
     found = [
-        Slide(judgements.FIRST, judgements.warnings(data.evaluation)),
+        Slide(said["first"], judgements.warnings(data.evaluation)),
         Slide(said["summary"], (summary.trained(data), claims.headline(verdicts))),
         Slide(said["verdicts"], table=verdict_table(verdicts)),
         Slide(said["changed"], chart=charts.forest(verdicts)),

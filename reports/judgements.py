@@ -33,7 +33,6 @@ JUDGES = {
 }
 WRONG = {"model": Column("Model", tables.key), "ruling": Column("Ruling", tables.key)}
 SHOWN_SCOPES = ("overall", "group", "dimension", "arc")
-FIRST = "Read this first"
 NOBODY = "Nobody has judged the answers, so nothing is said about empathy, clarity or fitness."
 
 
@@ -67,10 +66,10 @@ def warnings(evaluation: Evaluation) -> tuple[str, ...]:
     return (*said, *((f"And {more} more: see the report's sections.",) if more else ()))
 
 
-def flags(evaluation: Evaluation) -> Markdown:
+def flags(evaluation: Evaluation, title: str) -> Markdown:
     """The warnings as a box for page 1."""
     said = warnings(evaluation)
-    return blocks.banner("bad", FIRST, " ".join(said)) if said else Markdown("")
+    return blocks.banner("bad", title, " ".join(said)) if said else Markdown("")
 
 
 def chart(table: Table) -> Chart | None:

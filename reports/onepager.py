@@ -95,7 +95,7 @@ def paper_of(data: ReportData, passed: Sequence[Verdict], mark: str) -> Paper:
                 ],
                 logo=blocks.logo(brand),
             ),
-            "flags": judgements.flags(data.evaluation),
+            "flags": judgements.flags(data.evaluation, said["first"]),
             "claims": claim_cards(passed),
             "notes": notes(passed),
             "terms": blocks.pairs(assurances.terms(brand, said)),

@@ -54,7 +54,9 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
     verdicts = _ordered(evaluation.verdicts)
     return {
         "cover": summary.cover(data),
-        "banners": Markdown(f"{judgements.flags(evaluation)}{summary.banners(data)}"),
+        "banners": Markdown(
+            f"{judgements.flags(evaluation, said['first'])}{summary.banners(data)}"
+        ),
         "tiles": summary.tiles(data, verdicts),
         "trained": summary.trained(data),
         "claims": blocks.claim_list(

@@ -1,7 +1,7 @@
 """Headings and labels of every report by key; a brand file's `strings` replace them.
 
 Sentences and the words of a verdict are not here: no brand file can turn "not met" into "met". Nor
-are columns and captions of tables, the cost report's tiles and the aspects: they are English.
+are columns and captions of tables, the tiles over a summary and the aspects: they are English.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "contents": "Contents",
         "page": "Page",
         "of": "of",
+        "first": "Read this first",
         "summary": "Summary",
         "changed": "What changed, and how sure we are",
         "cost-summary": "What it cost",
@@ -61,6 +62,10 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "notes": "Notes",
         "by-job": "By job",
         "estimates": "Estimates",
+        "spent-tile": "Spent",
+        "revenue-tile": "Revenue",
+        "margin-tile": "Margin",
+        "jobs-tile": "Jobs",
         "waste": "Starting, losses and spot",
         "file": "Training file",
         "base": "Base model",

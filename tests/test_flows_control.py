@@ -8,8 +8,12 @@ from pathlib import Path
 
 import control_machine
 import pytest
-from commands import ROOT, brightrun, furnish, run_folder, small_file, train_options
+from commands import ROOT, brightrun, furnish, ledger, run_folder, small_file, train_options
 from runpod_flow import trainers
+
+from brightrun.context import JobContext
+from brightrun.settings import Settings
+from reports.proven import golden_answers
 
 pytestmark = [pytest.mark.heavy, pytest.mark.slow]
 
@@ -39,6 +43,13 @@ def test_a_machine_without_torch_drives_a_rented_job_to_report_and_package(
                       ("export", job_id, "--format", "parquet")):  # fmt: skip
             again = brightrun(home, *words, wrap=there, **account)
             assert again.code == 0, (words, again.err)
+    # docs/runpod.md, "Checking a package": another machine, with ledger, storage and the weights.
+    shared = {"STORAGE_URL": (home / "storage").as_uri(),
+              "DATABASE_URL": f"sqlite:///{home / 'ledger.db'}"}  # fmt: skip
+    by_hand = ("package", job_id, "--check", "--base", str(models / "tiny"))
+    checked = brightrun(tmp_path / "rented", *by_hand, **shared)
+    assert checked.code == 0, checked.err
+    assert golden_answers(JobContext(Settings(home=home), ledger(home), job_id))
     folder = run_folder(home, job_id)
     provenance = folder.read_json("report/report.json")["provenance"]
     for name in ("torch", "transformers", "peft", "trl", "bitsandbytes"):

@@ -182,10 +182,10 @@ def test_emotional_intelligence_is_shown_by_dimension_and_arc_once_it_was_judged
 
 def test_what_must_be_read_first_stands_on_page_one_and_is_escaped() -> None:
     evaluation = report_samples.evaluation().model_copy(update={"flags": ("<b>wrong</b>",) * 6})
-    shown = judgements.flags(evaluation)
+    shown = judgements.flags(evaluation, "First")
     assert "&lt;b&gt;wrong" in shown
     assert "And 2 more" in shown
-    assert judgements.flags(report_samples.evaluation()) == ""
+    assert judgements.flags(report_samples.evaluation(), "First") == ""
 
 
 def test_every_heading_of_a_document_is_a_word_that_a_brand_can_replace() -> None:

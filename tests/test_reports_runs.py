@@ -15,6 +15,7 @@ from report_jobs import evaluated_job
 from test_reports_render import Page, pages_of
 from typer.testing import CliRunner
 
+from brightrun.brand import Brand
 from brightrun.errors import ConfigurationError, ReportError, UsageError
 from brightrun.revenue import Revenue
 from brightrun.spreadsheets import harmless
@@ -191,8 +192,10 @@ def test_the_margin_is_of_clients_with_a_stated_revenue_only(home: Path) -> None
     paid = Revenue.model_validate({"revenue": [{"job": "job-a", "usd": 900}]})
     data = costs.of_month(job.ledger, "2026-11", revenue=paid)
     assert data.margin == pytest.approx(896)
-    tiles = costreport.tiles(data)
+    named = Brand(strings={"margin-tile": "Marge"})
+    tiles = costreport.tiles(data.model_copy(update={"brand": named}))
     assert "$896.00" in tiles
+    assert "Marge" in tiles
     assert "of 1 of 2 clients" in tiles
 
 
