@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -28,6 +29,24 @@ POD = ("AKPOD", "secret-of-pods")
 START_SECONDS = 60.0
 
 
+ROLE, SIGNING = "arn:aws:iam::role/pods", b"thirty-two letters to sign with."
+ANYTHING = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["*"]}
+IAM = {
+    "sts": {
+        "tokenDuration": "1h", "maxSessionLength": "12h", "issuer": "tests",
+        "signingKey": base64.b64encode(SIGNING).decode(),
+    },
+    "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+    "policies": [
+        {"name": "all", "document": {"Version": "2012-10-17", "Statement": [ANYTHING]}}
+    ],
+    "roles": [{
+        "roleName": "pods", "roleArn": ROLE, "attachedPolicies": ["all"],
+        "trustPolicy": {"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": "*", "Action": ["sts:AssumeRole"]},
+        ]},
+    }],
+}  # fmt: skip
 SERVICES = ("s3", "master", "volume", "filer")
 # SeaweedFS listens for gRPC at each port + 10,000. Both lie below the range (32,768 and up)
 # out of which the kernel serves everyone who asks for any free port.
@@ -56,9 +75,13 @@ def _is_free(port: int) -> bool:
 
 @dataclass
 class S3Server:
-    """`pause()` and `go_on()` are an outage: the process is stopped, connections hang."""
+    """`pause()` and `go_on()` are an outage: the process is stopped, connections hang.
+
+    sts: it also gives sessions of ROLE, signed with SIGNING.
+    """
 
     place: Path
+    sts: bool = False
     ports: dict[str, int] = field(default_factory=free_ports)
     process: subprocess.Popen[bytes] | None = None
 
@@ -119,6 +142,9 @@ class S3Server:
             "-s3", f"-s3.config={self.place / 's3.json'}",
             "-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
         ]  # fmt: skip
+        if self.sts:
+            (self.place / "iam.json").write_text(json.dumps(IAM))
+            command.append(f"-s3.iam.config={self.place / 'iam.json'}")
         with (self.place / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, env={**os.environ, "GOMEMLIMIT": "400MiB"}
@@ -155,8 +181,8 @@ def _identity(name: str, keys: tuple[str, str], actions: list[str]) -> dict[str,
 
 
 @contextmanager
-def s3_server(place: Path) -> Iterator[S3Server]:
-    server = S3Server(place)
+def s3_server(place: Path, *, sts: bool = False) -> Iterator[S3Server]:
+    server = S3Server(place, sts)
     server.start()
     try:
         yield server
