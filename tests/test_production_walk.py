@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 from commands import ROOT, brightrun, environment, furnish, ledger_at, shared_server, small_file
+from fakes import supabase_storage
 from fakes.mail import mail_server
 from fakes.registry import registry
 from fakes.runpod import Contract, FakeRunPod
@@ -28,6 +29,7 @@ from fakes.slack import slack
 from fakes.webhook import application
 from s3_server import ADMIN, BUCKET, POD, s3_server
 
+from brightrun import appfiles
 from brightrun.clock import SystemClock
 from brightrun.runfolder import sha256_file
 
@@ -56,6 +58,17 @@ class Walk:
         """What doctor or setup says that is wrong."""
         found = self.run(*words)["findings"]
         return {one["name"]: one["said"] for one in found if one["state"] == "fail"}
+
+
+@contextmanager
+def your_files(file: Path) -> Iterator[tuple[str, str]]:
+    """A stub of a Supabase project with one training file: its URL and its key."""
+    stub, name = supabase_storage.Storage(), "spring/training.json"
+    row = dict.fromkeys(appfiles.COLUMNS) | {"id": "spring", "name": "Spring"}
+    stub.rows = [{**row, "json_file_path": name}]
+    stub.objects[f"training-files/{name}"] = (file.read_bytes(), "application/json")
+    with supabase_storage.serving(stub) as url:
+        yield url, supabase_storage.KEY
 
 
 def image(told: dict[str, str]) -> tuple[Sequence[str], dict[str, str]]:
@@ -140,17 +153,22 @@ def test_the_afternoon_of_the_production_page_is_walked(
         with walk.step("6 who hears of what", **hears):
             assert walk.failing("doctor", "--send") == {}
         assert (len(inbox.mails), len(chat.calls) > 0, len(app.calls)) == (1, True, 1)
-        with walk.step("7 Prefect: pool, deployments, automations, worker"):
+        project, key = open_.enter_context(your_files(file))
+        with walk.step("7 your application's files", SUPABASE_URL=project, SUPABASE_KEY=key):
+            (listed,) = walk.run("files", "list")["supabase"]
+            assert walk.run("files", "fetch", listed["name"])["name"] == "Spring"
+            assert walk.failing("doctor") == {}
+        with walk.step("8 Prefect: pool, deployments, automations, worker"):
             api = open_.enter_context(shared_server(home))
             assert walk.failing("setup") == {}
             open_.enter_context(worker(home, **walk.set, PREFECT_API_URL=api))
             until_well(walk)
         seen = open_.enter_context(command_lines())
-        with walk.step("8 smoke test at the fake RunPod"):
-            smoke = walk.run("train", str(file), "--provider", "runpod", "--smoke", "--yes")
+        with walk.step("9 smoke test at the fake RunPod"):
+            smoke = walk.run("train", "Spring", "--provider", "runpod", "--smoke", "--yes")
         assert smoke["status"] == "completed", smoke["error"]
         assert any("-m trainer" in line for line in seen)
-        for secret in (KEY, ADMIN[1], POD[1], hears["BRIGHTRUN_WEBHOOK_SECRET"]):
+        for secret in (KEY, key, ADMIN[1], POD[1], hears["BRIGHTRUN_WEBHOOK_SECRET"]):
             assert not [line for line in seen if secret in line]
         book = ledger_at(home, url)
         reasons = [e.payload["message"] for e in book.events(smoke["job_id"], 0, "choice")]
