@@ -72,13 +72,20 @@ def _limit(folder: Path) -> Limit | None:
     """None: no such group, or one without a limit."""
     for most, used, prefix in FILES:
         try:
-            limit, use = (folder / most).read_text().strip(), (folder / used).read_text()
-            rows = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        except OSError:
+            limit, use = (folder / most).read_text().strip(), int((folder / used).read_text())
+        except (OSError, ValueError):
             continue
-        if limit == "max":
+        if not limit.isdigit():  # "max"
             return None
-        told = {name: int(value) for name, value in rows}
-        cache = sum(told.get(prefix + name, 0) for name in CACHE)
-        return Limit(int(limit), max(0, int(use) - cache))
+        return Limit(int(limit), max(0, use - _cache(folder, prefix)))
     return None
+
+
+def _cache(folder: Path, prefix: str) -> int:
+    """Bytes of the group's copies of files; 0 where the kernel does not tell them."""
+    wanted = {prefix + name for name in CACHE}
+    try:
+        rows = [line.split() for line in (folder / "memory.stat").read_text().splitlines()]
+    except OSError:
+        return 0
+    return sum(int(row[1]) for row in rows if len(row) == 2 and row[0] in wanted)

@@ -87,6 +87,15 @@ def test_a_group_beyond_its_limit_leaves_nothing(tmp_path: Path) -> None:
     assert available_bytes(machine(tmp_path, "0::/\n", group(900 * MB, 950 * MB))) == 0
 
 
+@pytest.mark.parametrize("stat", [None, "anon\ninactive_file\nactive_file x y"])
+def test_a_limit_without_readable_numbers_of_copies_counts(
+    tmp_path: Path, stat: str | None
+) -> None:
+    files = {"memory.max": 900 * MB, "memory.current": 300 * MB}
+    here = machine(tmp_path, "0::/\n", files | ({} if stat is None else {"memory.stat": stat}))
+    assert available_bytes(here) == 600 * MB
+
+
 def test_the_pod_and_doctor_ask_for_the_containers_memory(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -112,19 +113,22 @@ def main() -> int:
     tee = LogTee(outbox, pod.folder("" if seat.leads else f"rank-{seat.rank}") + "/")
     tee.start()
     ending = Ending(outbox, pod, tee, seat)
-    place = scratch.made(pod.job_id)
     # Until the control thread takes over, SIGTERM ends the pod with its marker.
     signal.signal(signal.SIGTERM, lambda *_: _leave(ending, {"reason": "sigterm"}, HASTY_SECONDS))
+    place: Path | None = None
     try:
         if seat.leads and (left := scratch.sweep()):
             print(f"removed what killed pods had left: {', '.join(left)}", flush=True)
+        place = scratch.made(pod.job_id)
+        tempfile.tempdir = str(place)  # what others make for a while goes with it
         return _run(pod, ending, place)
     except Exception as error:  # noqa: BLE001 the last line of the process: it must say why
         traceback.print_exc()
         ending.write(FAILED, _explained(error))
         return 1
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        if place is not None:
+            shutil.rmtree(place, ignore_errors=True)
         tee.finish()
 
 

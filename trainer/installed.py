@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import metadata
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 
@@ -24,7 +24,11 @@ def versions(names: Iterable[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue  # of another system, or an extra that nobody asked for
         found[name] = package.version
-        for other in map(Requirement, package.requires or ()):
+        for line in package.requires or ():
+            try:
+                other = Requirement(line)
+            except InvalidRequirement:
+                continue  # another project's slip: its package is listed, this need of it is not
             asked = [{"extra": extra} for extra in ("", *wanted.extras)]
             if other.marker is None or any(map(other.marker.evaluate, asked)):
                 todo.append(other)
