@@ -66,6 +66,8 @@ def assess(folder: RunFolder, spec: JobSpec, *, data: Path = DATA) -> Evaluation
         heard,
         honesty.load_rewrites(data),
     )
+    if result.foreign:  # the folder's training file is another adapter's
+        return result
     pairs = [(found.likelihood[BASELINE, c], found.likelihood[TRAINED, c])
              for c in found.conversations]  # fmt: skip
     advice, advice_facts = feedback.of_folder(folder, pairs)

@@ -30,7 +30,7 @@ class MetricWords:
 WORDS: dict[MetricName, MetricWords] = {
     MetricName.perplexity: MetricWords(
         "Perplexity",
-        "How surprised the model is by the advisor's own answers that it never saw in training",
+        "How surprised the model is by the advisor's own answers in the test conversations",
         "held-out conversation",
         "plain",
         "relative",

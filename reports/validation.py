@@ -32,6 +32,17 @@ _ELSEWHERE = (MetricName.emotional_intelligence, MetricName.marker_index)
 ONE_PAGE_BEGINS = blocks.twin('<div class="one-page">', "#br-one-page[")
 ONE_PAGE_ENDS = blocks.twin("</div>", "]\n#pagebreak(weak: true)")
 ROOM = blocks.twin("", "#br-room(200pt)")
+# By whether the adapter comes from elsewhere.
+HELD_OUT = {
+    False: "The conversations were held out from training.",
+    True: "The conversations were held out from another job's training; whether this adapter has "
+    "seen them is not known.",
+}
+SPLIT = {
+    False: "No held-out conversation shares a line with the training data.",
+    True: "Whether a tested conversation shares a line with what the adapter was trained on is "
+    "not known.",
+}
 VOICE_PARTS = "voice_parts"
 PARTS = ("baseline", "trained", "gold", "change", "change_low", "change_high")
 
@@ -73,6 +84,8 @@ def context(data: ReportData, drawn: dict[str, Chart | None]) -> dict[str, Markd
         "verdict_table": blocks.verdict_table(verdicts),
         "questions": blocks.table(questions.table(verdicts)),
         "forest": blocks.figure(drawn["verdicts"], "No verdict has a number to draw."),
+        "held_out": HELD_OUT[evaluation.foreign],
+        "split": SPLIT[evaluation.foreign],
         "perplexity_claim": _claim(verdicts, MetricName.perplexity),
         "perplexity_chart": blocks.figure(drawn["perplexity"]),
         "perplexity_table": blocks.table(evaluation.perplexity, tables.PERPLEXITY),

@@ -12,6 +12,7 @@ from assessed_jobs import COLD, LEXICONS, WARM, Job, lay_out, verdict
 
 from brightrun.errors import EvaluationError
 from brightrun.jobs import Hyperparameters
+from evals import contamination
 from evals.harness import HarnessItem
 from evals.markers import LABELS
 from evals.own import Asked, asked
@@ -243,7 +244,16 @@ def test_of_an_adapter_from_elsewhere_everything_is_exploratory_and_nothing_memo
     tmp_path: Path, data: Path
 ) -> None:
     made = Job(tmp_path, data, others={"trained": "ab12" * 16})
-    result = made.measure().assess()
+    own = Job(tmp_path / "own", data)
+    for some in (made, own):
+        some.measure()
+        turn = {"role": "assistant", "content": "Breathe first."}
+        some.folder.write_jsonl("data/train.jsonl", [{"conversation_id": "c1", "messages": [turn]}])
+        some.folder.write_json(contamination.PLACE, {"closest": [], "turns": 1, "items": 0})
+    result, known = made.assess(), own.assess()
+    assert (result.contamination, result.data_feedback) == (None, None)
+    assert "data_feedback" not in result.facts
+    assert None not in (known.contamination, known.data_feedback)
     assert all(v.exploratory for v in result.verdicts)
     assert "comes from elsewhere" in verdict(result, "perplexity").note
     assert result.foreign
@@ -251,9 +261,8 @@ def test_of_an_adapter_from_elsewhere_everything_is_exploratory_and_nothing_memo
     assert (plan["n"]["probe"], plan["n"]["influence"], plan["models"]) == (
         0, 0, ["baseline", "trained"],
     )  # fmt: skip
-    own = Job(tmp_path / "own", data)
     assert own.folder.read_json(PLAN)["n"]["probe"] > 0
-    assert not own.measure().assess().foreign
+    assert not known.foreign
 
 
 def test_a_third_plan_is_held_against_the_one_before_training_and_its_targets(job: Job) -> None:

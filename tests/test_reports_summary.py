@@ -7,7 +7,7 @@ import report_samples
 
 from brightrun.jobs import Preset, preset_of
 from brightrun.verdicts import ReportData
-from reports import collect, numbers, packagetexts, summary, validation
+from reports import collect, numbers, packagetexts, paper, render, summary, validation
 
 
 def sample(**trained: int) -> ReportData:
@@ -55,11 +55,28 @@ def test_examples_are_called_greedy_only_where_they_are() -> None:
     assert "greedy" not in said
 
 
-def test_nothing_is_said_of_the_training_of_an_adapter_from_elsewhere() -> None:
-    data = report_samples.sample()
+def from_elsewhere(data: ReportData) -> ReportData:
     facts = {**data.evaluation.facts, "foreign_adapter": "ab12" * 16}
     evaluation = data.evaluation.model_copy(update={"facts": facts})
-    foreign = data.model_copy(update={"evaluation": evaluation})
+    return data.model_copy(update={"evaluation": evaluation})
+
+
+def test_a_report_claims_no_split_for_an_adapter_from_elsewhere() -> None:
+    data = report_samples.sample()
+    own, foreign = (
+        " ".join(paper.fill(render.paper_of(found, "pandoc", "ab12", {})).split())
+        for found in (data, from_elsewhere(data))
+    )
+    for claimed in ("were held out from training", "shares a line with the training data"):
+        assert (claimed in own, claimed in foreign) == (True, False), claimed
+    for doubt in ("whether this adapter has seen them", "Whether a tested conversation shares"):
+        assert (doubt in own, doubt in foreign) == (False, True), doubt
+    assert "never saw" not in own + foreign
+
+
+def test_nothing_is_said_of_the_training_of_an_adapter_from_elsewhere() -> None:
+    data = report_samples.sample()
+    foreign = from_elsewhere(data)
     pages = []
     for found in (data, foreign):
         said = packagetexts.words(found, {}, {}, torch="2", golden=1)
@@ -70,7 +87,7 @@ def test_nothing_is_said_of_the_training_of_an_adapter_from_elsewhere() -> None:
         assert [claimed in page for page in pages] == [True, False], claimed
     assert "What it was trained on, and whether it has seen what it is tested on" in pages[1]
     assert "**Trained on**: not known" in pages[1]
-    assert "Adapter from elsewhere (sha256)" in dict(numbers.rows(facts))
+    assert "Adapter from elsewhere (sha256)" in dict(numbers.rows(foreign.evaluation.facts))
     spec = report_jobs.spec().model_copy(update={"values": preset_of(Preset.demo).values})
     assert any("Trained for" in cut for cut in collect.cuts(spec))
     assert not any("Trained" in cut for cut in collect.cuts(spec, foreign=True))
