@@ -47,7 +47,7 @@ def test_ci_runs_the_suite_and_what_the_suite_leaves_to_the_package_index(tmp_pa
         (tmp_path / name).chmod(0o755)
     subprocess.run([str(shutil.which("bash")), str(ROOT / ".ci/run")], env={"PATH": str(tmp_path)},
                    check=True)  # fmt: skip
-    targets = ["lint", "audit", "test", "test-network", "test-lm-eval"]
+    targets = ["lint", "audit", "test", "test-postgres", "test-network", "test-lm-eval"]
     assert called.read_text().split() == targets
     said = subprocess.run(
         ["make", "--dry-run", "--always-make", *targets[-2:]], cwd=ROOT, capture_output=True,
