@@ -87,7 +87,12 @@ def links_of(job: JobContext, row: JobRow) -> tuple[tuple[str, str], ...]:
 
 
 def quality(job: JobContext) -> None:
-    """Claims that a finished job does not carry, with the retry that would mend them."""
+    """Claims that a finished job does not carry, with the retry that would mend them.
+
+    An assessment trained nothing: there is nothing to train again.
+    """
+    if job.request.assesses:
+        return
     found = job.ledger.evaluation(job.job_id)
     values = job.request.values.model_dump()
     lines = news.below_target(job.job_id, values, found.verdicts if found else ())

@@ -112,10 +112,10 @@ def settable(field: str, value: float) -> bool:
 def below_target(
     job_id: str, values: Mapping[str, Any], verdicts: Sequence[Verdict]
 ) -> tuple[str, ...]:
-    """Claims that failed, and the retry that would mend them; empty: none did.
+    """Claims that failed as planned, and the retry that would mend them; empty: none did.
 
     values: of the job's request, by field."""
-    failed = [v for v in verdicts if v.target_met == "fail"]
+    failed = [v for v in verdicts if v.standing == "fail"]
     if not failed:
         return ()
     lines, sets = [], {}

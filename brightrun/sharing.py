@@ -1,7 +1,8 @@
 """What may be handed out, to whom, for how long: pure rules of sharing.
 
 Nothing is delivered without its proof: package and adapter need an issued validation report and no
-headline that failed or was not measured, unless a person overrides that by name and with a reason.
+headline that failed, was not measured or is exploratory (not in the plan that was hashed before
+training), unless a person overrides that by name and with a reason.
 """
 
 from __future__ import annotations
@@ -78,9 +79,9 @@ def missing(
     if not targets:
         found.append("no headline was evaluated")
     found += [
-        f"{v.metric.value.replace('_', ' ')}: {v.target_met.replace('_', ' ')}"
+        f"{v.metric.value.replace('_', ' ')}: {v.standing.replace('_', ' ')}"
         for v in targets
-        if v.target_met in ("fail", "not_measured")
+        if v.standing in ("fail", "not_measured", "exploratory")
     ]
     if what is Shared.package and not checked:
         found.append(

@@ -45,8 +45,9 @@ def share(
 ) -> None:
     """Hand out a report, slides, package or adapter by a link that ends and can be revoked.
 
-    Package and adapter are refused while a headline failed or was not measured, or the report is
-    missing; so is a report that was made for somebody else than --to, unless --report names it.
+    Package and adapter are refused while a headline failed, was not measured or is exploratory, or
+    the report is missing; so is a report that was made for somebody else than --to, unless --report
+    names it.
     Example: `brightrun share JOB --what adapter --expires 24h --to "Harbor & Pine"`
     """
     from brightrun.context import open_job

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import report_samples
 from fakes.mail import Inbox, mail_server
 from fakes.slack import FakeSlack, slack
 
@@ -284,6 +285,21 @@ def test_without_an_estimate_nothing_is_told(home: Path) -> None:
     ledger = Ledger.open(settings)
     ledger.create_job("j1", JobRequest(training_file="f.json"))
     assert alerts.check(JobContext(settings, ledger, "j1")) == []
+
+
+def test_a_missed_target_is_told_of_what_was_trained_and_not_of_an_assessment(
+    channels: tuple[Inbox, FakeSlack],
+) -> None:
+    known = job()
+    known.ledger.save_evaluation("j1", report_samples.evaluation())
+    again = JobRequest(training_file="f.json", assesses="j1")
+    known.ledger.create_job("j2", again)
+    known.ledger.save_evaluation("j2", report_samples.evaluation())
+    for job_id in ("j1", "j2"):
+        alerts.quality(JobContext(known.settings, known.ledger, job_id))
+    (mail,) = channels[0].mails
+    assert "Bright Run job j1 is below target" in mail
+    assert "Train again: brightrun retry j1" in mail
 
 
 def test_a_message_links_to_run_pages_only_while_somebody_serves_them(home: Path) -> None:

@@ -414,6 +414,8 @@ def test_a_claim_below_target_brings_the_retry_that_would_mend_it() -> None:
     assert lines[-1] == "Train again: brightrun retry j1 --set learning_rate=0.0001"
     passed = verdict.model_copy(update={"target_met": "pass"})
     assert news.below_target("j1", {}, (passed,)) == ()
+    later = verdict.model_copy(update={"exploratory": True})  # no promise was missed
+    assert news.below_target("j1", {"learning_rate": 2e-4, "epochs": 3}, (later,)) == ()
     dull = verdict.model_copy(update={"metric": MetricName.perplexity, "estimate": -0.1})
     assert "Suggested: epochs: 19 -> 20" in news.below_target("j1", {"epochs": 19}, (dull,))[1]
     longest = news.below_target("j1", {"epochs": 20}, (dull,))  # and 21 cannot be set

@@ -470,6 +470,10 @@ def test_only_a_headline_with_a_target_can_forbid() -> None:
     assert missing(Shared.report, reported=False, verdicts=verdicts) == []
     inconclusive = [v.model_copy(update={"target_met": "inconclusive"}) for v in verdicts]
     assert missing(Shared.adapter, reported=True, verdicts=inconclusive) == []
+    met = inconclusive[0].model_copy(update={"target_met": "pass"})
+    assert missing(Shared.adapter, reported=True, verdicts=[met]) == []
+    later = met.model_copy(update={"exploratory": True})
+    assert missing(Shared.adapter, reported=True, verdicts=[later]) == ["perplexity: exploratory"]
     assert missing(Shared.adapter, reported=True, verdicts=[]) == ["no headline was evaluated"]
 
 
