@@ -57,12 +57,14 @@ def build(
     stated = _generation(generation, base)
     pins = requirements(str(stated["quantization"]), told)
     indirect = {name: v.partition("+")[0] for name, v in required.items() if name not in pins}
+    config = portable(adapter / "adapter_config.json", base)
     words = packagetexts.words(
-        data, stated, base, torch=pins["torch"], golden=len(golden), indirect=bool(indirect)
-    )
+        data, stated, base, torch=pins["torch"], golden=len(golden), adapter=json.loads(config),
+        indirect=bool(indirect),
+    )  # fmt: skip
     files: dict[str, bytes | Path] = {
         "adapter_model.safetensors": _need(adapter / "adapter_model.safetensors"),
-        "adapter_config.json": portable(adapter / "adapter_config.json", base),
+        "adapter_config.json": config,
         "generation.json": _json(stated),
         "inference.py": _need(inference_script),
         "merge.py": _need(inference_script.with_name("merge.py")),

@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 
 from brightrun.counting import count
+from brightrun.loraranks import for_vllm, ranks_of
 from brightrun.verdicts import ReportData
 from reports import formats
 
@@ -44,10 +45,12 @@ def words(
     *,
     torch: str,
     golden: int,
+    adapter: Mapping[str, Any],
     indirect: bool = False,
 ) -> dict[str, Any]:
     """What the templates ask for. torch: its line in requirements.txt; golden: how many answers.
-    indirect: constraints.txt is in the package."""
+    adapter: its adapter_config.json. indirect: constraints.txt is in the package."""
+    ranks = ranks_of(adapter)
     precision = "NF4 (4 bit)" if stated.get("quantization") == "nf4" else "not quantised"
     return {
         "title": line(data.name or data.job_id),
@@ -69,7 +72,8 @@ def words(
         "golden": count(golden, "golden answer"),
         "threads": int(stated.get("threads") or 0),
         "max_new_tokens": stated.get("max_new_tokens"),
-        "rank": int((data.spec.get("values") or {}).get("lora_r") or 16),
+        "rank": ranks[0],
+        "served_rank": for_vllm(ranks),
         "context": int(base.get("context") or 8192),
         "served": served(data.job_id),
         "system_json": json.dumps(stated.get("system_prompt", "")).replace("'", "\\u0027"),

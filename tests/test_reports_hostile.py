@@ -148,7 +148,7 @@ def test_the_texts_of_a_package_stay_texts() -> None:
     said = packagetexts.words(data.model_copy(update={"brand": BRAND}),
                               {"system_prompt": HOSTILE, "dtype": "bfloat16"},
                               {"name": HOSTILE, "license": HOSTILE, "revision": HOSTILE,
-                               "sha256": HOSTILE}, torch=HOSTILE, golden=1)  # fmt: skip
+                               "sha256": HOSTILE}, torch=HOSTILE, golden=1, adapter={})  # fmt: skip
     texts = [
         packagetexts.fill(name, said).decode()
         for name in ("README.md", "MODEL-CARD.md", "LICENSE-NOTES.md", "serve/README.md")

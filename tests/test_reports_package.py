@@ -89,6 +89,21 @@ def test_the_zip_holds_all_that_is_promised(parts: dict[str, Any], tmp_path: Pat
     assert [path.name for path in (tmp_path / "out").iterdir()] == [made.name]
 
 
+@pytest.mark.parametrize(
+    ("config", "rank", "served"),
+    [({"r": 64}, 64, 64), ({"r": 12}, 12, 16), ({"r": 8, "rank_pattern": {"q_proj": 32}}, 8, 32)],
+)
+def test_the_rank_told_and_served_is_the_adapters_own(
+    parts: dict[str, Any], tmp_path: Path, config: dict[str, Any], rank: int, served: int
+) -> None:
+    (parts["adapter"] / "adapter_config.json").write_text(json.dumps(config))
+    made = package.build(tmp_path / "out", **parts)
+    assert f"a LoRA adapter (rank {rank}) for" in read(made, "MODEL-CARD.md")
+    service = yaml.safe_load(read(made, "serve/compose.yaml"))["services"]["adviser"]
+    assert f"--max-lora-rank={served}" in service["command"]
+    assert f"--max-lora-rank {served} " in read(made, "serve/README.md")
+
+
 def test_the_serving_files_can_be_read_by_their_programs(
     parts: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -96,7 +111,7 @@ def test_the_serving_files_can_be_read_by_their_programs(
     parts["data"] = report_samples.sample(name="Bob's; `model`")
     made = package.build(tmp_path / "out", **parts)
     service = yaml.safe_load(read(made, "serve/compose.yaml"))["services"]["adviser"]
-    assert "--max-lora-rank=16" in service["command"]
+    assert "--max-lora-rank=8" in service["command"]
     assert "--lora-modules=brightrun-demo-20261120-7f3a=/adapter" in service["command"]
     script = tmp_path / "request.sh"
     script.write_text(read(made, "serve/request.sh"))

@@ -129,7 +129,9 @@ def test_a_smoke_test_is_called_one_in_every_format() -> None:
         " ".join(slides.lines(data)),
         summary.banners(data),
         package.summary_text(data),
-        *(packagetexts.fill(name, packagetexts.words(data, {}, {}, torch="2", golden=1)).decode()
+        *(packagetexts.fill(
+            name, packagetexts.words(data, {}, {}, torch="2", golden=1, adapter={})
+          ).decode()
           for name in ("README.md", "MODEL-CARD.md")),
     )  # fmt: skip
     for text in said:

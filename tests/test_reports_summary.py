@@ -79,7 +79,7 @@ def test_nothing_is_said_of_the_training_of_an_adapter_from_elsewhere() -> None:
     foreign = from_elsewhere(data)
     pages = []
     for found in (data, foreign):
-        said = packagetexts.words(found, {}, {}, torch="2", golden=1)
+        said = packagetexts.words(found, {}, {}, torch="2", golden=1, adapter={})
         files = [packagetexts.fill(name, said).decode() for name in ("MODEL-CARD.md", "README.md")]
         tiles = summary.tiles(found, found.evaluation.verdicts)
         pages.append(f"{summary.trained(found)} {summary.cover(found)} {tiles} {' '.join(files)}")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from brightrun.baselines import MACHINE, PARTS
+from brightrun.loraranks import for_vllm
 from brightrun.modelnames import BASELINE, MODELS
 from trainer import failures
 from trainer.retrying import free_memory
@@ -128,10 +129,9 @@ def vllm_writer(bench: Bench, sampling: dict[str, float], ends: set[int]) -> Wri
 
 
 def largest_rank(model: Any) -> int:
-    """Of all adapters on the model, as vLLM takes it: a power of two, 8 or more."""
+    """Of all adapters on the model, as vLLM takes it."""
     configs = model.peft_config.values()
-    ranks = [rank for one in configs for rank in (one.r, *one.rank_pattern.values())]
-    return int(max(8, 1 << (max(ranks) - 1).bit_length()))
+    return for_vllm(rank for one in configs for rank in (one.r, *one.rank_pattern.values()))
 
 
 def row(bench: Bench, output: Any, ends: set[int]) -> dict[str, Any]:
