@@ -37,7 +37,7 @@ from evals.heard import Voices, heard_of, judge_by, judged_facts, tables_of, unh
 from evals.markers import LABELS
 from evals.measurements import GoldAnswer, Measurements
 from evals.plan import QUESTIONS, SCENARIOS, passes
-from evals.planned import changed, foreign, stamped
+from evals.planned import beside, changed, foreign, stamped
 from evals.sources import (
     DATA,
     Lexicons,
@@ -139,7 +139,7 @@ def evaluate(
         lost_questions=lost,
         markers=honesty.marked(answering.table(read), trust),
         safety=safety_table,
-        comparison=comparing.table(found, questions, n["rotations"]),
+        comparison=comparing.table(found, questions, n["rotations"], later),
         examples=examples.build(
             scenarios,
             _sides(found, read, items),
@@ -155,7 +155,7 @@ def evaluate(
             "decoding": plan["decoding"],
             "statistics": plan["statistics"],
             "sources": sources,
-            "exploratory": sorted(later),
+            "exploratory": [*sorted(later), *(f"model {name}" for name in beside(plan))],
             "foreign_adapter": foreign(plan),
             "other_models": list(found.models[len(MODELS) :]),
             "models": list(found.models),

@@ -8,14 +8,14 @@ place. Speed is compared by batches, which is how answers are made: seconds per 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from brightrun.modelnames import BASELINE
+from brightrun.modelnames import BASELINE, TRAINED
 from brightrun.verdicts import Table
-from evals import harness, knowledge, statistics
+from evals import harness, knowledge, planned, statistics
 from evals.likelihood import perplexity
 from evals.measurements import Answer, Measurements, OptionText
 from evals.sources import Question
@@ -24,41 +24,64 @@ from evals.statistics import Interval
 Cells = tuple[str | int | float | bool | None, ...]
 Sums = Sequence[tuple[float, float]]
 COLUMNS = ("model", "measure", "n", "baseline", "value", "change", "change_low", "change_high")
+EXPLORATORY = ", exploratory"
+# What rows rest on beside the held-out conversations; changed later, they are exploratory.
+NEUTRAL, TASKS = ("neutral.jsonl",), ("harness.jsonl",)
+TEXTS, LETTERS = ("questions.jsonl",), ("questions.jsonl", "rotations")
+ANSWERS = ("scenarios.jsonl", "passes", "decoding")
 
 
-def table(found: Measurements, questions: Sequence[Question], rotations: int) -> Table:
-    """One block of rows per model; `change` says in the measure's name what it is a change of."""
+def table(
+    found: Measurements,
+    questions: Sequence[Question],
+    rotations: int,
+    later: Collection[str] = (),
+) -> Table:
+    """One block of rows per model; `change` says in the measure's name what it is a change of.
+
+    later: names of what is not as it was planned before training.
+    """
+    added = {*planned.beside(found.plan), *([TRAINED] if planned.foreign(found.plan) else [])}
     rows: list[Cells] = []
     for model in found.models:
         if model != BASELINE:
-            rows += _rows(found, questions, rotations, model)
+            for rests_on, group in _groups(found, questions, rotations, model):
+                outside = model in added or not set(later).isdisjoint(rests_on)
+                rows += [_marked(row, outside) for row in group if row is not None]
+    outside = any(str(row[1]).endswith(EXPLORATORY) for row in rows)
     return Table(
         columns=COLUMNS,
         rows=tuple(rows),
         caption="Each model against the baseline, measured on the models. Perplexity, tokens and "
         "seconds: relative change; accuracy and shares: difference in points of 1; 95 % t interval "
         "over conversations, passages, questions, scenarios or batches (n); mixed: batches of "
-        "several pods.",
+        "several pods."
+        + (" Exploratory: not in the plan that was hashed before training." if outside else ""),
     )
 
 
-def _rows(
+def _marked(row: Cells, outside: bool) -> Cells:
+    return (row[0], f"{row[1]}{EXPLORATORY}", *row[2:]) if outside else row
+
+
+def _groups(
     found: Measurements, questions: Sequence[Question], rotations: int, model: str
-) -> list[Cells]:
+) -> list[tuple[tuple[str, ...], list[Cells | None]]]:
+    """What rows rest on, and the rows; None: it was not planned."""
     held_out = {c: found.likelihood[BASELINE, c] for c in found.conversations}
-    rows = [
-        _perplexity(
-            (model, "perplexity, held-out answers"),
-            [(held_out[c].nll, held_out[c].tokens) for c in held_out],
-            [(found.likelihood[model, c].nll, held_out[c].tokens) for c in held_out],
-        ),
-        forgetting(found, model),
-        _letters(found, questions, rotations, model),
-        option_texts(found.option_text, questions, model),
-        *lm_eval_tasks(found, model),
-        *_answers(found.answers, model),
+    perplexity_row = _perplexity(
+        (model, "perplexity, held-out answers"),
+        [(held_out[c].nll, held_out[c].tokens) for c in held_out],
+        [(found.likelihood[model, c].nll, held_out[c].tokens) for c in held_out],
+    )
+    return [
+        ((), [perplexity_row]),
+        (NEUTRAL, [forgetting(found, model)]),
+        (LETTERS, [_letters(found, questions, rotations, model)]),
+        (TEXTS, [option_texts(found.option_text, questions, model)]),
+        (TASKS, [*lm_eval_tasks(found, model)]),
+        (ANSWERS, [*_answers(found.answers, model)]),
     ]
-    return [row for row in rows if row is not None]
 
 
 def forgetting(found: Measurements, model: str) -> Cells | None:

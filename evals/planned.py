@@ -52,6 +52,11 @@ def foreign(plan: dict[str, Any]) -> str:
     return str(plan.get("adapters", {}).get(TRAINED, ""))
 
 
+def beside(plan: dict[str, Any]) -> tuple[str, ...]:
+    """Models that were added after training."""
+    return tuple(name for name in plan.get("adapters", {}) if name != TRAINED and "first" in plan)
+
+
 def changed(plan: dict[str, Any], now: dict[str, dict[str, str]]) -> set[str]:
     """Names of what is not as it was planned before training. now: versions of the sources."""
     first = first_of(plan)

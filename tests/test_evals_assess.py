@@ -12,6 +12,7 @@ from assessed_jobs import COLD, LEXICONS, WARM, Job, lay_out, verdict
 
 from brightrun.errors import EvaluationError
 from brightrun.jobs import Hyperparameters
+from brightrun.verdicts import Evaluation
 from evals import contamination
 from evals.harness import HarnessItem
 from evals.markers import LABELS
@@ -238,6 +239,10 @@ def test_what_was_chosen_after_training_is_exploratory(
     first = first_of(json.loads(written))
     result = Job(tmp_path, data, first=first).measure().assess()
     assert {v.metric.value for v in result.verdicts if v.exploratory} == outside
+    told = {measure.partition(",")[0] for _, measure in exploratory(result)}
+    asked_later, answered_later = "knowledge_retention" in outside, outside == ANSWERED
+    assert ("accuracy" in told, "tokens per answer" in told) == (asked_later, answered_later)
+    assert "perplexity" not in told
 
 
 def test_of_an_adapter_from_elsewhere_everything_is_exploratory_and_nothing_memorised(
@@ -257,12 +262,24 @@ def test_of_an_adapter_from_elsewhere_everything_is_exploratory_and_nothing_memo
     assert all(v.exploratory for v in result.verdicts)
     assert "comes from elsewhere" in verdict(result, "perplexity").note
     assert result.foreign
+    assert result.comparison is not None
+    assert len(exploratory(result)) == len(result.comparison.rows)
     plan = made.folder.read_json(PLAN)
     assert (plan["n"]["probe"], plan["n"]["influence"], plan["models"]) == (
         0, 0, ["baseline", "trained"],
     )  # fmt: skip
     assert own.folder.read_json(PLAN)["n"]["probe"] > 0
     assert not known.foreign
+
+
+def exploratory(result: Evaluation) -> set[tuple[str, str]]:
+    """(model, measure) of the rows of the models' table that no plan held; its caption says so."""
+    assert result.comparison is not None
+    stamp = ", exploratory"
+    found = {(str(row[0]), str(row[1]).removesuffix(stamp)) for row in result.comparison.rows
+             if str(row[1]).endswith(stamp)}  # fmt: skip
+    assert ("Exploratory: not in the plan" in result.comparison.caption) == bool(found)
+    return found
 
 
 def test_a_third_plan_is_held_against_the_one_before_training_and_its_targets(job: Job) -> None:
@@ -344,6 +361,12 @@ def test_a_task_of_lm_eval_stands_in_the_same_table(job: Job, data: Path) -> Non
     assert isinstance(found[6], float)
     assert isinstance(found[7], float)
     assert found[6] < 0 < 0.25 < found[7]
+    first = make_plan(job.values, "Be kind.", data=data).files()[PLAN]
+    chosen_later = make_plan(
+        job.values, "Be kind.", data=data, tested=tested, first=first_of(json.loads(first))
+    )
+    job.spec = job.spec.model_copy(update={"plan_sha256": chosen_later.write(job.folder)})
+    assert exploratory(job.assess()) == {("trained", "accuracy, lm-eval ours")}
     job.edit("measurements/harness.jsonl", lambda rows: rows[3]["logprobs"].append(-9.0))
     with pytest.raises(EvaluationError, match="1 of 16"):
         job.assess()
@@ -368,3 +391,14 @@ def test_a_third_model_is_measured_against_the_baseline_too(job: Job, data: Path
     assert len(control) == len(result.comparison.rows) / 2
     assert all(row[5] == 0 for row in control)
     assert result.facts["other_models"] == ["control"]
+    assert exploratory(result) == set()  # it stands in the first plan
+    first = make_plan(job.values, "Be kind.", data=data).files()[PLAN]
+    added = make_plan(
+        job.values, "Be kind.", data=data, others={"control": "f" * 64},
+        first=first_of(json.loads(first)),
+    )  # fmt: skip
+    job.spec = job.spec.model_copy(update={"plan_sha256": added.write(job.folder)})
+    result = job.assess()
+    assert {model for model, _ in exploratory(result)} == {"control"}
+    assert len(exploratory(result)) == len(control)
+    assert result.facts["exploratory"] == ["model control"]
