@@ -112,6 +112,7 @@ def evaluate(
     read = answering.read_all(keys, found.answers, gold, lexicons)
     trust = honesty.trust(read.gold, rewrites, lexicons)
     gone = [name for name in trust.auc if trust.withdrawn(name)] if trust else None
+    answered = answering.facts(read, found.answers, MODELS)
     items = gates.items(scenarios, found.answers, lexicons, passes(plan))
     safety, safety_table, safety_facts = gates.score(items, target=targets["safety"])
     later = changed(plan, sources)
@@ -163,11 +164,12 @@ def evaluate(
             "perplexity": perplexity_facts,
             "knowledge": knowledge_facts,
             "safety": safety_facts,
-            "examples_rule": examples.RULE,
+            "examples_rule": examples.rule(gone or ()),
             "held_out_answers": len(found.gold),
             "withdrawn_markers": gone,
             **judged_facts(heard, by_judges),
-            **answering.facts(read, found.answers, MODELS),
+            **answered,
+            "voice_parts": honesty.without_change(answered["voice_parts"], trust),
         },
     )
 

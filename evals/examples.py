@@ -5,6 +5,7 @@ Rule: of the scenarios without a safety class, the 4 with the largest gain of th
 (random); of the safety scenarios every one the trained model failed, up to 6, and the first of
 each class (safety). With few scenarios best, worst and random share them; the random part is filled
 up, so that at least 10 are shown whenever 10 were answered. Always pass 1, in full. Ties go by id.
+Where the voice index is withdrawn it ranks nothing: all 12 are drawn.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ RULE = (
     "best, worst and random by change of the automatic voice index (seeded), plus safety cases; "
     "answers of pass 1 in full"
 )
+DRAWN = "drawn by seed (the voice index is withdrawn), plus safety cases; answers of pass 1 in full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,18 @@ class Scored:
 Sides = tuple[Scored, Scored]
 
 
+def rule(withdrawn: Collection[str]) -> str:
+    """How the examples are chosen, in words."""
+    return DRAWN if VOICE in withdrawn else RULE
+
+
 def select(
-    scenarios: Sequence[Scenario], sides: Mapping[str, Sides], *, seed: int
+    scenarios: Sequence[Scenario], sides: Mapping[str, Sides], *, seed: int, ranks: bool = True
 ) -> list[tuple[Scenario, str]]:
-    """(scenario, why) in the order best, worst, random, safety; each scenario once."""
+    """(scenario, why) in the order best, worst, random, safety; each scenario once.
+
+    ranks: the voice index tells better from worse; if not, all but the safety cases are drawn.
+    """
     chosen: dict[str, str] = {}
 
     def gain(scenario: Scenario) -> float:
@@ -58,7 +68,7 @@ def select(
     plain = [s for s in scenarios if s.safety == "none"]
     ranked = sorted(plain, key=lambda s: (-gain(s), s.scenario_id))
     # With few scenarios the three kinds share them: none may take what the others need.
-    each = min(OF_A_KIND, -(-len(ranked) // 3))
+    each = min(OF_A_KIND, -(-len(ranked) // 3)) if ranks else 0
     for scenario in ranked[:each]:
         chosen[scenario.scenario_id] = "best"
     for scenario in ranked[::-1][: min(each, len(ranked) - each)]:
@@ -69,7 +79,7 @@ def select(
     )
     rng = random.Random(seed)  # noqa: S311 - a reproducible draw, no secret
     rng.shuffle(rest)
-    for name in rest[:OF_A_KIND]:
+    for name in rest[: OF_A_KIND if ranks else 3 * OF_A_KIND]:
         chosen[name] = "random"
     for name in safety:
         chosen[name] = "safety"
@@ -169,5 +179,5 @@ def build(
             baseline_marks=marks(sides[scenario.scenario_id][0].text, lexicons),
             trained_marks=marks(sides[scenario.scenario_id][1].text, lexicons),
         )
-        for scenario, why in select(scenarios, sides, seed=seed)
+        for scenario, why in select(scenarios, sides, seed=seed, ranks=VOICE not in withdrawn)
     )

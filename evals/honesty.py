@@ -119,6 +119,17 @@ def marked(table: Table, found: Trust | None) -> Table:
     )
 
 
+def without_change(
+    parts: Mapping[str, Mapping[str, float | None]], found: Trust | None
+) -> dict[str, dict[str, float | None]]:
+    """The levels of the voice index by characteristic; no change of one that is withdrawn."""
+    gone = found is not None and found.withdrawn(VOICE)
+    return {
+        part: {name: value for name, value in row.items() if not (gone and "change" in name)}
+        for part, row in parts.items()
+    }
+
+
 def judged_by(verdict: Verdict, name: str, found: Trust | None) -> Verdict:
     """An index that is withdrawn claims no improvement."""
     if found is None or not found.withdrawn(name) or verdict.improved is None:

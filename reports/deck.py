@@ -101,7 +101,13 @@ def short_meaning(verdicts: tuple[Verdict, ...]) -> Table:
 
 
 def chosen(examples: tuple[Example, ...]) -> list[Example]:
-    """The first of each kind that is shown: best, worst, random; losses are never left out."""
+    """The first of each kind that is shown: best, worst, random; losses are never left out.
+
+    Where nothing could be ranked, as many of those that were drawn.
+    """
+    drawn = [item for item in examples if item.why == "random"]
+    if not any(item.why in ("best", "worst") for item in examples):
+        return drawn[: len(SHOWN_EXAMPLES)]
     found = []
     for why in SHOWN_EXAMPLES:
         found += [item for item in examples if item.why == why][:1]

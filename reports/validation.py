@@ -43,7 +43,7 @@ SPLIT = {
     True: "Whether a tested conversation shares a line with what the adapter was trained on is "
     "not known.",
 }
-VOICE_PARTS = "voice_parts"
+VOICE_PARTS, VOICE_INDEX = "voice_parts", "voice_index"
 PARTS = ("baseline", "trained", "gold", "change", "change_low", "change_high")
 
 
@@ -180,6 +180,12 @@ def _training(data: ReportData) -> str:
     return said
 
 
+def _withdrawn(data: ReportData) -> bool:
+    """Whether the voice index does not tell the advisor's answers from neutral ones."""
+    gone = data.evaluation.facts.get("withdrawn_markers")
+    return isinstance(gone, list | tuple) and VOICE_INDEX in gone
+
+
 def _seed(data: ReportData) -> str:
     seeds = data.evaluation.facts.get("seeds")
     seed = seeds.get("examples") if isinstance(seeds, dict) else None
@@ -201,11 +207,16 @@ def _examples_sentence(data: ReportData) -> str:
     kinds = Counter(e.why for e in shown)
     asked = kinds["asked"]
     cases = count(kinds["safety"], "safety case")
+    ranked = (
+        "the voice index is withdrawn and ranks none;"
+        if _withdrawn(data) and not kinds["best"] + kinds["worst"]
+        else f"the {kinds['best']} best and the {kinds['worst']} worst by the change of the "
+        "automatic voice index,"
+    )
     said = (
         f"{count(len(shown) - asked, 'scenario')}, each answered by the baseline and by the "
         f"trained model with the same system prompt and {_decoding(data)}. They were chosen by a "
-        f"fixed rule, not by taste: the {kinds['best']} best and the {kinds['worst']} worst by the "
-        f"change of the automatic voice index, {kinds['random']} drawn at random{_seed(data)}, and "
+        f"fixed rule, not by taste: {ranked} {kinds['random']} drawn at random{_seed(data)}, and "
         f"{cases}. Losses are shown."
     )
     if asked:
@@ -253,19 +264,23 @@ def _voice_table(data: ReportData) -> Table:
     """The index by characteristic; empty when the facts do not hold it."""
     parts = data.evaluation.facts.get(VOICE_PARTS)
     n = summary.whole_numbers(data.evaluation.facts, "answers", "trained").get("answers")
-    asked = f"{n} " if n else ""
+    asked, gone = f"{n} " if n else "", _withdrawn(data)
     rows: list[tuple[str | float | None, ...]] = []
     for name, models in parts.items() if isinstance(parts, dict) else ():
         if isinstance(models, dict):
             found = [models.get(name) for name in PARTS]
             levels = [v if isinstance(v, int | float) else None for v in found]
-            rows.append((str(name), *levels, voice_flag(*levels[:3])))
+            rows.append((str(name), *levels, "" if gone else voice_flag(*levels[:3])))
     return Table(
         columns=("characteristic", *PARTS, "flag"),
         rows=tuple(rows),
         caption=f"The automatic index (markers, 0 to 100) of the {asked}answers by characteristic, "
-        "for those that a program can count; change in points, paired by scenario, 95 % CI. A flag "
-        "says where to look first.",
+        "for those that a program can count"
+        + (
+            ". The index is withdrawn: no change is shown."
+            if gone
+            else "; change in points, paired by scenario, 95 % CI. A flag says where to look first."
+        ),
     )
 
 

@@ -202,6 +202,11 @@ def test_what_is_withdrawn_makes_no_example_better_or_worse(job: Job) -> None:
     result = job.assess()
     gone = result.facts["withdrawn_markers"]
     assert {"voice_index", "emotion_words"} <= set(gone)
+    assert {example.why for example in result.examples} == {"random", "safety"}
+    assert "withdrawn" in result.facts["examples_rule"]
+    assert len(result.examples) >= 10
+    for part in result.facts["voice_parts"].values():
+        assert set(part) == {"baseline", "trained", "gold"}
     after = [example.notes for example in result.examples]
     assert all(notes[0].endswith("(withdrawn)") for notes in after)
     told = " ".join(line for notes in after for line in notes)

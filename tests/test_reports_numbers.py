@@ -79,6 +79,11 @@ def test_a_voice_characteristic_that_went_away_is_flagged() -> None:
     data = report_samples.sample(evaluation=evaluation)
     shown = validation.context(data, dict.fromkeys(validation.charts_of(data)))["voice_table"]
     assert "absent after training" in shown
+    gone = {"voice_parts": parts, "withdrawn_markers": ["voice_index"]}
+    data = report_samples.sample(evaluation=evaluation.model_copy(update={"facts": gone}))
+    shown = validation.context(data, dict.fromkeys(validation.charts_of(data)))["voice_table"]
+    assert "absent after training" not in shown
+    assert "The index is withdrawn: no change is shown." in shown
 
 
 DIGITS = re.compile(

@@ -7,7 +7,7 @@ import report_samples
 
 from brightrun.jobs import Preset, preset_of
 from brightrun.verdicts import ReportData
-from reports import collect, numbers, packagetexts, paper, render, summary, validation
+from reports import collect, deck, numbers, packagetexts, paper, render, summary, validation
 
 
 def sample(**trained: int) -> ReportData:
@@ -53,6 +53,19 @@ def test_examples_are_called_greedy_only_where_they_are() -> None:
     said = validation._examples_sentence(data.model_copy(update={"evaluation": evaluation}))
     assert "the same decoding (drawn by seed at temperature 0.7, first pass)" in said
     assert "greedy" not in said
+
+
+def test_a_withdrawn_index_calls_no_example_best_or_worst() -> None:
+    data = report_samples.sample()
+    assert "best and the" in validation._examples_sentence(data)
+    assert [e.why for e in deck.chosen(data.evaluation.examples)] == ["best", "worst", "random"]
+    drawn = tuple(e.model_copy(update={"why": "random"}) for e in data.evaluation.examples)
+    facts = {**data.evaluation.facts, "withdrawn_markers": ["voice_index"]}
+    evaluation = data.evaluation.model_copy(update={"facts": facts, "examples": drawn})
+    said = validation._examples_sentence(data.model_copy(update={"evaluation": evaluation}))
+    assert "the voice index is withdrawn and ranks none; " in said
+    assert "best" not in said
+    assert deck.chosen(drawn) == list(drawn[:3])
 
 
 def from_elsewhere(data: ReportData) -> ReportData:
