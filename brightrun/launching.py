@@ -149,7 +149,9 @@ def ask_each(
 
 
 def never_started(job: JobContext, number: int, why: Exception) -> Exception:
-    """Close the books of an attempt without a pod; it cost nothing."""
+    """Close the books of an attempt without a pod; it cost nothing. What is offered may not be what
+    it was a minute ago, so the next decision asks."""
+    job.live.forget()
     outcome, now = f"lost:{NEVER_STARTED}", job.clock.now()
     job.ledger.end_attempt(job.job_id, number, now, outcome, cost_usd=Decimal(0))
     return why

@@ -41,6 +41,10 @@ class LivePrices:
             self.at = self.clock.monotonic()
         return self.answer
 
+    def forget(self) -> None:
+        """Ask again at the next decision: what was offered could not be had."""
+        self.answer = NOT_ASKED
+
 
 def by_market(live: Live, provider: str, gpu: str, count: int) -> dict[Market, Price | None]:
     """The best live price of a pod on each market, None where it has no such GPU now.

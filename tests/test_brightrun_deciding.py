@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.runpod import Mischief
+from fakes.runpod import FakeRunPod, Mischief
+from fakes.runpod.account import Problem
 from runpod_rentals import account, estimate, job_on, provider
 from test_brightrun_steering import market
 
 from brightrun import steering
+from brightrun.attempts import rent
 from brightrun.context import JobContext
 from brightrun.deciding import situation
 from brightrun.errors import ConfigurationError
 from brightrun.jobs import Market
-from brightrun.ledger import Status
+from brightrun.ledger import AttemptRow, Status
 
 
 def rented(home: Path, fake: Any) -> JobContext:
@@ -68,3 +70,48 @@ def test_the_provider_is_asked_once_a_minute(home: Path) -> None:
         assert prices(job)["spot"] == ("1.25", True)
         fake.clock.sleep(61)
         assert prices(job)["spot"] == ("9.0", False)
+
+
+def may_only_read(fake: FakeRunPod, answer: dict[str, Any] | int) -> None:
+    """The account's key may ask GraphQL for prices, and not rent there."""
+    asked = fake._graphql
+
+    def graphql(body: dict[str, Any]) -> dict[str, Any]:
+        if not str(body["query"]).startswith("mutation"):
+            return asked(body)
+        if isinstance(answer, int):
+            raise Problem(answer, "No", "this key may not rent here")
+        return {"data": None, "errors": [answer]}
+
+    fake._graphql = graphql  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(400, 401, 403, 404, 405, 410),
+        {"message": "no", "extensions": {"code": "FORBIDDEN"}},
+        {"message": "no", "extensions": {"code": "UNAUTHENTICATED"}},
+    ],
+)
+def test_a_key_that_may_not_rent_spot_rents_on_demand(
+    home: Path, answer: dict[str, Any] | int
+) -> None:
+    """Spot is what a job asks for by default; such a key failed every one of them."""
+    with account() as fake:
+        may_only_read(fake, answer)
+        job = job_on(home, provider(fake))
+        assert job.request.market == Market.spot
+        markets = [market("spot", 1.25, 0.2), market("on_demand", 2.39, 0.005)]
+        facts = estimate(1.25, "spot", markets=markets, interruption_s={"likely": 300.0})
+        job.folder.write_json("estimate.json", facts)
+        job.ledger.update_job("job-1", status=Status.running, estimate=facts)
+        began = fake.clock.now()
+        found = rent(job)
+        assert isinstance(found, AttemptRow)
+        assert (found.number, found.market) == (2, "on_demand")
+        assert (fake.clock.now() - began).total_seconds() < 60
+        assert fake.account.alive() == [found.pod_name]
+        assert prices(job)["spot"] == ("1.25", False)
+        fake.clock.sleep(3600)  # a proxy's no may have passed
+        assert Market.spot in {o.market for o in job.provider.offers()}

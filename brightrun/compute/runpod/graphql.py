@@ -13,7 +13,7 @@ from typing import Any
 
 from brightrun.compute.provider import Balance, Refused
 from brightrun.compute.runpod.client import Client
-from brightrun.compute.runpod.problems import SHOWN, Away, BalanceEmpty, Denied, unread
+from brightrun.compute.runpod.problems import SHOWN, Away, BalanceEmpty, Denied, NotThere, unread
 from brightrun.errors import ProviderError
 
 BALANCE = "query Balance { myself { clientBalance currentSpendPerHr } }"
@@ -31,7 +31,7 @@ UNKNOWN = ("Cannot query field", "Unknown type", "GRAPHQL_VALIDATION_FAILED")
 
 
 class SpotGone(Refused):
-    """The market itself is not offered (any more)."""
+    """The market itself is not offered (any more), or not to this key."""
 
     code = "spot_gone"
 
@@ -74,11 +74,21 @@ class GraphQl:
         return found
 
     def rent_spot(self, wanted: Mapping[str, Any], hidden: Iterable[str] = ()) -> str:
-        """The new pod's id. SpotGone, Refused, BalanceEmpty; Away: there may be a pod."""
+        """The new pod's id. SpotGone, Refused, BalanceEmpty; Away: there may be a pod.
+
+        A no that is not for want of machines is SpotGone: on demand may still be had, and what is
+        wrong with the key or the request itself is said there.
+        """
         try:
             pod = self._data(RENT_SPOT, {"input": dict(wanted)}, tuple(hidden)).get(SPOT)
         except NotInSchema as error:
             raise SpotGone("spot is not offered by RunPod any more", cause=error.message) from None
+        except (Denied, NotThere, Refused) as error:
+            if isinstance(error, Refused) and not error.broken:
+                raise
+            raise SpotGone(
+                f"spot cannot be rented: {error.message}", cause=error.cause, fix=error.fix
+            ) from None
         if not pod or not pod.get("id"):
             raise Away("RunPod did not say which spot pod it started")
         return str(pod["id"])

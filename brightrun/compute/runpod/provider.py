@@ -7,7 +7,7 @@ name until it is seen or RunPod's lists had time to show it, and is never sent a
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from brightrun.clock import Clock, SystemClock
@@ -22,7 +22,7 @@ from brightrun.compute.provider import (
 )
 from brightrun.compute.runpod import bills, catalog
 from brightrun.compute.runpod.client import Client, settled
-from brightrun.compute.runpod.graphql import GraphQl
+from brightrun.compute.runpod.graphql import GraphQl, SpotGone
 from brightrun.compute.runpod.pods import Place, body, pod_of, spot_input
 from brightrun.compute.runpod.problems import Away, Denied, NotThere, RateLimited, to_mend
 from brightrun.errors import CapacityError, ConfigurationError, ProviderError
@@ -31,6 +31,8 @@ from brightrun.settings import Settings
 
 # Of the time between two looks: a minute of silence, polls and this stay below 75 s.
 SECOND_LOOK = 0.8
+# For so long a market that said no to us is not offered: a proxy's no may pass.
+SPOT_GONE = timedelta(hours=1)
 BY_DIGEST = re.compile(r"^\S+@sha256:[0-9a-f]{64}$")
 
 
@@ -59,6 +61,7 @@ class RunPodProvider:
         self.rest, self.graphql, self.place, self.manners = rest, graphql, place, manners
         self.clock = clock or SystemClock()
         self.ids: dict[str, str] = {}
+        self.spot_gone_until: datetime | None = None
 
     @classmethod
     def of(
@@ -87,6 +90,8 @@ class RunPodProvider:
             listed = catalog.on_demand(self.rest, place.clouds, gpu_count, place.min_cuda, now)
         if self.place.data_centers:
             listed = tuple(o for o in listed if o.data_center in self.place.data_centers)
+        if self.spot_gone_until is not None and now < self.spot_gone_until:
+            return listed
         try:
             return (*listed, *catalog.spot(self.graphql, listed, gpu_count))
         except ProviderError:
@@ -113,9 +118,7 @@ class RunPodProvider:
     def _create(self, request: LaunchRequest, offer: Offer) -> Pod:
         hidden = [value.get_secret_value() for value in request.secrets.values()]
         if offer.market == Market.spot:
-            wanted = spot_input(request, offer, self.place)
-            pod_id = self.graphql.rent_spot(wanted, hidden)
-            self.ids[request.name] = pod_id
+            pod_id = self._create_spot(request, offer, hidden)
             try:
                 facts = self.rest.get(f"/v2/pods/{pod_id}")
             except ProviderError as error:  # also one that of a create would say: nothing was done
@@ -128,6 +131,16 @@ class RunPodProvider:
         if pod is None or pod.name != request.name:
             raise Away(f"RunPod answered a create of {request.name} with another pod")
         return pod
+
+    def _create_spot(self, request: LaunchRequest, offer: Offer, hidden: list[str]) -> str:
+        """The new pod's id; a no to the whole market is remembered, until a pod is rented there."""
+        try:
+            pod_id = self.graphql.rent_spot(spot_input(request, offer, self.place), hidden)
+        except SpotGone:
+            self.spot_gone_until = self.clock.now() + SPOT_GONE
+            raise
+        self.ids[request.name], self.spot_gone_until = pod_id, None
+        return pod_id
 
     def _settle(self, name: str, doubt: ProviderError) -> Pod:
         """The pod that a doubtful create may have made; Doubtful when none is to be seen."""
