@@ -1,4 +1,4 @@
-"""Going on with a stopped job: whoever spoke last, the cancel or the person who goes on."""
+"""Going on with a stopped job: whoever spoke last, the cancel or pause, or who goes on."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def asked_at(folder: RunFolder) -> datetime | None:
     return datetime.fromisoformat(folder.read_json(ASKED)["at"])
 
 
-def cancel_stands(stop: Mapping[str, Any] | None, asked: datetime | None) -> bool:
-    """Whether the standing order is a cancel, and nobody asked to go on after it."""
-    if stop is None or stop["reason"] != "cancel":
+def stop_stands(stop: Mapping[str, Any] | None, asked: datetime | None) -> bool:
+    """Whether the standing order is a cancel or a pause, and nobody asked to go on after it."""
+    if stop is None or stop["reason"] not in ("cancel", "pause"):
         return False
     return asked is None or asked <= datetime.fromisoformat(stop["at"])

@@ -19,13 +19,16 @@ def pause(job: Job, by: By = "", json: Json = False) -> None:
     from brightrun.context import open_job
     from brightrun.ledger import Status
     from brightrun.remains import kept
-    from flows import sweeper
+    from flows import sweeper, ui_runs
     from flows.terminal import emit, say
 
     known = open_job(job)
     steering.pause(known, by or whoami())
     now = datetime.now(UTC)
     ended = sweeper.end_undriven(known, Status.paused)
+    if ended:  # after it: a sweep between the two would take the run's end for a cancel
+        run = known.ledger.job(known.job_id).flow_run_id
+        ui_runs.cancel_waiting(run, "paused in the terminal")
     told = kept(known, now)
     if json:
         status = str(known.ledger.job(known.job_id).status)

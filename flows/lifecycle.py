@@ -155,7 +155,7 @@ def claim(job: JobContext) -> None:
 
 
 def begin(job_id: str) -> None:
-    """Going on with an ended job is a fresh start for recovery, unless its cancel stands; one that
+    """Going on with an ended job is a fresh start for recovery, unless its stop stands; one that
     never began is looked at once more: another machine may have made it."""
     job = open_job(job_id)
     row = job.ledger.job(job_id)
@@ -171,17 +171,18 @@ def begin(job_id: str) -> None:
 
 
 def honour(job: JobContext) -> None:
-    """JobCancelled: the job was cancelled while this run was on its way, and nothing is spent."""
+    """JobCancelled, JobPaused: it was while this run was on its way, and nothing is spent."""
     stop, run = job.folder.stop_request(), this_run.id
-    if not goingon.cancel_stands(stop, goingon.asked_at(job.folder)):
+    if not goingon.stop_stands(stop, goingon.asked_at(job.folder)):
         return
-    if run and not goingon.cancel_stands(stop, ui_runs.asked_at(run)):
+    if run and not goingon.stop_stands(stop, ui_runs.asked_at(run)):
         return
     try:
         obey(job.job_id, stop)
     except JobCancelled as error:
         job.ledger.update_job(job.job_id, error=error.as_dict())
         raise
+    raise JobPaused(f"job {job.job_id} was paused before this run began", fix=again(job.job_id))
 
 
 def complete(job_id: str) -> None:

@@ -59,7 +59,9 @@ def pause(request: PauseRequest) -> dict[str, Any]:
     """
     job = open_job(request.job)
     steering.pause(job, request.by or UI)
-    sweeper.end_undriven(job, Status.paused)
+    ended, run = sweeper.end_undriven(job, Status.paused), job.ledger.job(job.job_id).flow_run_id
+    if ended and run:  # after it: a sweep between the two would take the run's end for a cancel
+        ui_runs.end_waiting(run, f"paused by {request.by or UI}")
     return {"job_id": job.job_id, "status": str(job.ledger.job(job.job_id).status)}
 
 

@@ -34,10 +34,10 @@ def resume(
     return True
 
 
-def cancel_waiting(flow_run_id: str) -> None:
+def cancel_waiting(flow_run_id: str, message: str = "cancelled in the terminal") -> None:
     """End a run that waits, is suspended or about to start; a running one obeys its stop order."""
     if _reachable(flow_run_id):
-        end_waiting(flow_run_id, "cancelled in the terminal")
+        end_waiting(flow_run_id, message)
 
 
 def end_waiting(flow_run_id: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Whoever spoke last decides: the cancel, or the person who goes on."""
+"""Whoever spoke last decides: the cancel or pause, or the person who goes on."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ def stop(reason: str) -> dict[str, Any]:
     ("order", "asked", "stands"),
     [
         (None, None, False),
-        (stop("pause"), None, False),
+        (stop("switch"), None, False),
         (stop("budget"), None, False),
         (stop("cancel"), None, True),
         (stop("cancel"), EARLIER, True),
         (stop("cancel"), AT, True),
         (stop("cancel"), LATER, False),
+        (stop("pause"), None, True),
+        (stop("pause"), LATER, False),
     ],
 )
-def test_a_cancel_stands_until_somebody_asks_to_go_on_after_it(
+def test_a_cancel_or_pause_stands_until_somebody_asks_to_go_on_after_it(
     order: dict[str, Any] | None, asked: datetime | None, stands: bool
 ) -> None:
-    assert goingon.cancel_stands(order, asked) is stands
+    assert goingon.stop_stands(order, asked) is stands
 
 
 def test_the_last_wish_to_go_on_is_kept(tmp_path: Path) -> None:

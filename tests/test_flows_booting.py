@@ -24,7 +24,7 @@ from brightrun.ledger import Ledger, Status
 from brightrun.prices import H100_PCIE, H100_SXM
 from brightrun.settings import load
 from brightrun.stopping import JobCancelled
-from flows import cli_train, handing, lifecycle, retry, running, ui_runs
+from flows import cli_train, handing, lifecycle, retry, running, steer, ui_runs
 from flows.cli import app
 from tasks.people import notify
 
@@ -120,6 +120,25 @@ def test_resume_overrules_the_cancel_before_it_and_not_the_one_after_it(submitte
     cancelled()
     with pytest.raises(JobCancelled):
         boots()
+
+
+def test_a_pause_of_a_job_whose_run_waits_for_a_worker_holds(
+    submitted: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its driver died and the run was put back; it began, forgot the pause, and rented."""
+    told: list[str] = []
+    monkeypatch.setattr(lifecycle, "notify", lambda job_id, what: told.append(what))
+    submitted.update_job("j1", status=Status.running)
+    said = CliRunner().invoke(app, ["pause", "j1", "--by", "Ann"])
+    assert said.exit_code == 0, said.output
+    boots()  # and goes no further
+    row = submitted.job("j1")
+    assert (row.status, row.claim, row.error, told) == ("paused", None, None, ["paused"])
+    assert (open_job("j1").folder.stop_request() or {})["reason"] == "pause"
+    cli_train.resumed("j1")
+    with lifecycle.driving(REQUEST, "j1"):
+        lifecycle.begin("j1")
+    assert submitted.job("j1").status == "created"
 
 
 def handing_over_fails(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -229,9 +248,18 @@ def test_the_terminal_is_refused_before_a_job_is_made(home: Path) -> None:
     assert Ledger.open(load()).jobs(None) == ()
 
 
+def paused_by_form(job_id: str) -> None:
+    steer.pause.fn(steer.PauseRequest(job=job_id))
+
+
+def paused_in_terminal(job_id: str) -> None:
+    said = CliRunner().invoke(app, ["pause", job_id])
+    assert said.exit_code == 0, said.output
+
+
 @pytest.mark.slow
 @pytest.mark.heavy
-def test_a_run_knows_when_it_was_asked_for_and_one_that_starts_is_cancelled(
+def test_a_run_knows_when_it_was_asked_for_and_one_that_waits_ends_with_cancel_and_pause(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ui_runs, "_reachable", bool)
@@ -257,5 +285,15 @@ def test_a_run_knows_when_it_was_asked_for_and_one_that_starts_is_cancelled(
         assert abs(asked - submitted_at) < timedelta(milliseconds=1)
         ui_runs.cancel_waiting(run["id"])
         assert api.get(f"/flow_runs/{run['id']}").json()["state"]["type"] == "CANCELLED"
+        ledger = Ledger.open(load())
+        for number, pause in enumerate((paused_by_form, paused_in_terminal), 1):
+            waits = {"type": "SCHEDULED", "name": "GoesOn"}
+            run = post("/flow_runs/", {"flow_id": flow, "state": waits})
+            ledger.create_job(f"j{number}", REQUEST)
+            ledger.update_job(f"j{number}", status=Status.running, flow_run_id=run["id"])
+            pause(f"j{number}")
+            state = api.get(f"/flow_runs/{run['id']}").json()["state"]
+            assert (state["type"], state["message"][:6]) == ("CANCELLED", "paused")
+            assert ledger.job(f"j{number}").status == "paused"
         own = post("/flow_runs/", {"flow_id": flow, "state": {"type": "PENDING"}})
         assert ui_runs.asked_at(own["id"]) is None
