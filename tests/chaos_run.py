@@ -46,7 +46,9 @@ LEGITIMATE = {
 # 401, 404, 409 or 422 that ends a job is a bug of ours.
 CONFIGURED = (
     re.compile(rf"job {JOB} cannot be sent to runpod yet:\n"),
-    re.compile(r"all \d+ candidates refused in the same words: RunPod refused: POST /v2/pods: 403 "),
+    re.compile(
+        r"all \d+ candidates refused in the same words: RunPod refused: POST /v2/pods: 403 "
+    ),
 )
 
 
