@@ -195,16 +195,24 @@ def _release_hold(c: Connection, job_id: str, now: datetime) -> None:
 
 
 def end_job(
-    db: Database, job_id: str, status: Status, error: Mapping[str, Any], at: datetime | None = None
+    db: Database,
+    job_id: str,
+    status: Status,
+    error: Mapping[str, Any] | None = None,
+    at: datetime | None = None,
 ) -> bool:
-    """Write down how a job ended; False: it has ended already, and its first end stands."""
-    now = at or datetime.now(UTC)
-    ended = {"status": status.value, "error": dict(error), "finished_at": now, "updated_at": now}
+    """Write down how a job ended, or that it rests (paused); False: it has ended already, and its
+    first end stands."""
+    now, ends = at or datetime.now(UTC), status in FINAL
+    ended: dict[str, Any] = {"status": status.value, "updated_at": now}
+    ended |= {"finished_at": now} if ends else {}
+    ended |= {"error": dict(error)} if error is not None else {}
     still_open = (table.c.job_id == job_id) & table.c.status.not_in([s.value for s in FINAL])
     with db.write() as c:
         if c.execute(update(table).where(still_open).values(ended)).rowcount != 1:
             return False
-        _release_hold(c, job_id, now)
+        if ends:
+            _release_hold(c, job_id, now)
         return True
 
 

@@ -124,6 +124,8 @@ def cancel(
     if json:
         emit(found)
     verb = "Cancelled" if ended else "Cancelling"
+    if not ended and (now := known.ledger.job(known.job_id)).is_final:
+        verb = f"Already {now.status}:"
     say(f"{verb} {known.job_id}: {found['kept']}.")
 
 

@@ -34,6 +34,9 @@ def pause(job: Job, by: By = "", json: Json = False) -> None:
         status = str(known.ledger.job(known.job_id).status)
         emit({"job_id": known.job_id, "status": status, "kept": told})
     verb = "Paused" if ended else "Pausing"
+    if not ended and (row := known.ledger.job(known.job_id)).is_final:
+        say(f"Already {row.status}: {known.job_id}: {told}.")
+        return
     say(f"{verb} {known.job_id}: {told}.")
     say(f"Go on with: brightrun train --resume {known.job_id}")
 

@@ -74,7 +74,8 @@ def ended_without_word(job: JobContext, state: str) -> None:
 
 
 def end_undriven(job: JobContext, status: Status) -> bool:
-    """Bring a job to rest that no process drives (its flow died); False: it has a driver."""
+    """Bring a job to rest that no process drives (its flow died); False: it has a driver, or has
+    ended meanwhile, and its end stands."""
     if not job.ledger.claim(job.job_id, driver_name()):
         return False
     try:
@@ -82,12 +83,13 @@ def end_undriven(job: JobContext, status: Status) -> bool:
         while attempts.live_attempt(job) is not None and time.monotonic() < deadline:
             time.sleep(0.5)
         attempts.settle_open_attempts(job)
-        job.ledger.update_job(job.job_id, status=status)
+        took = job.ledger.end_job(job.job_id, status)
         accounts.settle(job)
     finally:
         job.ledger.release_claim(job.job_id, driver_name())
-    last_card(job)
-    return True
+    if took:
+        last_card(job)
+    return took
 
 
 def sweep(

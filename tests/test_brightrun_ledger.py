@@ -211,6 +211,12 @@ def test_the_first_end_of_a_job_stands_and_only_it_is_told(ledger: Ledger) -> No
     row = ledger.job("a")
     assert (row.status, row.error) == ("failed", {"message": "gone"})
     assert row.finished_at is not None
+    assert not ledger.end_job("a", Status.paused)
+    assert ledger.job("a") == row
+    ledger.update_job("a", status="created", finished_at=None, error=None)
+    assert ledger.end_job("a", Status.paused)
+    paused = ledger.job("a")
+    assert (paused.status, paused.finished_at, paused.error) == ("paused", None, None)
     ledger.update_job("a", status="created")  # gone on with: it may end again
     assert ledger.end_job("a", Status.cancelled, {"message": "later"})
     assert not ledger.end_job("nobody's", Status.failed, {})

@@ -16,15 +16,16 @@ from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Crashed, Failed
 from typer.testing import CliRunner
 
+from brightrun import steering
 from brightrun.compute.local import LocalProvider
 from brightrun.compute.provider import LaunchRequest
 from brightrun.context import JobContext, driver_name, open_job
 from brightrun.errors import ConfigurationError, DatasetError
 from brightrun.jobs import JobRequest
-from brightrun.ledger import Ledger
+from brightrun.ledger import Ledger, Status
 from brightrun.settings import load
 from brightrun.stopping import JobPaused
-from flows import lifecycle, steer
+from flows import lifecycle, steer, sweeper
 from flows.cli import app
 from flows.finetune import finetune
 from tasks import pod as pod_tasks
@@ -190,6 +191,28 @@ def test_the_cancel_form_asks_a_driven_pod_to_save_and_leaves_its_end_to_the_dri
     assert pods.find(POD) is not None
     assert (job.folder.stop_request() or {})["reason"] == "cancel"
     assert told[0].startswith("Job j1 is being cancelled, its pod saves a checkpoint and goes; so")
+
+
+@pytest.mark.parametrize("command", ["pause", "cancel"])
+def test_a_job_that_completes_while_it_is_being_stopped_stays_completed(
+    pods: LocalProvider, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Its driver said the last word after the command had looked, and before it took the job."""
+    job, ask = open_job("j1"), getattr(steering, command)
+    done = datetime(2026, 11, 22, tzinfo=UTC)
+
+    def slowly(*wish: Any) -> None:
+        ask(*wish)
+        job.ledger.update_job("j1", status="completed", finished_at=done)
+
+    monkeypatch.setattr("flows.sweeper.SAVING_SECONDS", 0.2)
+    monkeypatch.setattr(steering, command, slowly)
+    said = CliRunner().invoke(app, [command, "j1"])
+    assert "Already completed: j1: " in said.output
+    row = job.ledger.job("j1")
+    assert (row.status, row.finished_at, row.claim) == ("completed", done, None)
+    assert not sweeper.end_undriven(job, Status.cancelled)
+    assert job.ledger.job("j1").status == "completed"
 
 
 def test_the_form_goes_on_with_a_paused_job_in_a_run_of_its_own(
