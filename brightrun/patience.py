@@ -15,6 +15,8 @@ from brightrun.errors import ProviderError
 from brightrun.following import Tick
 from brightrun.recovery import PAUSES_AFTER_LOSS, Policy
 
+# A job that was driven for so long before had got over its last trouble.
+WELL = timedelta(hours=1)
 # As long as a free machine is waited for.
 LONGEST = timedelta(hours=Policy().capacity_hours)
 
@@ -26,11 +28,12 @@ def train_patiently(job: JobContext, on_tick: Tick) -> dict[str, Any]:
     """
     since, pods = job.clock.now(), -1
     while True:
+        began = job.clock.now()
         try:
             return train_once(job, on_tick)
         except ProviderError as error:
             now, rented = job.clock.now(), pods_of(job)
-            if rented != pods:  # another pod than before: this trouble is new
+            if rented != pods or now - began > WELL:  # another pod, or a good hour: new trouble
                 since, pods = now, rented
                 said = f"asked again for up to {LONGEST.total_seconds() / 3600:.0f} hours"
                 job.note("warning", {"code": error.code, "message": f"{error.message}; {said}"})

@@ -14,7 +14,7 @@ from fakes.compute import FakeProvider
 
 from brightrun.compute.provider import Pod
 from brightrun.context import JobContext, driver_name
-from brightrun.errors import StopFailed, TrainerError
+from brightrun.errors import ProviderError, StopFailed, TrainerError
 from brightrun.jobs import JobRequest
 from brightrun.ledger import AttemptRow, Ledger
 from brightrun.patience import LONGEST, train_patiently
@@ -92,6 +92,23 @@ def test_after_a_day_a_pod_that_cannot_be_ended_ends_the_job(home: Path) -> None
         drive(job)
     assert 0 <= hours(job) - LONGEST.total_seconds() / 3600 < 1
     assert row(job).ended_at is None
+
+
+def test_a_day_of_trouble_is_counted_anew_after_hours_of_work(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty hours of it before hours of work and twenty after them are not forty."""
+    job = stuck(home, 999.0)
+
+    def once(job: JobContext, on_tick: Any) -> dict[str, Any]:
+        if 20 < hours(job) < 21:
+            job.clock.sleep(5 * 3600)
+        if hours(job) > 45:
+            return {"adapter_sha256": "a"}
+        raise ProviderError("RunPod did not answer")
+
+    monkeypatch.setattr("brightrun.patience.train_once", once)
+    assert drive(job) == {"adapter_sha256": "a"}
 
 
 @pytest.mark.parametrize(("asked", "end"), [("cancel", JobCancelled), ("pause", JobPaused)])

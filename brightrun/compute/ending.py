@@ -49,11 +49,18 @@ def gone_since(looks: Sequence[Look], gap: timedelta) -> datetime | None:
 
 
 def failing(looks: Sequence[Look]) -> bool:
-    """Whether the state is STOP_FAILED: no look of the last 10 minutes found it absent. Pure."""
-    if not looks or looks[-1].at - looks[0].at < STOP_FAILED_AFTER:
+    """Whether the state is STOP_FAILED: 10 minutes ago a look did not find it absent, and no look
+    has since the pod was last seen, that may yet be confirmed. Pure."""
+    doubted = next((look.at for look in looks if look.seen is not False), None)
+    if doubted is None or looks[-1].at - doubted < STOP_FAILED_AFTER:
         return False
     since = looks[-1].at - STOP_FAILED_AFTER
-    return not any(look.seen is False for look in looks if look.at >= since)
+    for look in reversed(looks):
+        if look.seen or look.at < since:
+            break
+        if look.seen is False:
+            return False
+    return True
 
 
 class Gone(Frozen):
