@@ -34,15 +34,29 @@ def by_a_worker(
         def over() -> bool:
             return book.job(job_id).at_rest
 
-        for victims in (workers, everything):
-            if not works(home, job_id, over):
-                break
+        def heard() -> int:
+            """Steps that the run, and no other process, has written down."""
+            return len(book.events(job_id, type="metric"))
+
+        if works(home, job_id, over):
             time.sleep(chance.uniform(0.0, 2.0))
-            for process in victims(running.process.pid):
-                out.faults["worker_killed" if is_worker(process) else "run_killed"] += 1
-                process.kill()
+            runs = [p for p in everything(running.process.pid) if not is_worker(p)]
+            kill(workers(running.process.pid), out)
+            before = heard()
+            until(lambda: over() or heard() > before, PATIENCE_S, "a step without the worker")
+            assert over() or any(run.is_running() for run in runs)
+        if works(home, job_id, over):
+            time.sleep(chance.uniform(0.0, 2.0))
+            kill(everything(running.process.pid), out)
         until(over, PATIENCE_S, f"job {job_id} has ended, see {running.log}")
     return job_id
+
+
+def kill(victims: list[psutil.Process], out: Result) -> None:
+    assert victims, "there is nothing to kill"
+    for process in victims:
+        out.faults["worker_killed" if is_worker(process) else "run_killed"] += 1
+        process.kill()
 
 
 def everything(ui_pid: int) -> list[psutil.Process]:
