@@ -67,7 +67,7 @@ class Verdict(Frozen):
     undecided: dict[str, int] = Field(
         default_factory=dict, description="Clusters left to a person by kind: in no other number"
     )
-    proves_nothing: str = Field("", description="Why the estimate carries no claim; said first")
+    proves_nothing: str = Field("", description="Why no change is claimed; said first")
     note: str = ""
 
     @property

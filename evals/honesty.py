@@ -131,9 +131,12 @@ def without_change(
 
 
 def judged_by(verdict: Verdict, name: str, found: Trust | None) -> Verdict:
-    """An index that is withdrawn claims no improvement."""
-    if found is None or not found.withdrawn(name) or verdict.improved is None:
+    """An index that is withdrawn keeps its levels: its change is none, nor is there an interval."""
+    if found is None or not found.withdrawn(name) or verdict.estimate is None:
         return verdict
-    pairs = f"{found.gold} x {found.neutral} pairs"
-    why = f"Withdrawn: AUC of gold against neutral rewrites {found.auc[name]:.2f} ({pairs})."
-    return verdict.model_copy(update={"improved": None, "note": f"{why} {verdict.note}"})
+    why = (
+        "Withdrawn: the index does not tell written answers from neutral rewrites "
+        f"(AUC {found.auc[name]:.2f}, {found.gold} x {found.neutral} pairs)."
+    )
+    gone = dict.fromkeys(("estimate", "ci_low", "ci_high", "improved"))
+    return verdict.model_copy(update={**gone, "proves_nothing": why})

@@ -197,7 +197,7 @@ def _verdict(
         estimate=share.estimate,
         ci_low=share.low,
         ci_high=share.high,
-        improved=statistics.improved(change, "higher"),
+        improved=None if low <= CHANCE else statistics.improved(change, "higher"),
         p_value=statistics.mcnemar_exact(round(found.lost), round(found.gained)),
         target_met=met,
         n_needed=statistics.n_needed(share.sd, gap)

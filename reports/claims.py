@@ -146,7 +146,7 @@ def sentence(verdict: Verdict) -> str:
     words, found = words_of(verdict), state(verdict)
     if found == "not measured":
         head = "No claim can be made." if verdict.n else "Not measured: no claim is made."
-        return f"{head} {prose(verdict.note)}".strip()
+        return f"{head} {prose(verdict.proves_nothing or verdict.note)}".strip()
     on = f"on {sample(verdict)}, {evidence(verdict)}"
     said = _share(verdict, found) if words.estimate == "share" else _change(verdict, found)
     return f"{said}, {on}.{_outcome(verdict)}{_for_a_person(verdict)}"
@@ -246,8 +246,13 @@ def caveats(verdicts: Iterable[Verdict]) -> list[str]:
         elif verdict.target_met == "inconclusive" and measured(verdict):
             need = f"; about {number(verdict.n_needed, 0)} are needed" if verdict.n_needed else ""
             found.append(f"{label}: {sample(verdict)} do not settle the target{need}.")
-        elif verdict.target is not None and verdict.target_met != "pass" and not measured(verdict):
+        elif verdict.target is None or verdict.target_met == "pass":
+            continue
+        elif not measured(verdict) and not verdict.proves_nothing:
             found.append(f"{label}: nothing could be measured.")
-        elif verdict.target_met == "not_measured" and verdict.target is not None:
-            found.append(f"{label} as a person would hear it: only an automatic index was taken.")
+        elif verdict.target_met == "not_measured":
+            gone = ", and it is withdrawn" if verdict.proves_nothing else ""
+            found.append(
+                f"{label} as a person would hear it: only an automatic index was taken{gone}."
+            )
     return found

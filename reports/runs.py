@@ -105,9 +105,9 @@ def _run(job: JobContext, now: datetime) -> Run:
 
 
 def verdict_of(run: Run, metric: MetricName) -> Verdict | None:
-    """The run's measured verdict on a metric; None: no number to speak about."""
+    """The run's verdict on a metric; None: not measured."""
     for verdict in run.evaluation.verdicts if run.evaluation else ():
-        if verdict.metric is metric and claims.measured(verdict):
+        if verdict.metric is metric and (claims.measured(verdict) or verdict.proves_nothing):
             return verdict
     return None
 
@@ -120,15 +120,20 @@ def metric_rows(runs: Sequence[Run]) -> list[Row]:
         if not any(found):
             continue
         known = next(v for v in found if v)
-        cells = tuple(
-            "not measured"
-            if v is None
-            else f"{claims.estimate(v)} ({claims.estimate_interval(v)}{claims.outside(v)})"
-            for v in found
-        )
+        cells = tuple(map(_cell, found))
         best, why = winner(runs, found, metric)
         rows.append(Row(name=words_of(known).label, cells=cells, best=best, why=why))
     return rows
+
+
+def _cell(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "not measured"
+    if not claims.measured(verdict):
+        return f"no claim{claims.outside(verdict)}"
+    between = claims.estimate_interval(verdict)
+    nothing = ", proves nothing" if verdict.proves_nothing else ""
+    return f"{claims.estimate(verdict)} ({between}{nothing}{claims.outside(verdict)})"
 
 
 def winner(
@@ -138,6 +143,8 @@ def winner(
     known = [(i, v) for i, v in enumerate(found) if v is not None]
     if len(known) < len(runs):
         return None, "not measured in every run"
+    if any(v.proves_nothing for _, v in known):
+        return None, "withdrawn, or from knowledge at chance: proves nothing"
     if len({v.evidence for _, v in known}) > 1:
         return None, "different kinds of evidence"
     if any(run.meaningless for run in runs):

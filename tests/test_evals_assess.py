@@ -207,6 +207,8 @@ def test_what_is_withdrawn_makes_no_example_better_or_worse(job: Job) -> None:
     assert len(result.examples) >= 10
     for part in result.facts["voice_parts"].values():
         assert set(part) == {"baseline", "trained", "gold"}
+    assert verdict(result, "brand_voice").proves_nothing.startswith("Withdrawn: the index")
+    assert verdict(result, "brand_voice").estimate is None
     after = [example.notes for example in result.examples]
     assert all(notes[0].endswith("(withdrawn)") for notes in after)
     told = " ".join(line for notes in after for line in notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from brightrun.verdicts import EvidenceKind, MetricName, Table, Verdict
 from evals import honesty
 from evals.gold import read
@@ -56,14 +58,18 @@ def test_a_withdrawn_marker_keeps_its_levels_and_loses_its_change() -> None:
     assert rows["questions"][4:] == (1.0, 0.5, 1.5, 0.9)
 
 
-def test_a_withdrawn_index_claims_no_improvement() -> None:
+@pytest.mark.parametrize("improved", [True, False, None])
+def test_a_withdrawn_index_keeps_its_levels_and_claims_no_change(improved: bool | None) -> None:
     verdict = Verdict(
         metric=MetricName.brand_voice, evidence=EvidenceKind.marker, n=20, n_clusters=20,
-        estimate=3.0, improved=True, note="Index.",
+        baseline=40.0, trained=43.0, estimate=3.0, ci_low=1.0, ci_high=5.0, improved=improved,
+        note="Index.",
     )  # fmt: skip
     gone = honesty.judged_by(verdict, VOICE, Trust({VOICE: 0.7}, 20, 20, True))
-    assert (gone.improved, gone.note) == (
-        None,
-        "Withdrawn: AUC of gold against neutral rewrites 0.70 (20 x 20 pairs). Index.",
+    assert (gone.baseline, gone.trained, gone.note) == (40.0, 43.0, "Index.")
+    assert (gone.estimate, gone.ci_low, gone.ci_high, gone.improved) == (None,) * 4
+    assert gone.proves_nothing == (
+        "Withdrawn: the index does not tell written answers from neutral rewrites (AUC 0.70, "
+        "20 x 20 pairs)."
     )
     assert honesty.judged_by(verdict, VOICE, Trust({VOICE: 0.9}, 20, 20, True)) == verdict

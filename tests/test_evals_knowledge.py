@@ -93,6 +93,9 @@ def test_retention_from_chance_level_proves_nothing() -> None:
     assert "near-chance knowledge proves nothing" in verdict.proves_nothing
     assert "proves nothing" not in verdict.note
     assert verdict.proves_nothing.startswith("The baseline is not above chance")
+    assert verdict.estimate is not None
+    assert verdict.estimate > 3  # oracle's answers: beyond any doubt better, and no retention
+    assert verdict.improved is None
     assert judged(oracle, always_a)[0].proves_nothing == ""
 
 

@@ -8,6 +8,7 @@ import pytest
 import report_samples
 
 from brightrun.verdicts import EvidenceKind, MetricName, Verdict
+from evals import honesty
 from reports import (
     blocks,
     cards,
@@ -121,8 +122,37 @@ def test_knowledge_at_chance_leads_with_that_and_keeps_no_percentage() -> None:
     html = section[: section.index("```{=typst}")] if "```{=typst}" in section else section
     assert html.count("proves nothing") == 1
     assert "95% CI. One." in html
+    assert meaning.means(verdict) == meaning.OPEN
+    assert questions.improved(verdict) == "not shown"
     known = verdict.model_copy(update={"proves_nothing": ""})
     assert claims.sentence(known).startswith("100.0% of the knowledge was retained (95% interval")
+
+
+def test_a_withdrawn_index_says_so_on_page_1_and_slides_and_in_its_section() -> None:
+    data = report_samples.sample()
+    trust = honesty.Trust({honesty.VOICE: 0.7}, 20, 20, True)
+    verdicts = tuple(
+        honesty.judged_by(v, honesty.VOICE, trust) if v.metric is MetricName.brand_voice else v
+        for v in data.evaluation.verdicts
+    )
+    voice = next(v for v in verdicts if v.metric is MetricName.brand_voice)
+    said = claims.sentence(voice)
+    assert said == (
+        "No claim can be made. Withdrawn: the index does not tell written answers from neutral "
+        "rewrites (AUC 0.70, 20 x 20 pairs)."
+    )
+    evaluation = data.evaluation.model_copy(update={"verdicts": verdicts})
+    gone = data.model_copy(update={"evaluation": evaluation})
+    page, slides = str(blocks.claim_list(verdicts)), str(deck.deck(gone))
+    for shown in (page, slides, package.summary_text(gone)):
+        assert "Withdrawn: the index" in shown
+    assert "covers 8 of 10 characteristics" in str(blocks.finding(voice))
+    assert meaning.means(voice) == meaning.OPEN
+    assert "only an automatic index was taken, and it is withdrawn." in " ".join(
+        claims.caveats(verdicts)
+    )
+    assert "21.4 points" in str(blocks.verdict_table(data.evaluation.verdicts))
+    assert "21.4 points" not in str(blocks.verdict_table(verdicts))
 
 
 def test_safety_passes_word_rules_and_says_what_is_left_to_a_person() -> None:

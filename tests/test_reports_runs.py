@@ -89,6 +89,29 @@ def test_nobody_wins_a_row_that_cannot_be_compared(
     assert why in said
 
 
+NOTHING = {"proves_nothing": "Near chance."}
+WITHDRAWN = {**NOTHING, "estimate": None, "ci_low": None, "ci_high": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "cell"),
+    [(NOTHING, "−31.0% (−36.0% to −27.0%, proves nothing)"), (WITHDRAWN, "no claim")],
+)
+def test_a_number_that_proves_nothing_wins_and_loses_to_nobody(
+    home: Path, changes: dict[str, Any], cell: str
+) -> None:
+    first, second = with_perplexity(-0.18, -0.21, -0.14), CLEAR
+    found = second.model_copy(
+        update={"verdicts": tuple(v.model_copy(update=changes)
+                                  if v.metric is MetricName.perplexity else v
+                                  for v in second.verdicts)}
+    )  # fmt: skip
+    rows = {row.name: row for row in runs.metric_rows(gathered(first, found))}
+    row = rows["Perplexity"]
+    assert (row.cells[1], row.best) == (cell, None)
+    assert "proves nothing" in row.why
+
+
 def test_human_and_automatic_evidence_are_not_compared() -> None:
     pair = [verdict(-0.1, -0.2, -0.05), verdict(-0.5, -0.6, -0.4, evidence=EvidenceKind.human)]
     one = runs.Run.model_construct(
