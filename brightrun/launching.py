@@ -7,16 +7,20 @@ where it is asked next before it is asked there. After a doubtful answer nobody 
 from __future__ import annotations
 
 import secrets
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any
 
 from brightrun import preflight
+from brightrun.choosing import trailing_misses
 from brightrun.compute.candidates import Candidate, all_refused, none_fits
 from brightrun.compute.provider import Doubtful, LaunchRequest, Refused, pod_name
 from brightrun.context import JobContext, driver_name
+from brightrun.deciding import history
 from brightrun.errors import BudgetError, CapacityError, ConfigurationError, ProviderError
 from brightrun.ledger import AttemptRow
 from brightrun.outcomes import FINAL_STOPS, NEVER_STARTED
@@ -128,7 +132,7 @@ def ask_each(
             )
         except Refused as refusal:
             refusals.append(refusal)
-            job.note("warning", {"code": refusal.code, "message": refusal.message})
+            job.note("warning", no(attempt.number, refusal))
             continue
         except SURELY_NOTHING as error:
             raise never_started(job, attempt.number, error) from None
@@ -145,7 +149,25 @@ def ask_each(
         if candidate is not None:
             job.note("choice", made(attempt.number, took))
         return attempt
-    raise never_started(job, attempt.number, all_refused(refusals))
+    alone = len(refusals) == 1 and refusals[0].broken
+    before = said_before(job, refusals[0]) if alone else 0
+    raise never_started(job, attempt.number, all_refused(refusals, before))
+
+
+def no(number: int, refusal: Refused) -> dict[str, Any]:
+    """The event: a candidate refused. broken: in these words, which may mean our request."""
+    facts = {"code": refusal.code, "message": refusal.message, "attempt": number}
+    return {**facts, "broken": refusal.said if refusal.broken else ""}
+
+
+def said_before(job: JobContext, last: Refused) -> int:
+    """How many tries in a row before this one found no machine and heard only these words."""
+    heard: dict[int, set[str]] = defaultdict(set)
+    for event in job.ledger.events(job.job_id, 0, "warning"):
+        if "broken" in event.payload:
+            heard[event.payload["attempt"]].add(event.payload["broken"])
+    misses = reversed(trailing_misses(history(job)))
+    return sum(1 for _ in takewhile(lambda past: heard[past.attempt] == {last.said}, misses))
 
 
 def never_started(job: JobContext, number: int, why: Exception) -> Exception:

@@ -47,7 +47,8 @@ LEGITIMATE = {
 CONFIGURED = (
     re.compile(rf"job {JOB} cannot be sent to runpod yet:\n"),
     re.compile(
-        r"all \d+ candidates refused in the same words: RunPod refused: POST /v2/pods: 403 "
+        r"(all \d+ candidates refused|the only candidate refused \d+ times) in the same words: "
+        "RunPod refused: POST /v2/pods: 403 "
     ),
 )
 

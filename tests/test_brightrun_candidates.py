@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brightrun.compute.candidates import Choice, Wish, all_refused, choose, none_fits
+from brightrun.compute.candidates import ALONE, Choice, Wish, all_refused, choose, none_fits
 from brightrun.compute.provider import Offer, Refused
 from brightrun.compute.runpod.problems import failure
 from brightrun.errors import CapacityError, ConfigurationError
@@ -122,6 +122,9 @@ def test_the_same_refusal_everywhere_is_a_broken_request_but_never_a_lack_of_mac
     assert type(all_refused(rule)) is ConfigurationError
     assert type(all_refused(full)) is CapacityError
     assert type(all_refused(rule[:1])) is CapacityError
+    assert type(all_refused(rule[:1], ALONE - 2)) is CapacityError
+    assert type(all_refused(rule[:1], ALONE - 1)) is ConfigurationError
+    assert type(all_refused(full[:1], ALONE)) is CapacityError
     assert type(all_refused([*rule, *full])) is CapacityError
 
 

@@ -23,7 +23,7 @@ from runpod_rentals import (
     two_places,
 )
 
-from brightrun.attempts import release
+from brightrun.attempts import release, rent, start_afresh
 from brightrun.compute.provider import LaunchRequest, Pod
 from brightrun.compute.runpod.pods import Place
 from brightrun.compute.runpod.problems import BalanceEmpty
@@ -32,6 +32,7 @@ from brightrun.context import JobContext
 from brightrun.errors import CapacityError, ConfigurationError
 from brightrun.jobs import Market
 from brightrun.launching import launch
+from brightrun.ledger import AttemptRow
 from brightrun.podenv import limits
 from brightrun.runfolder import EventType
 from brightrun.situation import Action
@@ -115,6 +116,24 @@ def test_a_rule_that_every_candidate_refuses_in_the_same_words_is_our_mistake(ho
         with pytest.raises(ConfigurationError, match="all 3 candidates refused in the same words"):
             launch(job)
     assert row(job).outcome == "lost:never started"
+
+
+@pytest.mark.parametrize("between", ["", "capacity"])
+def test_the_only_candidate_that_refuses_in_the_same_words_is_not_asked_for_a_day(
+    home: Path, between: str
+) -> None:
+    """The key may not rent and a volume pins the place; other words begin the count anew."""
+    script = ["forbidden"] * 7 + ([between] if between else []) + ["forbidden"] * 9
+    with account(market=two_places(), mischief=Mischief({"create": script})) as fake:
+        fake.account.volumes["vol1"] = "US-KS-2"
+        job = job_on(home, provider(fake, Place(image=IMAGE, volume="vol1")))
+        with pytest.raises(ConfigurationError, match="only candidate refused 8 times in the same"):
+            rent(job)
+        assert len(job.ledger.attempts("job-1")) == (16 if between else 8)
+        assert fake.clock.passed < (4 if between else 1) * 3600
+        start_afresh(job)  # a person mends the key and goes on; the count begins anew
+        fake.account.mischief.script["create"] = ["forbidden"] * 2
+        assert isinstance(rent(job), AttemptRow)
 
 
 def test_no_credit_stops_at_the_first_candidate(home: Path) -> None:

@@ -11,6 +11,10 @@ from brightrun.frozen import Frozen
 from brightrun.jobs import Market
 from brightrun.situation import Place
 
+# So often the only candidate must say the same: its words may mean that no machine is free. With
+# the pauses between them (recovery) these are 45 minutes.
+ALONE = 8
+
 
 class Wish(Frozen):
     """What the job needs. devices: our names, () = any; data_centers: where its volume is.
@@ -136,13 +140,18 @@ def none_fits(choice: Choice | None) -> CapacityError | None:
     )
 
 
-def all_refused(refusals: Sequence[Refused]) -> BrightRunError:
-    """Every candidate said no: no capacity, or, when all say the same, a request that is wrong."""
-    last = refusals[-1]
+def all_refused(refusals: Sequence[Refused], before: int = 0) -> BrightRunError:
+    """Every candidate said no: no capacity, or, when all say the same, a request that is wrong.
+
+    before: tries in a row before this one that heard nothing but the last one's words.
+    """
+    last, who = refusals[-1], f"all {len(refusals)} candidates refused"
     alike = len(refusals) > 1 and len({r.said for r in refusals}) == 1
+    if len(refusals) == 1 and before + 1 >= ALONE:
+        alike, who = True, f"the only candidate refused {before + 1} times"
     if alike and all(r.broken for r in refusals):
         return ConfigurationError(
-            f"all {len(refusals)} candidates refused in the same words: {last.message}",
+            f"{who} in the same words: {last.message}",
             cause=last.cause
             or "the request breaks a rule of the provider; capacity would differ by place",
             fix=last.fix or "mend what it says; nothing was rented",
