@@ -171,10 +171,9 @@ def storage_client(url: str, key: str) -> Any:
 
 
 class Supabase:
-    """Supabase Storage: signed links of any length; HTML opens as plain text there."""
+    """Supabase Storage: signed links of any length; HTML is plain text at its usual address."""
 
     name = "supabase"
-    notice = "Supabase shows HTML as plain text: PDF and PowerPoint are shared instead."
 
     def __init__(self, url: str, key: str, bucket: str) -> None:
         self.url, self.key, self.bucket = url.rstrip("/"), key, bucket
@@ -183,6 +182,12 @@ class Supabase:
     def shows_html(self) -> bool:
         """Only at a domain of the project's own."""
         return not (urlsplit(self.url).hostname or "").endswith(PLAIN_TEXT)
+
+    @property
+    def notice(self) -> str:
+        if self.shows_html:
+            return "PDF and PowerPoint are shared unless `--as html` asks for the page."
+        return "Supabase shows HTML as plain text: PDF and PowerPoint are shared instead."
 
     def _files(self, bucket: str) -> Any:
         return self._client().from_(bucket)

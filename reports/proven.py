@@ -52,12 +52,19 @@ def agreed(job: JobContext, ledgers: Evaluation | None, report: ReportRow | None
     if report is not None:
         document = issuing.issued_file(job, report, CONTRACT).read_bytes()
         told[report.report_id] = ReportData.model_validate_json(document).evaluation.verdicts
-    if any(verdicts != told["the ledger"] for verdicts in told.values()):
-        raise ReportError(
-            f"{', '.join(told)} do not tell the same verdicts of job {job.job_id}",
-            cause="an evaluation was cut off before all of them had it",
-            fix=f"brightrun evaluate {job.job_id}: it concludes again and issues the next report",
-        )
+    if all(verdicts == told["the ledger"] for verdicts in told.values()):
+        return
+    cause = "an evaluation was cut off before all of them had it"
+    fix = f"brightrun evaluate {job.job_id}: it concludes again and issues the next report"
+    latest = issuing.newest(job, issuing.VALIDATION)
+    if report and latest and latest != report and told["the run folder"] == told["the ledger"]:
+        cause = f"{report.report_id} tells an earlier evaluation"
+        fix = f"leave --report out: {latest.report_id} is the newest"
+    raise ReportError(
+        f"{', '.join(told)} do not tell the same verdicts of job {job.job_id}",
+        cause=cause,
+        fix=fix,
+    )
 
 
 def golden_answers(job: JobContext) -> bool:

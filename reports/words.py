@@ -1,7 +1,7 @@
 """Headings and labels of every report by key; a brand file's `strings` replace them.
 
 Sentences and the words of a verdict are not here: no brand file can turn "not met" into "met". Nor
-are columns and captions of tables, the tiles over a summary and the aspects: they are English.
+are columns and captions of tables, the values in tiles and the aspects: they are English.
 """
 
 from __future__ import annotations

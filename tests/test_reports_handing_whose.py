@@ -10,10 +10,10 @@ import pytest
 from report_jobs import evaluated_job
 from test_reports_handing import JOB, checked, issued, proven, run, shared
 
-from brightrun.errors import StorageError, UsageError
+from brightrun.errors import ReportError, StorageError, UsageError
 from brightrun.sharing import Shared
 from brightrun.shelves import Folder, Shelf, Supabase, shelf_of
-from reports import handing
+from reports import handing, issuing
 
 
 @pytest.mark.parametrize("what", ["report", "adapter"])
@@ -33,6 +33,24 @@ def test_a_report_that_was_made_for_somebody_else_goes_out_only_by_its_name(
         more = ("--report", named) if named else ()
         assert shared("--what", what, "--to", to, *more)["report_id"] == found
     assert ours in run("share", JOB, "--what", what, "--report", ours).output
+
+
+def test_an_adapter_leaves_with_no_report_of_an_earlier_evaluation(home: Path) -> None:
+    job = proven()
+    issued(job)
+    now = issuing.evaluation_of(job)
+    now = now.model_copy(
+        update={"verdicts": tuple(v.model_copy(update={"note": "Later."}) for v in now.verdicts)}
+    )
+    job.folder.write_json("evals/evaluation.json", now.model_dump(mode="json"))
+    job.ledger.save_evaluation(JOB, now)
+    issued(job)
+    first, second = f"{JOB}-validation-1", f"{JOB}-validation-2"
+    with pytest.raises(ReportError, match="do not tell the same verdicts") as caught:
+        run("share", JOB, "--what", "adapter", "--report", first)
+    assert caught.value.cause == f"{first} tells an earlier evaluation"
+    assert caught.value.fix == f"leave --report out: {second} is the newest"
+    assert shared("--what", "adapter")["report_id"] == second
 
 
 def test_a_package_goes_out_by_the_report_inside(home: Path) -> None:
@@ -104,4 +122,8 @@ def test_html_is_not_put_where_it_opens_as_plain_text(home: Path) -> None:
     with pytest.raises(UsageError, match="plain text") as caught:
         handing.share(job, wish, hosted)
     assert "--as pdf" in caught.value.fix
-    assert Supabase("https://files.example.org", "key", "shares").shows_html
+    assert "as plain text" in hosted.notice
+    own = Supabase("https://files.example.org", "key", "shares")
+    assert own.shows_html
+    assert "plain text" not in own.notice
+    assert "--as html" in own.notice
