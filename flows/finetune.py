@@ -31,26 +31,31 @@ def finetune(request: JobRequest, job_id: str = "") -> dict[str, Any] | State[An
         job_id: Leave empty for a new job; the id of an earlier job goes on with it.
     """
     with lifecycle.driving(request, job_id) as job_id:
-        lifecycle.begin(job_id)
-        intake.prepare(job_id)
-        if request.assesses:
-            assessing.plan(job_id)
-        else:
-            intake.validate(job_id)
-            intake.plan(job_id)
-        gate.estimate(job_id)
-        answer = gate.gate(job_id)
-        while answer == "waiting" and lifecycle.may_ask():
-            gate.record(job_id, lifecycle.ask(job_id))
-            answer = gate.gate(job_id)
-        if answer == "go":
-            people.notify(job_id, "started")
-            pod.train(job_id)
-            results.evaluate(job_id)
-            results.report(job_id)
-            results.package_adapter(job_id)
-            deploying.check_package(job_id)
-            learn.learn(job_id)
-            lifecycle.complete(job_id)
-            people.notify(job_id, "completed")
+        if lifecycle.begin(job_id):
+            work(job_id, request)
     return lifecycle.outcome(job_id)
+
+
+def work(job_id: str, request: JobRequest) -> None:
+    """Stage after stage."""
+    intake.prepare(job_id)
+    if request.assesses:
+        assessing.plan(job_id)
+    else:
+        intake.validate(job_id)
+        intake.plan(job_id)
+    gate.estimate(job_id)
+    answer = gate.gate(job_id)
+    while answer == "waiting" and lifecycle.may_ask():
+        gate.record(job_id, lifecycle.ask(job_id))
+        answer = gate.gate(job_id)
+    if answer == "go":
+        people.notify(job_id, "started")
+        pod.train(job_id)
+        results.evaluate(job_id)
+        results.report(job_id)
+        results.package_adapter(job_id)
+        deploying.check_package(job_id)
+        learn.learn(job_id)
+        lifecycle.complete(job_id)
+        people.notify(job_id, "completed")

@@ -154,11 +154,14 @@ def claim(job: JobContext) -> None:
     )
 
 
-def begin(job_id: str) -> None:
+def begin(job_id: str) -> bool:
     """Going on with an ended job is a fresh start for recovery, unless its stop stands; one that
-    never began is looked at once more: another machine may have made it."""
+    never began is looked at once more: another machine may have made it. False: it is completed (a
+    Retry of a run that could not say so), and nobody hears of it again."""
     job = open_job(job_id)
     row = job.ledger.job(job_id)
+    if row.status == Status.completed:
+        return False
     if row.status in (Status.cancelled, Status.paused):
         honour(job)
     if row.status in (Status.failed, Status.cancelled, Status.paused):
@@ -168,6 +171,7 @@ def begin(job_id: str) -> None:
         raise ConfigurationError(
             f"job {job_id} was made before its template was as it is", fix="start a new run"
         )
+    return True
 
 
 def honour(job: JobContext) -> None:

@@ -72,6 +72,12 @@ def is_early(row: JobRow, seen: Seen, now: datetime) -> bool:
     return now - seen.since <= STARTING if other else now - row.claim.at <= GRACE
 
 
+def is_begun_again(seen: Seen, rested: datetime, now: datetime) -> bool:
+    """Whether a person has put the run of a job that had come to rest before back to work: its
+    process starts."""
+    return seen.state in ("PENDING", "RUNNING") and rested < seen.since >= now - STARTING
+
+
 def is_starting(job: JobContext, row: JobRow, state: str) -> bool:
     """Whether a revived run's new process has not come to its claim yet."""
     if state != "RUNNING" or row.claim is not None:

@@ -27,13 +27,13 @@ def state_of(api_url: str, flow_run_id: str) -> str:
     return str(found.json().get("state_type") or "")
 
 
-def unsettled(api_url: str) -> list[tuple[str, str]]:
-    """(flow run id, state type) of the newest runs that crashed or seem to be under way."""
+def unsettled(api_url: str) -> list[tuple[str, Seen]]:
+    """The newest runs that crashed or seem to be under way, by their ids."""
     wanted = {"flow_runs": {"state": {"type": {"any_": WRONG}}}, "limit": NEWEST}
     asked: dict[str, Any] = {**wanted, "sort": "EXPECTED_START_TIME_DESC"}
     found = httpx.post(f"{api_url}/flow_runs/filter", json=asked, timeout=TIMEOUT_SECONDS)
     found.raise_for_status()
-    return [(run["id"], run["state_type"]) for run in found.json()]
+    return [(run["id"], seen(run)) for run in found.json()]
 
 
 def tell(api_url: str, flow_run_id: str, state: str, message: str, **more: Any) -> None:

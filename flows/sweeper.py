@@ -22,7 +22,7 @@ from brightrun.stopping import JobCancelled
 from brightrun.storagefaults import is_outage
 from flows import reviving
 from flows.lastcard import last_card
-from flows.reviving import Queue, StateOf
+from flows.reviving import Queue, Seen, StateOf
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,16 @@ ENDED = {"CANCELLED", "CRASHED", "FAILED"}
 UNFINISHED = ("PENDING", "RUNNING", "CANCELLING")
 # A worker or a person has the next word.
 WAITING = ("SCHEDULED", "PENDING", "PAUSED")
+SHOWN = {
+    Status.cancelled: "CANCELLED",
+    Status.completed: "COMPLETED",
+    Status.rejected: "COMPLETED",
+    Status.paused: "COMPLETED",
+}
+# As a run that can say it itself is called (lifecycle.outcome).
+NAMES = {Status.rejected: "Rejected", Status.paused: "Paused"}
+# With --resume.
+GOES_ON = (Status.cancelled, Status.failed, Status.paused)
 GRACE_SECONDS = 60.0
 # A pod that is asked to stop saves its checkpoint within this time.
 SAVING_SECONDS = 60.0
@@ -130,41 +140,42 @@ def sweep(
     return closed
 
 
-Told = Callable[[str, str, str], None]
+Told = Callable[..., None]
 
 
 def true_state(status: Status, state: str) -> str:
     """The state type that a run should show for its job's end; "" = the one it has is right.
 
     A run that is stopped together with `make ui` is "Crashed" to Prefect, though its job was
-    cancelled and can be gone on with; one whose process was killed stays "Running" for ever.
+    cancelled and can be gone on with; one whose process was killed stays "Running" for ever; one
+    whose server was away when it ended could not say that it completed.
     """
-    if status == Status.cancelled and state in (*UNFINISHED, "CRASHED"):
-        return "CANCELLED"
-    return "CRASHED" if status == Status.failed and state in UNFINISHED else ""
+    if status == Status.failed:
+        return "CRASHED" if state in UNFINISHED else ""
+    shown = SHOWN.get(status, "")
+    return shown if state in (*UNFINISHED, "CRASHED") else ""
 
 
 def mend_states(
-    ledger: Ledger, runs: Iterable[tuple[str, str]], tell: Told, grace: float = GRACE_SECONDS
+    ledger: Ledger, runs: Iterable[tuple[str, Seen]], tell: Told, grace: float = GRACE_SECONDS
 ) -> list[str]:
-    """Set the Prefect state right of jobs that ended; returns their ids.
+    """Set the Prefect state right of jobs that ended or were paused; returns their ids.
 
-    runs: (flow run id, state type) of the runs that look wrong. tell(run, state type, message).
-    grace: seconds for a run that has just closed its books to say the rest itself.
+    runs: those that look wrong, by their ids. tell(run, state type, message, name=its name or None
+    for the type's own). grace: seconds for a run that has just closed its books to say the rest
+    itself.
     """
-    mended, states = [], dict(runs)
-    before = datetime.now(UTC) - timedelta(seconds=grace)
-    jobs = {
-        row.flow_run_id: row
-        for row in (ledger.jobs(None, runs=states) if states else ())
-        if row.is_final and row.finished_at is not None and row.finished_at <= before
-    }
-    for run, state in states.items():
-        row = jobs.get(run)
-        wanted = true_state(row.status, state) if row is not None and not is_driven(row) else ""
-        if row is not None and wanted:
+    mended, seen = [], dict(runs)
+    rows = ledger.jobs(None, runs=seen) if seen else ()
+    for row in rows:
+        run, now = seen[row.flow_run_id], datetime.now(UTC)
+        rested = row.finished_at or row.updated_at
+        early = now - rested < timedelta(seconds=grace) or reviving.is_begun_again(run, rested, now)
+        wanted = true_state(row.status, run.state)
+        if wanted and not early and not is_driven(row):
             said = str((row.error or {}).get("message", f"job {row.job_id} is {row.status}"))
-            tell(run, wanted, f"{said}; {again(row.job_id)}")
+            more = f"; {again(row.job_id)}" if row.status in GOES_ON else ""
+            tell(row.flow_run_id, wanted, said + more, name=NAMES.get(row.status))
             mended.append(row.job_id)
     return mended
 

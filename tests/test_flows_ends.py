@@ -122,6 +122,19 @@ def test_whatever_interrupts_the_driver_the_pod_goes(
     assert open_job("j1").ledger.open_attempts() == ()
 
 
+def test_a_retry_of_a_completed_jobs_run_does_nothing_and_tells_nobody(home: Path) -> None:
+    """Prefect's button, on a run that could not say that its job completed."""
+    ledger = Ledger.open(load())
+    ledger.create_job("j1", REQUEST)
+    ledger.update_job("j1", status="completed")
+    before = ledger.job("j1").finished_at
+    found = finetune.fn(REQUEST, "j1")
+    assert isinstance(found, dict)
+    assert found["status"] == "completed"
+    assert ledger.job("j1").finished_at == before
+    assert ledger.events("j1") == ()
+
+
 def test_a_paused_job_waits_and_is_no_failure(
     pods: LocalProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,13 +44,17 @@ def prefect(answers: dict[str, tuple[int, Any]]) -> Iterator[tuple[str, Calls]]:
 
 
 def test_runs_that_look_wrong_are_read_and_set_right() -> None:
+    crashed = {
+        "id": "r1", "state_type": "CRASHED", "deployment_id": "d1",
+        "state": {"timestamp": "2026-03-01T00:00:00Z"},
+    }  # fmt: skip
     answers = {
-        "/api/flow_runs/filter": (200, [{"id": "r1", "state_type": "CRASHED"}]),
+        "/api/flow_runs/filter": (200, [crashed]),
         "/api/flow_runs/r1": (200, {"state_type": "CRASHED"}),
         "/api/flow_runs/r1/set_state": (201, {"status": "ACCEPT"}),
     }
     with prefect(answers) as (url, calls):
-        assert run_states.unsettled(url) == [("r1", "CRASHED")]
+        assert run_states.unsettled(url) == [("r1", Seen(state="CRASHED", since=BEGAN, own=True))]
         assert run_states.state_of(url, "r1") == "CRASHED"
         assert run_states.state_of(url, "another server's") == ""
         run_states.tell(url, "r1", "CANCELLED", "stopped; go on")

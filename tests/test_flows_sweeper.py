@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from brightrun.ledger import Ledger, Status
 from brightrun.settings import load
 from brightrun.stopping import JobCancelled
 from flows import sweeper
+from flows.reviving import Seen
 
 NOBODY = 2**22 - 7  # above the largest pid that Linux gives out here by default
 
@@ -53,6 +54,11 @@ def rented(known: JobContext, lease_expires: float) -> None:
     )  # fmt: skip
 
 
+def looks(state: str, since: datetime | None = None) -> Seen:
+    """A run in that state; since before its job ended if nothing is said."""
+    return Seen(state=state, since=since or datetime(2026, 1, 1, tzinfo=UTC), own=True)
+
+
 def swept(state: str) -> list[str]:
     return sweeper.sweep(Ledger.open(load()), lambda run: {"run-1": state}[run])
 
@@ -74,7 +80,8 @@ def test_a_sweep_reads_the_jobs_that_may_be_meant_and_not_a_years_documents(home
     event.listen(ledger.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
     assert sweeper.sweep(ledger, lambda run: "RUNNING") == []
     told: list[str] = []
-    sweeper.mend_states(ledger, [("run-1", "RUNNING")], lambda run, *_: told.append(run))
+    runs = [("run-1", looks("RUNNING"))]
+    sweeper.mend_states(ledger, runs, lambda run, *_, **__: told.append(run))
     reads = [words for words in asked if "spec" in words and "training_jobs" in words]
     assert len(reads) == 2
     assert [words for words in reads if "WHERE" not in words] == []
@@ -158,7 +165,12 @@ def test_a_cancelled_run_is_no_failure_to_tell(home: Path, mailbox: list[str]) -
         ("failed", "CRASHED", ""),
         ("failed", "FAILED", ""),
         ("cancelled", "CANCELLED", ""),
-        ("completed", "CRASHED", ""),
+        ("completed", "CRASHED", "COMPLETED"),  # its server was away when it ended
+        ("completed", "RUNNING", "COMPLETED"),
+        ("completed", "COMPLETED", ""),
+        ("rejected", "RUNNING", "COMPLETED"),
+        ("paused", "CRASHED", "COMPLETED"),
+        ("awaiting_approval", "RUNNING", ""),
     ],
 )
 def test_what_prefect_should_show_of_an_ended_job(status: str, state: str, shown: str) -> None:
@@ -170,13 +182,57 @@ def test_a_run_that_was_stopped_with_its_server_is_shown_as_cancelled(home: Path
     sweeper.close(known, Status.cancelled, JobCancelled("stopped"))
     told: list[tuple[str, ...]] = []
 
-    def tell(*words: str) -> None:
+    def tell(*words: str, name: str | None) -> None:
+        assert name is None
         told.append(words)
 
-    runs = [("run-1", "CRASHED"), ("somebody's", "CRASHED")]
+    runs = [("run-1", looks("CRASHED")), ("somebody's", looks("CRASHED"))]
     assert sweeper.mend_states(known.ledger, runs, tell) == []  # it may still be saying so itself
     assert sweeper.mend_states(known.ledger, runs, tell, grace=0) == ["j1"]
     ((run, state, message),) = told
     assert (run, state) == ("run-1", "CANCELLED")
     assert "stopped" in message
     assert "train --resume j1" in message
+
+
+def mended(known: JobContext, run: Seen, grace: float = 0) -> list[tuple[str, str | None]]:
+    """What the run of the job is told: the message and the state's name."""
+    told: list[tuple[str, str | None]] = []
+
+    def tell(run: str, state: str, message: str, name: str | None) -> None:
+        assert (run, state) == ("run-1", "COMPLETED")
+        told.append((message, name))
+
+    sweeper.mend_states(known.ledger, [("run-1", run)], tell, grace)
+    return told
+
+
+def test_a_run_that_could_not_say_that_its_job_completed_is_shown_as_completed(home: Path) -> None:
+    known = job("completed")
+    for state in ("RUNNING", "CRASHED"):
+        assert mended(known, looks(state)) == [("job j1 is completed", None)]
+
+
+def test_a_paused_job_is_shown_as_one_that_can_be_gone_on_with(home: Path) -> None:
+    known = job("paused")
+    assert known.ledger.job("j1").finished_at is None
+    assert mended(known, looks("RUNNING"), grace=60) == []
+    ((message, name),) = mended(known, looks("RUNNING"))
+    assert "train --resume j1" in message
+    assert name == "Paused"
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
+def test_a_run_that_a_person_has_put_back_to_work_is_left_to_start(home: Path, state: str) -> None:
+    known = job("paused")
+    rested = known.ledger.job("j1").updated_at
+    assert mended(known, looks(state, since=rested + timedelta(milliseconds=1))) == []
+    crashed = looks("CRASHED", since=rested + timedelta(milliseconds=1))
+    assert len(mended(known, crashed)) == 1
+
+
+def test_a_retry_that_never_came_to_its_claim_is_mended_after_its_time(home: Path) -> None:
+    known, ago = job("completed"), datetime.now(UTC) - timedelta(hours=1)
+    known.ledger.update_job("j1", finished_at=ago)
+    assert mended(known, looks("RUNNING", since=ago + timedelta(minutes=55))) == []
+    assert len(mended(known, looks("RUNNING", since=ago + timedelta(minutes=45)))) == 1
