@@ -133,8 +133,8 @@ def claim_list(verdicts: Sequence[Verdict]) -> Markdown:
 def finding(verdict: Verdict) -> Markdown:
     """A section's result: pill, sentence, and the verdict's note below."""
     said, kind = claims.sentence(verdict), _pill_kind(verdict)
-    told = claims.measured(verdict) or verdict.proves_nothing  # else the note is the claim's reason
-    note = formats.prose(verdict.note) if told else ""
+    # Where nothing was taken the note is the sentence.
+    note = formats.prose(verdict.note) if claims.taken(verdict) else ""
     below = f'<p class="note">{html(note)}</p>' if note else ""
     return twin(
         f'<div class="claim finding">{pill(verdict)}<div><p class="name">{html(said)}</p>{below}'

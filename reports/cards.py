@@ -77,7 +77,7 @@ def result(verdict: Verdict) -> str:
 def basis(verdict: Verdict) -> str:
     """The levels, how they were found, and on how much."""
     label = words_of(verdict).label
-    if not claims.measured(verdict):
+    if not claims.taken(verdict):
         return f"{label}: no evidence"
     named = zip(("baseline", "trained", "gold"), claims.levels(verdict), strict=True)
     parts = [f"{name} {level}" for name, level in named if level != formats.NONE]

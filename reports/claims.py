@@ -51,6 +51,11 @@ def measured(verdict: Verdict) -> bool:
     return verdict.n > 0 and verdict.estimate is not None
 
 
+def taken(verdict: Verdict) -> bool:
+    """True when there are levels, also where no change is claimed from them."""
+    return measured(verdict) or bool(verdict.proves_nothing)
+
+
 def state(verdict: Verdict) -> State:
     if not measured(verdict):
         return "not measured"
@@ -61,7 +66,7 @@ def state(verdict: Verdict) -> State:
 
 def status(verdict: Verdict) -> str:
     """The word on the pill. A measured value without a target has no verdict."""
-    if verdict.target is None and measured(verdict):
+    if verdict.target is None and taken(verdict):
         return f"No target{outside(verdict)}"
     later = EXPLORATORY if verdict.standing == "exploratory" else ""
     return f"{TARGET[verdict.target_met]}{later}"
@@ -69,7 +74,7 @@ def status(verdict: Verdict) -> str:
 
 def evidence(verdict: Verdict) -> str:
     """Who says so, and that the plan did not ask: `rated by people`, `..., exploratory`."""
-    return f"{EVIDENCE[verdict.evidence]}{outside(verdict)}" if measured(verdict) else NO_EVIDENCE
+    return f"{EVIDENCE[verdict.evidence]}{outside(verdict)}" if taken(verdict) else NO_EVIDENCE
 
 
 def outside(verdict: Verdict) -> str:
@@ -248,7 +253,7 @@ def caveats(verdicts: Iterable[Verdict]) -> list[str]:
             found.append(f"{label}: {sample(verdict)} do not settle the target{need}.")
         elif verdict.target is None or verdict.target_met == "pass":
             continue
-        elif not measured(verdict) and not verdict.proves_nothing:
+        elif not taken(verdict):
             found.append(f"{label}: nothing could be measured.")
         elif verdict.target_met == "not_measured":
             gone = ", and it is withdrawn" if verdict.proves_nothing else ""

@@ -107,7 +107,7 @@ def _run(job: JobContext, now: datetime) -> Run:
 def verdict_of(run: Run, metric: MetricName) -> Verdict | None:
     """The run's verdict on a metric; None: not measured."""
     for verdict in run.evaluation.verdicts if run.evaluation else ():
-        if verdict.metric is metric and (claims.measured(verdict) or verdict.proves_nothing):
+        if verdict.metric is metric and claims.taken(verdict):
             return verdict
     return None
 

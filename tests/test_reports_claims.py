@@ -148,6 +148,10 @@ def test_a_withdrawn_index_says_so_on_page_1_and_slides_and_in_its_section() -> 
         assert "Withdrawn: the index" in shown
     assert "covers 8 of 10 characteristics" in str(blocks.finding(voice))
     assert meaning.means(voice) == meaning.OPEN
+    assert cards.basis(voice) == (
+        "Voice index: baseline 31.4, trained 52.8, gold 60.2, automatic markers, 12 scenarios"
+    )
+    assert claims.status(voice.model_copy(update={"target": None})) == "No target"
     assert "only an automatic index was taken, and it is withdrawn." in " ".join(
         claims.caveats(verdicts)
     )
