@@ -46,9 +46,13 @@ class Queue(Protocol):
     def revive(self, flow_run_id: str, message: str, judged: Seen) -> bool:
         """Put it back where workers look; False: it is not any more as it was when judged."""
 
+    def revivals(self, flow_run_id: str) -> int:
+        """How often it was put back."""
+
 
 class UnderWay(Frozen):
-    """A run of the job's flow that a worker has taken. job_id: as its form or command gave it."""
+    """A run of the job's flow that a worker has taken and, unless it crashed, not ended. job_id: as
+    its form or command gave it."""
 
     flow_run_id: str
     seen: Seen
@@ -125,14 +129,22 @@ def goes_on(job: JobContext, row: JobRow, judged: Seen, queue: Queue) -> bool:
 def restart_unbegun(
     ledger: Ledger, runs: Iterable[UnderWay], clock: Clock, queue: Queue
 ) -> list[str]:
-    """Runs that a worker took and whose flow never came to claim its job: back into the queue."""
-    before, revived = clock.now() - STARTING, []
+    """Runs that a worker took and whose flow never came to claim its job: back into the queue.
+
+    One that crashed has no job that a sweep could go on with: within a day, and not for ever.
+    """
+    now, revived = clock.now(), []
+    before = now - STARTING
     late = [run for run in runs if run.seen.own and run.seen.since < before]
     for run in late:
         job_id = job_id_of(run.job_id, run.flow_run_id)
         row = ledger.job(job_id) if ledger.has_job(job_id) else None
         # Also a job that was driven and whose next process never came to its claim.
         unclaimed = row is None or (row.claim is None and not row.at_rest)
+        if run.seen.state == "CRASHED":
+            old = now - run.seen.since > OLDEST
+            if row is not None or old or queue.revivals(run.flow_run_id) >= MOST:
+                continue
         begun = run.seen.state != "PENDING" and not unclaimed
         said = "Its worker did not start it; the next free one does"
         if not begun and queue.revive(run.flow_run_id, said, run.seen):

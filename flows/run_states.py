@@ -76,11 +76,18 @@ class ServersQueue:
         tell(self.api_url, flow_run_id, "SCHEDULED", message, name=GOES_ON, state_details=details)
         return True
 
+    def revivals(self, flow_run_id: str) -> int:
+        asked = {"flow_run_id": flow_run_id}
+        found = httpx.get(f"{self.api_url}/flow_run_states/", params=asked, timeout=TIMEOUT_SECONDS)
+        return sum(state["name"] == GOES_ON for state in found.raise_for_status().json())
+
 
 def under_way(api_url: str, pool: str) -> list[UnderWay]:
-    """Runs of the job's flow in that pool that a worker has taken and that have not ended."""
+    """The newest runs of the job's flow in that pool that a worker has taken and that have not
+    ended, or crashed."""
     asked: dict[str, Any] = {
-        "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
+        "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CRASHED"]}}},
+        "sort": "EXPECTED_START_TIME_DESC",
         "flows": {"name": {"any_": [FLOW]}},
         "work_pools": {"name": {"any_": [pool]}},
         "limit": NEWEST,

@@ -51,6 +51,9 @@ class Runs:
         self.state, self.started = "SCHEDULED", datetime.now(UTC)
         return True
 
+    def revivals(self, run: str) -> int:
+        return len(self.revived)
+
     def sweep(self) -> list[str]:
         return sweeper.sweep(Ledger.open(load()), self.state_of, self)
 
@@ -226,6 +229,11 @@ LATE, LATELY = NOW - timedelta(minutes=11), NOW - timedelta(minutes=9)
         ("RUNNING", LATE, "begun", False),
         ("RUNNING", LATE, "unclaimed", True),
         ("RUNNING", LATE, "over", False),
+        ("CRASHED", LATE, "", True),
+        ("CRASHED", LATELY, "", False),
+        ("CRASHED", NOW - timedelta(hours=25), "", False),
+        ("CRASHED", LATE, "unclaimed", False),  # a job's own sweep goes on with it
+        ("CRASHED", LATE, "over", False),
     ],
 )
 def test_a_run_that_its_worker_never_started_goes_back(
@@ -243,6 +251,15 @@ def test_a_run_that_its_worker_never_started_goes_back(
     run = UnderWay(flow_run_id="r1", seen=runs.look("r1"), job_id=job_id)
     found = reviving.restart_unbegun(ledger, [run], ManualClock(start=NOW), runs)
     assert found == (["r1"] if revived else [])
+
+
+def test_a_run_that_crashes_before_its_job_again_and_again_stays_crashed(home: Path) -> None:
+    ledger, runs = Ledger.open(load()), Runs("CRASHED")
+    for _ in range(reviving.MOST + 2):
+        runs.state, runs.started = "CRASHED", LATE
+        run = UnderWay(flow_run_id="r1", seen=runs.look("r1"))
+        reviving.restart_unbegun(ledger, [run], ManualClock(start=NOW), runs)
+    assert (runs.state, len(runs.revived)) == ("CRASHED", reviving.MOST)
 
 
 def test_of_runs_that_are_long_under_way_their_own_jobs_are_read_and_not_all(home: Path) -> None:

@@ -81,6 +81,10 @@ def test_a_run_goes_back_into_the_queue_over_the_api() -> None:
         "/api/flow_runs/terminal": (200, {**run, "deployment_id": None}),
         "/api/flow_runs/r1/set_state": (201, {"status": "ACCEPT"}),
         "/api/flow_runs/filter": (200, [run]),
+        "/api/flow_run_states/?flow_run_id=r1": (
+            200,
+            [{"name": name} for name in ("GoesOn", "Running", "Crashed", "GoesOn")],
+        ),
     }
     with prefect(answers) as (url, calls):
         queue = run_states.ServersQueue(url)
@@ -96,7 +100,9 @@ def test_a_run_goes_back_into_the_queue_over_the_api() -> None:
         before = {"scheduled_time": "2026-02-28T23:00:00Z"}  # before runs that were asked for later
         wanted = {"type": "SCHEDULED", "message": "gone", "name": "GoesOn", "state_details": before}
         assert calls == [("/api/flow_runs/r1/set_state", {"state": wanted, "force": True})]
+        assert queue.revivals("r1") == 2
         (found,) = run_states.under_way(url, "pool-a")
     assert found == UnderWay(flow_run_id="r1", seen=judged, job_id="j1")
+    assert "CRASHED" in calls[-1][1]["flow_runs"]["state"]["type"]["any_"]
     assert calls[-1][1]["work_pools"] == {"name": {"any_": ["pool-a"]}}
     assert calls[-1][1]["flows"] == {"name": {"any_": ["finetune"]}}
