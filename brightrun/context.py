@@ -117,7 +117,7 @@ class JobContext:
         self.note("warning", {"code": "outage", "message": said})
 
     def outage_ended(self, error: Exception, seconds: float) -> None:
-        said = f"storage, ledger or provider did not answer for {seconds:.0f} s: {error}"
+        said = f"storage, ledger, provider or Prefect did not answer for {seconds:.0f} s: {error}"
         self.note("warning", {"code": "outage", "message": said})
 
     def progress(self) -> Progress:

@@ -28,7 +28,7 @@ from brightrun.pulse import beating
 from brightrun.remains import kept
 from brightrun.settings import load
 from brightrun.stopping import DriverReplaced, JobCancelled, JobPaused, obey
-from flows import ui_runs
+from flows import run_states, ui_runs
 from flows.lastcard import last_card
 from flows.lifecycle_ids import STOPPED_BY_HAND, job_id_of
 from flows.outcome import summary
@@ -234,9 +234,15 @@ def ask(job_id: str) -> dict[str, Any]:
     The key names the last word given: the same while a run restarts to take its answer, another
     one when that answer was not enough and the question is asked again. An answer that was given
     but not recorded (the process died) is taken: Prefect would not store a second one.
+    A server that is away is asked again for up to 10 minutes.
     """
     job = open_job(job_id)
-    word = job.ledger.approval(job_id)
+    return job.waited_out(lambda: answer_of(job), run_states.is_away)
+
+
+def answer_of(job: JobContext) -> dict[str, Any]:
+    """`ask`, once; safe to repeat."""
+    word = job.ledger.approval(job.job_id)
     key = "gate" if word is None else f"gate-{word.at.timestamp():.0f}"
     inputs = keyset_from_base_key(f"suspended-{key}")
     given: Any = read_flow_run_input(inputs["response"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from brightrun.outages import storage_is_away
 from flows.reviving import Seen, UnderWay
 
 FLOW = "finetune"
@@ -16,6 +17,13 @@ GOES_ON = "GoesOn"
 TIMEOUT_SECONDS = 10
 WRONG = ("CRASHED", "RUNNING", "PENDING", "CANCELLING")
 NEWEST = 200
+
+
+def is_away(error: Exception) -> bool:
+    """The server, or what it stands on, which it answers with 500; also our ledger and storage."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error
+    return isinstance(error, httpx.TransportError) or storage_is_away(error)
 
 
 def state_of(api_url: str, flow_run_id: str) -> str:

@@ -39,7 +39,7 @@ def test_a_ledger_that_is_away_for_minutes_ends_neither_pod_nor_job(
     assert drive(job)["steps"] == 9
     assert (outcomes(job), len(provider_of(job).launched)) == (["done"], 1)
     (said,) = [e.payload["message"] for e in job.ledger.events("job-1", 0, "warning")]
-    assert re.match(r"storage, ledger or provider did not answer for 3\d\d s", said)
+    assert re.match(r"storage, ledger, provider or Prefect did not answer for 3\d\d s", said)
 
 
 def test_why_a_job_ends_is_told_when_the_ledger_is_back(

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
+from fakes.clock import ManualClock
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Crashed, Failed
@@ -133,6 +135,47 @@ def test_a_retry_of_a_completed_jobs_run_does_nothing_and_tells_nobody(home: Pat
     assert found["status"] == "completed"
     assert ledger.job("j1").finished_at == before
     assert ledger.events("j1") == ()
+
+
+def at_the_gate(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> tuple[ManualClock, JobContext]:
+    """A job whose Prefect answers so, one after the other, to what was said in the form."""
+    ledger, clock, given = Ledger.open(load()), ManualClock(), iter(answers)
+    ledger.create_job("j1", REQUEST)
+    job = JobContext(load(), ledger, "j1")
+    vars(job)["clock"] = clock
+    monkeypatch.setattr(lifecycle, "open_job", lambda job_id: job)
+
+    def read(name: str) -> Any:
+        if isinstance(found := next(given), Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(lifecycle, "read_flow_run_input", read)
+    return clock, job
+
+
+def refusal(status: int) -> httpx.HTTPStatusError:
+    request = httpx.Request("POST", "http://prefect/api")
+    return httpx.HTTPStatusError("no", request=request, response=httpx.Response(status))
+
+
+def test_a_job_at_the_gate_outlives_a_server_that_is_away(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = (refusal(500), httpx.ConnectError("nobody"), refusal(503))
+    clock, job = at_the_gate(monkeypatch, *away, {"approve": True})
+    assert lifecycle.ask("j1") == {"approve": True}
+    assert len(clock.sleeps) == len(away)
+    assert [event.payload["code"] for event in job.ledger.events("j1")] == ["outage", "outage"]
+
+
+def test_what_the_server_refuses_at_the_gate_is_no_outage(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, _ = at_the_gate(monkeypatch, refusal(422))
+    with pytest.raises(httpx.HTTPStatusError):
+        lifecycle.ask("j1")
+    assert clock.sleeps == []
 
 
 def test_a_paused_job_waits_and_is_no_failure(
