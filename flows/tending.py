@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -21,6 +22,8 @@ from flows.silence import Silence
 from flows.terminal import complain, say
 
 SWEEP_SECONDS = 15.0
+# A worker that starts while the server is away ends at once.
+RESTART_SECONDS = 5.0
 ALL = ""
 QUEUES = (ALL, worker.CARE)
 
@@ -36,6 +39,7 @@ def tend(settings: Settings, api_url: str, mark: str, *, hands_over: bool = Fals
             for queue, process in workers.items():
                 if process.poll() is not None:
                     say(f"A worker ended by itself ({process.returncode}); starting another one.")
+                    time.sleep(RESTART_SECONDS)
                     workers[queue] = worker.start(mark, queue, hands_over=hands_over)
             sweep(settings, api_url, silence)
     finally:
