@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.options import Job
+from flows.options import Job, Json
 
 if TYPE_CHECKING:
     from brightrun.context import JobContext
@@ -32,20 +32,26 @@ def playground(
     max_new_tokens: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Longest answer. Default: the job's.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Ask baseline and trained model the same, side by side, word by word: here and in a page.
 
     Runs on this machine with the job's system prompt, greedy; one load of the base model. The page
-    is on loopback only. Ctrl-D ends.
+    is on loopback only. Ctrl-D ends. `--json` prints both answers of one `--prompt`.
     """
     from brightrun.context import open_job
     from flows.playpage import Page
-    from flows.terminal import say
+    from flows.terminal import emit, say
 
+    if json and not prompt:
+        raise typer.BadParameter("--json prints the answers to one --prompt; a talk has no end")
     known = open_job(job)
     if prompt:
         with models(known, max_new_tokens) as both:
-            show(both.ask(prompt))
+            if json:
+                emit({"job_id": known.job_id, "prompt": prompt, **answers(both.ask(prompt))})
+            else:
+                show(both.ask(prompt))
         return
     # Before the models: a busy port is told at once.
     page = Page(f"job {known.job_id}, {known.spec.base_model.name}, greedy", port)
@@ -57,6 +63,20 @@ def playground(
             converse(both, page)
     finally:
         page.stop()
+
+
+def answers(events: Iterator[Event]) -> dict[str, dict[str, Any]]:
+    """{model: {text, tokens, finish_reason}} of one question; the trainer's own error."""
+    from brightrun.errors import from_dict
+
+    found: dict[str, dict[str, Any]] = {name: {"text": ""} for name in ("baseline", "trained")}
+    for event in events:
+        if "error" in event:
+            raise from_dict(event["error"])
+        mine = found[event["model"]]
+        mine["text"] += event.get("text", "")
+        mine |= {name: event[name] for name in ("tokens", "finish_reason") if name in event}
+    return found
 
 
 def converse(both: Models, page: Page) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from typer.main import get_command
 
-from brightrun.errors import TrainerError
-from flows.cli_playground import Models, converse
+from brightrun.errors import BrightRunError, TrainerError
+from flows.cli import app
+from flows.cli_playground import Models, answers, converse
 
 HALF = """
 import sys
@@ -25,6 +27,17 @@ REFUSES = """
 import sys
 for line in sys.stdin:
     print('{"error": {"message": "too long"}}' if "long" in line else '{"done": true}', flush=True)
+"""
+
+
+ANSWERS = """
+import sys
+sys.stdin.readline()
+for model in ("baseline", "trained"):
+    print('{"model": "%s", "text": "I "}' % model)
+    print('{"model": "%s", "text": "hear"}' % model)
+    print('{"model": "%s", "finish_reason": "stop", "tokens": 2}' % model)
+print('{"done": true}', flush=True)
 """
 
 
@@ -50,6 +63,24 @@ def test_a_process_that_dies_has_not_answered(models: Models) -> None:
     for _ in range(2):
         with pytest.raises(TrainerError, match="has ended"):
             next(models.ask("Are you there?"))
+
+
+@pytest.mark.parametrize("models", [ANSWERS], indirect=True)
+def test_both_answers_of_one_question_are_one_object(models: Models) -> None:
+    whole = {"text": "I hear", "finish_reason": "stop", "tokens": 2}
+    assert answers(models.ask("Hi")) == {"baseline": whole, "trained": whole}
+
+
+@pytest.mark.parametrize("models", [REFUSES], indirect=True)
+def test_what_the_models_refuse_is_no_answer(models: Models) -> None:
+    with pytest.raises(BrightRunError, match="too long"):
+        answers(models.ask("long"))
+
+
+def test_a_talk_has_no_json() -> None:
+    done = CliRunner().invoke(get_command(app), ["playground", "261122-abcdef", "--json"])
+    assert done.exit_code == 2
+    assert "--prompt" in done.output
 
 
 @pytest.mark.parametrize("models", [REFUSES], indirect=True)
