@@ -23,7 +23,7 @@ from brightrun.context import JobContext, driver_name
 from brightrun.deciding import history
 from brightrun.errors import BudgetError, CapacityError, ConfigurationError, ProviderError
 from brightrun.ledger import AttemptRow
-from brightrun.outcomes import FINAL_STOPS, NEVER_STARTED
+from brightrun.outcomes import NEVER_STARTED
 from brightrun.placing import Rented, places
 from brightrun.podenv import choices_with, environment, limits, secrets_of
 from brightrun.situation import Action
@@ -150,7 +150,7 @@ def ask_each(
             job.note("choice", made(attempt.number, took))
         return attempt
     alone = len(refusals) == 1 and refusals[0].broken
-    before = said_before(job, refusals[0]) if alone else 0
+    before = said_before(job, refusals[0], attempt.market) if alone else 0
     raise never_started(job, attempt.number, all_refused(refusals, before))
 
 
@@ -160,13 +160,14 @@ def no(number: int, refusal: Refused) -> dict[str, Any]:
     return {**facts, "broken": refusal.said if refusal.broken else ""}
 
 
-def said_before(job: JobContext, last: Refused) -> int:
-    """How many tries in a row before this one found no machine and heard only these words."""
+def said_before(job: JobContext, last: Refused, market: str) -> int:
+    """How many tries of a market in a row before this one found no machine and heard only these
+    words; what was tried on another market in between is of no account."""
     heard: dict[int, set[str]] = defaultdict(set)
     for event in job.ledger.events(job.job_id, 0, "warning"):
         if "broken" in event.payload:
             heard[event.payload["attempt"]].add(event.payload["broken"])
-    misses = reversed(trailing_misses(history(job)))
+    misses = [past for past in reversed(trailing_misses(history(job))) if past.market == market]
     return sum(1 for _ in takewhile(lambda past: heard[past.attempt] == {last.said}, misses))
 
 
@@ -279,7 +280,8 @@ def describe(
 
 
 def forget_old_stop(job: JobContext) -> None:
-    """A stop for the last pod (pause, switch) is not meant for this one; a cancel stands."""
+    """A switch was meant for the last pod. A pause that comes while a pod is looked for holds: the
+    pod obeys it (`start_afresh` removes an obeyed one)."""
     asked = job.folder.stop_request()
-    if asked is not None and asked["reason"] not in FINAL_STOPS:
+    if asked is not None and asked["reason"] == "switch":
         job.folder.remove("control/stop.json")

@@ -90,15 +90,15 @@ def states_of_night(db: Database, night: str) -> tuple[Status, ...]:
 
 
 def silent_nights(db: Database, since: datetime) -> tuple[NightRow, ...]:
-    """Of the last two nights those that have not ended and have no job with a driver, and where
-    nothing has happened since a moment."""
-    query = select(func.count(jobs.c.claim_at), func.max(jobs.c.updated_at))
+    """Of the last two nights those that have not ended and where nothing has happened since a
+    moment. A driver renews its claim; one that was killed leaves it as it was."""
+    query = select(func.max(jobs.c.claim_at), func.max(jobs.c.updated_at))
     found = []
     for night in last_nights(db, 2):
         with db.read() as c:
-            driven, moved = c.execute(query.where(_of_night(night.night))).one()
-        last = max(night.started_at, moved or night.started_at)
-        if night.finished_at is None and not driven and last <= since:
+            moves = c.execute(query.where(_of_night(night.night))).one()
+        last = max([night.started_at, *filter(None, moves)])
+        if night.finished_at is None and last <= since:
             found.append(night)
     return tuple(found)
 

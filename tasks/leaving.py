@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from brightrun import remains
 from brightrun.context import open_job
-from brightrun.ledger import Status
+from brightrun.ledger import FINAL, Status
 from tasks import artifacts, story
 
 STOPPING = "being cancelled, its pod saves a checkpoint and goes; so far"
@@ -20,7 +20,10 @@ STOPPING = "being cancelled, its pod saves a checkpoint and goes; so far"
 def tell(job_id: str) -> dict[str, Any]:
     """As the terminal's `cancel --json` says it."""
     found = remains.facts(open_job(job_id), datetime.now(UTC))
-    how = "cancelled" if found["status"] == Status.cancelled else STOPPING
+    status = found["status"]
+    how = STOPPING if status not in FINAL else status
+    if status in FINAL - {Status.cancelled}:
+        how = f"already {status}"
     text = f"Job {found['job_id']} is {how}: {found['kept']}"
     story.tell(text)
     artifacts.publish("kept", text, "What the job has cost, and what stays of it")

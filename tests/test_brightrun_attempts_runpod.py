@@ -220,6 +220,23 @@ def test_while_the_api_is_away_a_pod_that_gives_signs_is_not_lost(
     assert [a.outcome for a in job.ledger.attempts("job-1")] == ["done"]
 
 
+def test_a_pause_that_comes_while_a_pod_is_looked_for_is_the_new_pods(home: Path) -> None:
+    with account() as fake:
+        job = job_on(home, provider(fake))
+        job.folder.request_stop("switch", "Ann")
+        launch(job)
+        assert job.folder.stop_request() is None  # it was the last pod's
+        looked = job.provider.offers
+
+        def meanwhile(*asked: int) -> Any:
+            job.folder.request_stop("pause", "Ann")
+            return looked(*asked)
+
+        job.provider.offers = meanwhile  # type: ignore[method-assign]
+        launch(job)
+    assert (job.folder.stop_request() or {})["reason"] == "pause"
+
+
 def test_a_cancel_ends_the_wait_for_a_machine(home: Path, brisk: FastClock) -> None:
     with account(brisk, market=Stock([kind("NVIDIA H100 PCIe", 2.39)])) as fake:
         job = watched(home, provider(fake))

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from fakes.runpod import FakeRunPod, Mischief
 from fakes.runpod.account import Problem
-from runpod_rentals import account, estimate, job_on, provider
+from fakes.runpod.market import GpuKind
+from fakes.runpod.market import Market as Stock
+from runpod_rentals import IMAGE, account, estimate, job_on, provider
 from test_brightrun_steering import market
 
 from brightrun import steering
 from brightrun.attempts import rent
+from brightrun.compute.runpod.pods import Place
 from brightrun.context import JobContext
 from brightrun.deciding import situation
 from brightrun.errors import ConfigurationError
@@ -115,3 +118,23 @@ def test_a_key_that_may_not_rent_spot_rents_on_demand(
         assert prices(job)["spot"] == ("1.25", False)
         fake.clock.sleep(3600)  # a proxy's no may have passed
         assert Market.spot in {o.market for o in job.provider.offers()}
+
+
+def test_a_key_that_may_rent_nothing_ends_a_job_at_a_pinned_place_on_both_markets(
+    home: Path,
+) -> None:
+    """Spot is tried again every hour, which does not begin on demand's count anew."""
+    never = Mischief({"create": ["forbidden"] * 99})
+    pool = GpuKind("NVIDIA H100 PCIe", 80, 2.39, 0.0, 1.25, {"US-KS-2": 3})
+    with account(market=Stock([pool]), mischief=never) as fake:
+        may_only_read(fake, 403)
+        fake.account.volumes["vol1"] = "US-KS-2"
+        job = job_on(home, provider(fake, Place(image=IMAGE, volume="vol1")))
+        markets = [market("spot", 1.25, 0.2), market("on_demand", 2.39, 0.005)]
+        facts = estimate(1.25, "spot", markets=markets, interruption_s={"likely": 300.0})
+        job.folder.write_json("estimate.json", facts)
+        job.ledger.update_job("job-1", status=Status.running, estimate=facts)
+        with pytest.raises(ConfigurationError, match="only candidate refused 8 times in the same"):
+            rent(job)
+        assert {a.market for a in job.ledger.attempts("job-1")} == {"spot", "on_demand"}
+        assert fake.clock.passed < 3 * 3600

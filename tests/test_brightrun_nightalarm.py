@@ -58,6 +58,7 @@ def test_a_night_that_goes_on_or_has_ended_is_no_alarm(inbox: Inbox) -> None:
     begun(ledger)
     asked(ledger, "j1")
     ledger.claim("j1", "driver", pid=1, host="elsewhere", now=NOW)
+    ledger.renew_claim("j1", "driver", later)
     assert nightalarm.tell(ledger, later) == []
     ledger.release_claim("j1", "driver")
     with nightalarm.alone(load()):  # it looks at a large file
@@ -65,6 +66,20 @@ def test_a_night_that_goes_on_or_has_ended_is_no_alarm(inbox: Inbox) -> None:
     ledger.end_night(NIGHT, {"files": []}, NOW)
     assert nightalarm.tell(ledger, later) == []
     assert inbox.mails == []
+
+
+def test_a_night_whose_driver_was_killed_while_it_trained_is_told(inbox: Inbox) -> None:
+    """A dead driver's claim stays."""
+    ledger = Ledger.open(load())
+    begun(ledger)
+    asked(ledger, "j1")
+    ledger.claim("j1", "driver", pid=1, host="elsewhere", now=NOW)
+    ledger.update_job("j1", status=Status.failed)
+    assert nightalarm.tell(ledger, NOW + timedelta(minutes=5)) == []
+    assert inbox.mails == []
+    assert nightalarm.tell(ledger, NOW + HOUR) == []
+    (mail,) = inbox.mails
+    assert "1 failed" in mail
 
 
 def test_the_sweep_of_every_five_minutes_tells(inbox: Inbox) -> None:
